@@ -1,0 +1,33 @@
+# Each target sets up all that it needs: Python 3.11 or later and make are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check ui benchmark requirements
+
+run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
+	$(BIN)/python -m src.run -m experiment=demo
+
+test: .venv/ready ## the tests
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## lint, format, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ui: .venv/ready ## MLflow's pages on mlruns/, at http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
+
+benchmark: .venv/ready ## speed, as ratios to something run beside it
+	$(BIN)/python -m tests.benchmarks
+
+requirements: .venv/ready ## pin what pyproject.toml asks for
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.txt
+
+.venv/ready: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Tenfold needs Python 3.11 or later; give one with make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	touch $@

@@ -1,0 +1,45 @@
+"""What every classifier on descriptors does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+Features = Float32[np.ndarray, "rows features"]
+Labels = Int64[np.ndarray, " rows"]
+Probabilities = Float64[np.ndarray, "rows classes"]
+
+
+class Model(Protocol):
+    """A fitted classifier."""
+
+    def predict(self, features: Features) -> Probabilities:
+        """Return class probabilities: they sum to 1, in the order of the classes' codes."""
+
+    def save(self, stem: Path) -> None:
+        """Write the model, without a pickle, to `stem` with the suffix of its format."""
+
+
+@dataclass(kw_only=True)
+class Classifier:
+    """A way of learning classes from descriptors."""
+
+    revision: ClassVar[int] = 1
+
+    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+        """Return a model per seed for one fold (counted from 1), whose data are the training part's.
+
+        `labels` are codes 0..classes-1. Runs in one thread: folds are what runs in parallel.
+        """
+        raise NotImplementedError
+
+
+def over_all_classes(
+    probabilities: Float64[np.ndarray, "rows present"], present: Labels, classes: int
+) -> Probabilities:
+    """Return probabilities over all classes, with 0 for those that the training part did not hold."""
+    complete = np.zeros((len(probabilities), classes))
+    complete[:, present] = probabilities
+    return complete

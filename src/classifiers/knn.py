@@ -1,0 +1,54 @@
+"""Nearest neighbours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities, over_all_classes
+
+
+@dataclass(kw_only=True)
+class Knn(Classifier):
+    """The share of each class among the nearest descriptors; it draws nothing, so every seed gives the same model."""
+
+    neighbours: int = 5
+    metric: str = "cosine"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if self.neighbours < 1:
+            raise ValueError(f"`neighbours >= 1` must hold, but got neighbours={self.neighbours}")
+        if self.metric not in (choices := ("cosine", "euclidean", "manhattan")):
+            raise ValueError(f"`metric` must be one of {', '.join(choices)}, but got metric={self.metric}")
+
+    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+        """Return the same model for every seed."""
+        from sklearn.neighbors import KNeighborsClassifier
+
+        if self.neighbours > len(features):
+            raise ValueError(
+                f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold {fold}'s "
+                "training part; take fewer"
+            )
+        fitted = KNeighborsClassifier(self.neighbours, metric=self.metric, algorithm="brute").fit(features, labels)
+        return [Neighbours(fitted, features, labels, classes)] * len(seeds)
+
+
+@dataclass
+class Neighbours:
+    """The training part's descriptors and labels."""
+
+    fitted: Any
+    features: Features
+    labels: Labels
+    classes: int
+
+    def predict(self, features: Features) -> Probabilities:
+        """Return class probabilities."""
+        return over_all_classes(self.fitted.predict_proba(features), self.fitted.classes_, self.classes)
+
+    def save(self, stem: Path) -> None:
+        """Write descriptors and labels as safetensors."""
+        from safetensors.numpy import save_file
+
+        save_file({"features": self.features, "labels": self.labels}, stem.with_suffix(".safetensors"))

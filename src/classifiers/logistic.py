@@ -1,0 +1,64 @@
+"""Logistic regression on standardised descriptors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities, over_all_classes
+
+
+@dataclass(kw_only=True)
+class Logistic(Classifier):
+    """L2-regularised multinomial logistic regression; it draws nothing, so every seed gives the same model."""
+
+    c: float = 1.0
+    """Inverse strength of the regularisation."""
+    iterations: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if self.c <= 0 or self.iterations < 1:
+            raise ValueError(f"`c > 0` and `iterations >= 1` must hold, but got c={self.c}, {self.iterations=}")
+
+    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+        """Return the same model for every seed."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(features.astype(np.float64))
+        fitted = LogisticRegression(C=self.c, max_iter=self.iterations).fit(scaler.transform(features), labels)
+        coefficients, intercept = fitted.coef_, fitted.intercept_
+        if len(coefficients) == 1:  # two classes: scikit-learn keeps the second's logit only
+            coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.array([0, intercept[0]])
+        slopes = coefficients / scaler.scale_
+        return [Linear(slopes, intercept - slopes @ scaler.mean_, fitted.classes_.astype(np.int64), classes)] * len(
+            seeds
+        )
+
+
+@dataclass
+class Linear:
+    """Softmax of an affine map of the descriptors as they come."""
+
+    coefficients: Float64[np.ndarray, "present features"]
+    intercept: Float64[np.ndarray, " present"]
+    present: Labels
+    classes: int
+
+    def predict(self, features: Features) -> Probabilities:
+        """Return class probabilities."""
+        from scipy.special import softmax
+
+        logits = features.astype(np.float64) @ self.coefficients.T + self.intercept
+        return over_all_classes(softmax(logits, axis=1), self.present, self.classes)
+
+    def save(self, stem: Path) -> None:
+        """Write the coefficients as safetensors."""
+        from safetensors.numpy import save_file
+
+        save_file(
+            {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present},
+            stem.with_suffix(".safetensors"),
+        )

@@ -1,0 +1,1 @@
+"""Data sets: readers that give a manifest, splits, downloads."""

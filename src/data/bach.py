@@ -1,0 +1,160 @@
+"""BACH: the ICIAR 2018 Grand Challenge on Breast Cancer Histology images, part A."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from src.data import image
+from src.data.manifest import Reader, Record, check, first
+from src.images import BadImage
+
+CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
+PREFIXES = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
+TRAIN, TEST = "ICIAR2018_BACH_Challenge", "ICIAR2018_BACH_Challenge_TestDataset"
+TRUTH = "microscopy_ground_truth.csv"
+WAY_OUT = "`python -m src.download data=bach` fetches and unpacks it"
+
+
+@dataclass(kw_only=True)
+class Bach(Reader):
+    """400 H&E images, 100 of each of four classes, 2048 x 1536 pixels, 0.42 um per pixel; patients are not released.
+
+    `root` is the folder that holds `ICIAR2018_BACH_Challenge`, that folder itself, or its `Photos`. A case is named by
+    its file (b008.tif), as in published folds. `part` is train, or test (100 images without labels: `unlabelled`).
+    A count or size of 0 is not checked. Source: Aresta et al. 2019, https://doi.org/10.5281/zenodo.3632035.
+    """
+
+    positive: list[str] = field(default_factory=lambda: ["InSitu", "Invasive"])
+    part: str = "train"
+    expected_per_class: int = 100
+    expected_test: int = 100
+    width: int = 2048
+    height: int = 1536
+
+    records: ClassVar[tuple[Record, ...]] = (
+        Record(
+            url="https://zenodo.org/api/records/3632035",
+            files={f"{TRAIN}.zip": "8ae1801334aa943c44627c1eef3631b2", f"{TEST}.zip": ""},
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.part not in ("train", "test"):
+            raise ValueError(f"`part` must be train or test, but got part={self.part}")
+        for name in ("expected_per_class", "expected_test", "width", "height"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name} >= 0` must hold, but got {name}={getattr(self, name)}")
+
+    def manifest(self) -> pd.DataFrame:
+        """One row per training image; counts, sizes and the table of labels are checked, and what differs is named."""
+        if self.part == "test":
+            raise ValueError(
+                "BACH's test images have no labels (data.part=test): nothing can be learned or evaluated on them; "
+                "`python -m src.predict` predicts them"
+            )
+        photos = self._photos(TRAIN, _has_classes, "a folder per class")
+        files = {name: _images(photos / name) for name in CLASSES}
+        labels = {path.name: name for name, paths in files.items() for path in paths}
+        self._check_counts(photos, files)
+        _check_truth(photos / TRUTH, labels)
+        paths = [path for name in CLASSES for path in files[name]]
+        self._check_sizes(paths)
+        manifest = self._rows(paths).assign(label=pd.Categorical([path.parent.name for path in paths], list(CLASSES)))
+        return check(manifest, self.positive)
+
+    def unlabelled(self) -> pd.DataFrame:
+        """One row per test image, as in a manifest, without label."""
+        photos = self._photos(TEST, lambda folder: any(folder.glob("test*.tif")), "test*.tif")
+        paths = [path for path in _images(photos) if path.name.startswith("test")]
+        if self.expected_test and len(paths) != self.expected_test:
+            raise ValueError(f"BACH has {self.expected_test} test images, but {photos} has {len(paths)}: {WAY_OUT}")
+        self._check_sizes(paths)
+        return self._rows(paths).sort_values("sample", ignore_index=True)
+
+    def _photos(self, name: str, holds: Callable[[Path], bool], what: str) -> Path:
+        root = Path(self.root)
+        candidates = (root / name / "Photos", root / "Photos", root)
+        for folder in candidates:
+            if folder.is_dir() and holds(folder):
+                return folder
+        raise ValueError(
+            f"data.root must be the folder that holds {name} (or be it, or its Photos), but no folder of "
+            f"{', '.join(str(folder) for folder in candidates)} holds {what}: {WAY_OUT}"
+        )
+
+    def _rows(self, paths: list[Path]) -> pd.DataFrame:
+        samples = [path.relative_to(self.root).as_posix() for path in paths]
+        return pd.DataFrame({"sample": samples, "case": [path.name for path in paths], "patient": "", "view": ""})
+
+    def _check_counts(self, photos: Path, files: dict[str, list[Path]]) -> None:
+        found = ", ".join(f"{name} {len(paths)}" for name, paths in files.items())
+        if self.expected_per_class and any(len(paths) != self.expected_per_class for paths in files.values()):
+            raise ValueError(
+                f"BACH has {self.expected_per_class} images of each class, but {photos} has {found}: {WAY_OUT}, "
+                "data.expected_per_class=0 takes what is there"
+            )
+        names = Counter(path.name for paths in files.values() for path in paths)
+        double = [name for name, count in names.items() if count > 1]
+        if double:
+            raise ValueError(f"an image lies in the folder of one class, but {double[0]} lies in several of {photos}")
+
+    def _check_sizes(self, paths: list[Path]) -> None:
+        for path in paths if self.width or self.height else []:
+            try:
+                width, height = image.size(path)
+            except BadImage as error:
+                raise ValueError(f"{path}: {error}; {WAY_OUT}") from error
+            if width != (self.width or width) or height != (self.height or height):
+                raise ValueError(
+                    f"BACH's images have {self.width} x {self.height} pixels, but {path} has {width} x {height}: "
+                    f"{WAY_OUT}; data.width=0 data.height=0 takes any size"
+                )
+
+
+def _has_classes(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in CLASSES)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.tif") if not path.name.startswith("."))
+
+
+def _check_truth(path: Path, labels: dict[str, str]) -> None:
+    """The table of labels, the folders and the files' names must agree; `labels` are the folders' by file name."""
+    truth = _truth(path)
+    problems = [f"{name} is in the table but not in the folders" for name in sorted(truth.keys() - labels.keys())]
+    for name, folder in sorted(labels.items()):
+        if name not in truth:
+            problems.append(f"{name} is in folder {folder} but not in the table")
+        elif truth[name] != folder:
+            problems.append(f"{name} is in folder {folder} but {truth[name]} in the table")
+        elif _by_name(name) != folder:
+            problems.append(f"{name} is in folder {folder} but {_by_name(name)} by its name")
+    if problems:
+        raise ValueError(f"{path} and the class folders beside it must agree, but {first(problems)}: {WAY_OUT}")
+
+
+def _by_name(name: str) -> str:
+    match = re.fullmatch(r"(n|b|is|iv)\d+\.tif", name)
+    return PREFIXES[match[1]] if match else "no class"
+
+
+def _truth(path: Path) -> dict[str, str]:
+    """Labels by file name, from a table with or without a header."""
+    if not path.is_file():
+        raise ValueError(f"BACH has a table of labels, but there is no {path}: {WAY_OUT}, data=folder does without")
+    table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if table.shape[1] != 2:
+        raise ValueError(f"{path} has the columns name and label, but {table.shape[1]} were found: {WAY_OUT}")
+    names, labels = table[0].str.strip(), table[1].str.strip()
+    header = len(table) > 0 and names[0].lower() in ("name", "image", "file", "filename")
+    rows = list(zip(names, labels, strict=True))[int(header) :]
+    for name, label in rows:
+        if label not in CLASSES:
+            raise ValueError(f"labels are {', '.join(CLASSES)}, but {path} has {label!r} for {name!r}: {WAY_OUT}")
+    return dict(rows)

@@ -1,0 +1,118 @@
+"""A small data set that is drawn on first use, so that everything can be tried at once."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from src.data import tissue
+from src.data.manifest import Reader, check
+
+CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
+PREFIXES = ("n", "b", "is", "iv")
+PATIENTS_PER_CLASS = 6  # at least, as far as there are images
+
+
+@dataclass(kw_only=True)
+class Demo(Reader):
+    """Drawn images that look like haematoxylin and eosin, of BACH's four classes, `cases` in all.
+
+    They are made on first use into a folder under `root` whose name carries a digest of the parameters, with
+    `samples.csv` and `patients.csv`. A patient has one slide, one image or several, at times of two classes. An image
+    is determined by (seed, its name) alone.
+    """
+
+    root: str = "mlruns/demo"
+    positive: list[str] = field(default_factory=lambda: ["InSitu", "Invasive"])
+    cases: int = 48
+    width: int = 768
+    height: int = 576
+    seed: int = 0
+
+    revision: ClassVar[int] = 1  # raise it whenever the images change
+
+    def __post_init__(self) -> None:
+        if self.cases < 4 or self.cases % 4:
+            raise ValueError(f"`cases` must be a positive multiple of 4, but got cases={self.cases}")
+        for name in ("width", "height"):
+            if not 64 <= getattr(self, name) <= 4096:
+                raise ValueError(f"`64 <= {name} <= 4096` must hold, but got {name}={getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"`seed >= 0` must hold, but got seed={self.seed}")
+
+    def manifest(self) -> pd.DataFrame:
+        """One row per image, with its slide; the images are made where they are not there yet."""
+        table = pd.read_csv(self._made() / "samples.csv", dtype=str, keep_default_na=False)
+        table["sample"] = f"{self._name}/" + table["sample"]
+        return check(table.assign(label=pd.Categorical(table["label"], list(CLASSES))), self.positive)
+
+    @property
+    def _name(self) -> str:
+        parameters = [self.revision, self.cases, self.width, self.height, self.seed]
+        return f"r{self.revision}-" + hashlib.blake2b(json.dumps(parameters).encode(), digest_size=6).hexdigest()
+
+    def _made(self) -> Path:
+        """The folder of the images. One process makes it and renames it into place, others wait."""
+        from filelock import FileLock
+
+        folder = Path(self.root, self._name)
+        if folder.is_dir():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{self._name}.lock")):
+            if not folder.is_dir():
+                temporary = folder.with_name(f".{self._name}.part")
+                shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+                self._make(temporary)
+                os.rename(temporary, folder)
+        return folder
+
+    def _make(self, folder: Path) -> None:
+        samples = pd.DataFrame(self._samples())
+        for name in CLASSES:
+            (folder / name).mkdir(parents=True)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(lambda row: self._draw(folder, *row), samples[["sample", "label", "slide"]].to_numpy()))
+        samples.to_csv(folder / "samples.csv", index=False)
+        patients = samples[["patient", "slide"]].drop_duplicates().sort_values("patient")
+        ages = [int(self._random(f"age of {patient}").integers(34, 82)) for patient in patients["patient"]]
+        patients.assign(age=ages).to_csv(folder / "patients.csv", index=False)
+
+    def _samples(self) -> Iterator[dict[str, str]]:
+        """Names, labels and patients. In a class, patients have about as many images each; a third of the patients with
+        normal tissue have carcinoma in situ too, and another third of those with benign tissue invasive carcinoma."""
+        count = self.cases // 4
+        patients = min(count, max(PATIENTS_PER_CLASS, count // 2))
+        for index in range(count):
+            local = index % patients
+            for position, (label, prefix) in enumerate(zip(CLASSES, PREFIXES, strict=True)):
+                owner = position - 2 if position >= 2 and local % 3 == position - 2 else position
+                patient = f"p{owner * patients + local + 1:03d}"
+                name = f"{prefix}{index + 1:03d}.png"
+                yield {
+                    "sample": f"{label}/{name}",
+                    "case": name,
+                    "patient": patient,
+                    "view": "",
+                    "label": label,
+                    "slide": f"s{patient[1:]}",
+                }
+
+    def _draw(self, folder: Path, sample: str, label: str, slide: str) -> None:
+        stained = tissue.slide(self._random(slide))
+        pixels = tissue.draw(label, stained, self.width, self.height, self._random(sample))
+        Image.fromarray(pixels).save(folder / sample, compress_level=1)
+
+    def _random(self, name: str) -> np.random.Generator:
+        """The generator of all draws for what is called `name`."""
+        key = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=16).digest()
+        return np.random.default_rng(int.from_bytes(key, "little"))

@@ -1,0 +1,142 @@
+"""The manifest: one row per sample, what every reader gives and every method starts from."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from src.data import image
+
+COLUMNS = ("sample", "case", "patient", "view", "label")
+VIEWS = ("", "cc", "mlo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A public record of files: its API's address, and the files' MD5 by name ("" = as the record says)."""
+
+    url: str
+    files: Mapping[str, str]
+
+
+@dataclass(kw_only=True)
+class Reader(ABC):
+    """A data set on disk.
+
+    `root` is the folder that samples are relative to; with `convert`, images that are not 8-bit RGB are turned into it;
+    `positive` lists the classes of the positive side of the two-class view (empty: no such view).
+    """
+
+    root: str
+    convert: bool = False
+    positive: list[str] = field(default_factory=list)
+
+    records: ClassVar[tuple[Record, ...]] = ()
+
+    @abstractmethod
+    def manifest(self) -> pd.DataFrame:
+        """One row per sample, checked: sample, case, patient, view, label (categorical), then the data set's own."""
+
+    def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
+        """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
+        return image.read(os.path.join(self.root, sample), self.convert)
+
+
+def check(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.DataFrame:
+    """The manifest by sample and with a fresh index; ValueError names the first sample or case that breaks a rule."""
+    _check_columns(manifest)
+    manifest = manifest.sort_values("sample", ignore_index=True)
+    _refuse(manifest, manifest["sample"].map(_leaves), "a sample is a path relative to the root, inside of it")
+    _refuse(manifest, manifest["sample"].duplicated(), "a sample has one row")
+    _refuse(manifest, manifest["case"] == "", "every sample has a case")
+    _refuse(manifest, manifest["label"].isna() | (manifest["label"].astype(str) == ""), "every sample has a label")
+    _refuse(manifest, ~manifest["view"].isin(VIEWS), "a view is cc, mlo or empty")
+    for column in ("label", "patient"):
+        _check_one(manifest, column)
+    _check_classes(manifest, positive)
+    return manifest
+
+
+def first(names: Sequence[str]) -> str:
+    """The first three for a message, and how many there are."""
+    return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
+
+
+def cases(manifest: pd.DataFrame) -> pd.DataFrame:
+    """One row per case, by case: case, patient ("" = unknown), label."""
+    return manifest[["case", "patient", "label"]].drop_duplicates("case").sort_values("case", ignore_index=True)
+
+
+def groups(manifest: pd.DataFrame) -> "pd.Series[str]":
+    """Indexed by case: what must not stand on both sides of a split, the patient where known, else the case itself."""
+    table = cases(manifest).set_index("case")
+    names = table.index.to_series()
+    return table["patient"].where(table["patient"] != "", names).rename("group")
+
+
+def _check_columns(manifest: pd.DataFrame) -> None:
+    lacking = [name for name in COLUMNS if name not in manifest]
+    if lacking:
+        raise ValueError(f"a manifest has the columns {', '.join(COLUMNS)}, but got none called {', '.join(lacking)}")
+    if manifest.empty:
+        raise ValueError("a manifest has at least one sample, but got none: check the data set's folder (data.root)")
+    if not isinstance(manifest["label"].dtype, pd.CategoricalDtype):
+        raise ValueError(f"labels are categorical, in the classes' order, but got {manifest['label'].dtype}")
+    for name in COLUMNS[:-1]:
+        text = manifest[name].map(lambda value: isinstance(value, str))
+        if not text.all():
+            row = manifest[~text].iloc[0]
+            raise ValueError(f"{name} is text, but {row['sample']!r} has {name}={row[name]!r}")
+
+
+def _leaves(sample: str) -> bool:
+    path = PurePosixPath(sample)
+    return not sample or path.is_absolute() or ".." in path.parts or "\\" in sample or path.as_posix() != sample
+
+
+def _refuse(manifest: pd.DataFrame, bad: "pd.Series[bool]", rule: str) -> None:
+    if bad.any():
+        row = manifest[bad].iloc[0]
+        raise ValueError(
+            f"{rule}, but this does not hold for {row['sample']!r} "
+            f"(case {row['case']!r}, view {row['view']!r}, label {row['label']!r}) and {bad.sum() - 1} more"
+        )
+
+
+def _check_one(manifest: pd.DataFrame, column: str) -> None:
+    """Every sample of a case says the same in `column`."""
+    expected = manifest.groupby("case")[column].transform("first").astype(str)
+    other = manifest[column].astype(str) != expected
+    if other.any():
+        row = manifest[other].iloc[0]
+        start = manifest[manifest["case"] == row["case"]].iloc[0]
+        raise ValueError(
+            f"a case has one {column}, but case {row['case']!r} has {start[column]!r} ({start['sample']}) "
+            f"and {row[column]!r} ({row['sample']})"
+        )
+
+
+def _check_classes(manifest: pd.DataFrame, positive: Sequence[str]) -> None:
+    counts = manifest["label"].value_counts(sort=False)
+    classes = [str(name) for name in counts.index]
+    if len(classes) < 2:
+        raise ValueError(
+            f"there are two classes or more, but all samples from {manifest['sample'][0]} on are {classes[0]}"
+        )
+    if (counts == 0).any():
+        raise ValueError(f"every class has a sample, but class {counts.idxmin()!r} has none; found {_listed(counts)}")
+    unknown = [name for name in positive if name not in classes]
+    if unknown:
+        raise ValueError(f"data.positive lists classes of {', '.join(classes)}, but got {', '.join(unknown)}")
+    if set(positive) == set(classes):
+        raise ValueError(f"data.positive leaves a class for the negative side, but got all of {', '.join(classes)}")
+
+
+def _listed(counts: "pd.Series[int]") -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -1,0 +1,254 @@
+"""How cases are split: every protocol gives rows of case and fold, fold 0 being never held out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from src.data.manifest import cases, groups
+
+NAMES = ("case", "image", "sample")
+
+
+@dataclass(kw_only=True)
+class SplitProtocol(ABC):
+    """Which cases are held out together. The assignment depends on the set of cases only, not on their order."""
+
+    grouped: ClassVar[bool] = False
+
+    def split(self, manifest: pd.DataFrame) -> pd.DataFrame:
+        """Rows `case, fold` by case; folds count from 1, a case of fold 0 is in every training part."""
+        table = cases(manifest)
+        splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
+        return check(splits, manifest, self.grouped)
+
+    @abstractmethod
+    def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """The fold of each row of `cases(manifest)`."""
+
+    def leaky(self, manifest: pd.DataFrame) -> str:
+        """Why figures under this protocol are optimistic: a known patient on both sides of a split. Else empty."""
+        shared = _shared(self.split(manifest), manifest)
+        if shared.empty:
+            return ""
+        return (
+            f"{len(shared)} patients stand on both sides of a split, first {shared.index[0]!r}: "
+            "figures are optimistic, protocol=kfold keeps patients together"
+        )
+
+
+@dataclass(kw_only=True)
+class _Folds(SplitProtocol):
+    folds: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ValueError(f"`folds >= 2` must hold, but got folds={self.folds}")
+        _check_seed(self.seed)
+
+
+@dataclass(kw_only=True)
+class KFold(_Folds):
+    """Folds stratified by label; cases of a known patient stay together."""
+
+    grouped: ClassVar[bool] = True
+
+    def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """By scikit-learn's StratifiedGroupKFold where patients are known, by its StratifiedKFold elsewhere."""
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        if not (manifest["patient"] != "").any():
+            return _stratified(manifest, self.folds, self.seed)
+        table, group = cases(manifest), groups(manifest)
+        _check_enough(table.assign(unit=group.to_numpy()), self.folds, "patients")
+        splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
+        parts = splitter.split(table["case"], table["label"].astype(str).to_numpy(), group.to_numpy())
+        return _numbered(parts, len(table))
+
+
+@dataclass(kw_only=True)
+class ImageKFold(_Folds):
+    """Folds stratified by label that ignore patients, as many papers did: see `leaky`."""
+
+    def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """By scikit-learn's StratifiedKFold."""
+        return _stratified(manifest, self.folds, self.seed)
+
+
+@dataclass(kw_only=True)
+class Holdout(SplitProtocol):
+    """One test part (fold 1) of about `fraction` of every class; cases of a known patient stay together."""
+
+    fraction: float = 0.3
+    seed: int = 0
+
+    grouped: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise ValueError(f"`0 < fraction < 1` must hold, but got fraction={self.fraction}")
+        _check_seed(self.seed)
+
+    def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Patients in random order, the largest first, go to the test part while that brings its classes nearer."""
+        table, group = cases(manifest), groups(manifest).to_numpy()
+        counts = pd.crosstab(group, table["label"].astype(str).to_numpy())
+        order = np.random.default_rng(self.seed).permutation(len(counts))
+        order = order[np.argsort(-counts.to_numpy().sum(axis=1)[order], kind="stable")]
+        chosen = _nearest(counts.to_numpy()[order], self.fraction)
+        folds = np.isin(group, counts.index.to_numpy()[order[chosen]]).astype(np.int64)
+        lacking = sorted(set(table["label"]) - set(table["label"][folds == 1]))
+        if lacking:
+            raise ValueError(
+                f"the test part holds every class, but protocol.fraction={self.fraction} leaves {lacking[0]} out of it "
+                f"({(table['label'] == lacking[0]).sum()} cases): raise protocol.fraction"
+            )
+        return folds
+
+
+@dataclass(kw_only=True)
+class Published(SplitProtocol):
+    """The folds of a CSV: a column case, image or sample (a case, a sample's path or its file name), and one fold."""
+
+    path: str
+
+    def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """The CSV's folds; ValueError names rows that are double, that miss a case, or that no case has."""
+        rows = self._read()
+        known = _best_key(rows.index, manifest)
+        self._refuse(rows.index[~rows.index.isin(known.index)], "every row is one of the manifest's", "is not")
+        matched = pd.DataFrame({"case": known.reindex(rows.index).to_numpy(), "fold": rows.to_numpy()})
+        differ = matched.groupby("case")["fold"].nunique()
+        self._refuse(differ.index[differ > 1], "a case has one fold", "has several")
+        fold = matched.groupby("case")["fold"].first()
+        wanted = cases(manifest)["case"]
+        self._refuse(wanted[~wanted.isin(fold.index)], "every case of the manifest has a row", "has none")
+        return fold.loc[wanted].to_numpy(dtype=np.int64)
+
+    def _read(self) -> "pd.Series[int]":
+        """Folds by the name in the CSV."""
+        try:
+            table = pd.read_csv(self.path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise ValueError(f"protocol.path is a CSV of folds, but {self.path} cannot be read: {error}") from error
+        name = next((column for column in NAMES if column in table), "")
+        if not name or "fold" not in table:
+            raise ValueError(
+                f"{self.path} needs a column fold and one of {', '.join(NAMES)}, but has {', '.join(table.columns)}"
+            )
+        wrong = table[~table["fold"].str.fullmatch(r"\s*\d{1,9}\s*")]
+        if len(wrong):
+            row = wrong.iloc[0]
+            raise ValueError(f"folds are numbers from 0 on, but {self.path} has {row['fold']!r} for {row[name]!r}")
+        folds = table.set_index(name)["fold"].astype(np.int64)
+        self._refuse(folds.index[folds.index.duplicated()], "a name has one row", "has several")
+        return folds
+
+    def _refuse(self, names: "pd.Index[str] | pd.Series[str]", rule: str, verb: str) -> None:
+        if len(names):
+            raise ValueError(f"{rule}, but in {self.path} {names.tolist()[0]!r} {verb}; so do {len(names)} in all")
+
+
+def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -> pd.DataFrame:
+    """The splits by case. ValueError names what breaks a rule: every case stands once, every class is in every training
+    part, and if `grouped` no known patient stands in two folds."""
+    table = cases(manifest)
+    double = splits["case"][splits["case"].duplicated()]
+    lacking = table["case"][~table["case"].isin(splits["case"])]
+    unknown = splits["case"][~splits["case"].isin(table["case"])]
+    for names, verb in ((double, "stands twice"), (lacking, "is lacking"), (unknown, "is not in the manifest")):
+        if len(names):
+            raise ValueError(f"splits hold every case once, but {names.iloc[0]!r} {verb}; so do {len(names)} in all")
+    splits = splits.sort_values("case", ignore_index=True)
+    _check_parts(splits["fold"], table["label"])
+    shared = _shared(splits, manifest)
+    if grouped and len(shared):
+        raise ValueError(f"a patient stands in one fold, but {shared.index[0]!r} stands in folds {shared.iloc[0]}")
+    return splits
+
+
+def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]") -> None:
+    """Every training part has every class. `fold` and `labels` are by case."""
+    numbers = sorted(set(fold[fold > 0]))
+    if (fold < 0).any() or not numbers:
+        raise ValueError(f"folds count from 1 (0: never held out), but got folds {sorted(set(fold))}")
+    for number in numbers:
+        lacking = sorted(set(labels) - set(labels[fold != number]))
+        if lacking:
+            raise ValueError(
+                f"every training part has every class, but all cases of {lacking[0]} are held out in fold {number}: "
+                "try another protocol.seed, fewer folds, or protocol=image_kfold (which ignores patients)"
+            )
+
+
+def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
+    """The folds of each known patient that stands in several, by patient."""
+    folds = cases(manifest).merge(splits, on="case").query("patient != ''").groupby("patient")["fold"].unique()
+    folds = folds[folds.map(len) > 1]
+    return folds.map(lambda numbers: " and ".join(str(number) for number in sorted(numbers)))
+
+
+def _stratified(manifest: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.int64]:
+    from sklearn.model_selection import StratifiedKFold
+
+    table = cases(manifest)
+    _check_enough(table.assign(unit=table["case"]), folds, "cases")
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return _numbered(splitter.split(table["case"], table["label"].astype(str).to_numpy()), len(table))
+
+
+def _numbered(parts: Any, count: int) -> npt.NDArray[np.int64]:
+    """Folds 1.. from scikit-learn's pairs of training and test indices."""
+    folds = np.zeros(count, np.int64)
+    for number, (_, held_out) in enumerate(parts, start=1):
+        folds[held_out] = number
+    return folds
+
+
+def _check_enough(table: pd.DataFrame, folds: int, what: str) -> None:
+    counts = table.groupby("label", observed=True)["unit"].nunique()
+    if counts.min() >= folds:
+        return
+    way_out = f"protocol.folds={counts.min()} or fewer" if counts.min() > 1 else "add some, or leave the class out"
+    raise ValueError(
+        f"every fold holds out some of every class, but class {counts.idxmin()} has {counts.min()} {what} "
+        f"for protocol.folds={folds}: {way_out}"
+    )
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"`0 <= seed < 2**32` must hold, but got seed={seed}")
+
+
+def _nearest(counts: npt.NDArray[np.int64], fraction: float) -> npt.NDArray[np.bool_]:
+    """Which rows (`group x class` counts) sum to about `fraction` of every class: greedily, in the order given."""
+    rest = fraction * counts.sum(axis=0)
+    chosen = np.zeros(len(counts), bool)
+    for row, count in enumerate(counts):
+        if np.square(rest - count).sum() < np.square(rest).sum():
+            chosen[row] = True
+            rest = rest - count
+    return chosen
+
+
+def _best_key(names: "pd.Index[str]", manifest: pd.DataFrame) -> "pd.Series[str]":
+    """The manifest's cases by what most `names` are: the case, the sample's path or its file name."""
+    keys: list[Callable[[pd.DataFrame], pd.Series[str]]] = [
+        lambda table: table["case"],
+        lambda table: table["sample"],
+        lambda table: table["sample"].map(lambda sample: PurePosixPath(sample).name),
+    ]
+    candidates = [pd.Series(manifest["case"].to_numpy(), index=pd.Index(key(manifest))) for key in keys]
+    best = max(candidates, key=lambda known: names.isin(known.index).sum())
+    several = best.groupby(level=0).nunique()
+    twofold = several.index[(several > 1) & several.index.isin(names)]
+    if len(twofold):
+        raise ValueError(f"a name in protocol.path belongs to one case, but {twofold[0]!r} to several: give paths")
+    return best[~best.index.duplicated()]

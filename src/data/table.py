@@ -1,0 +1,109 @@
+"""Any CSV with a row per image."""
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from src.data.manifest import COLUMNS, Reader, check, first
+
+
+@dataclass(kw_only=True)
+class Table(Reader):
+    """The images that the CSV `path` lists, relative to `root` (empty: the CSV's folder).
+
+    `columns` says which CSV column stands for which of the manifest's where the names differ: `{sample: file}`. A case
+    is the sample itself, patient and view are empty where the CSV has none; other columns are kept, as text. `classes`
+    gives the classes' order (empty: alphabetical); with `check_folders`, a label must be the name of a folder above its
+    image.
+    """
+
+    path: str
+    root: str = ""
+    columns: dict[str, str] = field(default_factory=lambda: {name: name for name in COLUMNS})
+    classes: list[str] = field(default_factory=list)
+    check_folders: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.columns if name not in COLUMNS]
+        if unknown:
+            raise ValueError(f"data.columns names {', '.join(COLUMNS)}, but got {', '.join(unknown)}")
+        self.columns = {name: name for name in COLUMNS} | self.columns
+        self.root = self.root or str(Path(self.path).parent)
+
+    def manifest(self) -> pd.DataFrame:
+        """One row per line of the CSV."""
+        manifest = self._named(_text(Path(self.path)))
+        self._check_labels(manifest)
+        self._check_files(manifest["sample"])
+        classes = self.classes or sorted(manifest["label"].unique())
+        return check(manifest.assign(label=pd.Categorical(manifest["label"], classes)), self.positive)
+
+    def _named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The CSV's columns under the manifest's names, then its own."""
+        for name, column in self.columns.items():
+            if column not in table and (column != name or name in ("sample", "label")):
+                found = ", ".join(table.columns)
+                raise ValueError(
+                    f"{self.path} needs a column {column!r} for {name}, but has {found}: "
+                    f"data.columns.{name}=THE_COLUMN names it"
+                )
+        manifest = pd.DataFrame({name: table[column] for name, column in self.columns.items() if column in table})
+        manifest["sample"] = manifest["sample"].str.replace("\\", "/")
+        blank = pd.Series("", index=table.index)
+        manifest = manifest.assign(
+            case=manifest.get("case", manifest["sample"]),
+            patient=manifest.get("patient", blank),
+            view=manifest.get("view", blank).str.lower(),
+        )[list(COLUMNS)]
+        own = table.drop(columns=[column for column in self.columns.values() if column in table])
+        return manifest.join(own.rename(columns=lambda name: f"csv_{name}" if name in COLUMNS else name))
+
+    def _check_labels(self, manifest: pd.DataFrame) -> None:
+        for name in ("sample", "label"):
+            empty = manifest.index[manifest[name] == ""]
+            if len(empty):
+                raise ValueError(f"every row has a {name}, but {self.path} has none in {_rows(empty)} (header: row 1)")
+        other = manifest.index[~manifest["label"].isin(self.classes or manifest["label"])]
+        if len(other):
+            raise ValueError(
+                f"labels are those of data.classes ({', '.join(self.classes)}), but {self.path} "
+                f"has {manifest['label'][other[0]]!r} in {_rows(other)}"
+            )
+        if self.check_folders:
+            self._check_folders(manifest)
+
+    def _check_folders(self, manifest: pd.DataFrame) -> None:
+        pairs = zip(manifest["sample"], manifest["label"], strict=True)
+        wrong = [f"{sample} is {label}" for sample, label in pairs if label not in PurePosixPath(sample).parts[:-1]]
+        if wrong:
+            raise ValueError(
+                f"labels agree with the folders (data.check_folders=true), but by {self.path} {first(wrong)}: "
+                "correct the table, or move the images"
+            )
+
+    def _check_files(self, samples: "pd.Series[str]") -> None:
+        root = Path(self.root)
+        missing = [sample for sample in samples if not (root / sample).is_file()]
+        if missing:
+            raise ValueError(
+                f"every image of {self.path} is a file under {root} (data.root), but {len(missing)} of {len(samples)} "
+                f"are missing: {first(missing)}"
+            )
+
+
+def _text(path: Path) -> pd.DataFrame:
+    """The CSV as stripped text, indexed by the number of the row as a spreadsheet shows it; blank rows left out."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"data.path is a CSV file, but there is no file {path}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"data.path is a CSV file in UTF-8, but {path} cannot be read as one: {error}") from error
+    table = pd.DataFrame({str(name).strip(): table[name].fillna("").str.strip() for name in table})
+    table.index = pd.RangeIndex(2, len(table) + 2)
+    return table[(table != "").any(axis=1)]
+
+
+def _rows(index: "pd.Index[int]") -> str:
+    return "row " + first([str(number) for number in index])

@@ -1,0 +1,65 @@
+"""What becomes the descriptor: networks that read it out of another network. Imports torch, so import it late."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class ClassMean(nn.Module):
+    """The class token, then the mean of the patch tokens, of a vision transformer of timm."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Descriptors (n, 2 x width) of the pixels (n, 3, size, size)."""
+        tokens = self.transformer.forward_features(pixels)  # type: ignore[operator]  # (n, prefix + patches, width)
+        patches = tokens[:, self.transformer.num_prefix_tokens :]
+        return torch.cat([tokens[:, 0], patches.mean(1)], dim=1)
+
+
+class Stages(nn.Module):
+    """The means over the image of the last activations of a VGG's blocks but the first, one after the other."""
+
+    def __init__(self, features: nn.Sequential) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Descriptors (n, length) of the pixels (n, 3, size, size)."""
+        maps, means = pixels, []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):  # a block ends where pooling begins, after the activation
+                means.append(maps.mean((2, 3)))
+            maps = layer(maps)
+        return torch.cat(means[1:], dim=1)
+
+    def length(self) -> int:
+        """How many channels the blocks but the first have together."""
+        channels, lengths = 0, []
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d):
+                channels = layer.out_channels
+            elif isinstance(layer, nn.MaxPool2d):
+                lengths.append(channels)
+        return sum(lengths[1:])
+
+
+class Averages(nn.Module):
+    """The averages over the image of the outputs of a Keras model, channels first, one after the other."""
+
+    def __init__(self, application: Any, model: Any, device: str) -> None:
+        super().__init__()
+        self.application = application  # what weights are loaded into
+        self.model = model
+        self.device = device
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Descriptors (n, length) of the pixels (n, 3, size, size)."""
+        import keras
+
+        with keras.device(self.device):  # Keras moves its tensors to the accelerator unless told
+            maps = self.model(pixels, training=False)
+        return torch.cat([each.mean((2, 3)) for each in (maps if isinstance(maps, list) else [maps])], dim=1)

@@ -1,0 +1,95 @@
+"""Encoders that timm builds: convolutional networks of ImageNet, and the foundation models of pathology."""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from src.encoders.encoder import IMAGENET, RELEASED, Encoder
+from src.encoders.weights import fetch_from_hub, fill, unreachable
+
+if TYPE_CHECKING:
+    import torch
+
+READOUTS = ("pooled", "class_mean", "stages")
+
+
+@dataclass(kw_only=True)
+class Timm(Encoder):
+    """A model of timm without its head.
+
+    - `tag` which of timm's weights; or `repository` and `file` of a foundation model on the Hugging Face hub.
+    - `arguments` go to `timm.create_model`; an `mlp_layer` is named by its class in `timm.layers`.
+    - `readout` what becomes the descriptor: `pooled` (timm's own), `class_mean` (the class token, then the mean of the
+      patch tokens; register tokens are left out), `stages` (the means of the last activations of VGG's blocks 2 to 5).
+    - `head` the first letters of the names of the head's tensors, which a weights file may hold and which are dropped.
+    """
+
+    tag: str = ""
+    repository: str = ""
+    file: str = "model.safetensors"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    readout: str = "pooled"
+    head: list[str] = field(default_factory=list)
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "timm")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.readout not in READOUTS:
+            raise ValueError(f"`readout` must be one of {', '.join(READOUTS)}, but got {self.readout!r}")
+
+    def published(self) -> str:
+        """`released` for foundation models, which did not learn from ImageNet."""
+        return RELEASED if self.repository else IMAGENET
+
+    def fetch(self) -> Path:
+        """The file of the published weights on the Hugging Face hub."""
+        repository = self.repository or f"timm/{self.architecture}.{self.tag}"
+        try:
+            return fetch_from_hub(repository, self.file)
+        except OSError as error:
+            page = f"https://huggingface.co/{repository}"
+            gated = f"They are gated: accept the licence on {page} and run `hf auth login`. " if self.repository else ""
+            raise unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), gated) from None
+
+    def build(self, device: str) -> tuple["torch.nn.Module", int]:
+        """The model without its head, and the length of its descriptors."""
+        from src.encoders.readouts import ClassMean, Stages
+
+        model = self._create()
+        if self.readout == "class_mean":
+            return ClassMean(model), 2 * int(model.num_features)
+        if self.readout == "stages":
+            stages = Stages(model.features)
+            return stages, stages.length()
+        return model, int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)
+
+    def _create(self) -> Any:
+        import timm
+
+        if not timm.is_model(self.architecture):
+            close = ", ".join(get_close_matches(self.architecture, timm.list_models(), n=3)) or "see timm.list_models()"
+            raise ValueError(f"timm has no encoder.architecture={self.architecture}; did you mean: {close}?")
+        try:
+            return timm.create_model(self.architecture, pretrained=False, num_classes=0, **self._arguments())
+        except TypeError as error:
+            raise ValueError(f"encoder.arguments do not suit {self.architecture}: {error}") from None
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments for timm, with the class of the layer that is named; timm itself knows activations by name."""
+        import timm.layers
+
+        name = self.arguments.get("mlp_layer")
+        if name is None:
+            return self.arguments
+        if not isinstance(name, str) or not hasattr(timm.layers, name):
+            raise ValueError(f"encoder.arguments.mlp_layer must name a class of timm.layers, but got {name!r}")
+        return {**self.arguments, "mlp_layer": getattr(timm.layers, name)}
+
+    def fill(self, module: "torch.nn.Module", path: Path) -> None:
+        """Replace the random weights by those of a file of the whole model, or of the model without its head."""
+        from src.encoders.readouts import ClassMean
+
+        inner = module.transformer if isinstance(module, ClassMean) else module
+        fill(inner, path, self.architecture, self.head)

@@ -1,0 +1,69 @@
+"""Encoders that torchvision builds: GoogLeNet, AlexNet and SqueezeNet."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from src.encoders.encoder import Encoder
+from src.encoders.weights import fetch, fill, unreachable
+
+if TYPE_CHECKING:
+    import torch
+
+ARCHITECTURES = ("alexnet", "googlenet", "squeezenet1_0", "squeezenet1_1")
+
+
+@dataclass(kw_only=True)
+class Torchvision(Encoder):
+    """A model of torchvision without its last layer.
+
+    GoogLeNet and SqueezeNet give the average over the image of their last convolutions, AlexNet the activations of its
+    last hidden layer. `url` is where torchvision publishes the weights; what follows the hyphen starts their SHA-256.
+    `head` the first letters of the names of the head's tensors, which a weights file may hold and which are dropped.
+    """
+
+    url: str = ""
+    head: list[str] = field(default_factory=list)
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"`architecture` must be one of {', '.join(ARCHITECTURES)}, but got {self.architecture!r}")
+
+    def fetch(self) -> Path:
+        """The file of torchvision's own weights, in torch's cache."""
+        start = Path(self.url).stem.rpartition("-")[2]
+        try:
+            return fetch(self.url, _cache(), "sha256", start)
+        except OSError as error:
+            raise unreachable(self.architecture, self.url, error, self.files()) from None
+
+    def build(self, device: str) -> tuple["torch.nn.Module", int]:
+        """The model without its last layer, and the length of its descriptors."""
+        from torch import nn
+        from torchvision import models
+
+        if self.architecture == "alexnet":
+            model = models.alexnet()
+            model.classifier = model.classifier[:-1]
+            return model, 4096
+        if self.architecture == "googlenet":
+            model = models.googlenet(aux_logits=False, transform_input=False, init_weights=True)
+            model.fc = nn.Identity()
+            return model, 1024
+        model = models.get_model(self.architecture)
+        model.classifier = nn.AdaptiveAvgPool2d(1)
+        return model, 512
+
+    def fill(self, module: "torch.nn.Module", path: Path) -> None:
+        """Replace the random weights by those of a file."""
+        fill(module, path, self.architecture, self.head)
+
+
+def _cache() -> Path:
+    """The folder where torch.hub keeps weights; found without torch, which takes seconds to import."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return Path(os.environ.get("TORCH_HOME", home)).expanduser() / "hub" / "checkpoints"

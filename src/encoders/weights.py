@@ -1,0 +1,211 @@
+"""Where the weights of an encoder come from: a publisher's file, a file of the user, or a seeded draw.
+
+Nothing here unpickles: safetensors, or torch's files with `weights_only`.
+"""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import random
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+SAFETENSORS = ".safetensors"
+TORCH_FILES = (".pth", ".pt", ".bin")
+SECONDS_TO_ANSWER = 5.0  # a host that is silent for longer counts as out of reach
+BLOCK = 1 << 20
+
+
+def find(weights: str, architecture: str, endings: Sequence[str], names: Sequence[str]) -> Path:
+    """The file that `encoder.weights=PATH` means: PATH itself, or in a folder the first of `names` that is there.
+
+    Errors: ValueError if there is no PATH, the folder holds none of `names`, or the file has none of `endings`.
+    """
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        path = _in_folder(path, names, architecture)
+    if not path.is_file():
+        raise ValueError(
+            "encoder.weights must be imagenet, released, random or the path of a file or folder, "
+            f"but {weights!r} is not there"
+        )
+    if not path.name.endswith(tuple(endings)):
+        raise ValueError(f"the weights of {architecture} must be a file {_either(endings)}, but got {path}")
+    return path
+
+
+def _in_folder(folder: Path, names: Sequence[str], architecture: str) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+    raise ValueError(f"encoder.weights={folder} must hold {_either(names)} for {architecture}, but holds: {present}")
+
+
+def _either(choices: Sequence[str]) -> str:
+    return " or ".join(choices)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal; computed once per process while the file stays as it is."""
+    status = path.stat()
+    return _hash(path, "sha256", status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _hash(path: Path, algorithm: str, size: int, changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def fetch(url: str, folder: Path, algorithm: str, start: str) -> Path:
+    """The file of `url` in `folder`, downloaded unless it is there, whose hash starts with `start`.
+
+    Errors: OSError if the host cannot be reached, ValueError if what came has another hash.
+    """
+    path = folder / url.rpartition("/")[2]
+    if path.is_file() and _matches(path, algorithm, start):
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        _download(url, partial)
+        if not _matches(partial, algorithm, start):
+            raise ValueError(f"the {algorithm} of {url} must start with {start}, but got another hash: try again")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _matches(path: Path, algorithm: str, start: str) -> bool:
+    status = path.stat()
+    return _hash(path, algorithm, status.st_size, status.st_mtime_ns).startswith(start)
+
+
+def _download(url: str, path: Path) -> None:
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    request = urllib.request.Request(url, headers={"User-Agent": "tenfold"})
+    with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response, path.open("wb") as stream:
+        size = int(response.headers.get("Content-Length") or 0)
+        name = url.rpartition("/")[2]
+        with wrap_file(response, size, description=name, console=Console(stderr=True), transient=True) as reader:
+            shutil.copyfileobj(reader, stream, BLOCK)
+        if size and stream.tell() != size:
+            raise OSError(f"the connection closed after {stream.tell()} of {size} bytes")
+
+
+def fetch_from_hub(repository: str, name: str) -> Path:
+    """The file `name` of a repository on the Hugging Face hub, from the hub's cache if it is there.
+
+    Errors: OSError if the hub cannot be reached or refuses the file (gated repositories need a licence and a login).
+    """
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(repository, name)
+    if isinstance(cached, str):
+        return Path(cached)
+    if not huggingface_hub.constants.HF_HUB_OFFLINE:
+        _reach(huggingface_hub.hf_hub_url(repository, name))
+    return Path(huggingface_hub.hf_hub_download(repository, name))
+
+
+def _reach(url: str) -> None:
+    """Ask for a page's head. The hub's client tries for half a minute before it says that there is no network."""
+    with contextlib.suppress(urllib.error.HTTPError):  # a refusal is an answer
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS_TO_ANSWER).close()
+
+
+def unreachable(architecture: str, source: str, reason: object, files: str, advice: str = "") -> ValueError:
+    """The error that says which weights could not be had, why, and what to choose instead."""
+    because = str(reason).strip().partition("\n")[0]
+    return ValueError(
+        f"the weights of {architecture} could not be fetched from {source} ({because}). {advice}"
+        f"Choose encoder.weights=random (untrained) or encoder.weights=PATH, where PATH is {files}"
+    )
+
+
+@contextlib.contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """Let whatever draws weights draw them from `seed`; afterwards the global generators are as they were."""
+    import torch
+
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  (Keras draws its seeds from them)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def read(path: Path) -> dict[str, "torch.Tensor"]:
+    """The tensors of a state dict, by name.
+
+    Errors: ValueError if the file is damaged, or holds something else than tensors by name.
+    """
+    import torch
+
+    try:
+        state = _read(path)
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path} cannot be read as weights (nothing but tensors is loaded): {reason}") from None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise ValueError(f"{path} must hold a state dict, tensors by name, but holds something else")
+    return state
+
+
+def _read(path: Path) -> object:
+    if path.suffix == SAFETENSORS:
+        import safetensors
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except safetensors.SafetensorError as error:
+            raise ValueError(error) from None
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def fill(module: "torch.nn.Module", path: Path, architecture: str, head: Sequence[str]) -> None:
+    """Load a file's tensors into a network without a classification head.
+
+    `head` holds the first letters of the names of the head's tensors; they are dropped, every other tensor must fit.
+    Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their first.
+    """
+    wanted = module.state_dict()
+    state = {name: tensor for name, tensor in read(path).items() if name in wanted or not name.startswith(tuple(head))}
+    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in wanted]
+    reshaped = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
+    faults = [
+        _fault(missing, "missing"),
+        _fault(unexpected, "unexpected"),
+        _fault(reshaped, "of another shape"),
+    ]
+    if any(faults):
+        raise ValueError(f"{path} does not fit {architecture}: tensors {'; '.join(filter(None, faults))}")
+    module.load_state_dict(state, strict=False)  # batch counters, the only ones that may be missing, matter to training
+
+
+def _fault(names: Sequence[str], what: str) -> str:
+    return f"{what}: {len(names)}, the first is {names[0]}" if names else ""

@@ -1,0 +1,1 @@
+"""Predictions table to metrics, tables, statistics and figures."""

@@ -1,0 +1,133 @@
+"""From a predictions table to everything that a run reports: numbers, tables, the data of figures."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from src.evaluation.binary import POSITIVE, Binary, missed, set_points, two_class
+from src.evaluation.curves import confusion, reliability, roc
+from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure, prefixed
+from src.evaluation.predictions import average, check, classes, columns
+from src.evaluation.tables import correctness, fold_table, fusion_row
+
+PUBLISHED_COLUMNS = ["image", "fold", "label", "predicted", "carcinoma_score"]
+PUBLISHED_CLASSES = ["Normal", "Benign", "InSitu", "Invasive"]
+PUBLISHED_POSITIVE = ["InSitu", "Invasive"]
+FROM_CLASSES = ["accuracy", "balanced_accuracy", "macro_f1"]  # the metrics that need no probabilities
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """What a run reports.
+
+    classes
+        The classes' names, in order.
+    metrics
+        Name and value, fractions: of the probabilities averaged over views, seeds and models. Two-class ones begin with
+        `binary_`.
+    table
+        Accuracies by model and fold in percent (`src.evaluation.tables.fold_table`). A single model's row is the mean
+        over its seeds of a seed's accuracy, as published, and thus not the accuracy among the metrics.
+    fold_accuracy
+        The accuracy (0..1) of the averaged probabilities per fold (index: the folds); `accuracy_std` is its deviation.
+    confusion
+        Counts: rows are the true classes, columns the predicted ones.
+    roc
+        Name and curve: "positive" alone where there is a two-class view, else each class against the rest, where it can
+        be computed.
+    reliability
+        Confidence against accuracy; None where class probabilities are not known.
+    positive
+        The positive classes of the two-class view; empty, as are the next two, where there is none.
+    set_points
+        `threshold, sensitivity, specificity, accuracy, accuracy_std`, a row per threshold.
+    missed
+        How many cases of each positive class are missed at the last threshold.
+    """
+
+    classes: list[str]
+    metrics: dict[str, float]
+    table: pd.DataFrame
+    fold_accuracy: pd.Series
+    confusion: pd.DataFrame
+    roc: dict[str, pd.DataFrame]
+    reliability: pd.DataFrame | None
+    positive: list[str]
+    set_points: pd.DataFrame
+    missed: dict[str, int]
+
+
+def evaluate(
+    predictions: pd.DataFrame, binary: Binary | None = None, replicates: int = 1000, seed: int = 0
+) -> Evaluation:
+    """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align`)."""
+    check(predictions)
+    binary = binary or Binary()
+    cases = average(predictions)
+    view = binary(cases)
+    probabilities = cases[columns(cases)].to_numpy(dtype=np.float64)
+    predicted = [classes(cases)[number] for number in probabilities.argmax(axis=1)]
+    result = Evaluation(
+        classes=classes(cases),
+        metrics=measure(cases, replicates, seed),
+        table=fold_table(predictions),
+        fold_accuracy=accuracy_by_fold(correctness(cases), cases["fold"]),
+        confusion=confusion(cases["label"].tolist(), predicted, classes(cases)),
+        roc=one_against_rest(cases) if view is None else {},
+        reliability=reliability(probabilities, label_numbers(cases)),
+        positive=[],
+        set_points=pd.DataFrame(),
+        missed={},
+    )
+    return result if view is None else _with_two_classes(result, cases, view, binary, replicates, seed)
+
+
+def evaluate_published(published: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Evaluation:
+    """The evaluation of predictions released by Rakhlin et al. 2018: `image, fold, label, predicted, carcinoma_score`.
+
+    They hold no 4-class probabilities: `auc`, `log_loss`, `brier`, `ece` and the reliability are absent.
+    """
+    missing = [name for name in PUBLISHED_COLUMNS if name not in published.columns]
+    if missing:
+        raise ValueError(f"published predictions need the columns {PUBLISHED_COLUMNS}, but lack {missing}")
+    cases = published.rename(columns={"image": "case"}).assign(patient="").sort_values("case", ignore_index=True)
+    binary = Binary(positive=PUBLISHED_POSITIVE)
+    view = two_class(cases, binary.positive, cases["carcinoma_score"].to_numpy(dtype=np.float64))
+    certain = {f"p_{name}": (cases["predicted"] == name).astype(np.float64) for name in PUBLISHED_CLASSES}
+    correct = cases["label"] == cases["predicted"]
+    result = Evaluation(
+        classes=PUBLISHED_CLASSES,
+        metrics=measure(cases.assign(**certain), replicates, seed, FROM_CLASSES),
+        table=fusion_row(correct, cases["fold"]),
+        fold_accuracy=accuracy_by_fold(correct, cases["fold"]),
+        confusion=confusion(cases["label"].tolist(), cases["predicted"].tolist(), PUBLISHED_CLASSES),
+        roc={},
+        reliability=None,
+        positive=[],
+        set_points=pd.DataFrame(),
+        missed={},
+    )
+    return _with_two_classes(result, cases, view, binary, replicates, seed)
+
+
+def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The ROC curve of each class against the rest; a class that no case has, or every case, has none."""
+    truth = {name: (cases["label"] == name).to_numpy(dtype=bool) for name in classes(cases)}
+    possible = {name: each for name, each in truth.items() if each.any() and not each.all()}
+    return {name: roc(each, cases[f"p_{name}"].to_numpy(dtype=np.float64)) for name, each in possible.items()}
+
+
+def _with_two_classes(
+    result: Evaluation, cases: pd.DataFrame, view: pd.DataFrame, binary: Binary, replicates: int, seed: int
+) -> Evaluation:
+    positive = binary.positives(result.classes)
+    curves = {name: curve for name, curve in one_against_rest(view).items() if name == POSITIVE}
+    return replace(
+        result,
+        metrics=result.metrics | prefixed(measure(view, replicates, seed), "binary_"),
+        positive=positive,
+        roc=curves,
+        set_points=set_points(view, binary.thresholds),
+        missed=missed(cases, view, positive, binary.thresholds[-1]),
+    )

@@ -1,0 +1,63 @@
+"""Fuse tracked runs again, or recompute published predictions. `python -m src.fuse --help`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from src.config import ROOT, Fuse, build, command
+from src.presentation import say, show, write
+
+if TYPE_CHECKING:
+    from src.evaluation.evaluation import Evaluation
+
+
+def main(config: DictConfig) -> None:
+    """Show, and write where asked, the fusion of a sweep's cells, of named runs, or of published predictions."""
+    options: Fuse = build(config)
+    if sum(map(bool, (options.sweep, options.runs, options.published))) != 1:
+        raise ValueError("give one of sweep=NAME_OR_ID, runs=[ID,...] or published=NAME")
+    evaluation, title, notes = published(options) if options.published else tracked(options)
+    show(evaluation, title, notes)
+    if options.output:
+        write(evaluation, Path(options.output), notes)
+        say(f"written to {options.output}")
+
+
+def published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
+    """Return the evaluation of released predictions, from `experiments/NAME/published/crossvalidation.csv`."""
+    import pandas as pd
+
+    from src.evaluation.evaluation import evaluate_published
+
+    path = ROOT / "experiments" / options.published / "published" / "crossvalidation.csv"
+    if not path.is_file():
+        known = sorted(file.parents[1].name for file in ROOT.glob("experiments/*/published/crossvalidation.csv"))
+        raise ValueError(f"nothing is published under {options.published!r}; there is {', '.join(known)}")
+    notes = ["as released: fused class and carcinoma score of each image, without the class probabilities"]
+    return evaluate_published(pd.read_csv(path), options.replicates), f"{options.published}, published", notes
+
+
+def tracked(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
+    """Return the evaluation of the fusion of tracked runs."""
+    from src.evaluation.evaluation import evaluate
+    from src.evaluation.predictions import align
+
+    tracking = options.tracking
+    if options.sweep:
+        sweep = tracking.find(options.sweep)
+        runs, title = tracking.children(sweep.info.run_id), str(sweep.info.run_name)
+        runs = [run for run in runs if run.info.status == "FINISHED"]
+        if not runs:
+            raise ValueError(f"sweep {title} ({sweep.info.run_id}) has no finished cells to fuse")
+    else:
+        runs, title = [tracking.find(name) for name in options.runs], "fusion"
+    tables = {str(run.info.run_name): tracking.predictions(run) for run in runs}
+    if len(tables) < len(runs):
+        raise ValueError("runs to fuse must have different names, but got " + ", ".join(r.info.run_name for r in runs))
+    notes = sorted({run.data.tags.get("notes", "") for run in runs} - {""})
+    return evaluate(align(tables), options.binary, options.replicates), title, notes
+
+
+if __name__ == "__main__":
+    command(main, "fuse")

@@ -1,0 +1,5 @@
+"""Array to array: stain normalisation, augmentation, crops."""
+
+
+class BadImage(ValueError):  # noqa: N818
+    """An image that cannot be read or treated. The message says why; the caller adds the file's name."""

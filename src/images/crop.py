@@ -1,0 +1,76 @@
+"""Scaling, and random square crops with rotations by 90 degrees and flips."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from src.images import BadImage
+from src.images.draws import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(kw_only=True)
+class Crop:
+    """`count` random squares of `size` pixels, cut from the image scaled by `scale` (Rakhlin et al. 2018, section 3).
+
+    Each is rotated by a random multiple of 90 degrees and flipped up-down and left-right with probability 1/2.
+    """
+
+    size: int = 224
+    scale: float = 0.5
+    count: int = 20
+    orient: bool = True
+    """Whether crops are rotated and flipped."""
+    revision: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if self.size < 1 or self.count < 1:
+            raise ValueError(f"`size >= 1` and `count >= 1` must hold, but got size={self.size}, count={self.count}")
+        if not 0 < self.scale <= 8:
+            raise ValueError(f"`0 < scale <= 8` must hold, but got scale={self.scale}")
+
+    def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
+        """Return the image scaled with OpenCV's cubic interpolation, as released; too small a one is a `BadImage`."""
+        height, width = (round(side * self.scale) for side in image.shape[:2])
+        if min(height, width) < self.size:
+            raise BadImage(
+                f"{image.shape[1]} x {image.shape[0]} pixels are {width} x {height} at crop.scale={self.scale}, "
+                f"too small for crop.size={self.size}; take a smaller crop.size or a larger crop.scale"
+            )
+        if self.scale == 1:
+            return image
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    def __call__(
+        self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int
+    ) -> "UInt8[Tensor, 'count 3 size size']":
+        """Return the crops of one augmented image; draws are keyed by seed, content, augmentation and crop."""
+        import torch
+
+        # A window turned by 90 degrees is a window of the transposed image, flipped: rows stay contiguous to copy.
+        transposed = image.transpose(1, 2).contiguous()
+        crops = torch.empty((self.count, 3, self.size, self.size), dtype=torch.uint8, device=image.device)
+        for number in range(self.count):
+            top, left, turned, *flips = self.place(
+                image.shape[1:], generator(seed, content, "crop", augmentation, number)
+            )
+            source, row, column = (transposed, left, top) if turned else (image, top, left)
+            window = source[:, row : row + self.size, column : column + self.size]
+            axes = [axis for axis, flip in zip((1, 2), flips, strict=True) if flip]
+            crops[number] = window.flip(axes) if axes else window
+        return crops
+
+    def place(self, shape: tuple[int, ...], draws: np.random.Generator) -> tuple[int, int, bool, bool, bool]:
+        """Return top, left, whether transposed, flipped up-down and flipped left-right.
+
+        The eight orientations of a square are equally likely, as after a random rotation and two random flips.
+        """
+        top, left = (int(draws.integers(side - self.size + 1)) for side in shape)
+        turned, vertical, horizontal = (draws.random(3) < 0.5) & self.orient
+        return top, left, bool(turned), bool(vertical), bool(horizontal)

@@ -1,0 +1,232 @@
+"""Stain normalisation of H&E images: every operator takes and gives an 8-bit RGB image of the same size."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float32, Float64, UInt8
+
+from src.images import BadImage
+
+Image = UInt8[np.ndarray, "height width 3"]
+Mask = UInt8[np.ndarray, "height width"]
+Density = Float32[np.ndarray, "height width 3"]
+Matrix = npt.NDArray[np.float64]
+
+WHITE = 240.0
+"""Transmitted light (8-bit units) that counts as white: I0 in Macenko 2009 and Rakhlin 2018."""
+
+DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(WHITE))
+"""Optical density of each 8-bit value: OD = -ln((I + 1) / I0)."""
+
+# Ruderman 1998, as in Reinhard 2001: RGB to cone responses, and their logarithms to l, alpha, beta.
+LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
+OPPONENT = np.diag([1 / np.sqrt(3), 1 / np.sqrt(6), 1 / np.sqrt(2)]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
+
+
+def density_covariance(image: Image, mask: Mask) -> Matrix:
+    """Return the sample covariance (3 x 3) of the optical densities under a mask.
+
+    The sums run over joint histograms of two channels, so they are exact in double precision at any image size.
+    """
+    table = DENSITY.astype(np.float64)
+    pairs = {
+        (i, j): cv2.calcHist([image], [i, j], mask, [256, 256], [0, 256, 0, 256]) for i, j in ((0, 1), (0, 2), (1, 2))
+    }
+    single = [pairs[0, 1].sum(axis=1), pairs[0, 1].sum(axis=0), pairs[0, 2].sum(axis=0)]
+    count = float(single[0].sum())
+    mean = np.array([table @ histogram for histogram in single]) / count
+    products = np.diag([table**2 @ histogram for histogram in single])
+    for (i, j), histogram in pairs.items():
+        products[i, j] = products[j, i] = table @ histogram @ table
+    covariance: Matrix = (products - count * np.outer(mean, mean)) / (count - 1)
+    return covariance
+
+
+def percentile(values: Float32[np.ndarray, " values"], percent: float) -> float:
+    """Return what `numpy.percentile` returns, for percentages near 0 or 100 several times as fast.
+
+    Only the tail beyond a bound guessed from every 64th value is sorted; where the guess was wrong, everything is.
+    """
+    if percent < 50:
+        return -percentile(-values, 100 - percent)
+    rank = (len(values) - 1) * percent / 100
+    bound = np.percentile(values[::64], max(percent - 1, 0))
+    tail = values[values >= bound]
+    first = len(values) - len(tail)
+    if rank < first:
+        return float(np.percentile(values, percent))
+    low, high = int(rank) - first, min(int(rank) + 1, len(values) - 1) - first
+    ordered = np.partition(tail, [low, high]).astype(np.float64)
+    return float(ordered[low] + (ordered[high] - ordered[low]) * (rank % 1))
+
+
+def project(density: Density, rows: Float64[np.ndarray, "2 3"]) -> Float32[np.ndarray, "2 height width"]:
+    """Return two images: each pixel's density times the two rows."""
+    # OpenCV's transform from 3 to 3 channels is several times as fast as the one from 3 to 2.
+    square = np.vstack([rows, np.zeros(3)]).astype(np.float32)
+    return np.array(cv2.split(cv2.transform(density, square))[:2])
+
+
+def transmit(density: Density, mixing: Matrix) -> Image:
+    """Return the 8-bit image I0 exp(-mixing OD) of natural optical densities."""
+    affine = np.column_stack([-mixing, np.full(3, np.log(WHITE))])
+    return truncate(cv2.exp(cv2.transform(density, affine.astype(np.float32))))
+
+
+def truncate(values: Density) -> Image:
+    """Return values clipped to 0..255 and truncated, as `ndarray.astype` does in the released code."""
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+@dataclass(kw_only=True)
+class Stain:
+    """A stain normaliser. Raises `BadImage` for an image that it cannot treat."""
+
+    revision: ClassVar[int] = 1
+    """Raised by hand when the output changes for the same parameters, so that stored descriptors are made anew."""
+
+    def __call__(self, image: Image) -> Image:
+        """Return the normalised image."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class NoStain(Stain):
+    """The image as it is."""
+
+    def __call__(self, image: Image) -> Image:
+        """Return the same image."""
+        return image
+
+
+@dataclass(kw_only=True)
+class Macenko(Stain):
+    """Macenko et al. 2009, with the reference stains and maxima of Rakhlin et al. 2018.
+
+    The plane of the two stains is spanned by the two directions of *largest* variance of the tissue's optical density.
+    """
+
+    percentile: float = 1.0
+    """Angles of the stain vectors: this percentile and 100 minus it."""
+    density: float = 0.15
+    """A pixel is tissue if its optical density reaches this in all three channels."""
+    tissue: float = 0.002
+    """An image with a smaller share of tissue cannot be normalised (`BadImage`)."""
+    separation: float = 5.0
+    """Nor can one whose two stain vectors are closer than this, in degrees (real sections: 15 to 30)."""
+
+    # Columns haematoxylin and eosin, and the 99th percentiles of their concentrations (Rakhlin 2018, released code).
+    STAINS: ClassVar[Matrix] = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+    MAXIMA: ClassVar[Matrix] = np.array([1.9705, 1.0308])
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if not 0 <= self.percentile < 50:
+            raise ValueError(f"`0 <= percentile < 50` must hold, but got percentile={self.percentile}")
+        if not 0 <= self.tissue <= 1:
+            raise ValueError(f"`0 <= tissue <= 1` must hold, but got tissue={self.tissue}")
+
+    def __call__(self, image: Image) -> Image:
+        """Return the image with its two stains replaced by the reference ones, truncated to 8 bits."""
+        tissue = self.tissue_mask(image)
+        density = cv2.LUT(image, DENSITY)
+        unmix = np.linalg.pinv(self.stain_vectors(density, tissue, self.covariance(image, tissue)))
+        maxima = np.array([percentile(concentration.ravel(), 99) for concentration in project(density, unmix)])
+        if (maxima <= 0).any():
+            raise BadImage("only one of the two stains is present, so they cannot be told apart")
+        return transmit(density, self.STAINS @ np.diag(self.MAXIMA / maxima) @ unmix)
+
+    def tissue_mask(self, image: Image) -> Mask:
+        """Return 255 where the optical density reaches the threshold in all channels, else 0."""
+        darkest = int(np.flatnonzero(DENSITY >= self.density).max(initial=0))
+        red, green, blue = cv2.split(image)
+        mask = cv2.inRange(cv2.max(cv2.max(red, green), blue), 0, darkest)
+        share = cv2.countNonZero(mask) / mask.size
+        if share < self.tissue:
+            raise BadImage(
+                f"nearly no tissue: {share:.2%} of its pixels have an optical density of {self.density} or more in all "
+                f"channels, and stain normalisation needs {self.tissue:.2%}"
+            )
+        return mask
+
+    def stain_vectors(self, density: Density, tissue: Mask, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
+        """Return the unit vectors (columns) of haematoxylin and eosin in optical density space."""
+        plane = self.plane(covariance)
+        first, second = project(density, plane.T)
+        angles = np.arctan2(second, first).ravel().compress(tissue.ravel())
+        low, high = percentile(angles, self.percentile), percentile(angles, 100 - self.percentile)
+        extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
+        separation = np.degrees(np.arccos(np.clip(abs(extremes[:, 0] @ extremes[:, 1]), 0, 1)))
+        if separation < self.separation:
+            raise BadImage(
+                f"its pixels show one stain only: the two stain vectors are {separation:.2f} degrees apart, "
+                f"and normalisation needs {self.separation}"
+            )
+        # Haematoxylin absorbs more red than eosin does.
+        return extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1]
+
+    def covariance(self, image: Image, tissue: Mask) -> Matrix:
+        """Return the covariance (3 x 3) of the tissue's optical densities."""
+        return density_covariance(image, tissue)
+
+    def plane(self, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
+        """Return the two eigenvectors of largest variance, turned towards positive densities."""
+        vectors = np.linalg.eigh(covariance).eigenvectors[:, [2, 1]]
+        return vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0)
+
+
+@dataclass(kw_only=True)
+class MacenkoReleased(Macenko):
+    """The normaliser in the code released with Rakhlin et al. 2018, which made the published numbers.
+
+    It takes the first two eigenvectors as `numpy.linalg.eig` returns them, unsorted, and negates them. On real images
+    it therefore often uses the direction of *smallest* variance instead of the second, and can find two stain vectors
+    that are nearly one. It refuses nothing; here only what has no outcome at all is refused.
+    """
+
+    separation: float = 0.1
+
+    def covariance(self, image: Image, tissue: Mask) -> Matrix:
+        """Return `numpy.cov`, as released: the eigenvectors' signs hang on the last bits of this matrix."""
+        pixels = image.reshape(-1, 3).compress(tissue.ravel(), axis=0)
+        table = -np.log((np.arange(256) + 1) / WHITE)
+        return np.cov(cv2.LUT(pixels[np.newaxis], table)[0], rowvar=False)
+
+    def plane(self, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
+        """Return the first two eigenvectors in LAPACK's order, negated."""
+        return -np.linalg.eig(covariance).eigenvectors[:, :2]
+
+
+@dataclass(kw_only=True)
+class Reinhard(Stain):
+    """Reinhard et al. 2001: mean and standard deviation of each channel of the l-alpha-beta space are the target's.
+
+    The default target is the slide TCGA-A2-A3XS-DX1 as measured by Amgad et al. 2019 (breast, H&E).
+    """
+
+    mean: list[float] = field(default_factory=lambda: [8.74108109, -0.12440419, 0.0444982])
+    std: list[float] = field(default_factory=lambda: [0.6135447, 0.10989545, 0.0286032])
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"three means and three positive deviations are needed, but got {self.mean}, {self.std}")
+
+    def __call__(self, image: Image) -> Image:
+        """Return the image with the target's statistics, rounded down to 8 bits."""
+        lms = cv2.transform(image.astype(np.float32), LMS.astype(np.float32))
+        lab = cv2.transform(cv2.log(np.maximum(lms, np.float32(1e-3))), OPPONENT.astype(np.float32))
+        mean, deviation = (statistic.ravel() for statistic in cv2.meanStdDev(lab))
+        if not (deviation >= 1e-4).all():
+            raise BadImage("flat: one of its colour channels does not vary, so it cannot be scaled to the target's")
+        scale = np.array(self.std) / deviation
+        # lab' = (lab - mean) * scale + target, and back to the logarithm of LMS: one affine map.
+        back = np.linalg.inv(OPPONENT)
+        affine = np.column_stack([back @ np.diag(scale), back @ (np.array(self.mean) - mean * scale)])
+        rgb = cv2.transform(
+            cv2.exp(cv2.transform(lab, affine.astype(np.float32))), np.linalg.inv(LMS).astype(np.float32)
+        )
+        return truncate(rgb)

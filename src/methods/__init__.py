@@ -1,0 +1,1 @@
+"""Ways of learning: from a manifest and splits to a predictions table."""

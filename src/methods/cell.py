@@ -1,0 +1,104 @@
+"""One cell of a sweep: all that determines its predictions, and what a method makes of it."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from src.classifiers.classifier import Classifier, Model
+from src.data.manifest import Reader
+from src.data.splits import SplitProtocol
+from src.encoders.encoder import Encoder
+from src.encoders.pool import PowerMean
+from src.images.augment import Augment
+from src.images.crop import Crop
+from src.images.stain import Stain
+
+Track = Callable[[Iterable[Any], str, int], Iterator[Any]]
+"""Passes the items of an iterable on, and shows progress: iterable, description, number of steps."""
+
+BAD_IMAGE = ("fail", "skip", "pass")
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """The operators of one cell and its seeds.
+
+    `seed` draws augmentations and crops; `seeds` are those of the classifier's models, each fold having a model per
+    seed. `on_bad_image` says what becomes of an image that cannot be read or treated: `fail` ends the run, `skip`
+    leaves its sample out, `pass` lets one that the stain normaliser cannot treat go on as it is, and leaves out the
+    rest. Samples left out or passed are named and counted.
+    """
+
+    data: Reader
+    protocol: SplitProtocol
+    stain: Stain
+    augment: Augment
+    crop: Crop
+    encoder: Encoder
+    pool: PowerMean
+    classifier: Classifier
+    seed: int = 0
+    seeds: list[int] = field(default_factory=lambda: [0])
+    on_bad_image: str = "fail"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"`seeds` must be different numbers from 0 on, but got seeds={self.seeds}")
+        if self.on_bad_image not in BAD_IMAGE:
+            raise ValueError(f"`on_bad_image` must be one of {', '.join(BAD_IMAGE)}, but got {self.on_bad_image}")
+
+
+@dataclass
+class Outcome:
+    """What a method returns.
+
+    predictions
+        `sample, case, patient, view, label, fold, seed, p_<class>...`: a row per sample, fold model and seed.
+    models
+        The fitted models by name (`fold01-seed0`, before it the view where there are views).
+    bad
+        `sample, outcome, reason` of the images that could not be read or treated.
+    facts
+        What the run should record: digests and counts by name.
+    """
+
+    predictions: pd.DataFrame
+    models: dict[str, Model]
+    bad: pd.DataFrame
+    facts: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Method(ABC):
+    """A way of learning: predicts every held-out case by models that saw nothing of it."""
+
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Threads that prepare images, and folds that learn at the same time; one per processor unless given."""
+    device: str = "auto"
+    """Where networks run: auto (a GPU where there is one), cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if self.workers < 1:
+            raise ValueError(f"`workers >= 1` must hold, but got workers={self.workers}")
+
+    @abstractmethod
+    def predict(self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track) -> Outcome:
+        """Predict every case of a fold from 1 on. `store` is the descriptors' folder."""
+
+
+def resolve(device: str) -> str:
+    """Return the device that `auto` stands for, and check one that is named."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"method.device={device}, but PyTorch finds no usable GPU here; take method.device=cpu")
+    return device

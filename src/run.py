@@ -1,0 +1,111 @@
+"""One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
+
+import os
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from src.config import Experiment, build, command, explain, flat
+from src.presentation import say, show, summary, track, write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from src.evaluation.evaluation import Evaluation
+    from src.methods.cell import Outcome
+    from src.tracking import TrackedRun
+
+
+def main(config: DictConfig) -> None:
+    """Run one cell. In a sweep a cell that fails is reported, and the others go on."""
+    from src.sweep import SWEEP
+
+    parent = os.environ.get(SWEEP, "")
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        cell(config, parent)
+    except Exception as error:
+        if not sweeping:
+            raise
+        # The run is FAILED and holds the traceback; the sweep ends by naming it.
+        say(f"failed: {explain(error) or repr(error)}")
+
+
+def cell(config: DictConfig, parent: str) -> None:
+    """Predict, evaluate and track one cell."""
+    from src.sweep import cell_name
+
+    tracking = build(config.tracking)
+    name = config.name or cell_name(config, HydraConfig.get().runtime.choices, tracking, parent)
+    with tracking.run(name, parent) as run:
+        OmegaConf.save(config, run.folder / "config.yaml", resolve=True)
+        run.log(params=flat(config) | chosen())
+        evaluation, notes = predict(build(config), name, run)
+    if parent:
+        say(summary(evaluation, name))
+    else:
+        show(evaluation, name, notes)
+
+
+def chosen() -> dict[str, str]:
+    """Return the option chosen of each group, such as encoder: resnet."""
+    choices = HydraConfig.get().runtime.choices
+    return {name: option for name, option in choices.items() if "/" not in name and option}
+
+
+def remarks(experiment: Experiment, leak: str, outcome: "Outcome") -> list[str]:
+    """Return what a reader of the run's figures has to know."""
+    notes = [f"optimistic: {leak}"] if leak else []
+    if experiment.encoder.weights == "random":
+        notes.append("untrained encoder (encoder.weights=random): its figures say nothing about the architecture")
+    if len(outcome.bad):
+        named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
+        notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
+    return notes + constant(outcome.predictions)
+
+
+def constant(predictions: "pd.DataFrame") -> list[str]:
+    """Return a note where the models of a fold give every case the same probabilities: they learnt nothing."""
+    columns = [name for name in predictions if str(name).startswith("p_")]
+    distinct = predictions.groupby("fold")[columns].nunique().max(axis=1)
+    held_out = predictions.groupby("fold")["case"].nunique()
+    folds = [str(fold) for fold in distinct.index[(distinct == 1) & (held_out > 1)]]
+    if not folds:
+        return []
+    return [
+        f"nothing was learnt in folds {', '.join(folds)}: all their cases have the same probabilities (with LightGBM, "
+        "too few rows for classifier.min_data_in_leaf; augment=stain_jitter gives more)"
+    ]
+
+
+def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Evaluation, list[str]]":
+    """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
+    from pathlib import Path
+
+    from src.evaluation.evaluation import evaluate
+
+    manifest = experiment.data.manifest()
+    splits = experiment.protocol.split(manifest)
+    splits.to_csv(run.folder / "splits.csv", index=False)
+    say(f"{name}: {len(manifest)} images, {splits['fold'].max()} folds")
+    outcome = experiment.method.predict(experiment, manifest, splits, Path(experiment.store), track)
+    predictions = outcome.predictions.assign(model=name)
+    predictions.to_parquet(run.folder / "predictions.parquet", index=False)
+    notes = remarks(experiment, experiment.protocol.leaky(manifest), outcome)
+    if len(outcome.bad):
+        outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
+    models = run.folder / "model"
+    models.mkdir()
+    for stem, model in outcome.models.items():
+        model.save(models / stem)
+    evaluation = evaluate(predictions, experiment.binary, experiment.replicates)
+    write(evaluation, run.folder, notes)
+    run.log(metrics=evaluation.metrics, tags=outcome.facts | {"notes": "; ".join(notes)})
+    run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
+    return evaluation, notes
+
+
+if __name__ == "__main__":
+    command(main, "config")

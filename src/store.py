@@ -1,0 +1,203 @@
+"""Descriptors on disk, addressed by the recipe that made them: `python -m src.store --help`."""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+Recipe = dict[str, Any]
+"""All that determines a descriptor but the sample's bytes, as JSON values."""
+
+
+def digest(recipe: Recipe) -> str:
+    """Return the name of a recipe: 32 hexadecimal digits of its canonical JSON."""
+    return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@dataclass
+class Store:
+    """A folder per recipe with `recipe.json` and one file per sample, named by the digest of the sample's bytes.
+
+    A sample whose image is bad has a note, a text file of that name, with the reason.
+
+    Files are written under a temporary name and renamed, so a killed process leaves only whole ones, and two processes
+    that write the same sample write the same bytes.
+    """
+
+    root: Path
+
+    def path(self, recipe: Recipe, content: str) -> Path:
+        """Return the file of one sample's descriptors."""
+        return self.root / digest(recipe) / f"{content}.safetensors"
+
+    def holds(self, recipe: Recipe, content: str) -> bool:
+        """Return whether the sample's descriptors are stored."""
+        return self.path(recipe, content).is_file()
+
+    def write(
+        self, recipe: Recipe, content: str, descriptors: Float32[np.ndarray, "augmentation crop feature"]
+    ) -> None:
+        """Store the unpooled descriptors of one sample."""
+        from safetensors.numpy import save
+
+        self.open(recipe)
+        replace(self.path(recipe, content), save({"descriptors": descriptors}, {"checksum": checksum(descriptors)}))
+
+    def note(self, recipe: Recipe, content: str, reason: str) -> None:
+        """Store what is wrong with a sample's image, whether or not it has descriptors."""
+        self.open(recipe)
+        replace(self.path(recipe, content).with_suffix(".txt"), reason.encode())
+
+    def noted(self, recipe: Recipe, content: str) -> str:
+        """Return what is wrong with a sample's image, empty where nothing is known to be."""
+        note = self.path(recipe, content).with_suffix(".txt")
+        return note.read_text() if note.is_file() else ""
+
+    def open(self, recipe: Recipe) -> None:
+        """Make the recipe's folder, which says what it holds."""
+        folder = self.root / digest(recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (file := folder / "recipe.json").exists():
+            replace(file, (json.dumps(recipe, indent=2, sort_keys=True) + "\n").encode())
+
+    def read(self, recipe: Recipe, content: str) -> Float32[np.ndarray, "augmentation crop feature"]:
+        """Return the descriptors of one sample; `ValueError` where the file is damaged."""
+        return load(self.path(recipe, content))
+
+    def recipes(self) -> dict[str, Recipe]:
+        """Return the stored recipes by digest."""
+        files = sorted(self.root.glob("*/recipe.json"))
+        return {file.parent.name: json.loads(file.read_text()) for file in files}
+
+    def nearest(self, recipe: Recipe) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
+        """Return the other stored recipe with the fewest differing fields: its digest and {field: (here, there)}."""
+        others = [(name, difference(recipe, other)) for name, other in self.recipes().items() if name != digest(recipe)]
+        return min(others, key=lambda other: len(other[1]), default=None)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole: under a temporary name in its folder, then renamed."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> Float32[np.ndarray, "augmentation crop feature"]:
+    """Return a file's descriptors; `ValueError` with the way out where it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            descriptors: Float32[np.ndarray, "augmentation crop feature"] = file.get_tensor("descriptors")
+            expected = file.metadata()["checksum"]
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run again") from None
+    if checksum(descriptors) != expected:
+        raise ValueError(f"{path} is damaged (its checksum differs); delete it and run again")
+    return descriptors
+
+
+def checksum(descriptors: Float32[np.ndarray, "..."]) -> str:
+    """Return the digest of an array's values."""
+    return hashlib.blake2b(np.ascontiguousarray(descriptors).data, digest_size=16).hexdigest()
+
+
+def flatten(recipe: Recipe, prefix: str = "") -> dict[str, Any]:
+    """Return a recipe's leaves by dotted name."""
+    leaves: dict[str, Any] = {}
+    for key, value in recipe.items():
+        leaves |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def difference(here: Recipe, there: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two recipes differ, with both values."""
+    one, other = flatten(here), flatten(there)
+    return {key: (one.get(key), other.get(key)) for key in sorted(one | other) if one.get(key) != other.get(key)}
+
+
+def listing(store: Store) -> Iterator[str]:
+    """Yield a line per recipe: digest, samples, size, and what tells it apart from the others."""
+    recipes = store.recipes()
+    varying = {key for one in recipes.values() for other in recipes.values() for key in difference(one, other)}
+    for name, recipe in recipes.items():
+        files = list((store.root / name).glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in files) / 2**20
+        traits = " ".join(f"{key}={value}" for key, value in sorted(flatten(recipe).items()) if key in varying)
+        yield f"{name} {len(files):6d} samples {size:9.1f} MiB  {traits}"
+
+
+def verify(store: Store) -> Iterator[str]:
+    """Yield a line for every damaged file."""
+    for file in sorted(store.root.glob("*/*.safetensors")):
+        try:
+            load(file)
+        except ValueError as error:
+            yield str(error)
+
+
+def explain(store: Store, name: str) -> Iterator[str]:
+    """Yield the fields in which a stored recipe differs from the one nearest to it."""
+    nearest = store.nearest(find(store, name))
+    if nearest is None:
+        yield f"{name} is the only recipe"
+        return
+    yield f"{name} is nearest to {nearest[0]}; they differ in"
+    yield from (f"  {key}: {here} here, {there} there" for key, (here, there) in nearest[1].items())
+
+
+def prune(store: Store, name: str) -> Iterator[str]:
+    """Delete one recipe's descriptors."""
+    find(store, name)
+    shutil.rmtree(store.root / name)
+    yield f"deleted {name}"
+
+
+def find(store: Store, name: str) -> Recipe:
+    """Return a stored recipe by its digest; `ValueError` where there is none."""
+    recipes = store.recipes()
+    if name not in recipes:
+        raise ValueError(f"{store.root} holds no recipe {name!r}; it holds {', '.join(recipes) or 'none'}")
+    return recipes[name]
+
+
+def main() -> None:
+    """List, verify, explain or prune the stored descriptors."""
+    parser = argparse.ArgumentParser(prog="python -m src.store", description=__doc__)
+    parser.add_argument("action", choices=["list", "verify", "explain", "prune"])
+    parser.add_argument("recipe", nargs="?", default="", help="a recipe's digest, for explain and prune")
+    parser.add_argument("--root", type=Path, default=Path("mlruns/store"), help="the store's folder")
+    arguments = parser.parse_args()
+    store = Store(arguments.root)
+    actions: dict[str, Callable[[], Iterator[str]]] = {
+        "list": lambda: listing(store),
+        "verify": lambda: verify(store),
+        "explain": lambda: explain(store, arguments.recipe),
+        "prune": lambda: prune(store, arguments.recipe),
+    }
+    try:
+        lines = list(actions[arguments.action]())
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print("\n".join(lines) or f"{arguments.root}: {'nothing damaged' if arguments.action == 'verify' else 'empty'}")
+    sys.exit(int(arguments.action == "verify" and bool(lines)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""MLflow, and nothing else knows it: runs, sweeps, their artefacts and tables."""
+
+import io
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PARENT = "mlflow.parentRunId"
+LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
+SECONDS = 5.0
+"""How long a tracking server may take to answer before it counts as unreachable."""
+
+
+@dataclass
+class TrackedRun:
+    """A run that is open. What is written into `folder` becomes its artefacts when it ends, however it ends."""
+
+    client: "MlflowClient"
+    id: str
+    folder: Path
+
+    def log(
+        self,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log in one request; metrics that are not numbers (such as the AUC of one class) are left out."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        logged = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items() if value == value]
+        given = [Param(name, str(value)) for name, value in (params or {}).items()]
+        for start in range(0, len(given), 100):  # the most that a server takes at once
+            self.client.log_batch(self.id, params=given[start : start + 100])
+        self.client.log_batch(self.id, logged, tags=[RunTag(name, str(value)) for name, value in (tags or {}).items()])
+
+    def log_steps(self, name: str, values: Mapping[int, float]) -> None:
+        """Log a metric that has a value per step, such as a fold."""
+        from mlflow.entities import Metric
+
+        self.client.log_batch(self.id, [Metric(name, value, 0, step) for step, value in values.items()])
+
+
+@dataclass(kw_only=True)
+class Tracking:
+    """Where runs are kept: `uri` a database or a server, `artifacts` their files (a server has its own place)."""
+
+    uri: str = "sqlite:///mlruns/mlflow.db"
+    artifacts: str = "mlruns/artifacts"
+    experiment: str = "tenfold"
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """The client, once the server answers or the database exists; `ValueError` where neither can be had."""
+        quieten()
+        if self.uri.startswith(("http://", "https://")):
+            reach(self.uri)
+        from mlflow import MlflowClient
+
+        if not self.uri.startswith("sqlite:///"):
+            return MlflowClient(self.uri)
+        from filelock import FileLock
+
+        database = Path(self.uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow makes the tables on first use, and two processes must not do so at the same time.
+        with FileLock(f"{database}.lock"):
+            client = MlflowClient(self.uri)
+            self.find_or_create(client)
+        return client
+
+    def find_or_create(self, client: "MlflowClient") -> str:
+        """Return the experiment's id."""
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        place = Path(self.artifacts).absolute().as_uri() if self.uri.startswith("sqlite:///") else None
+        try:
+            return str(client.create_experiment(self.experiment, place))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    @contextmanager
+    def run(self, name: str, parent: str = "", tags: Mapping[str, Any] | None = None) -> Iterator[TrackedRun]:
+        """Create and open a run."""
+        self.bury()
+        with self.open(self.create(name, parent, tags)) as run:
+            yield run
+
+    @contextmanager
+    def open(self, run_id: str) -> Iterator[TrackedRun]:
+        """Open a run that exists. It ends FINISHED, FAILED with its traceback, or KILLED when it is interrupted."""
+        with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+            run = TrackedRun(self.client, run_id, Path(folder))
+            status = "FAILED"
+            try:
+                yield run
+                status = "FINISHED"
+            except Exception:
+                (run.folder / "traceback.txt").write_text(traceback.format_exc())
+                raise
+            except BaseException:  # Ctrl-C, or a request to end
+                status = "KILLED"
+                raise
+            finally:
+                self.client.log_artifacts(run_id, folder)
+                self.client.set_terminated(run_id, status)
+
+    def create(self, name: str, parent: str = "", tags: Mapping[str, Any] | None = None) -> str:
+        """Create a run that is RUNNING, and return its id."""
+        described = environment() | ({PARENT: parent} if parent else {}) | {k: str(v) for k, v in (tags or {}).items()}
+        experiment = self.find_or_create(self.client)
+        return str(self.client.create_run(experiment, run_name=name, tags=described).info.run_id)
+
+    def bury(self) -> None:
+        """Mark as KILLED the runs that a process of this machine left RUNNING when it died."""
+        experiment = self.find_or_create(self.client)
+        left = f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
+        for run in self.client.search_runs([experiment], left):
+            if not alive(int(run.data.tags.get("pid", os.getpid()))):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def find(self, name: str) -> "Run":
+        """Return the run of an id, or the newest run of a name; `ValueError` where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(name)
+        except MlflowException:
+            quoted = name.replace("'", "")
+            runs = self.client.search_runs(
+                [self.find_or_create(self.client)], f"attributes.run_name = '{quoted}'", max_results=1
+            )
+        if not runs:
+            raise ValueError(f"no run has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}")
+        return runs[0]
+
+    def children(self, sweep: str) -> "list[Run]":
+        """Return the runs of a sweep in the order in which they began."""
+        experiment = self.find_or_create(self.client)
+        return list(
+            self.client.search_runs(
+                [experiment], f"tags.`{PARENT}` = '{sweep}'", order_by=["attributes.start_time ASC"], max_results=10000
+            )
+        )
+
+    def predictions(self, run: "Run") -> pd.DataFrame:
+        """Return the predictions table of a run; `ValueError` where it has none."""
+        return pd.read_parquet(io.BytesIO(self.artifact(run, "predictions.parquet")))
+
+    def artifact(self, run: "Run", name: str) -> bytes:
+        """Return the bytes of a run's artefact; `ValueError` where it has none of this name."""
+        from mlflow.exceptions import MlflowException
+
+        with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+            try:
+                return Path(self.client.download_artifacts(run.info.run_id, name, folder)).read_bytes()
+            except (MlflowException, OSError):
+                raise ValueError(
+                    f"run {run.info.run_name} ({run.info.run_id}, {run.info.status}) has no {name}; finished runs do"
+                ) from None
+
+
+def quieten() -> None:
+    """Keep MLflow from reporting home, from asking a dead server for minutes, and from talking over our tables."""
+    import logging
+
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+    }
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def reach(uri: str) -> None:
+    """Raise `ValueError` unless a tracking server answers."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS).raise_for_status()
+    except requests.RequestException as error:
+        raise ValueError(
+            f"the tracking server tracking.uri={uri} does not answer ({type(error).__name__}); start it with "
+            "`mlflow server`, correct the address, or leave tracking.uri out to track in a local database"
+        ) from None
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process of this machine exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def environment() -> dict[str, str]:
+    """Return what a run is tagged with: code, versions, machine, process, command."""
+    commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    return {
+        "git_commit": commit or "unknown",
+        "git_dirty": str(bool(status)).lower(),
+        "mlflow.source.name": " ".join(sys.argv),
+        "host": platform.node(),
+        "pid": str(os.getpid()),
+        "python": platform.python_version(),
+        **{f"version.{name}": version(name) for name in LIBRARIES},
+    }
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints of the code's checkout; empty where it is none."""
+    here = Path(__file__).parent
+    result = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,0 +1,197 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from src.data.manifest import cases
+from src.data.splits import Holdout, ImageKFold, KFold, Published, SplitProtocol, check
+
+Make = Callable[..., pd.DataFrame]
+PROTOCOLS = [KFold(folds=3), KFold(folds=2, seed=7), ImageKFold(folds=3), Holdout(), Holdout(fraction=0.5, seed=3)]
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> pd.DataFrame:
+    """Up to three classes of 6 to 15 cases with one or two samples, of one of a few patients or an unknown one."""
+    rows = []
+    for label in ("a", "b", "c")[: draw(st.integers(2, 3))]:
+        for index in range(draw(st.integers(6, 15))):
+            patient = draw(st.sampled_from(["", *(f"p{number}" for number in range(12))]))
+            for view in ("cc", "mlo")[: draw(st.integers(1, 2))]:
+                rows.append((f"{label}{index}{view}.png", f"{label}{index}", patient, view, label))
+    table = pd.DataFrame(rows, columns=["sample", "case", "patient", "view", "label"])
+    return table.assign(label=pd.Categorical(table["label"])).sort_values("sample", ignore_index=True)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=repr)
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(table=manifests(), seed=st.integers(0, 2**16))
+def test_a_split_is_a_partition_that_order_does_not_change(
+    protocol: SplitProtocol, table: pd.DataFrame, seed: int
+) -> None:
+    try:
+        splits = protocol.split(table)
+    except ValueError as error:
+        assume("class" not in str(error))  # too few patients of a class: refused by name
+        raise
+    assert splits["case"].tolist() == sorted(set(table["case"]))
+    assert splits["fold"].dtype == np.int64
+    pd.testing.assert_frame_equal(protocol.split(table.sample(frac=1, random_state=seed)), splits)
+    joined = cases(table).merge(splits, on="case")
+    for fold in set(joined["fold"]) - {0}:
+        assert set(joined["label"][joined["fold"] != fold]) == set(table["label"])
+    if protocol.grouped:
+        known = joined[joined["patient"] != ""]
+        assert (known.groupby("patient")["fold"].nunique() <= 1).all()
+        assert protocol.leaky(table) == ""
+
+
+def test_folds_are_stratified(manifest: Make) -> None:
+    table = manifest({"a": 50, "b": 20, "c": 10})
+    for protocol in (KFold(folds=10), ImageKFold(folds=10)):
+        joined = cases(table).merge(protocol.split(table), on="case")
+        counts = joined.groupby(["fold", "label"], observed=True).size().unstack()
+        assert counts.to_numpy().tolist() == [[5, 2, 1]] * 10
+
+
+def test_grouped_folds_are_stratified_about(manifest: Make) -> None:
+    table = manifest({"a": 60, "b": 30}, per_patient=3)
+    joined = cases(table).merge(KFold(folds=5).split(table), on="case")
+    counts = joined.groupby(["fold", "label"], observed=True).size().unstack()
+    assert counts.to_numpy().tolist() == [[12, 6]] * 5
+
+
+def test_seeds_differ(manifest: Make) -> None:
+    table = manifest({"a": 20, "b": 20})
+    for protocol in (KFold, ImageKFold, Holdout):
+        assert not protocol(seed=0).split(table).equals(protocol(seed=1).split(table))
+
+
+def test_holdout_holds_out_the_fraction_of_every_class(manifest: Make) -> None:
+    for per_patient in (0, 1, 2):
+        table = manifest({"a": 40, "b": 20}, per_patient=per_patient)
+        joined = cases(table).merge(Holdout(fraction=0.3).split(table), on="case")
+        assert joined[joined["fold"] == 1].groupby("label", observed=True).size().tolist() == [12, 6]
+        assert set(joined["fold"]) == {0, 1}
+
+
+def test_holdout_refuses_to_leave_a_class_out(manifest: Make) -> None:
+    with pytest.raises(ValueError, match=r"protocol.fraction=0.1 leaves b out of it \(2 cases\)"):
+        Holdout(fraction=0.1).split(manifest({"a": 40, "b": 2}))
+    with pytest.raises(ValueError, match="all cases of b are held out"):
+        Holdout(fraction=0.9).split(manifest({"a": 40, "b": 1}))
+
+
+def test_fewer_cases_than_folds_are_refused(manifest: Make) -> None:
+    for protocol in (KFold(folds=5), ImageKFold(folds=5)):
+        with pytest.raises(ValueError, match=r"class b has 3 cases for protocol.folds=5: protocol.folds=3 or fewer"):
+            protocol.split(manifest({"a": 20, "b": 3}))
+        with pytest.raises(ValueError, match=r"class b has 1 cases .*: add some"):
+            protocol.split(manifest({"a": 20, "b": 1}))
+
+
+def test_fewer_patients_than_folds_are_refused(manifest: Make) -> None:
+    table = manifest({"a": 40, "b": 40}, per_patient=10)
+    with pytest.raises(ValueError, match=r"class a has 4 patients for protocol.folds=5: protocol.folds=4 or fewer"):
+        KFold(folds=5).split(table)
+    assert ImageKFold(folds=5).split(table)["fold"].nunique() == 5
+
+
+def test_only_a_split_through_patients_is_leaky(manifest: Make) -> None:
+    known, unknown = manifest({"a": 20, "b": 20}, per_patient=4), manifest({"a": 20, "b": 20})
+    assert ImageKFold().leaky(unknown) == ""
+    assert ImageKFold().leaky(manifest({"a": 20, "b": 20}, per_patient=1)) == ""
+    assert KFold().leaky(known) == Holdout().leaky(known) == ""
+    assert "10 patients stand on both sides of a split, first 'a-p0'" in ImageKFold(folds=4).leaky(known)
+
+
+def test_check_names_what_is_wrong(manifest: Make) -> None:
+    table = manifest({"a": 6, "b": 6}, per_patient=2)
+    good = KFold(folds=3).split(table)
+    pd.testing.assert_frame_equal(check(good.sample(frac=1, random_state=0), table, grouped=True), good)
+    with pytest.raises(ValueError, match="'a0' stands twice"):
+        check(pd.concat([good, good[:1]]), table)
+    with pytest.raises(ValueError, match="'a0' is lacking"):
+        check(good[1:], table)
+    with pytest.raises(ValueError, match="'zz' is not in the manifest"):
+        check(pd.concat([good, pd.DataFrame({"case": ["zz"], "fold": [1]})]), table)
+    moved = good.assign(fold=good["fold"].where(good["case"] != "a0", good["fold"] % 3 + 1))
+    assert len(check(moved, table)) == 12
+    with pytest.raises(ValueError, match="'a-p0' stands in folds"):
+        check(moved, table, grouped=True)
+    with pytest.raises(ValueError, match="all cases of a are held out in fold 1"):
+        check(good.assign(fold=[1] * 6 + [2] * 6), table)
+    with pytest.raises(ValueError, match="folds count from 1"):
+        check(good.assign(fold=0), table)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"), [("case", "{0}{1}"), ("image", "{0}/{1}.png"), ("sample", "{1}.png"), ("image", "{0}{1}.png")]
+)
+def test_published_folds_by_case_path_or_file_name(manifest: Make, tmp_path: Path, column: str, name: str) -> None:
+    table = manifest({"a": 4, "b": 4})
+    if name == "{0}{1}.png":
+        table["sample"] = "folder/" + table["case"] + ".png"
+    rows = [(name.format(label, index), index % 2 + 1) for label in "ab" for index in range(4)]
+    pd.DataFrame(rows, columns=[column, "fold"]).to_csv(tmp_path / "folds.csv", index=False)
+    protocol = Published(path=str(tmp_path / "folds.csv"))
+    if name == "{1}.png":
+        with pytest.raises(ValueError, match=r"several"):
+            protocol.split(table)
+    else:
+        assert protocol.split(table)["fold"].tolist() == [1, 2, 1, 2] * 2
+
+
+def test_published_folds_may_list_every_view(tmp_path: Path) -> None:
+    rows = [
+        (f"{label}{index}-{view}.png", f"{label}{index}", label) for label in "ab" for index in "12" for view in "cm"
+    ]
+    table = pd.DataFrame(rows, columns=["sample", "case", "label"]).assign(patient="", view="")
+    path = tmp_path / "folds.csv"
+    listed = table[["sample"]].assign(fold=[1, 1, 2, 2] * 2)
+    listed.to_csv(path, index=False)
+    assert Published(path=str(path)).split(table)["fold"].tolist() == [1, 2, 1, 2]
+    listed.assign(fold=[1, 2, 2, 2] * 2).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"a case has one fold, but in .* 'a1' has several"):
+        Published(path=str(path)).split(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("case,fold\na0,1\na1,2\nb0,1\n", "every case of the manifest has a row.*'b1' has none"),
+        ("case,fold\na0,1\na1,2\nb0,1\nb1,2\nzz,1\n", "every row is one of the manifest's.*'zz' is not"),
+        ("case,fold\na0,1\na1,2\nb0,1\nb1,2\na1,2\n", "a name has one row.*'a1' has several"),
+        ("case,fold\na0,one\n", "'one' for 'a0'"),
+        ("case,fold\na0,-1\n", "'-1' for 'a0'"),
+        ("name,fold\na0,1\n", "needs a column fold and one of case, image, sample, but has name, fold"),
+        ("case,fold\na0,1\na1,1\nb0,2\nb1,2\n", "all cases of a are held out in fold 1"),
+        ("case,fold\na0,0\na1,0\nb0,0\nb1,0\n", "folds count from 1"),
+        ("", "cannot be read"),
+    ],
+)
+def test_published_folds_that_do_not_fit_are_refused(manifest: Make, tmp_path: Path, content: str, named: str) -> None:
+    (tmp_path / "folds.csv").write_text(content)
+    with pytest.raises(ValueError, match=named):
+        Published(path=str(tmp_path / "folds.csv")).split(manifest({"a": 2, "b": 2}))
+    with pytest.raises(ValueError, match="cannot be read"):
+        Published(path=str(tmp_path / "none.csv")).split(manifest({"a": 2, "b": 2}))
+
+
+def test_published_folds_are_leaky_where_they_split_a_patient(manifest: Make, tmp_path: Path) -> None:
+    table = manifest({"a": 4, "b": 4}, per_patient=2)
+    cases(table)[["case"]].assign(fold=[1, 1, 2, 2] * 2).to_csv(tmp_path / "whole.csv", index=False)
+    cases(table)[["case"]].assign(fold=[1, 2, 1, 2] * 2).to_csv(tmp_path / "torn.csv", index=False)
+    assert Published(path=str(tmp_path / "whole.csv")).leaky(table) == ""
+    assert "4 patients" in Published(path=str(tmp_path / "torn.csv")).leaky(table)
+
+
+def test_values_check_themselves() -> None:
+    for make in (lambda: KFold(folds=1), lambda: ImageKFold(seed=-1), lambda: Holdout(fraction=1.0)):
+        with pytest.raises(ValueError, match=r"folds=1|seed=-1|fraction=1\.0"):
+            make()

@@ -1,0 +1,89 @@
+"""Augmentation: the released images, determinism by name, and the formulas."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
+from src.images.draws import generator
+from tests.images.test_stain import REFERENCES, assert_equal_but_for_rounding, read, tissue
+
+ALL = [NoAugment(), StainJitter(count=3)]
+
+
+def planar(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
+
+
+def by_formulas(image: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+    """A plain transcription of the paper's formulas in double precision."""
+    density = -np.log10((image.reshape(-1, 3).astype(np.float64) + 1) / 240)
+    amounts = (StainJitter.UNMIX @ density.T).T * np.array([*multipliers, 1])
+    return (240 * 10 ** -(amounts @ StainJitter.MIX) - 1).clip(0, 255).astype(np.uint8).reshape(image.shape)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_jitter_gives_the_released_images(shared: Path, name: str) -> None:
+    folder = shared / "reference"
+    factors = json.loads((folder / "stain_multipliers.json").read_text())[name]
+    image = planar(read(folder / f"{name}_macenko_released.png"))
+    made = jitter(natural_density(image), np.array([factors["hematoxylin"], factors["eosin"]]))
+    assert_equal_but_for_rounding(made.permute(1, 2, 0).numpy(), read(folder / f"{name}_macenko_released_stain.png"))
+
+
+def test_jitter_is_the_formulas() -> None:
+    image = tissue()
+    for multipliers in ([0.7, 1.3], [1.0, 1.0], [1.3, 0.9]):
+        made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
+        assert_equal_but_for_rounding(made, by_formulas(image, np.array(multipliers)))
+
+
+@pytest.mark.parametrize("augment", ALL, ids=lambda augment: type(augment).__name__)
+class TestConformance:
+    def test_gives_count_images_of_the_same_kind(self, augment: Augment) -> None:
+        image = planar(tissue())
+        images = list(augment(image, 0, "content"))
+        assert len(images) == augment.count
+        assert {(each.shape, each.dtype) for each in images} == {(image.shape, torch.uint8)}
+
+    def test_is_keyed_by_names_alone(self, augment: Augment) -> None:
+        image = planar(tissue())
+        first, again = (list(augment(image, 0, "content")) for _ in range(2))
+        torch.rand(5)
+        np.random.default_rng().random(5)
+        assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_seed_and_content_change_the_draws() -> None:
+    jitters = StainJitter()
+    draws = [jitters.multipliers(*names) for names in ((0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1))]
+    assert len({tuple(draw) for draw in draws}) == 4
+
+
+def test_more_augmentations_do_not_change_the_first_ones() -> None:
+    image = planar(cv2.resize(tissue(), (40, 30)))
+    few, many = list(StainJitter(count=2)(image, 0, "a")), list(StainJitter(count=5)(image, 0, "a"))
+    assert all(torch.equal(one, other) for one, other in zip(few, many, strict=False))
+
+
+def test_draws_are_uniform_between_the_bounds() -> None:
+    draws = np.array([StainJitter().multipliers(0, "a", number) for number in range(500)])
+    assert draws.min() >= 0.7
+    assert draws.max() <= 1.3
+    np.testing.assert_allclose(draws.mean(axis=0), 1.0, atol=0.03)
+
+
+def test_names_are_told_apart() -> None:
+    assert generator("a", "b").random() != generator("ab").random() != generator("a", 0).random()
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"low": -1}, {"low": 2, "high": 1}])
+def test_parameters_check_themselves(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must hold, but got"):
+        StainJitter(**wrong)
+    with pytest.raises(ValueError, match="count == 1"):
+        NoAugment(count=2)

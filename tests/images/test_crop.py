@@ -1,0 +1,91 @@
+"""Crops: windows of the image in one of eight orientations, keyed by name."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.images import BadImage
+from src.images.crop import Crop
+
+
+def numbered(height: int, width: int) -> torch.Tensor:
+    """An image whose pixels are all different, to find a crop's place by."""
+    values = np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8)
+    return torch.from_numpy(values)
+
+
+def orientations(window: np.ndarray) -> list[np.ndarray]:
+    turned = [np.rot90(window, turns, axes=(1, 2)) for turns in range(4)]
+    return turned + [each[:, ::-1] for each in turned]
+
+
+def find(image: np.ndarray, crop: np.ndarray) -> set[int]:
+    """The orientations in which a crop is a window of an image."""
+    size = crop.shape[-1]
+    found = set()
+    for number, oriented in enumerate(orientations(crop)):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(1, 2))
+        if (windows == oriented[:, np.newaxis, np.newaxis]).all(axis=(0, 3, 4)).any():
+            found.add(number)
+    return found
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(5, 20), st.integers(5, 20), st.integers(2, 5), st.integers(0, 3))
+def test_every_crop_is_a_window_turned_or_flipped(height: int, width: int, size: int, seed: int) -> None:
+    image = numbered(height, width)
+    crops = Crop(size=size, count=4)(image, seed, "content", 0)
+    assert crops.shape == (4, 3, size, size)
+    assert all(find(image.numpy(), crop) for crop in crops.numpy())
+
+
+def test_all_eight_orientations_occur_equally_often() -> None:
+    image = numbered(12, 15)
+    crops = Crop(size=6, count=400)(image, 0, "content", 0).numpy()
+    counts = np.bincount([min(find(image.numpy(), crop)) for crop in crops], minlength=8)
+    assert counts.min() > 25
+
+
+def test_places_reach_every_edge() -> None:
+    places = [Crop(size=8).place((10, 12), np.random.default_rng(seed))[:2] for seed in range(300)]
+    assert set(places) == {(top, left) for top in range(3) for left in range(5)}
+
+
+def test_without_orientation_crops_stand_as_they_are() -> None:
+    image = numbered(12, 15)
+    crops = Crop(size=6, count=20, orient=False)(image, 0, "content", 0).numpy()
+    assert all(0 in find(image.numpy(), crop) for crop in crops)
+
+
+def test_crops_are_keyed_by_names_alone() -> None:
+    image = numbered(40, 50)
+    crop = Crop(size=10, count=5)
+    reference = crop(image, 0, "a", 0)
+    assert torch.equal(reference, crop(image, 0, "a", 0))
+    assert torch.equal(reference[:3], Crop(size=10, count=3)(image, 0, "a", 0))
+    for names in ((1, "a", 0), (0, "b", 0), (0, "a", 1)):
+        assert not torch.equal(reference, crop(image, *names))
+
+
+def test_rescale_is_opencvs_cubic() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    halved = Crop(size=10, scale=0.5).rescale(image)
+    np.testing.assert_array_equal(halved, cv2.resize(image, (0, 0), fx=0.5, fy=0.5, interpolation=cv2.INTER_CUBIC))
+    np.testing.assert_array_equal(Crop(size=10, scale=1.0).rescale(image), image)
+
+
+def test_a_crop_larger_than_the_image_is_named() -> None:
+    image = np.zeros((460, 700, 3), np.uint8)
+    with pytest.raises(
+        BadImage, match=r"700 x 460 pixels are 350 x 230 at crop.scale=0.5, too small for crop.size=400"
+    ):
+        Crop(size=400, scale=0.5).rescale(image)
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"count": 0}, {"scale": 0.0}, {"scale": -1.0}])
+def test_parameters_check_themselves(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must hold, but got"):
+        Crop(**wrong)

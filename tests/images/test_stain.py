@@ -1,0 +1,158 @@
+"""Stain normalisers: the released images, one conformance suite for all, and what cannot be treated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.images import BadImage
+from src.images.stain import DENSITY, Macenko, MacenkoReleased, NoStain, Reinhard, Stain, density_covariance, percentile
+
+NORMALISERS = [Macenko(), MacenkoReleased(), Reinhard()]
+ALL = [NoStain(), *NORMALISERS]
+STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+REFERENCES = [
+    "SOB_B_A-14-22549AB-100-027",
+    "SOB_B_TA-14-16184-200-025",
+    "SOB_M_LC-14-13412-200-003",
+    "SOB_M_MC-14-18842D-200-016",
+]
+
+
+def tissue(stains: np.ndarray = STAINS, seed: int = 0, shape: tuple[int, int] = (120, 160)) -> np.ndarray:
+    """An image of two stains in random, smooth amounts."""
+    draws = np.random.default_rng(seed).gamma(1.0, 0.6, (*shape, 2))
+    amounts = cv2.GaussianBlur(draws, (0, 0), 2) * np.array([1.0, 0.8])
+    return (240 * np.exp(-amounts @ stains) - 1).clip(0, 255).astype(np.uint8)
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def released_by_formulas(image: np.ndarray, two: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A plain transcription of the paper's formulas in double precision; `two` picks two eigenvectors."""
+    density = -np.log((image.reshape(-1, 3).astype(np.float64) + 1) / 240)
+    kept = density[(density >= 0.15).all(axis=1)]
+    plane = two(np.cov(kept, rowvar=False))
+    angles = np.arctan2(*(kept @ plane).T[::-1])
+    extremes = [plane @ [np.cos(angle), np.sin(angle)] for angle in np.percentile(angles, [1, 99])]
+    stains = np.array(sorted(extremes, key=lambda vector: -vector[0])).T
+    amounts = np.linalg.lstsq(stains, density.T, rcond=None)[0]
+    amounts *= (np.array([1.9705, 1.0308]) / np.percentile(amounts, 99, axis=1))[:, np.newaxis]
+    reference = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+    return (240 * np.exp(-reference @ amounts)).T.reshape(image.shape).clip(0, 255).astype(np.uint8)
+
+
+def assert_equal_but_for_rounding(one: np.ndarray, other: np.ndarray) -> None:
+    assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
+    assert (one == other).mean() >= 0.999
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_released_normaliser_gives_the_released_images(shared: Path, name: str) -> None:
+    image = read(shared / "reference" / f"{name}_half.png")
+    expected = read(shared / "reference" / f"{name}_macenko_released.png")
+    assert_equal_but_for_rounding(MacenkoReleased()(image), expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_macenko_is_the_formulas_with_the_two_largest_directions(seed: int) -> None:
+    def largest(covariance: np.ndarray) -> np.ndarray:
+        vectors = np.linalg.eigh(covariance)[1][:, [2, 1]]
+        return vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
+
+    image = tissue(seed=seed)
+    assert_equal_but_for_rounding(Macenko()(image), released_by_formulas(image, largest))
+
+
+def test_macenko_finds_the_stains_that_made_an_image() -> None:
+    # Amounts of one stain alone in places, so that the extreme angles are the stains themselves.
+    amounts = np.random.default_rng(0).uniform(0.3, 1.5, (200, 200, 2))
+    amounts[:, :80, 0], amounts[:, 120:, 1] = 0, 0
+    stains = STAINS / np.linalg.norm(STAINS, axis=1, keepdims=True)
+    image = (240 * np.exp(-amounts @ stains) - 1).clip(0, 255).round().astype(np.uint8)
+    normaliser = Macenko(density=0.0)
+    mask = normaliser.tissue_mask(image)
+    found = normaliser.stain_vectors(DENSITY[image], mask, normaliser.covariance(image, mask))
+    assert np.degrees(np.arccos(np.clip((found.T * stains).sum(axis=1), -1, 1))).max() < 3
+
+
+def test_macenko_makes_two_slides_of_one_tissue_alike() -> None:
+    other = np.array([[0.55, 0.75, 0.35], [0.15, 0.90, 0.25]])
+    one, two = tissue(STAINS), tissue(other)
+    before = np.abs(one.astype(float) - two).mean()
+    after = np.abs(Macenko()(one).astype(float) - Macenko()(two)).mean()
+    assert after < before / 2
+
+
+def test_reinhard_gives_the_target_statistics() -> None:
+    from src.images.stain import LMS, OPPONENT
+
+    target = Reinhard()
+    lms = Reinhard()(tissue()).reshape(-1, 3).astype(np.float64) @ LMS.T
+    lab = np.log(np.maximum(lms, 1e-3)) @ OPPONENT.T
+    # Clipping at white keeps it from being exact.
+    np.testing.assert_allclose(lab.mean(axis=0), target.mean, atol=0.05)
+    np.testing.assert_allclose(lab.std(axis=0), target.std, rtol=0.25)
+
+
+@pytest.mark.parametrize("stain", ALL, ids=lambda stain: type(stain).__name__)
+class TestConformance:
+    def test_keeps_shape_type_and_input(self, stain: Stain) -> None:
+        image = tissue()
+        before = image.copy()
+        normalised = stain(image)
+        assert (normalised.shape, normalised.dtype) == (image.shape, np.uint8)
+        np.testing.assert_array_equal(image, before)
+
+    def test_is_deterministic(self, stain: Stain) -> None:
+        np.testing.assert_array_equal(stain(tissue()), stain(tissue()))
+
+    def test_does_not_depend_on_where_pixels_are(self, stain: Stain) -> None:
+        image = tissue()
+        flipped = np.ascontiguousarray(image[::-1, ::-1])
+        assert_equal_but_for_rounding(stain(flipped)[::-1, ::-1], stain(image))
+
+    @pytest.mark.parametrize("colour", [255, 0, (120, 60, 140)], ids=["white", "black", "flat"])
+    def test_untreatable_images_are_named(self, stain: Stain, colour: object) -> None:
+        image = np.full((50, 60, 3), colour, np.uint8)
+        if isinstance(stain, NoStain):
+            np.testing.assert_array_equal(stain(image), image)
+            return
+        with pytest.raises(BadImage, match="tissue|one stain|flat"):
+            stain(image)
+
+
+@pytest.mark.parametrize("stain", [Macenko(), MacenkoReleased()], ids=["macenko", "released"])
+def test_one_stain_cannot_be_normalised(stain: Stain) -> None:
+    amounts = np.random.default_rng(0).gamma(2, 0.4, (100, 150, 1))
+    image = (240 * np.exp(-amounts * STAINS[0]) - 1).clip(0, 255).astype(np.uint8)
+    with pytest.raises(BadImage, match="one stain only"):
+        stain(image)
+
+
+def test_covariance_is_numpys() -> None:
+    image = tissue()
+    mask = Macenko().tissue_mask(image)
+    expected = np.cov(DENSITY[image[mask > 0]].astype(np.float64), rowvar=False)
+    np.testing.assert_allclose(density_covariance(image, mask), expected, rtol=1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 5000), st.floats(0, 100), st.integers(0, 10), st.booleans())
+def test_percentile_is_numpys(count: int, percent: float, seed: int, ties: bool) -> None:
+    values = np.random.default_rng(seed).normal(size=count).astype(np.float32)
+    values = values.round(1) if ties else values
+    expected = np.percentile(values.astype(np.float64), percent)
+    assert percentile(values, percent) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"percentile": 50}, {"percentile": -1}, {"tissue": 2}])
+def test_parameters_check_themselves(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must hold, but got"):
+        Macenko(**wrong)
