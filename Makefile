@@ -29,5 +29,5 @@ requirements: .venv/ready ## pin what pyproject.toml asks for
 	$(PYTHON) -c 'import sys; sys.exit("Tenfold needs Python 3.11 or later; give one with make PYTHON=...") if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
 	touch $@

@@ -80,42 +80,41 @@ class Download:
     workspace: str = "mlruns"
 
 
-SCHEMAS: dict[str, type] = {
-    "experiment": Experiment,
-    "fuse": Fuse,
-    "download": Download,
-    "data/bach": Bach,
-    "data/folder": Folder,
-    "data/csv": Table,
-    "data/demo": Demo,
-    "protocol/kfold": KFold,
-    "protocol/image_kfold": ImageKFold,
-    "protocol/holdout": Holdout,
-    "protocol/published": Published,
-    "method/frozen": Frozen,
-    "stain/none": NoStain,
-    "stain/macenko": Macenko,
-    "stain/macenko_released": MacenkoReleased,
-    "stain/reinhard": Reinhard,
-    "augment/none": NoAugment,
-    "augment/stain_jitter": StainJitter,
-    "crop/crop": Crop,
-    "encoder/timm": Timm,
-    "encoder/torchvision": Torchvision,
-    "encoder/keras": Keras,
-    "pool/power": PowerMean,
-    "classifier/lightgbm": LightGBM,
-    "classifier/logistic": Logistic,
-    "classifier/knn": Knn,
-    "tracking/mlflow": Tracking,
-}
+SCHEMAS = [
+    Experiment,
+    Fuse,
+    Download,
+    Bach,
+    Folder,
+    Table,
+    Demo,
+    KFold,
+    ImageKFold,
+    Holdout,
+    Published,
+    Frozen,
+    NoStain,
+    Macenko,
+    MacenkoReleased,
+    Reinhard,
+    NoAugment,
+    StainJitter,
+    Crop,
+    Timm,
+    Torchvision,
+    Keras,
+    PowerMean,
+    LightGBM,
+    Logistic,
+    Knn,
+    Tracking,
+]
 
 
 def register() -> None:
-    """Make every schema known to Hydra, as `/schema/GROUP/NAME`."""
-    for path, schema in SCHEMAS.items():
-        *group, name = path.split("/")
-        ConfigStore.instance().store(group="/".join(["schema", *group]), name=name, node=schema)
+    """Make every schema known to Hydra under its name: a config file opens with `/schema/NAME@_here_`."""
+    for schema in SCHEMAS:
+        ConfigStore.instance().store(group="schema", name=schema.__name__, node=schema)
 
 
 register()

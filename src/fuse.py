@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from src.config import ROOT, Fuse, build, command
 from src.presentation import say, show, write
+from src.tracking import SWEEP
 
 if TYPE_CHECKING:
     from src.evaluation.evaluation import Evaluation
@@ -45,7 +46,7 @@ def tracked(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
 
     tracking = options.tracking
     if options.sweep:
-        sweep = tracking.find(options.sweep)
+        sweep = tracking.find(options.sweep, SWEEP)
         runs, title = tracking.children(sweep.info.run_id), str(sweep.info.run_name)
         runs = [run for run in runs if run.info.status == "FINISHED"]
         if not runs:

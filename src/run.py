@@ -1,6 +1,8 @@
 """One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
 
+import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import Experiment, build, command, explain, flat
 from src.presentation import say, show, summary, track, write
+from src.tracking import CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +23,9 @@ if TYPE_CHECKING:
 
 def main(config: DictConfig) -> None:
     """Run one cell. In a sweep a cell that fails is reported, and the others go on."""
-    from src.sweep import SWEEP
+    from src.sweep import VARIABLE
 
-    parent = os.environ.get(SWEEP, "")
+    parent = os.environ.get(VARIABLE, "")
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         cell(config, parent)
@@ -38,8 +41,9 @@ def cell(config: DictConfig, parent: str) -> None:
     from src.sweep import cell_name
 
     tracking = build(config.tracking)
-    name = config.name or cell_name(config, HydraConfig.get().runtime.choices, tracking, parent)
-    with tracking.run(name, parent) as run:
+    # In a sweep `name` is the sweep's.
+    name = (config.name if not parent else "") or cell_name(config, HydraConfig.get().runtime.choices, tracking, parent)
+    with tracking.run(name, CELL, parent) as run:
         OmegaConf.save(config, run.folder / "config.yaml", resolve=True)
         run.log(params=flat(config) | chosen())
         evaluation, notes = predict(build(config), name, run)
@@ -82,16 +86,17 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
 
 def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Evaluation, list[str]]":
     """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
-    from pathlib import Path
-
     from src.evaluation.evaluation import evaluate
 
     manifest = experiment.data.manifest()
     splits = experiment.protocol.split(manifest)
-    splits.to_csv(run.folder / "splits.csv", index=False)
+    table = splits.to_csv(index=False).encode()
+    (run.folder / "splits.csv").write_bytes(table)
+    run.log(tags={"splits": hashlib.sha256(table).hexdigest()})
     say(f"{name}: {len(manifest)} images, {splits['fold'].max()} folds")
     outcome = experiment.method.predict(experiment, manifest, splits, Path(experiment.store), track)
-    predictions = outcome.predictions.assign(model=name)
+    predictions = outcome.predictions
+    predictions.insert(predictions.columns.get_loc("label") + 1, "model", name)
     predictions.to_parquet(run.folder / "predictions.parquet", index=False)
     notes = remarks(experiment, experiment.protocol.leaky(manifest), outcome)
     if len(outcome.bad):

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import CONF, build, edge
 from src.presentation import say, show, write
-from src.tracking import Tracking
+from src.tracking import SWEEP, Tracking
 
 if TYPE_CHECKING:
     pass
 
-SWEEP = "TENFOLD_SWEEP"
+VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep's run."""
 KEYS = "sweep_keys"
 LABELS = "sweep_labels"
@@ -34,7 +34,7 @@ class TrackedSweep(Callback):
             tracking = build(config.tracking)
             tracking.bury()
             tags = {KEYS: " ".join(swept), LABELS: ambiguous(swept.get("encoder", []))}
-            os.environ[SWEEP] = tracking.create(config.name or title(config), tags=tags)
+            os.environ[VARIABLE] = tracking.create(config.name or title(config), SWEEP, tags=tags)
             count = 1
             for values in swept.values():
                 count *= len(values)
@@ -43,7 +43,7 @@ class TrackedSweep(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Fuse the cells, on the parent run and on the terminal; name those that failed."""
         with edge():
-            finish(build(config.tracking), os.environ.pop(SWEEP), config)
+            finish(build(config.tracking), os.environ.pop(VARIABLE), config)
 
 
 def varied(config: DictConfig) -> dict[str, list[str]]:
@@ -91,7 +91,7 @@ def finish(tracking: Tracking, sweep: str, config: DictConfig) -> None:
             evaluation = evaluate(align(tables), build(config.binary), config.replicates)
             write(evaluation, run.folder, notes)
             run.log(metrics=evaluation.metrics, tags={"notes": "; ".join(notes)})
-            show(evaluation, title(config), notes)
+            show(evaluation, str(tracking.find(sweep).info.run_name), notes)
     say(
         f"sweep {sweep}: {len(finished)} of {len(cells)} cells finished; `python -m src.fuse sweep={sweep}` fuses again"
     )

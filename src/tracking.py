@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
+KIND = "kind"
+CELL, SWEEP = "cell", "sweep"
+"""The kinds of runs: a sweep's run is the parent of its cells'."""
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
 SECONDS = 5.0
 """How long a tracking server may take to answer before it counts as unreachable."""
@@ -102,10 +105,10 @@ class Tracking:
             return str(found.experiment_id)
 
     @contextmanager
-    def run(self, name: str, parent: str = "", tags: Mapping[str, Any] | None = None) -> Iterator[TrackedRun]:
+    def run(self, name: str, kind: str, parent: str = "") -> Iterator[TrackedRun]:
         """Create and open a run."""
         self.bury()
-        with self.open(self.create(name, parent, tags)) as run:
+        with self.open(self.create(name, kind, parent)) as run:
             yield run
 
     @contextmanager
@@ -127,9 +130,9 @@ class Tracking:
                 self.client.log_artifacts(run_id, folder)
                 self.client.set_terminated(run_id, status)
 
-    def create(self, name: str, parent: str = "", tags: Mapping[str, Any] | None = None) -> str:
+    def create(self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None) -> str:
         """Create a run that is RUNNING, and return its id."""
-        described = environment() | ({PARENT: parent} if parent else {}) | {k: str(v) for k, v in (tags or {}).items()}
+        described = environment() | {KIND: kind} | ({PARENT: parent} if parent else {}) | dict(tags or {})
         experiment = self.find_or_create(self.client)
         return str(self.client.create_run(experiment, run_name=name, tags=described).info.run_id)
 
@@ -141,19 +144,19 @@ class Tracking:
             if not alive(int(run.data.tags.get("pid", os.getpid()))):
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def find(self, name: str) -> "Run":
-        """Return the run of an id, or the newest run of a name; `ValueError` where there is none."""
+    def find(self, name: str, kind: str = "") -> "Run":
+        """Return the run of an id, or the newest run of a name and kind; `ValueError` where there is none."""
         from mlflow.exceptions import MlflowException
 
         try:
             return self.client.get_run(name)
         except MlflowException:
-            quoted = name.replace("'", "")
-            runs = self.client.search_runs(
-                [self.find_or_create(self.client)], f"attributes.run_name = '{quoted}'", max_results=1
-            )
+            named = "attributes.run_name = '{}'".format(name.replace("'", ""))
+            of_kind = f" and tags.{KIND} = '{kind}'" if kind else ""
+            runs = self.client.search_runs([self.find_or_create(self.client)], named + of_kind, max_results=1)
         if not runs:
-            raise ValueError(f"no run has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}")
+            wanted = kind or "run"
+            raise ValueError(f"no {wanted} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}")
         return runs[0]
 
     def children(self, sweep: str) -> "list[Run]":

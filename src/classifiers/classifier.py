@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 Features = Float32[np.ndarray, "rows features"]
 Labels = Int64[np.ndarray, " rows"]
+Codes = Int64[np.ndarray, " present"]
 Probabilities = Float64[np.ndarray, "rows classes"]
 
 
+@runtime_checkable
 class Model(Protocol):
     """A fitted classifier."""
 
@@ -36,9 +38,7 @@ class Classifier:
         raise NotImplementedError
 
 
-def over_all_classes(
-    probabilities: Float64[np.ndarray, "rows present"], present: Labels, classes: int
-) -> Probabilities:
+def over_all_classes(probabilities: Float64[np.ndarray, "rows present"], present: Codes, classes: int) -> Probabilities:
     """Return probabilities over all classes, with 0 for those that the training part did not hold."""
     complete = np.zeros((len(probabilities), classes))
     complete[:, present] = probabilities

@@ -27,8 +27,8 @@ class Knn(Classifier):
 
         if self.neighbours > len(features):
             raise ValueError(
-                f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold {fold}'s "
-                "training part; take fewer"
+                f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold "
+                f"{fold}'s training part; take fewer"
             )
         fitted = KNeighborsClassifier(self.neighbours, metric=self.metric, algorithm="brute").fit(features, labels)
         return [Neighbours(fitted, features, labels, classes)] * len(seeds)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities, over_all_classes
+from src.classifiers.classifier import Classifier, Codes, Features, Labels, Model, Probabilities, over_all_classes
 
 
 @dataclass(kw_only=True)
@@ -44,7 +44,7 @@ class Linear:
 
     coefficients: Float64[np.ndarray, "present features"]
     intercept: Float64[np.ndarray, " present"]
-    present: Labels
+    present: Codes
     classes: int
 
     def predict(self, features: Features) -> Probabilities:

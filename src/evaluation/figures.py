@@ -102,7 +102,7 @@ def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
         where = (1 - point["specificity"], point["sensitivity"])
         rates = f"sensitivity {100 * point['sensitivity']:.1f} %, specificity {100 * point['specificity']:.1f} %"
         style = {"color": PALETTE[1 + number % 4], "marker": MARKERS[number % len(MARKERS)]}
-        label = f"{point['threshold']:.2f}: {rates}"
+        label = f"at {point['threshold']:.2f}: {rates}"
         axes.plot(*where, linestyle="", markersize=9, markeredgecolor="white", zorder=3, label=label, **style)
         offset = {"xytext": (12, -12), "textcoords": "offset points", "va": "top"}
         axes.annotate(f"{point['threshold']:.2f}", where, color=style["color"], weight="bold", **offset)

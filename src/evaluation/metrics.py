@@ -175,8 +175,9 @@ def _mean(weights: Weights, values: Float[np.ndarray, " cases"]) -> Values:
 
 def _ratio(above: Float[np.ndarray, "..."], below: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """The quotient; not a number where `below` is 0."""
-    quotient: Float[np.ndarray, "..."] = np.full(above.shape, np.nan)
-    return np.divide(above, below, out=quotient, where=below > 0)
+    quotient = np.full(above.shape, np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient
 
 
 def _known_mean(values: Float[np.ndarray, "replicates classes"]) -> Values:

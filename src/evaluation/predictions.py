@@ -157,9 +157,10 @@ def _check_same_facts(first: str, reference: pd.DataFrame, name: str, table: pd.
         differs = one.index[one[column] != other.loc[one.index, column]]
         if len(differs):
             case = differs[0]
+            here, there = (facts.loc[[case], column].tolist()[0] for facts in (one, other))
             raise ValueError(
                 f"a case must have the same {column} in all runs, but {len(differs)} differ: {_some(differs)}; {case} "
-                f"has {one.loc[case, column]!r} in run {first!r} and {other.loc[case, column]!r} in run {name!r}"
+                f"has {here!r} in run {first!r} and {there!r} in run {name!r}"
             )
 
 

@@ -138,7 +138,7 @@ def rechunk(stacks: Iterable["Tensor"], size: int) -> Iterator["Tensor"]:
             whole = count - count % size
             yield from torch.split(rows[:whole], size)
             held, count = ([rows[whole:]] if whole < count else []), count - whole
-    if held:
+    if count:
         yield torch.cat(held)
 
 

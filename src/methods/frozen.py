@@ -60,7 +60,13 @@ class Frozen(Method):
                 models |= {
                     f"{prefix}fold{fold:02d}-seed{seed}": model for seed, model in zip(cell.seeds, fitted, strict=True)
                 }
-        facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded, "bad_images": len(bad)}
+        labelled = dict(zip(manifest["sample"], manifest["label"].astype(str), strict=True))
+        facts: dict[str, str | int] = {
+            "data": digest({sample.name: [sample.content, labelled[sample.name]] for sample in samples}),
+            "recipe": digest(wanted),
+            "encoded_crops": encoded,
+            "bad_images": len(bad),
+        }
         return Outcome(pd.concat(tables, ignore_index=True), models, bad, facts)
 
     def digests(self, cell: Cell, manifest: pd.DataFrame, track: Track) -> list[Sample]:

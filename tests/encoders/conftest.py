@@ -13,7 +13,7 @@ from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "encoder"
-SCHEMAS = {"timm": Timm, "torchvision": Torchvision, "keras": Keras}
+SCHEMAS = {"Timm": Timm, "Torchvision": Torchvision, "Keras": Keras}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,133 @@
+"""One conformance suite for every classifier, and what is each one's own."""
+
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from src.classifiers.classifier import Classifier
+from src.classifiers.knn import Knn
+from src.classifiers.lightgbm import LightGBM
+from src.classifiers.logistic import Logistic
+
+ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn()]
+
+
+def problem(classes: int = 3, rows: int = 60, features: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Separable classes."""
+    draws = np.random.default_rng(seed)
+    labels = np.arange(rows, dtype=np.int64) % classes
+    return (draws.normal(size=(rows, features)) + 4 * np.eye(features)[labels]).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("classifier", ALL, ids=lambda classifier: type(classifier).__name__)
+@pytest.mark.parametrize("classes", [2, 3])
+class TestConformance:
+    def test_gives_a_model_per_seed(self, classifier: Classifier, classes: int) -> None:
+        features, labels = problem(classes)
+        assert len(classifier.fit(features, labels, classes, 1, [0, 1, 4])) == 3
+
+    def test_learns(self, classifier: Classifier, classes: int) -> None:
+        model = classifier.fit(*problem(classes), classes, 1, [0])[0]
+        features, labels = problem(classes, seed=1)
+        assert (model.predict(features).argmax(axis=1) == labels).mean() > 0.9
+
+    def test_probabilities_are_some(self, classifier: Classifier, classes: int) -> None:
+        predicted = classifier.fit(*problem(classes), classes, 1, [0])[0].predict(problem(classes, seed=1)[0])
+        assert predicted.shape == (60, classes)
+        assert predicted.min() >= 0
+        np.testing.assert_allclose(predicted.sum(axis=1), 1)
+
+    def test_same_data_same_bytes(self, classifier: Classifier, classes: int) -> None:
+        test = problem(classes, seed=1)[0]
+        one, other = (classifier.fit(*problem(classes), classes, 2, [3])[0].predict(test) for _ in range(2))
+        np.testing.assert_array_equal(one, other)
+
+    def test_a_class_that_training_lacks_has_no_chance(self, classifier: Classifier, classes: int) -> None:
+        predicted = classifier.fit(*problem(classes), classes + 1, 1, [0])[0].predict(problem(classes)[0])
+        assert predicted.shape[1] == classes + 1
+        assert predicted[:, classes].max() < 0.01
+
+    def test_is_saved_without_a_pickle(self, classifier: Classifier, classes: int, tmp_path: Path) -> None:
+        classifier.fit(*problem(classes), classes, 1, [0])[0].save(tmp_path / "fold01-seed0")
+        (file,) = tmp_path.iterdir()
+        assert file.suffix in {".txt", ".safetensors"}
+        assert b"pickle" not in file.read_bytes()
+
+
+def test_lightgbm_has_the_papers_parameters() -> None:
+    parameters = LightGBM().parameters(4)
+    published = {
+        "objective": "multiclass",
+        "num_class": 4,
+        "learning_rate": 0.1,
+        "num_leaves": 191,
+        "max_depth": 7,
+        "feature_fraction": 0.46,
+        "bagging_fraction": 0.69,
+        "bagging_freq": 0,
+    }
+    assert {name: parameters[name] for name in published} == published
+    assert LightGBM().rounds == 70
+
+
+def test_lightgbm_is_lightgbm_called_directly() -> None:
+    features, labels = problem(rows=200)
+    models = LightGBM().fit(features, labels, 3, fold=4, seeds=[0, 2])
+    for seed, model in zip([0, 2], models, strict=True):
+        parameters = LightGBM().parameters(3) | {"feature_fraction_seed": 1 + 10 * seed + 3}
+        direct = lightgbm.train(parameters, lightgbm.Dataset(features, labels), 70)
+        np.testing.assert_array_equal(model.predict(features), direct.predict(features))
+
+
+def test_lightgbms_seeds_differ() -> None:
+    draws = np.random.default_rng(0)
+    features, labels = draws.normal(size=(100, 20)).astype(np.float32), draws.integers(0, 2, 100)
+    one, other = LightGBM().fit(features, labels, 2, 1, [0, 1])
+    assert not np.array_equal(one.predict(features), other.predict(features))
+
+
+def test_a_saved_booster_predicts_the_same(tmp_path: Path) -> None:
+    features, labels = problem()
+    model = LightGBM(min_data_in_leaf=5).fit(features, labels, 3, 1, [0])[0]
+    model.save(tmp_path / "model")
+    loaded = lightgbm.Booster(model_file=tmp_path / "model.txt")
+    np.testing.assert_allclose(loaded.predict(features), model.predict(features), rtol=1e-12)
+
+
+def test_logistic_is_scikit_learns_on_standardised_descriptors(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    for classes in (2, 3):
+        features, labels = problem(classes)
+        features[:, 0] = 1  # a constant descriptor
+        model = Logistic(c=0.1).fit(features, labels, classes, 1, [0])[0]
+        direct = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(features, labels)
+        np.testing.assert_allclose(model.predict(features), direct.predict_proba(features), atol=1e-5)
+    model.save(tmp_path / "model")
+    assert load_file(tmp_path / "model.safetensors")["coefficients"].shape == (3, 6)
+
+
+def test_more_neighbours_than_descriptors_are_refused() -> None:
+    with pytest.raises(ValueError, match="classifier.neighbours=5 is more than the 3 descriptors"):
+        Knn().fit(*problem(3, rows=3), 3, 1, [0])
+
+
+@pytest.mark.parametrize(
+    ("classifier", "wrong"),
+    [
+        (LightGBM, {"rounds": 0}),
+        (LightGBM, {"learning_rate": 0.0}),
+        (LightGBM, {"feature_fraction": 0.0}),
+        (Logistic, {"c": 0.0}),
+        (Knn, {"neighbours": 0}),
+        (Knn, {"metric": "hamming"}),
+    ],
+)
+def test_parameters_check_themselves(classifier: type[Classifier], wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="but got"):
+        classifier(**wrong)

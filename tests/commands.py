@@ -1,0 +1,45 @@
+"""Commands run as a user runs them: in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+QUICK = [
+    "data=demo",
+    "data.cases=8",
+    "data.width=160",
+    "data.height=120",
+    "protocol.folds=2",
+    "encoder=squeezenet",
+    "encoder.weights=random",
+    "crop.size=48",
+    "crop.count=2",
+    "classifier=logistic",
+    "replicates=50",
+    "method.device=cpu",
+]
+"""A cell of a second's work."""
+
+
+def start(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "subprocess.Popen[str]":
+    """Start `python -m src.MODULE` with its workspace elsewhere."""
+    command = [sys.executable, "-m", f"src.{module}", *(["-m"] if sweep else []), *overrides]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.Popen(
+        [*command, f"workspace={workspace}"],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def run(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "subprocess.CompletedProcess[str]":
+    """Run it to its end."""
+    process = start(module, *overrides, workspace=workspace, sweep=sweep)
+    output, errors = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)

@@ -1,0 +1,74 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.evaluation.binary import Binary
+from src.evaluation.curves import area
+from src.evaluation.evaluation import evaluate
+from src.evaluation.metrics import METRICS, measure
+from src.evaluation.predictions import align, average
+from src.evaluation.tables import FUSION, SPREAD
+
+Make = Callable[..., pd.DataFrame]
+CARCINOMA = Binary(positive=["InSitu", "Invasive"])
+
+
+def test_a_single_run(make: Make) -> None:
+    predictions = make(cases=40)
+    found = evaluate(predictions, CARCINOMA, replicates=20)
+    assert found.table.index.tolist() == ["resnet"]
+    assert found.classes == ["Normal", "Benign", "InSitu", "Invasive"]
+    assert found.positive == ["InSitu", "Invasive"]
+    assert {name for name in found.metrics if not name.endswith(("_low", "_high"))} == (
+        {*METRICS, "accuracy_std"} | {f"binary_{name}" for name in (*METRICS, "accuracy_std")}
+    )
+    assert measure(average(predictions), 20).items() <= found.metrics.items()
+    assert found.fold_accuracy.std(ddof=0) == pytest.approx(found.metrics["accuracy_std"])
+    assert np.trace(found.confusion.to_numpy()) / 40 == pytest.approx(found.metrics["accuracy"])
+    assert list(found.roc) == ["positive"]
+    assert area(found.roc["positive"]) == pytest.approx(found.metrics["binary_auc"])
+    assert found.set_points["accuracy"].iloc[-1] == pytest.approx(found.metrics["binary_accuracy"])
+    truth = found.confusion.sum(axis=1)[found.positive].sum()
+    assert sum(found.missed.values()) / truth == pytest.approx(1 - found.set_points["sensitivity"].iloc[-1])
+    assert found.reliability is not None
+    assert found.reliability["count"].sum() == 40
+
+
+def test_a_fusion(make: Make) -> None:
+    predictions = align({"one": make("resnet", cases=40), "two": make("vgg", cases=40, draw=1)})
+    found = evaluate(predictions, CARCINOMA, replicates=20)
+    assert found.table.index.tolist() == ["resnet", "vgg", SPREAD, FUSION]
+    np.testing.assert_allclose(100 * found.fold_accuracy, found.table.loc[FUSION].iloc[:3])
+    assert measure(average(predictions), 20).items() <= found.metrics.items()
+
+
+def test_without_a_two_class_view_each_class_has_a_curve(make: Make) -> None:
+    found = evaluate(make(cases=40), replicates=20)
+    assert list(found.roc) == found.classes
+    assert np.mean([area(curve) for curve in found.roc.values()]) == pytest.approx(found.metrics["auc"])
+    assert found.positive == []
+    assert found.missed == {}
+    assert found.set_points.empty
+    assert not any(name.startswith("binary_") for name in found.metrics)
+
+
+def test_two_classes_are_their_own_two_class_view(make: Make) -> None:
+    found = evaluate(make(cases=40, classes=("benign", "malignant"), views=("cc", "mlo")), replicates=20)
+    assert found.positive == ["malignant"]
+    assert found.metrics["binary_auc"] == pytest.approx(found.metrics["auc"])
+    assert found.metrics["binary_brier"] == pytest.approx(found.metrics["brier"])
+    assert sum(found.missed.values()) == found.confusion.loc["malignant", "benign"]
+
+
+def test_a_class_that_no_case_has(make: Make) -> None:
+    predictions = make(cases=40)
+    found = evaluate(predictions[predictions["label"] != "Benign"], replicates=20)
+    assert list(found.roc) == ["Normal", "InSitu", "Invasive"]
+    assert found.confusion.loc["Benign"].sum() == 0
+
+
+def test_a_broken_table_is_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match="once under one key"):
+        evaluate(pd.concat([make(), make()]))

@@ -1,0 +1,66 @@
+"""The figures of Rakhlin et al. 2018 follow from their released predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.evaluation.evaluation import Evaluation, evaluate_published
+from src.evaluation.tables import FUSION, published_table
+
+
+@pytest.fixture(scope="module")
+def evaluation(published: pd.DataFrame) -> Evaluation:
+    return evaluate_published(published, replicates=100)
+
+
+def test_the_committed_copy_is_the_released_one(published: pd.DataFrame, shared: Path) -> None:
+    released = shared / "published" / "rakhlin2018_crossvalidation.csv"
+    pd.testing.assert_frame_equal(published, pd.read_csv(released), check_exact=True)
+
+
+def test_four_classes(evaluation: Evaluation, table1: Path) -> None:
+    assert evaluation.table.index.tolist() == [FUSION]
+    row = evaluation.table.loc[FUSION]
+    np.testing.assert_allclose(row.iloc[:10], [92.5, 82.5, 87.5, 87.5, 87.5, 90.0, 85.0, 87.5, 87.5, 85.0])
+    assert row["mean"] == pytest.approx(87.25)
+    assert row["std"] == pytest.approx(2.61, abs=0.005)
+    np.testing.assert_allclose(row, published_table(table1).loc[FUSION], atol=0.0501)
+    assert evaluation.metrics["accuracy"] == pytest.approx(0.8725)
+    assert evaluation.metrics["accuracy_std"] == pytest.approx(0.0261, abs=5e-5)
+    np.testing.assert_allclose(100 * evaluation.fold_accuracy, row.iloc[:10])
+
+
+def test_two_classes(evaluation: Evaluation) -> None:
+    assert evaluation.metrics["binary_accuracy"] == 0.9375
+    assert evaluation.metrics["binary_accuracy_std"] == pytest.approx(0.0230, abs=5e-5)
+    assert evaluation.metrics["binary_auc"] == pytest.approx(0.9734, abs=5e-5)
+    points = evaluation.set_points.set_index("threshold")
+    assert points.index.tolist() == [0.33, 0.5]
+    np.testing.assert_allclose(points["sensitivity"], [0.965, 0.93])
+    np.testing.assert_allclose(points["specificity"], [0.88, 0.945])
+    assert points.loc[0.5, "accuracy_std"] == pytest.approx(0.0230, abs=5e-5)
+    assert evaluation.missed == {"InSitu": 9, "Invasive": 5}
+
+
+def test_no_score_equals_a_threshold(published: pd.DataFrame) -> None:
+    assert not published["carcinoma_score"].isin([0.33, 0.5]).any()  # so `>` and `>=` give the same figures
+
+
+def test_what_cannot_be_known_is_absent(evaluation: Evaluation) -> None:
+    assert not {"auc", "log_loss", "brier", "ece"} & set(evaluation.metrics)
+    assert evaluation.reliability is None
+    assert evaluation.confusion.to_numpy().sum() == 400
+    assert np.trace(evaluation.confusion.to_numpy()) == 349
+    assert evaluation.confusion.sum(axis=1).tolist() == [100] * 4
+
+
+def test_the_order_of_rows_does_not_matter(published: pd.DataFrame, evaluation: Evaluation) -> None:
+    shuffled = evaluate_published(published.sample(frac=1, random_state=0), replicates=100)
+    assert shuffled.metrics == evaluation.metrics
+
+
+def test_missing_columns_are_named(published: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"lack \['carcinoma_score'\]"):
+        evaluate_published(published.drop(columns="carcinoma_score"))

@@ -1,0 +1,205 @@
+"""Extraction: the same bytes however it is done, bounded memory, and defined outcomes for bad images."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from src.classifiers.logistic import Logistic
+from src.data.folder import Folder
+from src.data.image import digest as content_digest
+from src.data.splits import KFold
+from src.encoders.pool import PowerMean
+from src.encoders.torchvision import Torchvision
+from src.images.augment import StainJitter
+from src.images.crop import Crop
+from src.images.stain import Macenko
+from src.methods.cell import Cell
+from src.methods.extraction import Sample, encode, extract, prefetch, rechunk, recipe
+from src.store import Store
+from tests.images.test_stain import tissue
+
+
+def folder_of_images(root: Path, count: int = 6) -> Path:
+    for number in range(count):
+        path = root / ("one", "two")[number % 2] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tissue(seed=number, shape=(100, 130))).save(path)
+    return root
+
+
+def cell(root: Path, **changes: object) -> Cell:
+    operators = {
+        "data": Folder(root=str(root)),
+        "protocol": KFold(folds=2),
+        "stain": Macenko(),
+        "augment": StainJitter(count=2),
+        "crop": Crop(size=40, scale=0.5, count=3),
+        "encoder": Torchvision(
+            label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."]
+        ),
+        "pool": PowerMean(),
+        "classifier": Logistic(),
+    }
+    return Cell(**(operators | changes))
+
+
+def samples(cell: Cell) -> list[Sample]:
+    names = cell.data.manifest()["sample"]
+    return [Sample(name, content_digest(Path(cell.data.root) / name)) for name in names]
+
+
+def extract_all(cell: Cell, root: Path, chosen: list[Sample], batch: int = 4, workers: int = 2) -> dict[str, bytes]:
+    """Extract into a store, and return the bytes of its files."""
+    store, wanted = Store(root), recipe(cell, cell.encoder.digest())
+    missing = [sample for sample in chosen if not store.holds(wanted, sample.content)]
+    list(extract(cell, missing, cell.encoder.load(), store, wanted, batch, workers))
+    return {file.name: file.read_bytes() for file in sorted(root.rglob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_images(tmp_path_factory.mktemp("images"))
+
+
+def test_one_worker_or_four_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    results = [extract_all(one, tmp_path / str(workers), samples(one), workers=workers) for workers in (1, 4)]
+    assert len(results[0]) == 6
+    assert results[0] == results[1]
+
+
+def test_in_one_go_or_in_parts_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    whole = extract_all(one, tmp_path / "whole", samples(one), batch=4)
+    for end in (1, 4, 6):  # 6 crops a sample: batches of 4 fall differently on the samples each time
+        parts = extract_all(one, tmp_path / "parts", samples(one)[:end], batch=4)
+    assert parts == whole
+
+
+def test_descriptors_are_those_of_the_operators_called_by_hand(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    sample = samples(one)[0]
+    extract_all(one, tmp_path, [sample])
+    image = one.stain(one.crop.rescale(one.data.read(sample.name)))
+    network = one.encoder.load()
+    planes = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+    expected = [
+        network(one.crop(augmented, 0, sample.content, number)).numpy()
+        for number, augmented in enumerate(one.augment(planes, 0, sample.content))
+    ]
+    stored = Store(tmp_path).read(recipe(one, one.encoder.digest()), sample.content)
+    np.testing.assert_allclose(stored, np.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -> None:
+    def of(**changes: object) -> str:
+        from src.store import digest
+
+        one = cell(images, **changes)
+        return digest(recipe(one, one.encoder.digest()))
+
+    same = [
+        of(),
+        of(pool=PowerMean(p=1)),
+        of(classifier=Logistic(c=2.0)),
+        of(seeds=[1, 2]),
+        of(protocol=KFold(folds=3)),
+        of(data=Folder(root=str(images / ".." / images.name))),
+        of(encoder=Torchvision(label="other", architecture="squeezenet1_1", weights="random", head=["classifier."])),
+    ]
+    assert len(set(same)) == 1
+    other = [
+        of(seed=1),
+        of(stain=Macenko(percentile=2)),
+        of(augment=StainJitter(count=2, low=0.8)),
+        of(crop=Crop(size=41, scale=0.5, count=3)),
+        of(on_bad_image="pass"),
+        of(encoder=Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", seed=1)),
+    ]
+    assert len({*same, *other}) == 1 + len(other)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, 5), max_size=8), st.integers(1, 6))
+def test_rechunk_keeps_rows_and_their_order(lengths: list[int], size: int) -> None:
+    rows = torch.arange(sum(lengths)).reshape(-1, 1)
+    chunks = list(rechunk(torch.split(rows, lengths), size))
+    assert [len(chunk) for chunk in chunks[:-1]] == [size] * (len(chunks) - 1)
+    assert torch.equal(torch.cat([rows[:0], *chunks]), rows)
+    assert all(0 < len(chunk) <= size for chunk in chunks)
+
+
+def test_prefetch_keeps_order_and_runs_ahead_by_few(images: Path) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    stream = prefetch(lambda number: number * 2, items(), 3)
+    assert [next(stream) for _ in range(5)] == [0, 2, 4, 6, 8]
+    assert len(taken) <= 5 + 3 + 1
+    stream.close()
+
+
+class Small:
+    """A device whose memory holds so many crops."""
+
+    length = 1
+    device = torch.device("cpu")
+
+    def __init__(self, holds: int) -> None:
+        self.holds = holds
+        self.batches: list[int] = []
+
+    def __call__(self, crops: torch.Tensor) -> torch.Tensor:
+        if len(crops) > self.holds:
+            raise torch.OutOfMemoryError("out of memory")
+        self.batches.append(len(crops))
+        return crops.float().mean(dim=(1, 2, 3), keepdim=False)[:, None]
+
+
+def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -> None:
+    crops = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1).expand(20, 3, 2, 2)
+    network = Small(3)
+    encoded = torch.cat(list(encode(network, torch.split(crops, 8), 8)))
+    assert encoded[:, 0].tolist() == list(range(20))
+    assert set(network.batches) == {2}
+    assert "batches of 2 crops from here on" in caplog.text
+
+
+def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
+    with pytest.raises(ValueError, match="one crop of 2 pixels does not fit"):
+        list(encode(Small(0), [torch.zeros(4, 3, 2, 2, dtype=torch.uint8)], 4))
+
+
+def spoil(root: Path) -> Path:
+    """Six good images and two bad ones: a white and a truncated."""
+    folder_of_images(root)
+    Image.fromarray(np.full((100, 130, 3), 255, np.uint8)).save(root / "one" / "white.png")
+    good = (root / "one" / "000.png").read_bytes()
+    (root / "two" / "truncated.png").write_bytes(good[: len(good) // 2])
+    return root
+
+
+def test_bad_images_fail_by_name(tmp_path: Path) -> None:
+    one = cell(spoil(tmp_path / "images"))
+    with pytest.raises(ValueError, match=r"one/white.png: nearly no tissue.*on_bad_image=skip"):
+        extract_all(one, tmp_path / "store", samples(one), workers=1)
+
+
+@pytest.mark.parametrize(("on_bad_image", "stored"), [("skip", 6), ("pass", 7)])
+def test_bad_images_are_skipped_or_passed_and_noted(tmp_path: Path, on_bad_image: str, stored: int) -> None:
+    one = cell(spoil(tmp_path / "images"), on_bad_image=on_bad_image)
+    assert len(extract_all(one, tmp_path / "store", samples(one))) == stored
+    store, wanted = Store(tmp_path / "store"), recipe(one, one.encoder.digest())
+    notes = {sample.name: store.noted(wanted, sample.content) for sample in samples(one)}
+    assert {name for name, note in notes.items() if note} == {"one/white.png", "two/truncated.png"}
+    assert "truncated" in notes["two/truncated.png"]

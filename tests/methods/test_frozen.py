@@ -1,0 +1,158 @@
+"""Frozen descriptors and a classifier: a predictions table without leaks, whatever the order of work."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.classifiers.classifier import Classifier, Model
+from src.classifiers.lightgbm import LightGBM
+from src.classifiers.logistic import Logistic
+from src.methods.cell import Cell, Method, Outcome
+from src.methods.frozen import Frozen, fit_fold
+from tests.methods.test_extraction import cell, folder_of_images, spoil
+
+
+def quiet(items: Iterable[Any], _description: str, _total: int) -> Iterator[Any]:
+    yield from items
+
+
+def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
+    manifest = one.data.manifest()
+    return Frozen(workers=workers, batch=4, device="cpu").predict(
+        one, manifest, one.protocol.split(manifest), store, quiet
+    )
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_images(tmp_path_factory.mktemp("images"), 8)
+
+
+def test_predicts_every_sample_once_per_seed(images: Path, tmp_path: Path) -> None:
+    outcome = predict(cell(images, seeds=[0, 3]), tmp_path)
+    table = outcome.predictions
+    assert list(table) == ["sample", "case", "patient", "view", "label", "fold", "seed", "p_one", "p_two"]
+    assert table.groupby("sample")["seed"].apply(sorted).tolist() == [[0, 3]] * 8
+    np.testing.assert_allclose(table[["p_one", "p_two"]].sum(axis=1), 1)
+    assert sorted(outcome.models) == ["fold01-seed0", "fold01-seed3", "fold02-seed0", "fold02-seed3"]
+
+
+def test_workers_do_not_change_a_byte(images: Path, tmp_path: Path) -> None:
+    one = cell(images, classifier=LightGBM(rounds=5, min_data_in_leaf=2), seeds=[0, 1])
+    first, second = (predict(one, tmp_path / str(workers), workers).predictions for workers in (1, 4))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_a_second_run_and_a_sweep_of_p_encode_nothing(images: Path, tmp_path: Path) -> None:
+    from src.encoders.pool import PowerMean
+
+    outcomes = [predict(cell(images, pool=PowerMean(p=p)), tmp_path) for p in (3.0, 3.0, 1.0, float("inf"))]
+    assert [outcome.facts["encoded_crops"] for outcome in outcomes] == [8 * 2 * 3, 0, 0, 0]
+    pd.testing.assert_frame_equal(outcomes[0].predictions, outcomes[1].predictions, check_exact=True)
+    assert not outcomes[0].predictions.equals(outcomes[2].predictions)
+
+
+def test_a_new_image_costs_itself_only(images: Path, tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images", 6)
+    predict(cell(root), tmp_path / "store")
+    folder_of_images(root, 8)
+    assert predict(cell(root), tmp_path / "store").facts["encoded_crops"] == 2 * 2 * 3
+
+
+class Remembering(Classifier):
+    """Remembers what it was shown, and knows nothing."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, np.ndarray] = {}
+
+    def fit(self, features: np.ndarray, labels: np.ndarray, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+        self.seen[fold] = features
+        return Logistic().fit(features, labels, classes, fold, seeds)
+
+
+def test_no_model_sees_what_it_is_judged_on() -> None:
+    """Every descriptor is different, so one in both parts would be found; augmentations of a sample stay together."""
+    features = np.arange(12 * 3 * 4, dtype=np.float32).reshape(12, 3, 4)
+    labels = pd.Categorical(["a", "b"] * 6)
+    names = [f"s{number}" for number in range(12)]
+    rows = pd.DataFrame({"sample": names, "case": names, "patient": "", "view": "", "label": labels})
+    fold_of = np.arange(12) // 2 % 3  # folds 0 (never held out), 1 and 2
+    memory = Remembering()
+    one = cell(Path("unused"), classifier=memory)
+    for fold in (1, 2):
+        _, _, table = fit_fold(one, rows, features, fold_of, fold)
+        held_out = features[fold_of == fold].reshape(-1, 4)
+        assert table["sample"].tolist() == rows.loc[fold_of == fold, "sample"].tolist()
+        assert len(memory.seen[fold]) == (fold_of != fold).sum() * 3
+        assert not set(map(tuple, held_out)) & set(map(tuple, memory.seen[fold]))
+
+
+def test_a_model_per_view(tmp_path: Path) -> None:
+    from src.data.table import Table
+
+    root = folder_of_images(tmp_path / "images", 8)
+    manifest = pd.DataFrame(
+        [
+            (f"{('one', 'two')[n % 2]}/{n:03d}.png", f"case{n % 4}", ("cc", "mlo")[n // 4], "ab"[n % 2])
+            for n in range(8)
+        ],
+        columns=["sample", "case", "view", "label"],
+    )
+    manifest.to_csv(root / "manifest.csv", index=False)
+    one = cell(root, data=Table(path=str(root / "manifest.csv"), root=str(root)))
+    outcome = predict(one, tmp_path / "store")
+    assert sorted(outcome.models) == [f"{view}-fold{fold:02d}-seed0" for view in ("cc", "mlo") for fold in (1, 2)]
+    assert outcome.predictions.groupby("case")["view"].apply(sorted).tolist() == [["cc", "mlo"]] * 4
+
+
+def test_bad_images_are_named_each_time(tmp_path: Path) -> None:
+    one = cell(spoil(tmp_path / "images"), on_bad_image="skip")
+    for encoded in (6 * 2 * 3, 0):
+        outcome = predict(one, tmp_path / "store")
+        assert outcome.facts["encoded_crops"] == encoded
+        assert outcome.bad["sample"].tolist() == ["one/white.png", "two/truncated.png"]
+        assert set(outcome.bad["outcome"]) == {"left out"}
+        assert len(outcome.predictions) == 6
+    one.on_bad_image = "fail"
+    with pytest.raises(ValueError, match="one/white.png: nearly no tissue"):
+        predict(one, tmp_path / "store")
+
+
+def test_passed_images_are_predicted_and_named(tmp_path: Path) -> None:
+    outcome = predict(cell(spoil(tmp_path / "images"), on_bad_image="pass"), tmp_path / "store")
+    assert dict(outcome.bad[["sample", "outcome"]].to_numpy()) == {
+        "one/white.png": "passed",
+        "two/truncated.png": "left out",
+    }
+    assert len(outcome.predictions) == 7
+
+
+def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    one = cell(images)
+    manifest = one.data.manifest()
+    with pytest.raises(ValueError, match="method.device=cuda, but PyTorch finds no usable GPU"):
+        Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), tmp_path, quiet)
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"batch": 0}])
+def test_parameters_check_themselves(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must hold, but got"):
+        Frozen(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": []}, {"seeds": [1, 1]}, {"on_bad_image": "ignore"}])
+def test_a_cell_checks_itself(images: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="but got"):
+        cell(images, **wrong)
+
+
+def test_frozen_is_a_method() -> None:
+    assert issubclass(Frozen, Method)

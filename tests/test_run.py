@@ -1,0 +1,212 @@
+"""The main command, as typed: one cell, sweeps, what is tracked, and what survives."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.tracking import Tracking
+from tests.commands import QUICK, ROOT, run, start
+
+
+def tracking(workspace: Path) -> Tracking:
+    return Tracking(uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    """A sweep over p, one cell of which fails."""
+    workspace = tmp_path_factory.mktemp("swept")
+    arguments = [*QUICK, "pool.p=1,3,0.5,inf", "binary.thresholds=[0.5]", "name=powers"]
+    return workspace, run("run", *arguments, workspace=workspace, sweep=True)
+
+
+class TestSweep:
+    def test_ends_with_the_fused_table(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+        output = swept[1].stdout
+        for row in ("SqueezeNet-48 pool.p=1", "SqueezeNet-48 pool.p=inf", "std over models", "Model fusion"):
+            assert row in output
+
+    def test_names_the_cell_that_failed(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+        workspace, process = swept
+        assert process.returncode == 1
+        assert "1 cells failed: SqueezeNet-48 pool.p=0.5" in process.stderr
+        assert "`p >= 1` must hold, but got p=0.5" in process.stderr
+        assert "Traceback" not in process.stderr
+        keep = tracking(workspace)
+        cells = keep.children(keep.find("powers").info.run_id)
+        assert [run.info.status for run in cells] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
+        assert "p >= 1" in keep.artifact(cells[2], "traceback.txt").decode()
+
+    def test_encodes_once(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+        keep = tracking(swept[0])
+        cells = keep.children(keep.find("powers").info.run_id)
+        crops = [run.data.tags["encoded_crops"] for run in cells if run.info.status == "FINISHED"]
+        assert crops == ["16", "0", "0"]
+
+    def test_parent_holds_the_fusion(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+        keep = tracking(swept[0])
+        parent = keep.find("powers")
+        assert parent.info.status == "FINISHED"
+        assert parent.data.tags["failed_cells"] == "SqueezeNet-48 pool.p=0.5"
+        table = pd.read_csv(io.BytesIO(keep.artifact(parent, "table.csv")), index_col="model")
+        assert list(table.index)[-2:] == ["std over models", "Model fusion"]
+        assert json.loads(keep.artifact(parent, "metrics.json"))["accuracy"] == parent.data.metrics["accuracy"]
+
+    def test_can_be_fused_again(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"], tmp_path: Path) -> None:
+        workspace, process = swept
+        positive = "binary.positive=[InSitu,Invasive]"
+        again = run("fuse", "sweep=powers", positive, "replicates=50", f"output={tmp_path}", workspace=workspace)
+        assert again.returncode == 0, again.stderr
+        table = process.stdout[process.stdout.index("┏") : process.stdout.index("┘")]
+        assert table in again.stdout
+        assert {"table.csv", "table.md", "metrics.json", "roc.png", "confusion.png"} <= {
+            p.name for p in tmp_path.iterdir()
+        }
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of one cell that was run."""
+    workspace = tmp_path_factory.mktemp("cell")
+    process = run("run", *QUICK, "binary.reduce=sum", workspace=workspace)
+    assert process.returncode == 0, process.stderr
+    assert "untrained encoder" in process.stdout
+    return workspace
+
+
+class TestCell:
+    def test_tracks_what_the_design_says(self, workspace: Path) -> None:
+        keep = tracking(workspace)
+        (cell,) = keep.client.search_runs([keep.find_or_create(keep.client)])
+        assert cell.info.status == "FINISHED"
+        assert cell.info.run_name == "SqueezeNet-48"
+        names = {file.path for file in keep.client.list_artifacts(cell.info.run_id)}
+        expected = (
+            "config.yaml predictions.parquet splits.csv table.csv table.md roc.png confusion.png metrics.json model"
+        )
+        assert set(expected.split()) <= names
+        metrics = "accuracy accuracy_std balanced_accuracy macro_f1 auc log_loss brier ece fold_accuracy binary_auc"
+        assert {*metrics.split(), "accuracy_low", "accuracy_high", "binary_auc_low"} <= cell.data.metrics.keys()
+        assert {"git_commit", "git_dirty", "host", "recipe", "splits", "data", "version.torch"} <= cell.data.tags.keys()
+        assert cell.data.params["crop.size"] == "48"
+        assert cell.data.params["encoder"] == "squeezenet"
+        steps = keep.client.get_metric_history(cell.info.run_id, "fold_accuracy")
+        assert [metric.step for metric in steps] == [1, 2]
+
+    def test_predictions_are_the_contract(self, workspace: Path) -> None:
+        keep = tracking(workspace)
+        table = keep.predictions(keep.find("SqueezeNet-48"))
+        expected = ["sample", "case", "patient", "view", "label", "model", "fold", "seed"]
+        assert list(table) == expected + [f"p_{name}" for name in ("Normal", "Benign", "InSitu", "Invasive")]
+        assert len(table) == 8
+
+    def test_config_is_complete(self, workspace: Path) -> None:
+        """A run's config.yaml makes the same experiment again."""
+        from omegaconf import OmegaConf
+
+        from src.config import Experiment
+
+        keep = tracking(workspace)
+        saved = OmegaConf.create(keep.artifact(keep.find("SqueezeNet-48"), "config.yaml").decode())
+        assert not OmegaConf.missing_keys(saved)
+        assert set(saved) == set(OmegaConf.structured(Experiment))
+
+
+def predictions_bytes(workspace: Path, name: str = "SqueezeNet-48") -> bytes:
+    keep = tracking(workspace)
+    return keep.artifact(keep.find(name), "predictions.parquet")
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    # Enough crops for a kill to fall into the middle of them.
+    arguments = [*QUICK, "data.cases=16", "data.width=400", "data.height=300", "crop.size=140", "crop.count=60"]
+    assert run("run", *arguments, workspace=tmp_path / "whole").returncode == 0
+    process = start("run", *arguments, workspace=tmp_path / "killed")
+    while len(list((tmp_path / "killed").glob("store/*/*.safetensors"))) < 4:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("store/*/*.safetensors")}
+    assert 4 <= len(stored) < 16
+    again = run("run", *arguments, workspace=tmp_path / "killed")
+    assert again.returncode == 0, again.stderr
+    assert stored.items() <= {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("store/*/*")}.items()
+    assert not list((tmp_path / "killed").glob("store/*/.*.safetensors.*/"))
+    name = "SqueezeNet-140"
+    assert predictions_bytes(tmp_path / "killed", name) == predictions_bytes(tmp_path / "whole", name)
+    keep = tracking(tmp_path / "killed")
+    runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
+    assert [run.info.status for run in runs] == ["KILLED", "FINISHED"]
+    assert int(runs[1].data.tags["encoded_crops"]) == (16 - len(stored)) * 60
+
+
+def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
+    arguments = [*QUICK, "data.width=400", "data.height=300", "crop.size=140", "crop.count=200"]
+    process = start("run", *arguments, workspace=tmp_path)
+    while not list(tmp_path.glob("store/*/*.safetensors")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert tracking(tmp_path).find("SqueezeNet-140").info.status == "KILLED"
+
+
+@pytest.mark.slow
+def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None:
+    processes = [start("run", *QUICK, f"seed={seed}", f"name=cell{seed}", workspace=tmp_path) for seed in range(8)]
+    errors = [process.communicate(timeout=280)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, "\n".join(errors)
+    keep = tracking(tmp_path)
+    runs = keep.client.search_runs([keep.find_or_create(keep.client)])
+    assert sorted((run.info.run_name, run.info.status) for run in runs) == [(f"cell{n}", "FINISHED") for n in range(8)]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
+def test_answers_without_heavy_imports(arguments: list[str]) -> None:
+    code = (
+        "import sys, runpy, atexit\n"
+        "heavy = ['torch', 'timm', 'keras', 'pytorch_lightning', 'mlflow', 'lightgbm', 'sklearn', 'matplotlib']\n"
+        "atexit.register(lambda: print('IMPORTED', [name for name in heavy if name in sys.modules]))\n"
+        f"sys.argv = ['src.run', *{arguments}]\n"
+        "runpy.run_module('src.run', run_name='__main__')\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "IMPORTED []" in process.stdout
+    assert "crop" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["encoder=resnt"], ["Could not find 'encoder/resnt'", "resnet"]),
+        (["pool.q=3"], ["pool.q", "its keys are p"]),
+        (["crop.sise=3"], ["did you mean size?"]),
+        (["crop.size=big"], ["crop.size", "'big'", "Integer"]),
+        (["pool.p=0.5"], ["`p >= 1` must hold, but got p=0.5"]),
+        (["data=folder"], ["data.root"]),
+        (["data=folder", "data.root=/nowhere"], ["/nowhere"]),
+        (["crop.size=500"], ["png: ", "crop.size=500"]),
+        (["protocol.folds=50"], ["protocol.folds"]),
+        (["encoder.weights=/nowhere.safetensors"], ["/nowhere.safetensors"]),
+        (["tracking.uri=http://127.0.0.1:9"], ["http://127.0.0.1:9", "does not answer", "mlflow server"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_mistakes_get_one_clear_message(tmp_path: Path, arguments: list[str], said: list[str]) -> None:
+    given = [] if any(argument.startswith("data=") for argument in arguments) else QUICK
+    process = run("run", *given, *arguments, workspace=tmp_path)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr + process.stdout
+    for part in said:
+        assert part in process.stderr

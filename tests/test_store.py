@@ -1,0 +1,125 @@
+"""The store: whole files only, addressed by recipe, damage named."""
+
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.store import Store, difference, digest, explain, listing, prune, verify
+
+RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
+
+
+def descriptors(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(2, 3, 4)).astype(np.float32)
+
+
+def test_gives_back_what_was_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not store.holds(RECIPE, "a")
+    store.write(RECIPE, "a", descriptors())
+    assert store.holds(RECIPE, "a")
+    np.testing.assert_array_equal(store.read(RECIPE, "a"), descriptors())
+
+
+def test_same_descriptors_are_the_same_bytes(tmp_path: Path) -> None:
+    stores = Store(tmp_path / "one"), Store(tmp_path / "two")
+    for store in stores:
+        store.write(RECIPE, "a", descriptors())
+    one, two = (store.path(RECIPE, "a").read_bytes() for store in stores)
+    assert one == two
+
+
+def test_only_whole_files_appear(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(RECIPE, "a", descriptors())
+    names = sorted(file.name for file in (tmp_path / digest(RECIPE)).iterdir())
+    assert names == ["a.safetensors", "recipe.json"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", None], ids=["empty", "short", "changed"])
+def test_damage_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    store = Store(tmp_path)
+    store.write(RECIPE, "a", descriptors())
+    path = store.path(RECIPE, "a")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage is None else damage)
+    with pytest.raises(ValueError, match=f"{path} is damaged"):
+        store.read(RECIPE, "a")
+    assert [line.split(" is damaged")[0] for line in verify(store)] == [str(path)]
+
+
+def test_notes_say_what_is_wrong_with_an_image(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.noted(RECIPE, "a") == ""
+    store.note(RECIPE, "a", "flat")
+    assert store.noted(RECIPE, "a") == "flat"
+    assert not store.holds(RECIPE, "a")
+
+
+def test_a_miss_is_explained_by_the_nearest_recipe(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    far = RECIPE | {"crop": {"size": 650, "scale": 1.0}, "seed": 1}
+    near = RECIPE | {"crop": {"size": 650, "scale": 0.5}}
+    assert store.nearest(RECIPE) is None
+    for recipe in (far, near):
+        store.write(recipe, "a", descriptors())
+    assert store.nearest(RECIPE) == (digest(near), {"crop.size": (400, 650)})
+    assert "  crop.scale: 0.5 here, 1.0 there" in list(explain(store, digest(near)))
+    assert sum("crop.size=650" in line for line in listing(store)) == 0  # the same in both
+    assert sum("crop.scale=1.0" in line for line in listing(store)) == 1
+
+
+def test_pruning_takes_one_recipe(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    other = RECIPE | {"seed": 1}
+    for recipe in (RECIPE, other):
+        store.write(recipe, "a", descriptors())
+    list(prune(store, digest(RECIPE)))
+    assert list(store.recipes()) == [digest(other)]
+    with pytest.raises(ValueError, match="holds no recipe"):
+        list(prune(store, digest(RECIPE)))
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=4))
+def test_digest_is_the_content_not_the_order(recipe: dict[str, object]) -> None:
+    assert digest(recipe) == digest(dict(reversed(recipe.items())))
+    assert difference(recipe, recipe) == {}
+    assert digest(recipe) != digest(recipe | {"one more": 1})
+
+
+def write_many(root: Path) -> None:
+    for number in range(20):
+        Store(root).write(RECIPE, f"sample{number}", descriptors(number))
+
+
+def test_two_processes_may_write_the_same_samples(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(tmp_path,)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    for number in range(20):
+        np.testing.assert_array_equal(Store(tmp_path).read(RECIPE, f"sample{number}"), descriptors(number))
+    assert not list(verify(Store(tmp_path)))
+
+
+def test_the_command_lists_and_verifies(tmp_path: Path) -> None:
+    Store(tmp_path).write(RECIPE, "a", descriptors())
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "src.store", *arguments, "--root", str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert digest(RECIPE) in run("list").stdout
+    assert "nothing damaged" in run("verify").stdout
+    unknown = run("explain", "0000")
+    assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
+    assert "holds no recipe '0000'" in unknown.stderr
