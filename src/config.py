@@ -186,8 +186,9 @@ def explain(error: BaseException) -> str:
         return (
             f"{error.strerror}: {error.filename or 'while writing'} (nothing half-written was left; run again to go on)"
         )
-    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
-    return str(error) if isinstance(error, ValueError) and Path(innermost).is_relative_to(ROOT / "src") else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_here = bool(frames) and Path(frames[-1].filename).is_relative_to(ROOT / "src")
+    return str(error) if isinstance(error, ValueError) and raised_here else ""
 
 
 def choices(error: BaseException) -> str:

@@ -96,7 +96,7 @@ def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Eval
     say(f"{name}: {len(manifest)} images, {splits['fold'].max()} folds")
     outcome = experiment.method.predict(experiment, manifest, splits, Path(experiment.store), track)
     predictions = outcome.predictions
-    predictions.insert(predictions.columns.get_loc("label") + 1, "model", name)
+    predictions.insert(list(predictions).index("label") + 1, "model", name)
     predictions.to_parquet(run.folder / "predictions.parquet", index=False)
     notes = remarks(experiment, experiment.protocol.leaky(manifest), outcome)
     if len(outcome.bad):

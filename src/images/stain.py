@@ -184,10 +184,11 @@ class MacenkoReleased(Macenko):
 
     It takes the first two eigenvectors as `numpy.linalg.eig` returns them, unsorted, and negates them. On real images
     it therefore often uses the direction of *smallest* variance instead of the second, and can find two stain vectors
-    that are nearly one. It refuses nothing; here only what has no outcome at all is refused.
+    that are nearly one: then its colours are far from any stain's, as they were in the paper. Only what has no outcome
+    at all is refused.
     """
 
-    separation: float = 0.1
+    separation: float = 0.001
 
     def covariance(self, image: Image, tissue: Mask) -> Matrix:
         """Return `numpy.cov`, as released: the eigenvectors' signs hang on the last bits of this matrix."""

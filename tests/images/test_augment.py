@@ -10,6 +10,7 @@ import torch
 
 from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
 from src.images.draws import generator
+from tests.benchmarks import transcription
 from tests.images.test_stain import REFERENCES, assert_equal_but_for_rounding, read, tissue
 
 ALL = [NoAugment(), StainJitter(count=3)]
@@ -17,13 +18,6 @@ ALL = [NoAugment(), StainJitter(count=3)]
 
 def planar(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
-
-
-def by_formulas(image: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-    """A plain transcription of the paper's formulas in double precision."""
-    density = -np.log10((image.reshape(-1, 3).astype(np.float64) + 1) / 240)
-    amounts = (StainJitter.UNMIX @ density.T).T * np.array([*multipliers, 1])
-    return (240 * 10 ** -(amounts @ StainJitter.MIX) - 1).clip(0, 255).astype(np.uint8).reshape(image.shape)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -39,7 +33,7 @@ def test_jitter_is_the_formulas() -> None:
     image = tissue()
     for multipliers in ([0.7, 1.3], [1.0, 1.0], [1.3, 0.9]):
         made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
-        assert_equal_but_for_rounding(made, by_formulas(image, np.array(multipliers)))
+        assert_equal_but_for_rounding(made, transcription.jitter(image, np.array(multipliers)))
 
 
 @pytest.mark.parametrize("augment", ALL, ids=lambda augment: type(augment).__name__)

@@ -1,0 +1,89 @@
+"""Every committed config composes and becomes objects; the direction is YAML to dataclass, in one step."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from src.config import CONF, Download, Experiment, Fuse, build, explain, flat
+from src.methods.cell import Method
+
+OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+GROUPS = [option for option in OPTIONS if option.parts[0] != "experiment"]
+EXPERIMENTS = [option.name for option in OPTIONS if option.parts[0] == "experiment"]
+GIVEN = {
+    "data=folder": ["data.root=images"],
+    "data=csv": ["data.path=table.csv"],
+    "protocol=published": ["protocol.path=folds.csv"],
+}
+"""What the user has to give."""
+
+
+def composed(*overrides: str, name: str = "config") -> object:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(compose(name, list(overrides)))
+
+
+@pytest.mark.parametrize("option", GROUPS, ids=str)
+def test_every_option_becomes_an_object(option: Path) -> None:
+    choice = f"{option.parts[0]}={option.name}"
+    experiment = composed(choice, *GIVEN.get(choice, []))
+    assert isinstance(experiment, Experiment)
+    assert isinstance(experiment.method, Method)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_becomes_an_object(name: str) -> None:
+    assert isinstance(composed(f"experiment={name}", "data.root=images"), Experiment)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_opens_with_its_command(name: str) -> None:
+    first, command, *_ = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
+    assert first == "# @package _global_"
+    assert command.startswith(f"# python -m src.run -m experiment={name}")
+
+
+@pytest.mark.parametrize("option", GROUPS, ids=str)
+def test_every_option_says_what_it_is(option: Path) -> None:
+    assert (CONF / option).with_suffix(".yaml").read_text().startswith("# ")
+
+
+def test_the_other_commands_compose() -> None:
+    assert isinstance(composed("published=rakhlin2018", name="fuse"), Fuse)
+    assert isinstance(composed("data=bach", name="download"), Download)
+
+
+def test_rakhlin2018_is_the_paper() -> None:
+    experiment = composed("experiment=rakhlin2018", "encoder=keras_vgg", "crop=half650", "data.root=images")
+    assert isinstance(experiment, Experiment)
+    assert (experiment.augment.count, experiment.crop.count, experiment.crop.size) == (50, 20, 650)
+    assert (experiment.crop.scale, experiment.pool.p, experiment.seeds) == (0.5, 3.0, [0, 1, 2, 3, 4])
+    assert type(experiment.stain).__name__ == "MacenkoReleased"
+    assert experiment.binary.positive == ["InSitu", "Invasive"]
+
+
+def test_the_two_class_view_is_the_data_sets() -> None:
+    experiment = composed("data=folder", "data.root=images", "data.positive=[bad]")
+    assert isinstance(experiment, Experiment)
+    assert experiment.binary.positive == ["bad"]
+
+
+def test_values_are_flattened_and_resolved() -> None:
+    config = OmegaConf.create({"a": {"b": 1, "c": "${a.b}"}, "d": [1, 2]})
+    assert flat(config) == {"a.b": 1, "a.c": 1, "d": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x (nothing half-written"),
+        (PermissionError(13, "Permission denied", "/root/x"), "Permission denied: /root/x"),
+        (KeyError("ours"), ""),
+        (ValueError("a library's"), ""),
+    ],
+)
+def test_mistakes_of_users_and_ours_are_told_apart(error: Exception, said: str) -> None:
+    assert explain(error).startswith(said)
+    assert bool(explain(error)) == bool(said)
