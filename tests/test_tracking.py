@@ -65,9 +65,13 @@ def test_a_run_keeps_what_is_logged_and_written(tracking: Tracking) -> None:
 
 
 def test_a_failed_run_holds_its_traceback_and_what_was_written(tracking: Tracking) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.run("one", CELL) as run:
-        (run.folder / "splits.csv").write_text("case,fold\n")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with tracking.run("one", CELL) as run:
+            (run.folder / "splits.csv").write_text("case,fold\n")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     found = tracking.find("one")
     assert found.info.status == "FAILED"
     assert b"ZeroDivisionError" in tracking.artifact(found, "traceback.txt")

@@ -1,11 +1,12 @@
 """Scaling, and random square crops with rotations by 90 degrees and flips."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from src.images import BadImage
 from src.images.draws import generator
@@ -49,28 +50,22 @@ class Crop:
 
     def __call__(
         self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int
-    ) -> "UInt8[Tensor, 'count 3 size size']":
-        """Return the crops of one augmented image; draws are keyed by seed, content, augmentation and crop."""
-        import torch
-
+    ) -> "Iterator[UInt8[Tensor, '3 size size']]":
+        """Yield the crops of one augmented image, views where they can be; draws are keyed by names and number."""
         # A window turned by 90 degrees is a window of the transposed image, flipped: rows stay contiguous to copy.
         transposed = image.transpose(1, 2).contiguous()
-        crops = torch.empty((self.count, 3, self.size, self.size), dtype=torch.uint8, device=image.device)
-        for number in range(self.count):
-            top, left, turned, *flips = self.place(
-                image.shape[1:], generator(seed, content, "crop", augmentation, number)
-            )
+        draws = generator(seed, content, "crop", augmentation).random((self.count, 5))
+        for top, left, turned, *flips in (self.place(image.shape[1:], row) for row in draws):
             source, row, column = (transposed, left, top) if turned else (image, top, left)
             window = source[:, row : row + self.size, column : column + self.size]
             axes = [axis for axis, flip in zip((1, 2), flips, strict=True) if flip]
-            crops[number] = window.flip(axes) if axes else window
-        return crops
+            yield window.flip(axes) if axes else window
 
-    def place(self, shape: tuple[int, ...], draws: np.random.Generator) -> tuple[int, int, bool, bool, bool]:
-        """Return top, left, whether transposed, flipped up-down and flipped left-right.
+    def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> tuple[int, int, bool, bool, bool]:
+        """Return top, left, whether transposed, flipped up-down and flipped left-right, of draws from [0, 1).
 
         The eight orientations of a square are equally likely, as after a random rotation and two random flips.
         """
-        top, left = (int(draws.integers(side - self.size + 1)) for side in shape)
-        turned, vertical, horizontal = (draws.random(3) < 0.5) & self.orient
+        top, left = (int(draw * (side - self.size + 1)) for draw, side in zip(draws, shape, strict=False))
+        turned, vertical, horizontal = (draws[2:] < 0.5) & self.orient
         return top, left, bool(turned), bool(vertical), bool(horizontal)

@@ -111,12 +111,12 @@ def extract(
             if image is not None:
                 started.append(sample)
                 for number, augmented in enumerate(cell.augment(image.to(network.device), cell.seed, sample.content)):
-                    yield cell.crop(augmented, cell.seed, sample.content, number)
+                    yield from cell.crop(augmented, cell.seed, sample.content, number)
 
     shape = (cell.augment.count, cell.crop.count, network.length)
     size = shape[0] * shape[1]
     rows = np.empty((0, network.length), np.float32)
-    for descriptors in encode(network, rechunk(crops(), batch), batch):
+    for descriptors in encode(network, batches(crops(), batch)):
         rows = np.concatenate([rows, descriptors.numpy()])
         while len(rows) >= size:
             store.write(wanted, started.popleft().content, rows[:size].reshape(shape))
@@ -124,60 +124,50 @@ def extract(
         yield len(descriptors)
 
 
-def rechunk(stacks: Iterable["Tensor"], size: int) -> Iterator["Tensor"]:
-    """Yield the rows of a stream of stacks in stacks of `size` rows; the last may be shorter."""
-    import torch
+def batches(crops: Iterable["Tensor"], size: int) -> Iterator[tuple["Tensor", int]]:
+    """Yield a buffer of `size` crops, and how many of them count: all but in the last. It is used again each time.
 
-    held: list[Tensor] = []
+    Kernels and their order of summation are chosen by a batch's shape, so the last one is as large as the others.
+    """
+    buffer: Tensor | None = None
     count = 0
-    for stack in stacks:
-        held.append(stack)
-        count += len(stack)
-        if count >= size:
-            rows = torch.cat(held) if len(held) > 1 else held[0]
-            whole = count - count % size
-            yield from torch.split(rows[:whole], size)
-            held, count = ([rows[whole:]] if whole < count else []), count - whole
-    if count:
-        yield torch.cat(held)
+    for crop in crops:
+        if buffer is None:
+            buffer = crop.new_zeros((size, *crop.shape))
+        buffer[count] = crop
+        count += 1
+        if count == size:
+            yield buffer, count
+            count = 0
+    if buffer is not None and count:
+        yield buffer, count
 
 
-def encode(network: "Network", batches: Iterable["Tensor"], size: int) -> Iterator["Tensor"]:
-    """Yield the descriptors of each batch (at most `size` crops), on the CPU.
+def encode(network: "Network", batches: Iterable[tuple["Tensor", int]]) -> Iterator["Tensor"]:
+    """Yield the descriptors of each batch's crops, on the CPU.
 
     A batch that does not fit the device's memory is halved, from then on.
     """
     import torch
 
-    for batch in batches:
+    size: int | None = None
+    for buffer, count in batches:
+        size = size or len(buffer)
         parts: list[Tensor] = []
-        rest = batch
-        while len(rest):
+        done = 0
+        while done < count:
             try:
-                parts.append(encode_padded(network, rest[:size], size))
-                rest = rest[size:]
+                parts.append(network(buffer[done : done + size]).cpu())
+                done += size
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise ValueError(
-                        f"one crop of {batch.shape[-1]} pixels does not fit the memory of {network.device}; take a "
+                        f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take a "
                         "smaller crop.size, another encoder, or method.device=cpu"
                     ) from None
                 size //= 2
                 log.warning("out of memory on %s: batches of %d crops from here on", network.device, size)
-        yield torch.cat(parts)
-
-
-def encode_padded(network: "Network", crops: "Tensor", size: int) -> "Tensor":
-    """Return the descriptors of up to `size` crops, computed in a batch of exactly `size`.
-
-    Kernels and their order of summation are chosen by a batch's shape; padding keeps the last batch's like the others'.
-    """
-    import torch
-
-    count = len(crops)
-    if count < size:
-        crops = torch.cat([crops, crops.new_zeros((size - count, *crops.shape[1:]))])
-    return network(crops)[:count].cpu()
+        yield torch.cat(parts)[:count]
 
 
 def pooled(

@@ -31,7 +31,7 @@ from src.images.augment import StainJitter, jitter, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.cell import Cell, resolve
-from src.methods.extraction import Sample, extract, recipe
+from src.methods.extraction import Sample, batches, extract, recipe
 from src.store import Store
 from tests.benchmarks import transcription
 
@@ -91,9 +91,13 @@ def augment() -> Iterator[Row]:
     for size in (400, 650):
         crop, jitters = Crop(size=size, scale=0.5, count=20), StainJitter(count=10)
 
-        def ours(crop: Crop = crop, jitters: StainJitter = jitters) -> None:
+        def cut(crop: Crop = crop, jitters: StainJitter = jitters) -> Iterator[torch.Tensor]:
             for number, augmented in enumerate(jitters(planes, 0, "content")):
-                crop(augmented, 0, "content", number)
+                yield from crop(augmented, 0, "content", number)
+
+        def ours(cut: Callable[[], Iterator[torch.Tensor]] = cut) -> None:
+            for _ in batches(cut(), 20):
+                pass
 
         def plain(size: int = size) -> None:
             draws = np.random.default_rng(0)
@@ -178,14 +182,13 @@ def extraction() -> Iterator[Row]:
 
 
 MEMORY = """
-import sys
+import re, sys
 from pathlib import Path
 from tests.benchmarks.__main__ import ENCODERS, cell, extract_folder
-from resource import RUSAGE_SELF, getrusage
 folder = Path(sys.argv[1])
 encoder = ENCODERS["squeezenet"]
 extract_folder(cell(folder / "images", encoder, 200, 2, 4), encoder.load("cpu"), folder / "store", 8)
-print(getrusage(RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -20,7 +20,7 @@ from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
 from src.methods.cell import Cell
-from src.methods.extraction import Sample, encode, extract, prefetch, rechunk, recipe
+from src.methods.extraction import Sample, batches, encode, extract, prefetch, recipe
 from src.store import Store
 from tests.images.test_stain import tissue
 
@@ -90,7 +90,7 @@ def test_descriptors_are_those_of_the_operators_called_by_hand(images: Path, tmp
     network = one.encoder.load()
     planes = torch.from_numpy(image).permute(2, 0, 1).contiguous()
     expected = [
-        network(one.crop(augmented, 0, sample.content, number)).numpy()
+        network(torch.stack(list(one.crop(augmented, 0, sample.content, number)))).numpy()
         for number, augmented in enumerate(one.augment(planes, 0, sample.content))
     ]
     stored = Store(tmp_path).read(recipe(one, one.encoder.digest()), sample.content)
@@ -125,14 +125,12 @@ def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -
     assert len({*same, *other}) == 1 + len(other)
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(0, 5), max_size=8), st.integers(1, 6))
-def test_rechunk_keeps_rows_and_their_order(lengths: list[int], size: int) -> None:
-    rows = torch.arange(sum(lengths)).reshape(-1, 1)
-    chunks = list(rechunk(torch.split(rows, lengths), size))
-    assert [len(chunk) for chunk in chunks[:-1]] == [size] * (len(chunks) - 1)
-    assert torch.equal(torch.cat([rows[:0], *chunks]), rows)
-    assert all(0 < len(chunk) <= size for chunk in chunks)
+@given(st.integers(0, 30), st.integers(1, 7))
+def test_batches_keep_crops_and_their_order(count: int, size: int) -> None:
+    crops = torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    seen = [(len(buffer), buffer[:counted, 0, 0, 0].tolist()) for buffer, counted in batches(crops, size)]
+    assert [length for length, _ in seen] == [size] * -(-count // size)
+    assert [number for _, numbers in seen for number in numbers] == list(range(count))
 
 
 def test_prefetch_keeps_order_and_runs_ahead_by_few(images: Path) -> None:
@@ -169,7 +167,7 @@ class Small:
 def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -> None:
     crops = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1).expand(20, 3, 2, 2)
     network = Small(3)
-    encoded = torch.cat(list(encode(network, torch.split(crops, 8), 8)))
+    encoded = torch.cat(list(encode(network, batches(crops, 8))))
     assert encoded[:, 0].tolist() == list(range(20))
     assert set(network.batches) == {2}
     assert "batches of 2 crops from here on" in caplog.text
@@ -177,7 +175,7 @@ def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -
 
 def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
     with pytest.raises(ValueError, match="one crop of 2 pixels does not fit"):
-        list(encode(Small(0), [torch.zeros(4, 3, 2, 2, dtype=torch.uint8)], 4))
+        list(encode(Small(0), [(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4)]))
 
 
 def spoil(root: Path) -> Path:
