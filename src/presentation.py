@@ -85,7 +85,8 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     terminal = console()
     terminal.print(fold_table(evaluation.table, title))
     last = evaluation.table.iloc[-1]
-    terminal.print(f"{last.name}: {last['mean']:.2f} +- {last['std']:.2f} % (mean and population deviation over folds)")
+    over = "folds" if len(evaluation.table) > 1 else "folds and seeds"
+    terminal.print(f"{last.name}: {last['mean']:.2f} +- {last['std']:.2f} % (mean, population deviation over {over})")
     for note in notes:
         terminal.print(f"note: {note}", style="yellow", markup=False)
     terminal.print(metrics_table(evaluation.metrics, beside=len(evaluation.classes) > 2))

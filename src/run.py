@@ -63,7 +63,7 @@ def remarks(experiment: Experiment, leak: str, outcome: "Outcome") -> list[str]:
     """Return what a reader of the run's figures has to know."""
     notes = [f"optimistic: {leak}"] if leak else []
     if experiment.encoder.weights == "random":
-        notes.append("untrained encoder (encoder.weights=random): its figures say nothing about the architecture")
+        notes.append("untrained encoder (encoder.weights=random)")
     if len(outcome.bad):
         named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
         notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")

@@ -1,5 +1,6 @@
 """Draws the figures of an evaluation. All that is drawn is computed elsewhere, so that tests compare data."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,10 +135,11 @@ def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
 
 
 def _title(axes: Any, title: str, note: str) -> None:
-    axes.set_title(title, loc="left", fontsize=13, weight="bold", pad=24 if note else 10)
-    if note:
+    lines = textwrap.wrap(note, 68, max_lines=3, placeholder=" ...")  # as wide as the narrowest figure
+    axes.set_title(title, loc="left", fontsize=13, weight="bold", pad=10 + 14 * len(lines))
+    if lines:
         place = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
-        axes.annotate(note, (0, 1), color=GREY, fontsize=10, **place)
+        axes.annotate("\n".join(lines), (0, 1), color=GREY, fontsize=10, **place)
 
 
 def _with_interval(metrics: dict[str, float], name: str) -> str:
