@@ -3,6 +3,7 @@
 import difflib
 import os
 import signal
+import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -177,8 +178,8 @@ def edge() -> Iterator[None]:
 def explain(error: BaseException) -> str:
     """Return what to tell the user of an error; empty where it is our own mistake."""
     if isinstance(error, HydraException | OmegaConfBaseException):
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        lines = dict.fromkeys([str(error), str(cause), choices(cause)])
+        deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        lines = dict.fromkeys([str(error), str(deeper), choices(deeper)])
         return "\n".join(line for line in lines if line)
     if isinstance(error, OSError) and error.filename is None and error.errno is None:
         return ""
@@ -186,9 +187,18 @@ def explain(error: BaseException) -> str:
         return (
             f"{error.strerror}: {error.filename or 'while writing'} (nothing half-written was left; run again to go on)"
         )
+    if isinstance(root := cause(error), sqlite3.OperationalError):
+        return f"the tracking database cannot be used: {root}; free space, or choose another workspace=FOLDER"
     frames = traceback.extract_tb(error.__traceback__)
     raised_here = bool(frames) and Path(frames[-1].filename).is_relative_to(ROOT / "src")
     return str(error) if isinstance(error, ValueError) and raised_here else ""
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return the error with which a chain of errors began."""
+    while earlier := error.__cause__ or error.__context__:
+        error = earlier
+    return error
 
 
 def choices(error: BaseException) -> str:

@@ -82,8 +82,13 @@ class Tracking:
 
         database = Path(self.uri.removeprefix("sqlite:///"))
         database.parent.mkdir(parents=True, exist_ok=True)
-        # MLflow makes the tables on first use, and two processes must not do so at the same time.
+        # Two processes must not make the tables at the same time, nor may one that dies leave some of them.
         with FileLock(f"{database}.lock"):
+            if not database.exists():
+                with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+                    made = Path(folder) / database.name
+                    MlflowClient(f"sqlite:///{made}").search_experiments()
+                    made.replace(database)
             client = MlflowClient(self.uri)
             self.find_or_create(client)
         return client
