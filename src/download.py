@@ -4,7 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from src.config import build, command
+from src.config import build
+from src.edge import command
 from src.presentation import byte_progress, say
 
 
@@ -17,8 +18,8 @@ def main(config: DictConfig) -> None:
         raise ValueError("this data set cannot be downloaded: it is yours, or made on first use")
     with byte_progress() as progress:
         archives = obtain(reader, progress)
-    manifest = reader.manifest()
-    say(f"{len(manifest)} images in {reader.root}, from {', '.join(archive.name for archive in archives)}: complete")
+    samples = reader.samples()
+    say(f"{len(samples)} images in {reader.root}, from {', '.join(archive.name for archive in archives)}: complete")
 
 
 if __name__ == "__main__":

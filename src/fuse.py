@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.config import ROOT, Fuse, build, command
+from src.config import ROOT, Fuse, build
+from src.edge import command
+from src.evaluation.binary import Binary
+from src.fusion import finished, fuse
 from src.presentation import say, show, write
 from src.tracking import SWEEP
 
@@ -18,7 +22,9 @@ def main(config: DictConfig) -> None:
     options: Fuse = build(config)
     if sum(map(bool, (options.sweep, options.runs, options.published))) != 1:
         raise ValueError("give one of sweep=NAME_OR_ID, runs=[ID,...] or published=NAME")
-    evaluation, title, notes = published(options) if options.published else tracked(options)
+    given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
+    binary = options.binary if given else None
+    evaluation, title, notes = published(options) if options.published else tracked(options, binary)
     show(evaluation, title, notes)
     if options.output:
         write(evaluation, Path(options.output), notes)
@@ -39,25 +45,19 @@ def published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     return evaluate_published(pd.read_csv(path), options.replicates), f"{options.published}, published", notes
 
 
-def tracked(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
+def tracked(options: Fuse, binary: Binary | None) -> "tuple[Evaluation, str, list[str]]":
     """Return the evaluation of the fusion of tracked runs."""
-    from src.evaluation.evaluation import evaluate
-    from src.evaluation.predictions import align
-
     tracking = options.tracking
+    tracking.bury()
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
-        runs, title = tracking.children(sweep.info.run_id), str(sweep.info.run_name)
-        runs = [run for run in runs if run.info.status == "FINISHED"]
+        runs, title = finished(tracking.children(sweep.info.run_id)), str(sweep.info.run_name)
         if not runs:
             raise ValueError(f"sweep {title} ({sweep.info.run_id}) has no finished cells to fuse")
     else:
         runs, title = [tracking.find(name) for name in options.runs], "fusion"
-    tables = {str(run.info.run_name): tracking.predictions(run) for run in runs}
-    if len(tables) < len(runs):
-        raise ValueError("runs to fuse must have different names, but got " + ", ".join(r.info.run_name for r in runs))
-    notes = sorted({run.data.tags.get("notes", "") for run in runs} - {""})
-    return evaluate(align(tables), options.binary, options.replicates), title, notes
+    evaluation, notes = fuse(tracking, runs, options.replicates, binary)
+    return evaluation, title, notes
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What commands show on the terminal and write into a run's folder."""
 
+import io
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.tables import best, rounded, to_markdown
-from src.store import replace
+from src.files import replace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +31,10 @@ def say(message: str) -> None:
     console(error=True).print(message, markup=False)
 
 
-def track(items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
-    """Pass items on and show progress, rate and time to go; one closing line where there is no terminal."""
+def track(
+    items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = lambda _: 1
+) -> Iterator[Any]:
+    """Pass items on and show progress, rate and time to go; `size` says how many steps an item is."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -49,12 +53,14 @@ def track(items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
         TextColumn("to go"),
         TimeRemainingColumn(),
     )
+    start = time.monotonic()
     with Progress(*columns, console=console(error=True)) as progress:
         task = progress.add_task(description, total=total, rate="")
         for item in items:
             yield item
-            speed = progress.tasks[task].speed or progress.tasks[task].finished_speed
-            progress.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+            progress.advance(task, size(item))
+            done = progress.tasks[task].completed
+            progress.update(task, rate=f"{done / (time.monotonic() - start):.1f}/s")
 
 
 @contextmanager
@@ -154,8 +160,10 @@ def write(evaluation: Evaluation, folder: Path, notes: list[str]) -> None:
     from src.evaluation.figures import draw
 
     folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / "table.csv", rounded(evaluation.table).to_csv().encode())
+    replace(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
     replace(folder / "table.md", (to_markdown(evaluation.table) + "".join(f"\n{note}\n" for note in notes)).encode())
     replace(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     for name, figure in draw(evaluation, "; ".join(notes)).items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=150)
+        replace(folder / f"{name}.png", image.getvalue())

@@ -1,6 +1,7 @@
 """One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import Experiment, build, command, explain, flat
+from src.config import Experiment, build, flat
+from src.edge import command, explain
 from src.presentation import say, show, summary, track, write
 from src.tracking import CELL
 
@@ -61,13 +63,22 @@ def chosen() -> dict[str, str]:
 
 def remarks(experiment: Experiment, leak: str, outcome: "Outcome") -> list[str]:
     """Return what a reader of the run's figures has to know."""
-    notes = [f"optimistic: {leak}"] if leak else []
+    notes = [f"possibly optimistic: {leak}"] if leak else []
     if experiment.encoder.weights == "random":
         notes.append("untrained encoder (encoder.weights=random)")
     if len(outcome.bad):
         named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
         notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
-    return notes + constant(outcome.predictions)
+    return notes + outcome.notes + constant(outcome.predictions)
+
+
+def unknown_patients(manifest: "pd.DataFrame") -> str:
+    """Return why a split may leak where patients are not known."""
+    unknown = manifest.loc[manifest["patient"] == "", "case"].nunique()
+    if not unknown:
+        return ""
+    every = manifest["case"].nunique()
+    return f"the patients of {unknown} of {every} cases are unknown, and may stand on both sides of a split"
 
 
 def constant(predictions: "pd.DataFrame") -> list[str]:
@@ -88,21 +99,24 @@ def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Eval
     """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
     from src.evaluation.evaluation import evaluate
 
+    say(f"{name}: data in {experiment.data.root}")
     manifest = experiment.data.manifest()
+    experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])  # before any work
     splits = experiment.protocol.split(manifest)
     table = splits.to_csv(index=False).encode()
     (run.folder / "splits.csv").write_bytes(table)
     run.log(tags={"splits": hashlib.sha256(table).hexdigest()})
-    say(f"{name}: {len(manifest)} images, {splits['fold'].max()} folds")
     outcome = experiment.method.predict(experiment, manifest, splits, Path(experiment.store), track)
     predictions = outcome.predictions
     predictions.insert(list(predictions).index("label") + 1, "model", name)
     predictions.to_parquet(run.folder / "predictions.parquet", index=False)
-    notes = remarks(experiment, experiment.protocol.leaky(manifest), outcome)
+    leak = experiment.protocol.leaky(manifest) or unknown_patients(manifest)
+    notes = remarks(experiment, leak, outcome)
     if len(outcome.bad):
         outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
     models = run.folder / "model"
     models.mkdir()
+    (models / "classes.json").write_text(json.dumps(list(map(str, manifest["label"].cat.categories))))
     for stem, model in outcome.models.items():
         model.save(models / stem)
     evaluation = evaluate(predictions, experiment.binary, experiment.replicates)

@@ -3,10 +3,8 @@
 import argparse
 import hashlib
 import json
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+
+from src.files import replace
 
 Recipe = dict[str, Any]
 """All that determines a descriptor but the sample's bytes, as JSON values."""
@@ -83,21 +83,6 @@ class Store:
         """Return the other stored recipe with the fewest differing fields: its digest and {field: (here, there)}."""
         others = [(name, difference(recipe, other)) for name, other in self.recipes().items() if name != digest(recipe)]
         return min(others, key=lambda other: len(other[1]), default=None)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file as a whole: under a temporary name in its folder, then renamed."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where it is
-            error.filename = str(path)
-        raise
 
 
 def load(path: Path) -> Float32[np.ndarray, "augmentation crop feature"]:

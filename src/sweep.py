@@ -1,56 +1,71 @@
 """Sweeps: a parent run, a child per cell, and the fused table at the end."""
 
+import atexit
+import math
 import os
-from collections import Counter
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import CONF, build, edge
+from src.config import CONF, build
+from src.edge import edge
+from src.evaluation.binary import Binary
+from src.fusion import finished, fuse
 from src.presentation import say, show, write
 from src.tracking import SWEEP, Tracking
-
-if TYPE_CHECKING:
-    pass
 
 VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep's run."""
 KEYS = "sweep_keys"
-LABELS = "sweep_labels"
-NAMED = ("encoder", "crop", "crop.size", "experiment")
-"""What a cell's name says already."""
+OPTIONS = "sweep_options"
+"""The tags of a sweep's run: the keys that it varies, and the groups whose options have to stand in a cell's name."""
+NAMED = {"encoder": "label", "crop": "size"}
+"""The groups that a cell's name tells by a value of theirs, as ResNet-400 does, where that tells them apart."""
 
 
 class TrackedSweep(Callback):
     """Called by Hydra around a sweep. What goes wrong ends the command: Hydra itself would only warn."""
 
+    sweep = ""
+    tracking: Tracking
+    expected = 1
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Create the parent run, and tell the cells of it."""
         with edge():
             swept = varied(config)
-            tracking = build(config.tracking)
-            tracking.bury()
-            tags = {KEYS: " ".join(swept), LABELS: ambiguous(swept.get("encoder", []))}
-            os.environ[VARIABLE] = tracking.create(config.name or title(config), SWEEP, tags=tags)
-            count = 1
-            for values in swept.values():
-                count *= len(values)
-            say(f"sweep of {count} cells over {', '.join(swept) or 'nothing'}")
+            self.expected = math.prod(len(values) for values in swept.values())
+            self.tracking = build(config.tracking)
+            self.tracking.bury()
+            tags = {KEYS: " ".join(swept), OPTIONS: " ".join(indistinct(swept))}
+            self.sweep = self.tracking.create(config.name or title(config), SWEEP, tags=tags)
+            os.environ[VARIABLE] = self.sweep
+            atexit.register(self.abandon)
+            say(f"sweep of {self.expected} cells over {', '.join(swept) or 'nothing'}")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Fuse the cells, on the parent run and on the terminal; name those that failed."""
         with edge():
-            finish(build(config.tracking), os.environ.pop(VARIABLE), config)
+            atexit.unregister(self.abandon)
+            del os.environ[VARIABLE]
+            finish(self.tracking, self.sweep, self.expected, build(config.binary), config.replicates)
+
+    def abandon(self) -> None:
+        """Close the parent of a sweep that does not come to its end."""
+        self.tracking.client.set_terminated(self.sweep, "KILLED")
+        say(f"the sweep was ended early; `python -m src.fuse sweep={self.sweep}` fuses the cells that finished")
 
 
 def varied(config: DictConfig) -> dict[str, list[str]]:
     """Return what a sweep varies: the values of each key, the command line's before the experiment's."""
     given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create().parse_overrides([*given, *config.hydra.overrides.task])
-    last = {override.get_key_element(): override for override in overrides}
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    last = {o.get_key_element(): o for o in parser.parse_overrides([*given, *config.hydra.overrides.task])}
     return {key: list(o.sweep_string_iterator()) for key, o in last.items() if o.is_discrete_sweep()}
 
 
@@ -60,40 +75,44 @@ def title(config: DictConfig) -> str:
     return str(experiment or f"sweep {config.hydra.sweep.dir.rsplit('/', 1)[-1]}")
 
 
-def ambiguous(encoders: list[str]) -> str:
-    """Return "option" where the labels of the swept encoders are not all different, so that options name the cells."""
-    labels = Counter(OmegaConf.load(CONF / "encoder" / f"{option}.yaml").label for option in encoders)
-    return "option" if max(labels.values(), default=1) > 1 else "label"
+def indistinct(swept: Mapping[str, list[str]]) -> list[str]:
+    """Return the groups of which two swept options have the same label or size, so that the options name the cells."""
+    values = {group: [own_value(group, option) for option in swept.get(group, [])] for group in NAMED}
+    return [group for group, found in values.items() if len(set(found)) < len(found)]
+
+
+def own_value(group: str, option: str) -> str:
+    """Return the label or size that an option sets; of one that does not exist (Hydra will refuse it) its name."""
+    file = CONF / group / f"{option}.yaml"
+    return str(OmegaConf.select(OmegaConf.load(file), NAMED[group])) if file.exists() else option
 
 
 def cell_name(config: DictConfig, choices: Mapping[str, Any], tracking: Tracking, sweep: str) -> str:
-    """Return a readable name that is unique in a sweep: ResNet-400, or ResNet-400 pool.p=1 where that is swept."""
+    """Return a readable name that tells a cell from others: ResNet-400, or ResNet-400 pool.p=1 where that is swept."""
     tags = tracking.find(sweep).data.tags if sweep else {}
-    encoder = choices["encoder"] if tags.get(LABELS) == "option" else config.encoder.label
-    others = [key for key in tags.get(KEYS, "").split() if key not in NAMED]
+    overridden = {
+        group for group, value in NAMED.items() if str(config[group][value]) != own_value(group, choices[group])
+    }
+    said = {"crop.size", "experiment", *NAMED} - overridden - set(tags.get(OPTIONS, "").split())
+    others = [key for key in tags.get(KEYS, "").split() if key not in said]
     values = {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in others}
-    return " ".join([f"{encoder}-{config.crop.size}", *(f"{key}={value}" for key, value in values.items())])
+    name = f"{config.encoder.label}-{config.crop.size}"
+    return " ".join([name, *(f"{key}={value}" for key, value in values.items())])
 
 
-def finish(tracking: Tracking, sweep: str, config: DictConfig) -> None:
+def finish(tracking: Tracking, sweep: str, expected: int, binary: Binary, replicates: int) -> None:
     """End a sweep: write the fused table onto its run, show it, and name the cells that did not finish."""
-    from src.evaluation.evaluation import evaluate
-    from src.evaluation.predictions import align
-
     cells = tracking.children(sweep)
-    finished = [run for run in cells if run.info.status == "FINISHED"]
+    done = finished(cells)
     failed = [run.info.run_name for run in cells if run.info.status != "FINISHED"]
+    failed += [f"{expected - len(cells)} that did not begin"] if len(cells) < expected else []
     with tracking.open(sweep) as run:
         run.log(tags={"failed_cells": ", ".join(failed)})
-        if finished:
-            tables = {run.info.run_name: tracking.predictions(run) for run in finished}
-            notes = sorted({run.data.tags["notes"] for run in finished} - {""})
-            evaluation = evaluate(align(tables), build(config.binary), config.replicates)
+        if done:
+            evaluation, notes = fuse(tracking, done, replicates, binary)
             write(evaluation, run.folder, notes)
             run.log(metrics=evaluation.metrics, tags={"notes": "; ".join(notes)})
             show(evaluation, str(tracking.find(sweep).info.run_name), notes)
-    say(
-        f"sweep {sweep}: {len(finished)} of {len(cells)} cells finished; `python -m src.fuse sweep={sweep}` fuses again"
-    )
+    say(f"sweep {sweep}: {len(done)} of {expected} cells finished; `python -m src.fuse sweep={sweep}` fuses again")
     if failed:
-        raise SystemExit(f"error: {len(failed)} cells failed: {', '.join(failed)}; their runs hold the tracebacks")
+        sys.exit(f"error: cells failed: {', '.join(failed)}; their runs hold the tracebacks")

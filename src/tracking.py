@@ -3,12 +3,14 @@
 import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -26,6 +28,8 @@ KIND = "kind"
 CELL, SWEEP = "cell", "sweep"
 """The kinds of runs: a sweep's run is the parent of its cells'."""
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
+PROCESS = uuid.uuid4().hex
+"""Tells this process's runs from those of a dead one that had its number."""
 SECONDS = 5.0
 """How long a tracking server may take to answer before it counts as unreachable."""
 
@@ -68,6 +72,11 @@ class Tracking:
     artifacts: str = "mlruns/artifacts"
     experiment: str = "tenfold"
 
+    def __post_init__(self) -> None:
+        """Check the address."""
+        if "://" not in self.uri:
+            raise ValueError(f"`uri` must be sqlite:///FILE, http(s)://SERVER or a database, but got uri={self.uri}")
+
     @cached_property
     def client(self) -> "MlflowClient":
         """The client, once the server answers or the database exists; `ValueError` where neither can be had."""
@@ -98,6 +107,11 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         found = client.get_experiment_by_name(self.experiment)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"the experiment {self.experiment!r} was deleted in MLflow; `mlflow experiments restore -x "
+                f"{found.experiment_id}` brings it back, tracking.experiment=NAME begins another"
+            )
         if found is not None:
             return str(found.experiment_id)
         place = Path(self.artifacts).absolute().as_uri() if self.uri.startswith("sqlite:///") else None
@@ -119,21 +133,35 @@ class Tracking:
     @contextmanager
     def open(self, run_id: str) -> Iterator[TrackedRun]:
         """Open a run that exists. It ends FINISHED, FAILED with its traceback, or KILLED when it is interrupted."""
-        with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
-            run = TrackedRun(self.client, run_id, Path(folder))
-            status = "FAILED"
-            try:
-                yield run
-                status = "FINISHED"
-            except Exception:
-                (run.folder / "traceback.txt").write_text(traceback.format_exc())
-                raise
-            except BaseException:  # Ctrl-C, or a request to end
-                status = "KILLED"
-                raise
-            finally:
-                self.client.log_artifacts(run_id, folder)
-                self.client.set_terminated(run_id, status)
+        run = TrackedRun(self.client, run_id, Path(tempfile.mkdtemp(prefix="tenfold-")))
+        status = "FAILED"
+        try:
+            yield run
+            status = "FINISHED"
+        except Exception:
+            (run.folder / "traceback.txt").write_text(traceback.format_exc())
+            raise
+        except BaseException:  # Ctrl-C, or a request to end
+            status = "KILLED"
+            raise
+        finally:
+            self.close(run, status)
+
+    def close(self, run: TrackedRun, status: str) -> None:
+        """Send a run's files and end it; where that fails, `ValueError` says where the files are kept."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.log_artifacts(run.id, str(run.folder))
+            self.client.set_terminated(run.id, status)
+        except (MlflowException, OSError) as error:
+            with suppress(MlflowException, OSError):
+                self.client.set_terminated(run.id, "FAILED")
+            raise ValueError(
+                f"the results of run {run.id} could not be stored at {self.artifacts or self.uri} "
+                f"({str(error).splitlines()[0]}); they are kept in {run.folder}"
+            ) from error
+        shutil.rmtree(run.folder)
 
     def create(self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None) -> str:
         """Create a run that is RUNNING, and return its id."""
@@ -145,8 +173,9 @@ class Tracking:
         """Mark as KILLED the runs that a process of this machine left RUNNING when it died."""
         experiment = self.find_or_create(self.client)
         left = f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
-        for run in self.client.search_runs([experiment], left):
-            if not alive(int(run.data.tags.get("pid", os.getpid()))):
+        for run in self.client.search_runs([experiment], left, max_results=50000):
+            pid, process = int(run.data.tags["pid"]), run.data.tags["process"]
+            if not alive(pid) or (pid == os.getpid() and process != PROCESS):
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def find(self, name: str, kind: str = "") -> "Run":
@@ -169,7 +198,7 @@ class Tracking:
         experiment = self.find_or_create(self.client)
         return list(
             self.client.search_runs(
-                [experiment], f"tags.`{PARENT}` = '{sweep}'", order_by=["attributes.start_time ASC"], max_results=10000
+                [experiment], f"tags.`{PARENT}` = '{sweep}'", order_by=["attributes.start_time ASC"], max_results=50000
             )
         )
 
@@ -238,6 +267,7 @@ def environment() -> dict[str, str]:
         "mlflow.source.name": " ".join(sys.argv),
         "host": platform.node(),
         "pid": str(os.getpid()),
+        "process": PROCESS,
         "python": platform.python_version(),
         **{f"version.{name}": version(name) for name in LIBRARIES},
     }

@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src.config import CONF, Download, Experiment, Fuse, build, explain, flat
+from src.config import CONF, Download, Experiment, Fuse, build, flat
+from src.edge import explain
 from src.methods.cell import Method
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
@@ -78,7 +79,7 @@ def test_values_are_flattened_and_resolved() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x (nothing half-written"),
+        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x"),
         (PermissionError(13, "Permission denied", "/root/x"), "Permission denied: /root/x"),
         (KeyError("ours"), ""),
         (ValueError("a library's"), ""),

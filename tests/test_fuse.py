@@ -54,7 +54,7 @@ def test_runs_are_fused(workspace: Path) -> None:
     ("arguments", "said"),
     [
         (["runs=[one,other]"], "runs must predict the same cases"),
-        (["runs=[one,one]"], "different names"),
+        (["runs=[one,one]"], "is given twice"),
         (["sweep=empty"], "has no finished cells"),
         (["sweep=nothing"], "no sweep has the id or name 'nothing'"),
         (["published=nobody2020"], "there is rakhlin2018"),

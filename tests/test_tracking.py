@@ -86,6 +86,25 @@ def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     assert tracking.find("one").info.status == "KILLED"
 
 
+def test_results_that_cannot_be_stored_are_kept(tracking: Tracking, tmp_path: Path) -> None:
+    def lose() -> None:
+        with tracking.run("one", CELL) as run:
+            (run.folder / "predictions.parquet").write_text("precious")
+            (tmp_path / "artifacts").write_text("a file where the folder should be")
+
+    with pytest.raises(ValueError, match="could not be stored at .*artifacts") as caught:
+        lose()
+    folder = Path(str(caught.value).rsplit(" ", 1)[-1])
+    assert (folder / "predictions.parquet").read_text() == "precious"
+    assert tracking.find("one").info.status == "FAILED"
+
+
+def test_a_deleted_experiment_is_named(tracking: Tracking) -> None:
+    tracking.client.delete_experiment(tracking.find_or_create(tracking.client))
+    with pytest.raises(ValueError, match="was deleted in MLflow"):
+        tracking.create("one", CELL)
+
+
 def test_runs_of_dead_processes_are_found(tracking: Tracking) -> None:
     finished = subprocess.Popen([sys.executable, "-c", ""])
     finished.wait()

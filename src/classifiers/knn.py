@@ -51,4 +51,9 @@ class Neighbours:
         """Write descriptors and labels as safetensors."""
         from safetensors.numpy import save_file
 
-        save_file({"features": self.features, "labels": self.labels}, stem.with_suffix(".safetensors"))
+        parameters = {
+            "neighbours": str(self.fitted.n_neighbors),
+            "metric": self.fitted.metric,
+            "classes": str(self.classes),
+        }
+        save_file({"features": self.features, "labels": self.labels}, stem.with_suffix(".safetensors"), parameters)

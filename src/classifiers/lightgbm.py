@@ -28,14 +28,15 @@ class LightGBM(Classifier):
 
     def __post_init__(self) -> None:
         """Check the parameters that LightGBM would only refuse after the extraction."""
-        if self.rounds < 1 or self.num_leaves < 2 or self.learning_rate <= 0:
-            raise ValueError(
-                "`rounds >= 1`, `num_leaves >= 2` and `learning_rate > 0` must hold, but got "
-                f"rounds={self.rounds}, num_leaves={self.num_leaves}, learning_rate={self.learning_rate}"
-            )
+        least = {"rounds": 1, "num_leaves": 2, "min_data_in_leaf": 0, "bagging_freq": 0, "lambda_l2": 0, "max_bin": 2}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"`{name} >= {bound}` must hold, but got {name}={getattr(self, name)}")
         for name in ("feature_fraction", "bagging_fraction"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"`0 < {name} <= 1` must hold, but got {name}={getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"`learning_rate > 0` must hold, but got learning_rate={self.learning_rate}")
 
     def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
         """Return a booster per seed; the descriptors are binned once for all seeds."""

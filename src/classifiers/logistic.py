@@ -61,4 +61,5 @@ class Linear:
         save_file(
             {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present},
             stem.with_suffix(".safetensors"),
+            {"classes": str(self.classes)},
         )

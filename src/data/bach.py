@@ -54,8 +54,7 @@ class Bach(Reader):
         """One row per training image; counts, sizes and the table of labels are checked, and what differs is named."""
         if self.part == "test":
             raise ValueError(
-                "BACH's test images have no labels (data.part=test): nothing can be learned or evaluated on them; "
-                "`python -m src.predict` predicts them"
+                "BACH's test images have no labels (data.part=test): nothing can be learned or evaluated on them"
             )
         photos = self._photos(TRAIN, _has_classes, "a folder per class")
         files = {name: _images(photos / name) for name in CLASSES}
@@ -66,6 +65,10 @@ class Bach(Reader):
         self._check_sizes(paths)
         manifest = self._rows(paths).assign(label=pd.Categorical([path.parent.name for path in paths], list(CLASSES)))
         return check(manifest, self.positive)
+
+    def samples(self) -> pd.DataFrame:
+        """The images of the part, whether or not they have labels."""
+        return self.unlabelled() if self.part == "test" else self.manifest()
 
     def unlabelled(self) -> pd.DataFrame:
         """One row per test image, as in a manifest, without label."""

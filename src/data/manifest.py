@@ -43,6 +43,10 @@ class Reader(ABC):
     def manifest(self) -> pd.DataFrame:
         """One row per sample, checked: sample, case, patient, view, label (categorical), then the data set's own."""
 
+    def samples(self) -> pd.DataFrame:
+        """What the data set holds, checked, one row per image; without labels where it has none."""
+        return self.manifest()
+
     def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
         return image.read(os.path.join(self.root, sample), self.convert)

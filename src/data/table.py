@@ -14,15 +14,15 @@ class Table(Reader):
 
     `columns` says which CSV column stands for which of the manifest's where the names differ: `{sample: file}`. A case
     is the sample itself, patient and view are empty where the CSV has none; other columns are kept, as text. `classes`
-    gives the classes' order (empty: alphabetical); with `check_folders`, a label must be the name of a folder above its
-    image.
+    gives the classes' order (empty: alphabetical); with `check_folders`, an image whose folder is named as a class must be
+    of that class.
     """
 
     path: str
     root: str = ""
     columns: dict[str, str] = field(default_factory=lambda: {name: name for name in COLUMNS})
     classes: list[str] = field(default_factory=list)
-    check_folders: bool = False
+    check_folders: bool = True
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.columns if name not in COLUMNS]
@@ -64,6 +64,8 @@ class Table(Reader):
             empty = manifest.index[manifest[name] == ""]
             if len(empty):
                 raise ValueError(f"every row has a {name}, but {self.path} has none in {_rows(empty)} (header: row 1)")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"data.classes names each class once, but got {', '.join(self.classes)}")
         other = manifest.index[~manifest["label"].isin(self.classes or manifest["label"])]
         if len(other):
             raise ValueError(
@@ -74,12 +76,17 @@ class Table(Reader):
             self._check_folders(manifest)
 
     def _check_folders(self, manifest: pd.DataFrame) -> None:
-        pairs = zip(manifest["sample"], manifest["label"], strict=True)
-        wrong = [f"{sample} is {label}" for sample, label in pairs if label not in PurePosixPath(sample).parts[:-1]]
+        """A folder that is named as a class holds that class."""
+        classes = set(manifest["label"])
+        wrong = [
+            f"{sample} is {label}"
+            for sample, label in zip(manifest["sample"], manifest["label"], strict=True)
+            if classes & (set(PurePosixPath(sample).parts[:-1]) - {label}) and label not in PurePosixPath(sample).parts
+        ]
         if wrong:
             raise ValueError(
-                f"labels agree with the folders (data.check_folders=true), but by {self.path} {first(wrong)}: "
-                "correct the table, or move the images"
+                f"labels agree with folders that are named as classes, but by {self.path} {first(wrong)}: correct the "
+                "table, move the images, or take data.check_folders=false if the folders mean something else"
             )
 
     def _check_files(self, samples: "pd.Series[str]") -> None:

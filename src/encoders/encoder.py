@@ -158,7 +158,9 @@ class Network:
         import torch
 
         self._check(crops)
-        with torch.inference_mode():
+        # Full float32 and one order of summation on GPUs too: a store may be filled by several devices.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
             descriptors: torch.Tensor = self.module(self.prepare(crops)).float()
         return descriptors
 

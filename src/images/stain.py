@@ -18,6 +18,9 @@ Matrix = npt.NDArray[np.float64]
 WHITE = 240.0
 """Transmitted light (8-bit units) that counts as white: I0 in Macenko 2009 and Rakhlin 2018."""
 
+FEWEST = 16
+"""Pixels of tissue: two directions and the percentiles of angles mean nothing of fewer."""
+
 DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(WHITE))
 """Optical density of each 8-bit value: OD = -ln((I + 1) / I0)."""
 
@@ -128,6 +131,10 @@ class Macenko(Stain):
             raise ValueError(f"`0 <= percentile < 50` must hold, but got percentile={self.percentile}")
         if not 0 <= self.tissue <= 1:
             raise ValueError(f"`0 <= tissue <= 1` must hold, but got tissue={self.tissue}")
+        if self.density < 0 or self.separation < 0:
+            raise ValueError(
+                f"`density >= 0` and `separation >= 0` must hold, but got {self.density}, {self.separation}"
+            )
 
     def __call__(self, image: Image) -> Image:
         """Return the image with its two stains replaced by the reference ones, truncated to 8 bits."""
@@ -144,8 +151,9 @@ class Macenko(Stain):
         darkest = int(np.flatnonzero(DENSITY >= self.density).max(initial=0))
         red, green, blue = cv2.split(image)
         mask = cv2.inRange(cv2.max(cv2.max(red, green), blue), 0, darkest)
-        share = cv2.countNonZero(mask) / mask.size
-        if share < self.tissue:
+        count = cv2.countNonZero(mask)
+        share = count / mask.size
+        if share < self.tissue or count < FEWEST:
             raise BadImage(
                 f"nearly no tissue: {share:.2%} of its pixels have an optical density of {self.density} or more in all "
                 f"channels, and stain normalisation needs {self.tissue:.2%}"

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -18,8 +18,15 @@ from src.images.augment import Augment
 from src.images.crop import Crop
 from src.images.stain import Stain
 
-Track = Callable[[Iterable[Any], str, int], Iterator[Any]]
-"""Passes the items of an iterable on, and shows progress: iterable, description, number of steps."""
+
+class Track(Protocol):
+    """Passes the items of an iterable on, and shows progress."""
+
+    def __call__(
+        self, items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = ...
+    ) -> Iterator[Any]:
+        """Yield the items; `total` is the number of steps, `size` says how many an item is."""
+
 
 BAD_IMAGE = ("fail", "skip", "pass")
 
@@ -66,12 +73,15 @@ class Outcome:
         `sample, outcome, reason` of the images that could not be read or treated.
     facts
         What the run should record: digests and counts by name.
+    notes
+        What a reader of the run's figures has to know.
     """
 
     predictions: pd.DataFrame
     models: dict[str, Model]
     bad: pd.DataFrame
     facts: dict[str, str | int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -99,6 +109,10 @@ def resolve(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"method.device={device}, but PyTorch finds no usable GPU here; take method.device=cpu")
+    try:
+        known = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:N, but got method.device={device}") from None
+    if known.type == "cuda" and (known.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"method.device={device}, but PyTorch finds no such GPU here; take method.device=cpu")
     return device

@@ -1,7 +1,5 @@
 """Frozen descriptors and a classifier: extract, pool, learn."""
 
-import itertools
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,6 @@ from src.store import Recipe, Store, digest
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
 
 LEFT_OUT = "left out"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -47,8 +43,10 @@ class Frozen(Method):
         samples = self.digests(cell, manifest, track)
         encoded = self.encode(cell, samples, held, wanted, track)
         bad = bad_images(cell, samples, held, wanted)
-        left_out = bad.loc[bad["outcome"] == LEFT_OUT, "sample"]
-        kept = manifest[~manifest["sample"].isin(left_out)]
+        left_out = bad.loc[bad["outcome"] == LEFT_OUT]
+        kept = manifest[~manifest["sample"].isin(left_out["sample"])]
+        if kept.empty:
+            raise ValueError(f"all {len(left_out)} images are bad; first {' '.join(left_out.iloc[0])}")
         contents = {sample.name: sample for sample in samples}
         tables: list[pd.DataFrame] = []
         models: dict[str, Model] = {}
@@ -67,7 +65,8 @@ class Frozen(Method):
             "encoded_crops": encoded,
             "bad_images": len(bad),
         }
-        return Outcome(pd.concat(tables, ignore_index=True), models, bad, facts)
+        notes = repeated(samples, kept.merge(splits, on="case"))
+        return Outcome(pd.concat(tables, ignore_index=True), models, bad, facts, notes)
 
     def digests(self, cell: Cell, manifest: pd.DataFrame, track: Track) -> list[Sample]:
         """Return the manifest's samples with the digests of their bytes."""
@@ -79,19 +78,17 @@ class Frozen(Method):
     def encode(self, cell: Cell, samples: list[Sample], store: Store, wanted: Recipe, track: Track) -> int:
         """Extract the descriptors that the store lacks; return how many crops were encoded."""
         distinct = {sample.content: sample for sample in samples}.values()
-        bad = [sample for sample in distinct if store.noted(wanted, sample.content)]
-        for sample in bad:
-            refuse(cell, sample, store.noted(wanted, sample.content))
-        missing = [sample for sample in distinct if not store.holds(wanted, sample.content) and sample not in bad]
+        notes = {sample.content: store.noted(wanted, sample.content) for sample in distinct}
+        for sample in distinct:
+            if notes[sample.content]:
+                refuse(cell, sample, notes[sample.content])
+        missing = [each for each in distinct if not notes[each.content] and not store.holds(wanted, each.content)]
         if not missing:
             return 0
-        if nearest := store.nearest(wanted):
-            differing = ", ".join(f"{key} {here}, stored {there}" for key, (here, there) in nearest[1].items())
-            log.info("%d of %d images to encode; nearest in the store: %s", len(missing), len(distinct), differing)
         network = cell.encoder.load(resolve(self.device))
         steps = extract(cell, missing, network, store, wanted, self.batch, self.workers)
-        crops = itertools.chain.from_iterable(map(range, steps))
-        return sum(1 for _ in track(crops, "encoding crops", len(missing) * cell.augment.count * cell.crop.count))
+        total = len(missing) * cell.augment.count * cell.crop.count
+        return sum(track(steps, "encoding crops", total, size=int))
 
     def learn(
         self, cell: Cell, rows: pd.DataFrame, splits: pd.DataFrame, features: Pooled, track: Track
@@ -117,6 +114,9 @@ def fit_fold(
     training, held_out = fold_of != fold, fold_of == fold
     labels = rows["label"].cat.codes.to_numpy(np.int64)
     names = [str(name) for name in rows["label"].cat.categories]
+    lacking = [name for code, name in enumerate(names) if not (labels[training] == code).any()]
+    if lacking:
+        raise ValueError(f"fold {fold} has no case of class {lacking[0]} to learn from once bad images are left out")
     augmentations, length = features.shape[1:]
     models = cell.classifier.fit(
         features[training].reshape(-1, length), labels[training].repeat(augmentations), len(names), fold, cell.seeds
@@ -129,6 +129,18 @@ def fit_fold(
         columns = {f"p_{name}": means[:, number] for number, name in enumerate(names)}
         tables.append(facts.assign(fold=fold, seed=seed, **columns))
     return fold, models, pd.concat(tables, ignore_index=True)
+
+
+def repeated(samples: list[Sample], rows: pd.DataFrame) -> list[str]:
+    """Return a note where files of identical bytes stand in several folds or have several labels: a leak."""
+    contents = rows["sample"].map({sample.name: sample.content for sample in samples})
+    groups = rows.assign(content=contents, label=rows["label"].astype(str)).groupby("content")
+    spread = groups[["fold", "label"]].nunique().max(axis=1)
+    names = groups["sample"].apply(list)[spread > 1]
+    if names.empty:
+        return []
+    first = " = ".join(names.iloc[0][:2])
+    return [f"optimistic: {len(names)} images stand in several folds or classes under other names, first {first}"]
 
 
 def bad_images(cell: Cell, samples: list[Sample], store: Store, wanted: Recipe) -> pd.DataFrame:

@@ -123,6 +123,8 @@ def test_more_neighbours_than_descriptors_are_refused() -> None:
         (LightGBM, {"rounds": 0}),
         (LightGBM, {"learning_rate": 0.0}),
         (LightGBM, {"feature_fraction": 0.0}),
+        (LightGBM, {"max_bin": 1}),
+        (LightGBM, {"min_data_in_leaf": -1}),
         (Logistic, {"c": 0.0}),
         (Knn, {"neighbours": 0}),
         (Knn, {"metric": "hamming"}),

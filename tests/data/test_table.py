@@ -63,11 +63,16 @@ def test_bad_rows_are_named(table: Path, before: str, after: str, named: str) ->
 
 
 def test_labels_that_disagree_with_the_folders_are_named(table: Path) -> None:
-    assert len(Table(path=str(table), columns=COLUMNS, check_folders=True).manifest()) == 4
-    table.write_text(table.read_text().replace("bad/b.JPG,bad", "bad/b.JPG,good"))
     assert len(Table(path=str(table), columns=COLUMNS).manifest()) == 4
+    table.write_text(table.read_text().replace("bad/b.JPG,bad", "bad/b.JPG,good"))
+    assert len(Table(path=str(table), columns=COLUMNS, check_folders=False).manifest()) == 4
     with pytest.raises(ValueError, match=r"bad/b\.JPG is good"):
-        Table(path=str(table), columns=COLUMNS, check_folders=True).manifest()
+        Table(path=str(table), columns=COLUMNS).manifest()
+
+
+def test_folders_that_are_no_classes_say_nothing(table: Path) -> None:
+    table.write_text(table.read_text().replace(",bad", ",malignant").replace(",good", ",benign"))
+    assert len(Table(path=str(table), columns=COLUMNS).manifest()) == 4
 
 
 def test_what_is_no_csv_is_named(tmp_path: Path) -> None:

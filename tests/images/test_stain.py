@@ -121,6 +121,13 @@ def test_one_stain_cannot_be_normalised() -> None:
         Macenko()(one_stain())
 
 
+def test_a_few_dark_pixels_are_no_tissue() -> None:
+    image = np.full((20, 20, 3), 255, np.uint8)
+    image[0, :5] = 30, 20, 60
+    with pytest.raises(BadImage, match="nearly no tissue"):
+        Macenko()(image)
+
+
 def test_the_released_normaliser_treats_one_stain_as_it_did() -> None:
     assert MacenkoReleased()(one_stain()).shape == (100, 150, 3)
 

@@ -16,7 +16,7 @@ from src.methods.frozen import Frozen, fit_fold
 from tests.methods.test_extraction import cell, folder_of_images, spoil
 
 
-def quiet(items: Iterable[Any], _description: str, _total: int) -> Iterator[Any]:
+def quiet(items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
     yield from items
 
 
@@ -122,6 +122,28 @@ def test_bad_images_are_named_each_time(tmp_path: Path) -> None:
         predict(one, tmp_path / "store")
 
 
+def test_nothing_but_bad_images_is_named(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number in range(4):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((100, 130, 3), 250 + number, np.uint8)).save(path)
+    with pytest.raises(ValueError, match=r"all 4 images are bad; first a/0.png left out nearly no tissue"):
+        predict(cell(tmp_path / "images", on_bad_image="skip"), tmp_path / "store")
+
+
+def test_identical_files_in_several_folds_are_noted(tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images", 8)
+    assert predict(cell(root), tmp_path / "store").notes == []
+    for number in range(4):
+        (root / "one" / f"copy{number}.png").write_bytes((root / "one" / "000.png").read_bytes())
+    (note,) = predict(cell(root), tmp_path / "store").notes
+    assert note.startswith(
+        "optimistic: 1 images stand in several folds or classes under other names, first one/000.png"
+    )
+
+
 def test_passed_images_are_predicted_and_named(tmp_path: Path) -> None:
     outcome = predict(cell(spoil(tmp_path / "images"), on_bad_image="pass"), tmp_path / "store")
     assert dict(outcome.bad[["sample", "outcome"]].to_numpy()) == {
@@ -138,7 +160,7 @@ def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
         pytest.skip("there is a GPU here")
     one = cell(images)
     manifest = one.data.manifest()
-    with pytest.raises(ValueError, match="method.device=cuda, but PyTorch finds no usable GPU"):
+    with pytest.raises(ValueError, match="method.device=cuda, but PyTorch finds no such GPU"):
         Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), tmp_path, quiet)
 
 

@@ -1,0 +1,95 @@
+"""The edge of a command: what the user types comes in, and a user's mistake goes out as one message."""
+
+import difflib
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from src.config import CONF, ROOT
+
+
+def command(task: Callable[[DictConfig], None], name: str) -> None:
+    """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
+    signal.signal(signal.SIGTERM, interrupt)
+    messages = logging.StreamHandler()
+    messages.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("src").addHandler(messages)
+    logging.getLogger("src").setLevel(logging.INFO)
+
+    def inside(config: DictConfig) -> None:
+        with edge():
+            task(config)
+
+    with edge():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
+
+
+def interrupt(*_: object) -> None:
+    """Turn a request to end into what Ctrl-C does, so that runs are closed."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """The edge of a command: a user's mistake becomes one message, without a traceback; ours are raised."""
+    try:
+        yield
+    except Exception as error:
+        message = explain(error)
+        if not message:
+            raise
+        sys.exit(f"error: {message}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def explain(error: BaseException) -> str:
+    """Return what to tell the user of an error; empty where it is our own mistake."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        lines = dict.fromkeys([str(error), str(deeper), choices(deeper)])
+        return "\n".join(line for line in lines if line)
+    if isinstance(error, OSError) and error.filename is None and error.errno is None:
+        return ""
+    if isinstance(error, OSError):
+        return (
+            f"{error.strerror}: {error.filename or 'while writing'}; descriptors made so far are kept for the next run"
+        )
+    if isinstance(root := cause(error), sqlite3.OperationalError):
+        return f"the tracking database cannot be used: {root}; free space, or choose another workspace=FOLDER"
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = Path(frames[-1].filename) if frames else Path()
+    # joblib raises the error of one of our folds anew, without the frames that it came from.
+    ours = raised_in.is_relative_to(ROOT / "src") or raised_in.parent.name == "joblib"
+    return str(error) if isinstance(error, ValueError) and ours else ""
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return the error with which a chain of errors began, as a traceback would show it."""
+    while earlier := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        error = earlier
+    return error
+
+
+def choices(error: BaseException) -> str:
+    """Return what could stand where a config's key is wrong or missing; empty where that is not the error."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"give it on the command line: {error.full_key}=..."
+    if not isinstance(error, ConfigKeyError | ConfigAttributeError) or not isinstance(error.parent_node, DictConfig):
+        return ""
+    keys = [str(key) for key in error.parent_node]
+    close = difflib.get_close_matches(str(error.key), keys, n=1)
+    return f"its keys are {', '.join(keys)}" + (f"; did you mean {close[0]}?" if close else "")
