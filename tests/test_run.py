@@ -173,7 +173,7 @@ def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
         "pool.p=1,3",
         "name=ps",
     ]
-    process = start("run", *arguments, workspace=tmp_path, sweep=True)
+    process = start("run", *arguments, "name=ps", workspace=tmp_path, sweep=True)
     while not list(tmp_path.glob("store/*/*.safetensors")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)

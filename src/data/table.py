@@ -14,8 +14,8 @@ class Table(Reader):
 
     `columns` says which CSV column stands for which of the manifest's where the names differ: `{sample: file}`. A case
     is the sample itself, patient and view are empty where the CSV has none; other columns are kept, as text. `classes`
-    gives the classes' order (empty: alphabetical); with `check_folders`, an image whose folder is named as a class must be
-    of that class.
+    gives the classes' order (empty: alphabetical); with `check_folders`, a folder that is named as a class holds that
+    class only.
     """
 
     path: str

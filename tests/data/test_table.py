@@ -59,7 +59,7 @@ def test_root_may_lie_elsewhere(table: Path, tmp_path: Path) -> None:
 def test_bad_rows_are_named(table: Path, before: str, after: str, named: str) -> None:
     table.write_text(table.read_text().replace(before, after))
     with pytest.raises(ValueError, match=named):
-        Table(path=str(table), columns=COLUMNS).manifest()
+        Table(path=str(table), columns=COLUMNS, check_folders=False).manifest()
 
 
 def test_labels_that_disagree_with_the_folders_are_named(table: Path) -> None:
