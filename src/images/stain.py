@@ -13,6 +13,7 @@ from src.images import BadImage
 Image = UInt8[np.ndarray, "height width 3"]
 Mask = UInt8[np.ndarray, "height width"]
 Density = Float32[np.ndarray, "height width 3"]
+Plane = Float32[np.ndarray, "height width"]
 Matrix = npt.NDArray[np.float64]
 
 WHITE = 240.0
@@ -57,7 +58,7 @@ def percentile(values: Float32[np.ndarray, " values"], percent: float) -> float:
         return -percentile(-values, 100 - percent)
     rank = (len(values) - 1) * percent / 100
     bound = np.percentile(values[::64], max(percent - 1, 0))
-    tail = values[values >= bound]
+    tail = values.compress(values >= bound)
     first = len(values) - len(tail)
     if rank < first:
         return float(np.percentile(values, percent))
@@ -66,11 +67,12 @@ def percentile(values: Float32[np.ndarray, " values"], percent: float) -> float:
     return float(ordered[low] + (ordered[high] - ordered[low]) * (rank % 1))
 
 
-def project(density: Density, rows: Float64[np.ndarray, "2 3"]) -> Float32[np.ndarray, "2 height width"]:
+def project(density: Density, rows: Float64[np.ndarray, "2 3"]) -> tuple[Plane, Plane]:
     """Return two images: each pixel's density times the two rows."""
     # OpenCV's transform from 3 to 3 channels is several times as fast as the one from 3 to 2.
     square = np.vstack([rows, np.zeros(3)]).astype(np.float32)
-    return np.array(cv2.split(cv2.transform(density, square))[:2])
+    one, other, _ = cv2.split(cv2.transform(density, square))
+    return np.asarray(one, np.float32), np.asarray(other, np.float32)
 
 
 def transmit(density: Density, mixing: Matrix) -> Image:
@@ -80,8 +82,8 @@ def transmit(density: Density, mixing: Matrix) -> Image:
 
 
 def truncate(values: Density) -> Image:
-    """Return values clipped to 0..255 and truncated, as `ndarray.astype` does in the released code."""
-    return np.clip(values, 0, 255).astype(np.uint8)
+    """Return values, which are overwritten, clipped to 0..255 and truncated as `ndarray.astype` does when released."""
+    return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 
 @dataclass(kw_only=True)
