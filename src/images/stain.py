@@ -201,10 +201,15 @@ class MacenkoReleased(Macenko):
     separation: float = 0.001
 
     def covariance(self, image: Image, tissue: Mask) -> Matrix:
-        """Return `numpy.cov`, as released: the eigenvectors' signs hang on the last bits of this matrix."""
+        """Return what `numpy.cov` returns, as released: the eigenvectors' signs hang on the last bits of this matrix.
+
+        Its steps, but for the subtraction, which OpenCV does faster and to the same bits.
+        """
         pixels = image.reshape(-1, 3).compress(tissue.ravel(), axis=0)
-        table = -np.log((np.arange(256) + 1) / WHITE)
-        return np.cov(cv2.LUT(pixels[np.newaxis], table)[0], rowvar=False)
+        density = cv2.LUT(pixels[np.newaxis], -np.log((np.arange(256) + 1) / WHITE))
+        centred = cv2.subtract(density, np.array([*density[0].mean(axis=0), 0.0]))[0]
+        product: Matrix = np.dot(centred.T, centred)
+        return product * np.true_divide(1, len(pixels) - 1)
 
     def plane(self, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
         """Return the first two eigenvectors in LAPACK's order, negated."""

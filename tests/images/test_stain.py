@@ -139,6 +139,14 @@ def test_covariance_is_numpys() -> None:
     np.testing.assert_allclose(density_covariance(image, mask), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_released_covariance_is_numpys_to_the_last_bit(seed: int) -> None:
+    image = tissue(seed=seed, shape=(90 + seed, 111))
+    mask = MacenkoReleased().tissue_mask(image)
+    direct = np.cov(-np.log((image[mask > 0].astype(np.float64) + 1) / 240), rowvar=False)
+    np.testing.assert_array_equal(MacenkoReleased().covariance(image, mask), direct)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 5000), st.floats(0, 100), st.integers(0, 10), st.booleans())
 def test_percentile_is_numpys(count: int, percent: float, seed: int, ties: bool) -> None:
