@@ -203,11 +203,11 @@ class MacenkoReleased(Macenko):
     def covariance(self, image: Image, tissue: Mask) -> Matrix:
         """Return what `numpy.cov` returns, as released: the eigenvectors' signs hang on the last bits of this matrix.
 
-        Its steps, but for the subtraction, which OpenCV does faster and to the same bits.
+        Its steps, but for the mean and the subtraction, which OpenCV does faster and to the same bits.
         """
         pixels = image.reshape(-1, 3).compress(tissue.ravel(), axis=0)
         density = cv2.LUT(pixels[np.newaxis], -np.log((np.arange(256) + 1) / WHITE))
-        centred = cv2.subtract(density, np.array([*density[0].mean(axis=0), 0.0]))[0]
+        centred = cv2.subtract(density, np.array(cv2.sumElems(density)) / len(pixels))[0]
         product: Matrix = np.dot(centred.T, centred)
         return product * np.true_divide(1, len(pixels) - 1)
 
