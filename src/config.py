@@ -22,11 +22,12 @@ from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 from src.evaluation.binary import Binary
 from src.images.augment import NoAugment, StainJitter
-from src.images.crop import Crop
+from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko, MacenkoReleased, NoStain, Reinhard
 from src.methods.cell import Cell, Method
 from src.methods.frozen import Frozen
 from src.tracking import Tracking
+from src.training.finetuning import FineTuning
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -96,6 +97,8 @@ SCHEMAS = [
     NoAugment,
     StainJitter,
     Crop,
+    Whole,
+    Centre,
     Timm,
     Torchvision,
     Keras,
@@ -103,6 +106,7 @@ SCHEMAS = [
     LightGBM,
     Logistic,
     Knn,
+    FineTuning,
     Tracking,
 ]
 

@@ -72,6 +72,14 @@ def remarks(experiment: Experiment, leak: str, outcome: "Outcome") -> list[str]:
     return notes + outcome.notes + constant(outcome.predictions)
 
 
+def data_digest(manifest: "pd.DataFrame") -> str:
+    """Return the identity of the data: names, bytes and labels."""
+    from src.store import digest
+
+    rows = manifest[["sample", "content", "label"]].astype(str).to_numpy().tolist()
+    return digest({sample: [content, label] for sample, content, label in rows})
+
+
 def unknown_patients(manifest: "pd.DataFrame") -> str:
     """Return why a split may leak where patients are not known."""
     unknown = manifest.loc[manifest["patient"] == "", "case"].nunique()
@@ -98,15 +106,22 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
 def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Evaluation, list[str]]":
     """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
     from src.evaluation.evaluation import evaluate
+    from src.methods.samples import with_contents
+
+    def record(name: str, value: float, step: int) -> None:
+        run.log_steps(name, {step: value})
 
     say(f"{name}: data in {experiment.data.root}")
-    manifest = experiment.data.manifest()
+    manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])  # before any work
     splits = experiment.protocol.split(manifest)
     table = splits.to_csv(index=False).encode()
     (run.folder / "splits.csv").write_bytes(table)
-    run.log(tags={"splits": hashlib.sha256(table).hexdigest()})
-    outcome = experiment.method.predict(experiment, manifest, splits, Path(experiment.store), track)
+    manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags={"splits": hashlib.sha256(table).hexdigest(), "data": data_digest(manifest)})
+    store = Path(experiment.store)
+    outcome = experiment.method.predict(experiment, manifest, splits, store, track, record)
+    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
     predictions = outcome.predictions
     predictions.insert(list(predictions).index("label") + 1, "model", name)
     predictions.to_parquet(run.folder / "predictions.parquet", index=False)
@@ -121,7 +136,9 @@ def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Eval
         model.save(models / stem)
     evaluation = evaluate(predictions, experiment.binary, experiment.replicates)
     write(evaluation, run.folder, notes)
-    run.log(metrics=evaluation.metrics, tags=outcome.facts | {"notes": "; ".join(notes)})
+    run.log(
+        metrics=evaluation.metrics, tags=outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
+    )
     run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
     return evaluation, notes
 

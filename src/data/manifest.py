@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,12 +30,14 @@ class Reader(ABC):
     """A data set on disk.
 
     `root` is the folder that samples are relative to; with `convert`, images that are not 8-bit RGB are turned into it;
-    `positive` lists the classes of the positive side of the two-class view (empty: no such view).
+    `positive` lists the classes of the positive side of the two-class view (empty: no such view); `slices` the columns
+    of the manifest by whose values a run's figures are told apart, too.
     """
 
     root: str
     convert: bool = False
     positive: list[str] = field(default_factory=list)
+    slices: list[str] = field(default_factory=list)
 
     records: ClassVar[tuple[Record, ...]] = ()
 
@@ -46,6 +48,10 @@ class Reader(ABC):
     def samples(self) -> pd.DataFrame:
         """What the data set holds, checked, one row per image; without labels where it has none."""
         return self.manifest()
+
+    def decoding(self) -> dict[str, Any]:
+        """The parameters that determine an image's pixels besides the bytes of its file."""
+        return {"convert": self.convert}
 
     def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""

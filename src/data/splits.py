@@ -13,6 +13,7 @@ import pandas as pd
 from src.data.manifest import cases, groups
 
 NAMES = ("case", "image", "sample")
+FIT, STOPPING, REPORT, UNUSED = "fit", "stopping", "report", "unused"
 
 
 @dataclass(kw_only=True)
@@ -153,6 +154,74 @@ class Published(SplitProtocol):
     def _refuse(self, names: "pd.Index[str] | pd.Series[str]", rule: str, verb: str) -> None:
         if len(names):
             raise ValueError(f"{rule}, but in {self.path} {names.tolist()[0]!r} {verb}; so do {len(names)} in all")
+
+
+def roles(
+    manifest: pd.DataFrame, splits: pd.DataFrame, patients: int = 0, stopping: float = 0.0, seed: int = 0
+) -> pd.DataFrame:
+    """Rows `case, fold, role`: what each case is to the models of each fold from 1 on.
+
+    `fit` they learn from it; `stopping` it decides when they stop; `report` they predict it, and know nothing else of
+    it; `unused` where only so many `patients` are learnt from (0: all). `stopping` is the share of their patients.
+    """
+    tables = []
+    for fold in sorted(set(splits["fold"]) - {0}):
+        training = training_cases(manifest, splits, fold, patients, seed)
+        deciding = stopping_cases(manifest, training, stopping, seed)
+        role = splits["case"].map(lambda case, training=training: FIT if case in training else UNUSED)
+        role = role.mask(splits["case"].isin(deciding), STOPPING).mask(splits["fold"] == fold, REPORT)
+        tables.append(pd.DataFrame({"case": splits["case"], "fold": fold, "role": role}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def training_cases(
+    manifest: pd.DataFrame, splits: pd.DataFrame, fold: int, patients: int = 0, seed: int = 0
+) -> set[str]:
+    """The cases that a fold's models may learn from; of so many `patients` (0: all), the first of `ordered_groups`."""
+    training = manifest[manifest["case"].isin(splits["case"][splits["fold"] != fold])]
+    group = groups(training)
+    if not patients:
+        return set(group.index)
+    order = ordered_groups(training, seed)
+    if patients > len(order):
+        raise ValueError(
+            f"training_patients={patients}, but fold {fold} has {len(order)} to learn from: lower it, or 0 for all"
+        )
+    chosen = order.index[:patients]
+    lacking = sorted(set(training["label"]) - set(training["label"][training["case"].map(group).isin(chosen)]))
+    if lacking:
+        raise ValueError(f"training_patients={patients} leaves no case of {lacking[0]} in fold {fold}: raise it")
+    return set(group.index[group.isin(chosen)])
+
+
+def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, seed: int) -> set[str]:
+    """The part of the `training` cases that decides when a training stops: about `fraction` of the patients of each
+    class, and of each class one at least; every class is left to learn from."""
+    if not fraction:
+        return set()
+    rows = manifest[manifest["case"].isin(training)]
+    place, group = ordered_groups(rows, seed), groups(rows)
+    chosen = place.index[place >= 1 - fraction]
+    stopping = set(group.index[group.isin(chosen)])
+    for part, what in ((stopping, "stop by"), (training - stopping, "learn from")):
+        lacking = sorted(set(rows["label"]) - set(rows["label"][rows["case"].isin(part)]))
+        if lacking:
+            raise ValueError(
+                f"finetune.validation={fraction} leaves no patient of class {lacking[0]} to {what}: change it, or "
+                "finetune.validation=0 trains without early stopping"
+            )
+    return stopping
+
+
+def ordered_groups(manifest: pd.DataFrame, seed: int) -> "pd.Series[float]":
+    """Each group's place (0 to 1) among those of its class, groups in the order of their places: every beginning of
+    the order has the classes' shares, one of each class comes first, and one of each class has place 1."""
+    table = cases(manifest).assign(group=groups(manifest).to_numpy())
+    label = table.assign(label=table["label"].astype(str)).groupby("group")["label"].agg(lambda each: each.mode()[0])
+    drawn = label.sample(frac=1, random_state=seed)
+    rank = drawn.groupby(drawn).cumcount()
+    count = drawn.groupby(drawn).transform("size")
+    return (rank / (count - 1).clip(lower=1)).sort_values(kind="stable")
 
 
 def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -> pd.DataFrame:

@@ -69,3 +69,48 @@ class Crop:
         top, left = (int(draw * (side - self.size + 1)) for draw, side in zip(draws, shape, strict=False))
         turned, vertical, horizontal = (draws[2:] < 0.5) & self.orient
         return top, left, bool(turned), bool(vertical), bool(horizontal)
+
+
+@dataclass(kw_only=True)
+class Whole(Crop):
+    """The whole image, resized to `size` x `size` pixels whatever its shape."""
+
+    scale: float = 1.0
+    count: int = 1
+    orient: bool = False
+
+    def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "size size 3"]:
+        """Return the image resized, averaging areas where it shrinks."""
+        return resize(image, self.size, self.size)
+
+
+@dataclass(kw_only=True)
+class Centre(Crop):
+    """The centre of `size` x `size` pixels of the image whose shorter side is resized to `shorter`."""
+
+    scale: float = 1.0
+    count: int = 1
+    orient: bool = False
+    shorter: int = 256
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        if self.shorter < self.size:
+            raise ValueError(f"`shorter >= size` must hold, but got shorter={self.shorter}, size={self.size}")
+
+    def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
+        """Return the image resized, averaging areas where it shrinks."""
+        factor = self.shorter / min(image.shape[:2])
+        return resize(image, *(round(side * factor) for side in image.shape[:2]))
+
+    def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> tuple[int, int, bool, bool, bool]:
+        """Return the place of the centre, and the orientation that the draws give."""
+        top, left = ((side - self.size) // 2 for side in shape)
+        return top, left, *super().place(shape, draws)[2:]
+
+
+def resize(image: UInt8[np.ndarray, "height width 3"], height: int, width: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Return an image of another size, by areas where it shrinks and by cubic interpolation where it grows."""
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float32, UInt8
 
 from src.classifiers.classifier import Classifier, Model
 from src.data.manifest import Reader
@@ -17,6 +19,7 @@ from src.encoders.pool import PowerMean
 from src.images.augment import Augment
 from src.images.crop import Crop
 from src.images.stain import Stain
+from src.training.finetuning import FineTuning
 
 
 class Track(Protocol):
@@ -28,17 +31,29 @@ class Track(Protocol):
         """Yield the items; `total` is the number of steps, `size` says how many an item is."""
 
 
+class Record(Protocol):
+    """Records a point of a curve, such as the loss after an epoch, while it is computed."""
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        """Record the value that `name` has at a step."""
+
+
 BAD_IMAGE = ("fail", "skip", "pass")
+VIEWS = ("separate", "shared")
 
 
 @dataclass(kw_only=True)
 class Cell:
     """The operators of one cell and its seeds.
 
-    `seed` draws augmentations and crops; `seeds` are those of the classifier's models, each fold having a model per
-    seed. `on_bad_image` says what becomes of an image that cannot be read or treated: `fail` ends the run, `skip`
-    leaves its sample out, `pass` lets one that the stain normaliser cannot treat go on as it is, and leaves out the
-    rest. Samples left out or passed are named and counted.
+    `augment`, `pool` and `classifier` belong to frozen descriptors, `finetune` to networks that are trained.
+
+    `seed` draws augmentations and crops; `seeds` are those of the models, each fold having a model per seed. `views`
+    says whether images of different views (cc, mlo) have a model each (`separate`) or one for all (`shared`).
+    `training_patients` limits every training part to so many patients (0: all), for learning curves: the fewer are
+    among the more, drawn by `seed`. `on_bad_image` says what becomes of an image that cannot be read or treated: `fail`
+    ends the run, `skip` leaves its sample out, `pass` lets one that the stain normaliser cannot treat go on as it is,
+    and leaves out the rest. Samples left out or passed are named and counted.
     """
 
     data: Reader
@@ -49,6 +64,9 @@ class Cell:
     encoder: Encoder
     pool: PowerMean
     classifier: Classifier
+    finetune: FineTuning
+    views: str = "separate"
+    training_patients: int = 0
     seed: int = 0
     seeds: list[int] = field(default_factory=lambda: [0])
     on_bad_image: str = "fail"
@@ -59,6 +77,10 @@ class Cell:
             raise ValueError(f"`seeds` must be different numbers from 0 on, but got seeds={self.seeds}")
         if self.on_bad_image not in BAD_IMAGE:
             raise ValueError(f"`on_bad_image` must be one of {', '.join(BAD_IMAGE)}, but got {self.on_bad_image}")
+        if self.views not in VIEWS:
+            raise ValueError(f"`views` must be one of {', '.join(VIEWS)}, but got views={self.views}")
+        if self.training_patients < 0:
+            raise ValueError(f"`training_patients >= 0` must hold, but got {self.training_patients}")
 
 
 @dataclass
@@ -69,6 +91,8 @@ class Outcome:
         `sample, case, patient, view, label, fold, seed, p_<class>...`: a row per sample, fold model and seed.
     models
         The fitted models by name (`fold01-seed0`, before it the view where there are views).
+    roles
+        `case, fold, role`: what each case was to the models of each fold (`src.data.splits.roles`).
     bad
         `sample, outcome, reason` of the images that could not be read or treated.
     facts
@@ -79,9 +103,23 @@ class Outcome:
 
     predictions: pd.DataFrame
     models: dict[str, Model]
+    roles: pd.DataFrame
     bad: pd.DataFrame
     facts: dict[str, str | int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Explanation:
+    """What a model looks at in one image: maps of the image's size, by name (`Grad-CAM`, `probability of Invasive`)."""
+
+    sample: str
+    label: str
+    predicted: str
+    probability: float
+    """Of the predicted class."""
+    image: UInt8[np.ndarray, "height width 3"]
+    maps: dict[str, Float32[np.ndarray, "height width"]]
 
 
 @dataclass(kw_only=True)
@@ -99,8 +137,20 @@ class Method(ABC):
             raise ValueError(f"`workers >= 1` must hold, but got workers={self.workers}")
 
     @abstractmethod
-    def predict(self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track) -> Outcome:
-        """Predict every case of a fold from 1 on. `store` is the descriptors' folder."""
+    def predict(
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
+    ) -> Outcome:
+        """Predict every case of a fold from 1 on.
+
+        `manifest` has the column `content` (`src.methods.samples.with_contents`); `store` is the folder that keeps
+        descriptors and trained networks.
+        """
+
+    @abstractmethod
+    def explain(
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Path
+    ) -> Iterator[Explanation]:
+        """Yield what the models look at, for rows `sample, view, label, fold, seed, content, predicted`."""
 
 
 def resolve(device: str) -> str:

@@ -2,16 +2,14 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32
 
-from src.images import BadImage
 from src.methods.cell import Cell
+from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, prepare
 from src.store import Recipe, Store
 
 if TYPE_CHECKING:
@@ -19,78 +17,12 @@ if TYPE_CHECKING:
 
     from src.encoders.encoder import Network
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Sample:
-    """An image file and the digest of its bytes."""
-
-    name: str
-    content: str
 
 
 def recipe(cell: Cell, weights: str) -> Recipe:
     """Return all that determines a descriptor but the sample's bytes; `weights` is the digest of the encoder's."""
-    operators = {name: described(getattr(cell, name)) for name in ("stain", "augment", "crop", "encoder")}
-    kept = {name: value for name, value in operators["encoder"].items() if name not in cell.encoder.whence}
-    operators["encoder"] = kept | {"weights": weights}
-    return operators | {"convert": cell.data.convert, "seed": cell.seed, "on_bad_image": cell.on_bad_image == "pass"}
-
-
-def described(operator: Any) -> dict[str, Any]:
-    """Return an operator's name, revision and parameters."""
-    return {"operator": type(operator).__name__, "revision": operator.revision} | asdict(operator)
-
-
-def prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield function(item) in order, computed by threads that are at most `workers` items ahead."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-def prepare(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
-    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it.
-
-    A bad image becomes what `on_bad_image` says: an error, none, or the image without normalisation.
-    """
-    import torch
-
-    reason = ""
-    try:
-        image = cell.crop.rescale(cell.data.read(sample.name))
-        try:
-            image = cell.stain(image)
-        except BadImage as error:
-            if cell.on_bad_image != "pass":
-                raise
-            reason = str(error)
-    except BadImage as error:
-        refuse(cell, sample, str(error))
-        return None, str(error)
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous(), reason
-
-
-def refuse(cell: Cell, sample: Sample, reason: str) -> None:
-    """Raise the error for a bad image if the cell is to fail on it."""
-    if cell.on_bad_image == "fail":
-        raise ValueError(
-            f"{sample.name}: {reason}. (on_bad_image=skip leaves such images out; on_bad_image=pass lets those that "
-            "cannot be normalised go on as they are)"
-        )
+    return preparation(cell) | {"augment": described(cell.augment), "encoder": encoder_recipe(cell, weights)}
 
 
 def extract(

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Float32
 
 from src.classifiers.classifier import Model
-from src.data import image
-from src.methods.cell import Cell, Method, Outcome, Track, resolve
-from src.methods.extraction import Sample, extract, pooled, prefetch, recipe, refuse
+from src.data.splits import FIT, REPORT, roles
+from src.methods.cell import Cell, Explanation, Method, Outcome, Record, Track, resolve
+from src.methods.extraction import extract, pooled, recipe
+from src.methods.parts import LEFT_OUT, by_view, check_classes, mask, model_name, predictions, without
+from src.methods.samples import Sample, refuse, samples
 from src.store import Recipe, Store, digest
 
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
-
-LEFT_OUT = "left out"
 
 
 @dataclass(kw_only=True)
@@ -36,44 +35,31 @@ class Frozen(Method):
         if self.batch < 1:
             raise ValueError(f"`batch >= 1` must hold, but got batch={self.batch}")
 
-    def predict(self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track) -> Outcome:
+    def predict(
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
+    ) -> Outcome:
         """Predict every held-out sample."""
         held = Store(store)
         wanted = recipe(cell, cell.encoder.digest())
-        samples = self.digests(cell, manifest, track)
-        encoded = self.encode(cell, samples, held, wanted, track)
-        bad = bad_images(cell, samples, held, wanted)
-        left_out = bad.loc[bad["outcome"] == LEFT_OUT]
-        kept = manifest[~manifest["sample"].isin(left_out["sample"])]
-        if kept.empty:
-            raise ValueError(f"all {len(left_out)} images are bad; first {' '.join(left_out.iloc[0])}")
-        contents = {sample.name: sample for sample in samples}
+        encoded = self.encode(cell, samples(manifest), held, wanted, track)
+        bad = bad_images(cell, samples(manifest), held, wanted)
+        kept = without(manifest, bad)
+        part = roles(manifest, splits, cell.training_patients, seed=cell.seed)
         tables: list[pd.DataFrame] = []
         models: dict[str, Model] = {}
-        for view, rows in kept.groupby("view", sort=True):
-            features = pooled(cell, held, wanted, [contents[name] for name in rows["sample"]])
-            for fold, fitted, table in self.learn(cell, rows, splits, features, track):
+        for view, rows in by_view(cell, kept):
+            features = pooled(cell, held, wanted, samples(rows))
+            for fold, fitted, table in self.learn(cell, view, rows, part, features, track):
                 tables.append(table)
-                prefix = f"{view!s}-" if view else ""
-                models |= {
-                    f"{prefix}fold{fold:02d}-seed{seed}": model for seed, model in zip(cell.seeds, fitted, strict=True)
-                }
-        labelled = dict(zip(manifest["sample"], manifest["label"].astype(str), strict=True))
-        facts: dict[str, str | int] = {
-            "data": digest({sample.name: [sample.content, labelled[sample.name]] for sample in samples}),
-            "recipe": digest(wanted),
-            "encoded_crops": encoded,
-            "bad_images": len(bad),
-        }
-        notes = repeated(samples, kept.merge(splits, on="case"))
-        return Outcome(pd.concat(tables, ignore_index=True), models, bad, facts, notes)
+                models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
+        facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
+        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts)
 
-    def digests(self, cell: Cell, manifest: pd.DataFrame, track: Track) -> list[Sample]:
-        """Return the manifest's samples with the digests of their bytes."""
-        names = manifest["sample"].tolist()
-        paths = [Path(cell.data.root) / name for name in names]
-        contents = track(prefetch(image.digest, paths, self.workers), "reading", len(names))
-        return [Sample(*pair) for pair in zip(names, contents, strict=True)]
+    def explain(
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Path
+    ) -> Iterator[Explanation]:
+        """Yield maps of class probabilities."""
+        yield from ()
 
     def encode(self, cell: Cell, samples: list[Sample], store: Store, wanted: Recipe, track: Track) -> int:
         """Extract the descriptors that the store lacks; return how many crops were encoded."""
@@ -91,56 +77,40 @@ class Frozen(Method):
         return sum(track(steps, "encoding crops", total, size=int))
 
     def learn(
-        self, cell: Cell, rows: pd.DataFrame, splits: pd.DataFrame, features: Pooled, track: Track
+        self, cell: Cell, view: str, rows: pd.DataFrame, roles: pd.DataFrame, features: Pooled, track: Track
     ) -> Iterator[tuple[int, list[Model], pd.DataFrame]]:
         """Yield fold, models (one per seed) and predictions of the cases held out, fold by fold."""
         from joblib import Parallel, delayed
 
-        fold_of = rows["case"].map(splits.set_index("case")["fold"]).to_numpy()
-        folds = sorted(set(fold_of.tolist()) - {0})
+        held_out = roles["case"][(roles["role"] == REPORT) & roles["case"].isin(rows["case"])]
+        folds = sorted(set(roles["fold"][held_out.index]))
         # Threads: the classifiers leave Python's lock, and the descriptors are shared without a copy.
-        fits = (delayed(fit_fold)(cell, rows, features, fold_of, fold) for fold in folds)
+        fits = (delayed(fit_fold)(cell, view, rows, features, roles, fold) for fold in folds)
         results = Parallel(min(self.workers, len(folds)), prefer="threads", return_as="generator")(fits)
         yield from track(results, "learning folds", len(folds))
 
 
 def fit_fold(
-    cell: Cell, rows: pd.DataFrame, features: Pooled, fold_of: npt.NDArray[np.int64], fold: int
+    cell: Cell, view: str, rows: pd.DataFrame, features: Pooled, roles: pd.DataFrame, fold: int
 ) -> tuple[int, list[Model], pd.DataFrame]:
-    """Fit the models of one fold on all other cases, and predict the fold's.
+    """Fit the models of one fold on the cases to learn from, and predict the fold's.
 
     All augmentations of a sample stay together; its probabilities are their mean.
     """
-    training, held_out = fold_of != fold, fold_of == fold
+    check_classes(rows, roles, fold, view)
+    training, held_out = (mask(rows, roles, fold, role) for role in (FIT, REPORT))
     labels = rows["label"].cat.codes.to_numpy(np.int64)
-    names = [str(name) for name in rows["label"].cat.categories]
-    lacking = [name for code, name in enumerate(names) if not (labels[training] == code).any()]
-    if lacking:
-        raise ValueError(f"fold {fold} has no case of class {lacking[0]} to learn from once bad images are left out")
+    classes = len(rows["label"].cat.categories)
     augmentations, length = features.shape[1:]
     models = cell.classifier.fit(
-        features[training].reshape(-1, length), labels[training].repeat(augmentations), len(names), fold, cell.seeds
+        features[training].reshape(-1, length), labels[training].repeat(augmentations), classes, fold, cell.seeds
     )
-    facts = rows.loc[held_out, ["sample", "case", "patient", "view", "label"]].astype(str)
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
         predicted = model.predict(features[held_out].reshape(-1, length))
-        means = predicted.reshape(-1, augmentations, len(names)).mean(axis=1)
-        columns = {f"p_{name}": means[:, number] for number, name in enumerate(names)}
-        tables.append(facts.assign(fold=fold, seed=seed, **columns))
+        means = predicted.reshape(-1, augmentations, classes).mean(axis=1)
+        tables.append(predictions(rows[held_out], means, fold, seed))
     return fold, models, pd.concat(tables, ignore_index=True)
-
-
-def repeated(samples: list[Sample], rows: pd.DataFrame) -> list[str]:
-    """Return a note where files of identical bytes stand in several folds or have several labels: a leak."""
-    contents = rows["sample"].map({sample.name: sample.content for sample in samples})
-    groups = rows.assign(content=contents, label=rows["label"].astype(str)).groupby("content")
-    spread = groups[["fold", "label"]].nunique().max(axis=1)
-    names = groups["sample"].apply(list)[spread > 1]
-    if names.empty:
-        return []
-    first = " = ".join(names.iloc[0][:2])
-    return [f"optimistic: {len(names)} images stand in several folds or classes under other names, first {first}"]
 
 
 def bad_images(cell: Cell, samples: list[Sample], store: Store, wanted: Recipe) -> pd.DataFrame:

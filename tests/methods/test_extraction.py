@@ -20,8 +20,10 @@ from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
 from src.methods.cell import Cell
-from src.methods.extraction import Sample, batches, encode, extract, prefetch, recipe
+from src.methods.extraction import batches, encode, extract, recipe
+from src.methods.samples import Sample, prefetch
 from src.store import Store
+from src.training.finetuning import FineTuning
 from tests.images.test_stain import tissue
 
 
@@ -45,6 +47,7 @@ def cell(root: Path, **changes: object) -> Cell:
         ),
         "pool": PowerMean(),
         "classifier": Logistic(),
+        "finetune": FineTuning(),
     }
     return Cell(**(operators | changes))
 

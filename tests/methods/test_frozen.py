@@ -11,8 +11,10 @@ import pytest
 from src.classifiers.classifier import Classifier, Model
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
+from src.data.splits import roles
 from src.methods.cell import Cell, Method, Outcome
 from src.methods.frozen import Frozen, fit_fold
+from src.methods.samples import with_contents
 from tests.methods.test_extraction import cell, folder_of_images, spoil
 
 
@@ -20,10 +22,14 @@ def quiet(items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
     yield from items
 
 
+def unrecorded(name: str, value: float, step: int) -> None:
+    raise AssertionError("frozen descriptors have no curves")
+
+
 def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
-    manifest = one.data.manifest()
+    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
     return Frozen(workers=workers, batch=4, device="cpu").predict(
-        one, manifest, one.protocol.split(manifest), store, quiet
+        one, manifest, one.protocol.split(manifest), store, quiet, unrecorded
     )
 
 
@@ -81,10 +87,11 @@ def test_no_model_sees_what_it_is_judged_on() -> None:
     names = [f"s{number}" for number in range(12)]
     rows = pd.DataFrame({"sample": names, "case": names, "patient": "", "view": "", "label": labels})
     fold_of = np.arange(12) // 2 % 3  # folds 0 (never held out), 1 and 2
+    part = roles(rows, pd.DataFrame({"case": names, "fold": fold_of}))
     memory = Remembering()
     one = cell(Path("unused"), classifier=memory)
     for fold in (1, 2):
-        _, _, table = fit_fold(one, rows, features, fold_of, fold)
+        _, _, table = fit_fold(one, "", rows, features, part, fold)
         held_out = features[fold_of == fold].reshape(-1, 4)
         assert table["sample"].tolist() == rows.loc[fold_of == fold, "sample"].tolist()
         assert len(memory.seen[fold]) == (fold_of != fold).sum() * 3
@@ -133,17 +140,6 @@ def test_nothing_but_bad_images_is_named(tmp_path: Path) -> None:
         predict(cell(tmp_path / "images", on_bad_image="skip"), tmp_path / "store")
 
 
-def test_identical_files_in_several_folds_are_noted(tmp_path: Path) -> None:
-    root = folder_of_images(tmp_path / "images", 8)
-    assert predict(cell(root), tmp_path / "store").notes == []
-    for number in range(4):
-        (root / "one" / f"copy{number}.png").write_bytes((root / "one" / "000.png").read_bytes())
-    (note,) = predict(cell(root), tmp_path / "store").notes
-    assert note.startswith(
-        "optimistic: 1 images stand in several folds or classes under other names, first one/000.png"
-    )
-
-
 def test_passed_images_are_predicted_and_named(tmp_path: Path) -> None:
     outcome = predict(cell(spoil(tmp_path / "images"), on_bad_image="pass"), tmp_path / "store")
     assert dict(outcome.bad[["sample", "outcome"]].to_numpy()) == {
@@ -159,9 +155,9 @@ def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     one = cell(images)
-    manifest = one.data.manifest()
+    manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
     with pytest.raises(ValueError, match="method.device=cuda, but PyTorch finds no such GPU"):
-        Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), tmp_path, quiet)
+        Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), tmp_path, quiet, unrecorded)
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"batch": 0}])

@@ -1,0 +1,62 @@
+"""Whom each model learns from and predicts, the same for every method."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from src.data.splits import FIT
+from src.methods.cell import Cell
+
+LEFT_OUT = "left out"
+
+
+def without(manifest: pd.DataFrame, bad: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest without the bad images that are left out; `ValueError` where none remain."""
+    left_out = bad[bad["outcome"] == LEFT_OUT]
+    kept = manifest[~manifest["sample"].isin(left_out["sample"])]
+    if kept.empty:
+        raise ValueError(f"all {len(left_out)} images are bad; first {' '.join(left_out.iloc[0])}")
+    return kept
+
+
+def by_view(cell: Cell, manifest: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the views that have models of their own, and their rows; one without a name where all share a model."""
+    if cell.views == "shared":
+        yield "", manifest
+    else:
+        for view, rows in manifest.groupby("view", sort=True):
+            yield str(view), rows
+
+
+def model_name(view: str, fold: int, seed: int) -> str:
+    """Return the name of a model: fold01-seed0, before it the view where there are views."""
+    return f"{view}-fold{fold:02d}-seed{seed}".removeprefix("-")
+
+
+def mask(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, role: str) -> npt.NDArray[np.bool_]:
+    """Return which rows of a manifest have a role in a fold (`src.data.splits.roles`)."""
+    chosen = roles["case"][(roles["fold"] == fold) & (roles["role"] == role)]
+    return rows["case"].isin(chosen).to_numpy()
+
+
+def check_classes(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, view: str) -> None:
+    """Raise `ValueError` where a class has no row to learn from: images may be bad, or a view missing."""
+    present = set(rows["label"][mask(rows, roles, fold, FIT)])
+    lacking = [str(name) for name in rows["label"].cat.categories if name not in present]
+    if lacking:
+        of_view = f" of view {view}" if view else ""
+        raise ValueError(
+            f"fold {fold} has no image{of_view} of class {lacking[0]} to learn from, once those missing or bad "
+            "are left out: take fewer folds, or another protocol.seed"
+        )
+
+
+def predictions(rows: pd.DataFrame, probabilities: npt.NDArray[Any], fold: int, seed: int) -> pd.DataFrame:
+    """Return the predictions of one model for rows of a manifest; `probabilities` (rows, classes)."""
+    facts = rows[["sample", "case", "patient", "view", "label"]].astype(str)
+    names = rows["label"].cat.categories
+    columns = {f"p_{name}": probabilities[:, number] for number, name in enumerate(names)}
+    return facts.assign(fold=fold, seed=seed, **columns)

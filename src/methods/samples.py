@@ -1,0 +1,105 @@
+"""From files to prepared images, the same for every method: digests, scaling, normalisation, bad images."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+
+from src.data import image
+from src.images import BadImage
+from src.methods.cell import Cell, Track
+from src.store import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass
+class Sample:
+    """An image file and the digest of its bytes."""
+
+    name: str
+    content: str
+
+
+def with_contents(manifest: pd.DataFrame, root: str, workers: int, track: Track) -> pd.DataFrame:
+    """Return the manifest with the column `content`, the digest of each file's bytes."""
+    paths = [Path(root) / name for name in manifest["sample"]]
+    contents = track(prefetch(image.digest, paths, workers), "reading", len(paths))
+    return manifest.assign(content=list(contents))
+
+
+def samples(manifest: pd.DataFrame) -> list[Sample]:
+    """Return the samples of a manifest with contents."""
+    return [Sample(*pair) for pair in zip(manifest["sample"], manifest["content"], strict=True)]
+
+
+def preparation(cell: Cell) -> Recipe:
+    """Return all that determines a prepared image, and the crops of it, but the sample's bytes."""
+    operators = {name: described(getattr(cell, name)) for name in ("stain", "crop")}
+    return operators | cell.data.decoding() | {"seed": cell.seed, "on_bad_image": cell.on_bad_image == "pass"}
+
+
+def encoder_recipe(cell: Cell, weights: str) -> Recipe:
+    """Return all that determines an encoder; `weights` is the digest of its weights."""
+    whence = cell.encoder.whence
+    return {name: value for name, value in described(cell.encoder).items() if name not in whence} | {"weights": weights}
+
+
+def described(operator: Any) -> dict[str, Any]:
+    """Return an operator's name, revision and parameters."""
+    return {"operator": type(operator).__name__, "revision": operator.revision} | asdict(operator)
+
+
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Yield function(item) in order, computed by threads that are at most `workers` items ahead."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def prepare(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
+    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it.
+
+    A bad image becomes what `on_bad_image` says: an error, none, or the image without normalisation.
+    """
+    import torch
+
+    reason = ""
+    try:
+        image = cell.crop.rescale(cell.data.read(sample.name))
+        try:
+            image = cell.stain(image)
+        except BadImage as error:
+            if cell.on_bad_image != "pass":
+                raise
+            reason = str(error)
+    except BadImage as error:
+        refuse(cell, sample, str(error))
+        return None, str(error)
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous(), reason
+
+
+def refuse(cell: Cell, sample: Sample, reason: str) -> None:
+    """Raise the error for a bad image if the cell is to fail on it."""
+    if cell.on_bad_image == "fail":
+        raise ValueError(
+            f"{sample.name}: {reason}. (on_bad_image=skip leaves such images out; on_bad_image=pass lets those that "
+            "cannot be normalised go on as they are)"
+        )
