@@ -14,7 +14,7 @@ from src.data.bach import Bach
 from src.data.demo import Demo
 from src.data.folder import Folder
 from src.data.manifest import Reader
-from src.data.splits import Holdout, ImageKFold, KFold, Published
+from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
 from src.data.table import Table
 from src.encoders.keras import Keras
 from src.encoders.pool import PowerMean
@@ -88,6 +88,7 @@ SCHEMAS = [
     KFold,
     ImageKFold,
     Holdout,
+    ImageHoldout,
     Published,
     Frozen,
     NoStain,

@@ -98,7 +98,7 @@ class Holdout(SplitProtocol):
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Patients in random order, the largest first, go to the test part while that brings its classes nearer."""
-        table, group = cases(manifest), groups(manifest).to_numpy()
+        table, group = cases(manifest), self.units(manifest).to_numpy()
         counts = pd.crosstab(group, table["label"].astype(str).to_numpy())
         order = np.random.default_rng(self.seed).permutation(len(counts))
         order = order[np.argsort(-counts.to_numpy().sum(axis=1)[order], kind="stable")]
@@ -111,6 +111,22 @@ class Holdout(SplitProtocol):
                 f"({(table['label'] == lacking[0]).sum()} cases): raise protocol.fraction"
             )
         return folds
+
+    def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
+        """By case: what stays together."""
+        return groups(manifest)
+
+
+@dataclass(kw_only=True)
+class ImageHoldout(Holdout):
+    """A test part drawn by image that ignores patients, as many papers did: see `leaky`."""
+
+    grouped: ClassVar[bool] = False
+
+    def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
+        """Every case by itself."""
+        names = cases(manifest)["case"]
+        return names.set_axis(pd.Index(names))
 
 
 @dataclass(kw_only=True)

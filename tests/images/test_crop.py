@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.images import BadImage
-from src.images.crop import Crop
+from src.images.crop import Centre, Crop, Whole
 
 
 def numbered(height: int, width: int) -> torch.Tensor:
@@ -93,3 +93,39 @@ def test_a_crop_larger_than_the_image_is_named() -> None:
 def test_parameters_check_themselves(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must hold, but got"):
         Crop(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(30, 70), (70, 30), (500, 400), (64, 64)])
+def test_the_whole_image_becomes_a_square(shape: tuple[int, int]) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    image[: shape[0] // 2] = 200
+    scaled = Whole(size=64).rescale(image)
+    (crop,) = Whole(size=64)(torch.from_numpy(scaled).permute(2, 0, 1), 0, "content", 0)
+    assert crop.shape == (3, 64, 64)
+    assert (crop[:, :28] == 200).all()
+    assert (crop[:, 36:] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (700, 300), (40, 50)])
+def test_the_centre_is_cut_from_the_shorter_side(shape: tuple[int, int]) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    image[shape[0] // 2 - 2 : shape[0] // 2 + 2, shape[1] // 2 - 2 : shape[1] // 2 + 2] = 255
+    crop = Centre(size=224, shorter=256)
+    scaled = crop.rescale(image)
+    assert min(scaled.shape[:2]) == 256
+    (window,) = crop(torch.from_numpy(scaled).permute(2, 0, 1), 0, "content", 0)
+    assert window.shape == (3, 224, 224)
+    rows, columns = np.nonzero(window[0].numpy() > 128)
+    assert (rows.mean(), columns.mean()) == pytest.approx((111.5, 111.5), abs=2)
+
+
+def test_the_centre_may_be_turned() -> None:
+    image = numbered(9, 9)
+    crops = list(Centre(size=5, shorter=9, count=40, orient=True)(image, 0, "content", 0))
+    middle = image[:, 2:7, 2:7].numpy()
+    assert len({next(iter(find(middle, crop.numpy()))) for crop in crops}) == 8
+
+
+def test_a_centre_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="`shorter >= size` must hold, but got shorter=200, size=224"):
+        Centre(shorter=200)
