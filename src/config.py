@@ -11,11 +11,17 @@ from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.data.bach import Bach
+from src.data.breakhis import BreakHis
+from src.data.cbis_ddsm import CbisDdsm
 from src.data.demo import Demo
+from src.data.demo_mammograms import DemoMammograms
 from src.data.folder import Folder
 from src.data.manifest import Reader
+from src.data.mini_mias import MiniMias
 from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
 from src.data.table import Table
+from src.data.tma import Tma
+from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
 from src.encoders.pool import PowerMean
 from src.encoders.timm import Timm
@@ -24,7 +30,9 @@ from src.evaluation.binary import Binary
 from src.images.augment import NoAugment, StainJitter
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko, MacenkoReleased, NoStain, Reinhard
+from src.methods.audit import AUDIT
 from src.methods.cell import Cell, Method
+from src.methods.finetune import FineTune
 from src.methods.frozen import Frozen
 from src.tracking import Tracking
 from src.training.finetuning import FineTuning
@@ -43,14 +51,26 @@ class Experiment(Cell):
     workspace: str = "mlruns"
     """Where everything is written: runs, descriptors, generated data."""
     store: str = "${workspace}/store"
+    audit: str = "warn"
+    """What becomes of a run with a patient or (nearly) identical images on both sides of a split: warn or fail."""
     replicates: int = 1000
     """Bootstrap replicates behind the 95 % intervals."""
     name: str = ""
     """The run's name; empty: the encoder and the crop size, and whatever else a sweep varies."""
+    examples: int = 1
+    """Cases of each class, right and wrong, of which maps show what the models look at; 0: none."""
+    slices: list[str] = field(default_factory=list)
+    """Columns of the manifest by whose values the metrics are told apart, beside the views."""
+    published: str = ""
+    """A CSV of published figures (`src.evaluation.tables.published_results`), shown beside a sweep's."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
+        if self.audit not in AUDIT:
+            raise ValueError(f"`audit` must be one of {', '.join(AUDIT)}, but got audit={self.audit}")
+        if self.examples < 0:
+            raise ValueError(f"`examples >= 0` must hold, but got examples={self.examples}")
         if self.replicates < 1:
             raise ValueError(f"`replicates >= 1` must hold, but got replicates={self.replicates}")
 
@@ -65,6 +85,8 @@ class Fuse:
     runs: list[str] = field(default_factory=list)
     published: str = ""
     output: str = ""
+    slices: list[str] = field(default_factory=list)
+    """Columns of the manifest to tell metrics apart by; empty: those with which the runs were evaluated."""
     workspace: str = "mlruns"
     replicates: int = 1000
 
@@ -82,15 +104,21 @@ SCHEMAS = [
     Fuse,
     Download,
     Bach,
+    BreakHis,
+    MiniMias,
+    Tma,
+    CbisDdsm,
     Folder,
     Table,
     Demo,
+    DemoMammograms,
     KFold,
     ImageKFold,
     Holdout,
     ImageHoldout,
     Published,
     Frozen,
+    FineTune,
     NoStain,
     Macenko,
     MacenkoReleased,
@@ -103,6 +131,7 @@ SCHEMAS = [
     Timm,
     Torchvision,
     Keras,
+    Handcrafted,
     PowerMean,
     LightGBM,
     Logistic,

@@ -1,6 +1,6 @@
 """Fetch a data set: resumed, verified, unpacked safely. `python -m src.download --help`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -8,18 +8,50 @@ from src.config import build
 from src.edge import command
 from src.presentation import byte_progress, say
 
+if TYPE_CHECKING:
+    from src.data.manifest import Reader
+
 
 def main(config: DictConfig) -> None:
-    """Fetch, verify and unpack a data set into its root, and check that it is whole."""
+    """Fetch, verify and unpack a data set into its root, and check that it is whole.
+
+    What cannot be fetched is only checked, and it is said how to get it. So is what has no known MD5 (a direct record)
+    if it is whole already: fetching it again could show no more.
+    """
+    reader: Any = build(config.data)
+    if not reader.records and not reader.by_hand:
+        raise ValueError("this data set cannot be downloaded: it is yours, or made on first use")
+    pinned = any(not record.direct for record in reader.records)
+    count, problem = (0, "not looked at") if pinned else found(reader)
+    if problem and not reader.records:
+        raise ValueError(f"{reader.by_hand.replace('{root}', reader.root)}\nNot there yet: {problem}")
+    source = ""
+    if problem:
+        archives = fetched(reader)
+        source = f", from {archives}"
+        count, problem = found(reader)
+        if problem:
+            raise ValueError(
+                f"{problem}\nWhat lies in {reader.root} is from {archives} there: delete it to fetch it anew"
+            )
+    say(f"{count} images in {reader.root}{source}: complete")
+
+
+def found(reader: "Reader") -> tuple[int, str]:
+    """Return how many images the data set in its root has, and why it is not whole; empty where it is."""
+    try:
+        return len(reader.samples()), ""
+    except ValueError as error:
+        return 0, str(error)
+
+
+def fetched(reader: "Reader") -> str:
+    """Fetch all that can be, and return the names of the archives that it came from."""
     from src.data.archive import obtain
 
-    reader: Any = build(config.data)
-    if not reader.records:
-        raise ValueError("this data set cannot be downloaded: it is yours, or made on first use")
     with byte_progress() as progress:
         archives = obtain(reader, progress)
-    samples = reader.samples()
-    say(f"{len(samples)} images in {reader.root}, from {', '.join(archive.name for archive in archives)}: complete")
+    return ", ".join(archive.name for archive in archives)
 
 
 if __name__ == "__main__":

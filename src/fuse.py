@@ -9,8 +9,9 @@ from omegaconf import DictConfig
 from src.config import ROOT, Fuse, build
 from src.edge import command
 from src.evaluation.binary import Binary
-from src.fusion import finished, fuse
-from src.presentation import say, show, write
+from src.fusion import finished, fuse, fuse_sweep
+from src.presentation import say, show, show_groups, write, write_groups
+from src.sweep import swept_keys, unfused
 from src.tracking import SWEEP
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ def main(config: DictConfig) -> None:
         raise ValueError("give one of sweep=NAME_OR_ID, runs=[ID,...] or published=NAME")
     given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
     binary = options.binary if given else None
+    if options.sweep:
+        sweep(options, binary)
+        return
     evaluation, title, notes = published(options) if options.published else tracked(options, binary)
     show(evaluation, title, notes)
     if options.output:
@@ -46,18 +50,29 @@ def published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
 
 
 def tracked(options: Fuse, binary: Binary | None) -> "tuple[Evaluation, str, list[str]]":
-    """Return the evaluation of the fusion of tracked runs."""
+    """Return the evaluation of the fusion of named runs."""
     tracking = options.tracking
     tracking.bury()
-    if options.sweep:
-        sweep = tracking.find(options.sweep, SWEEP)
-        runs, title = finished(tracking.children(sweep.info.run_id)), str(sweep.info.run_name)
-        if not runs:
-            raise ValueError(f"sweep {title} ({sweep.info.run_id}) has no finished cells to fuse")
-    else:
-        runs, title = [tracking.find(name) for name in options.runs], "fusion"
-    evaluation, notes = fuse(tracking, runs, options.replicates, binary)
-    return evaluation, title, notes
+    runs = [tracking.find(name) for name in options.runs]
+    evaluation, notes = fuse(tracking, runs, options.replicates, binary, options.slices)
+    return evaluation, "fusion", notes
+
+
+def sweep(options: Fuse, binary: Binary | None) -> None:
+    """Show, and write where asked, what a sweep ended with."""
+    tracking = options.tracking
+    tracking.bury()
+    parent = tracking.find(options.sweep, SWEEP)
+    runs = finished(tracking.children(parent.info.run_id))
+    if not runs:
+        raise ValueError(f"sweep {parent.info.run_name} ({parent.info.run_id}) has no finished cells to fuse")
+    fusion = fuse_sweep(tracking, runs, swept_keys(parent), options.replicates, binary, options.slices)
+    show_groups(fusion.groups, fusion.together, str(parent.info.run_name))
+    if options.output:
+        write_groups(fusion.groups, fusion.together, Path(options.output))
+        say(f"written to {options.output}")
+    if fusion.failed:
+        raise ValueError("\n".join(unfused(fusion)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """The fusion of tracked runs: what a sweep ends with, and what `python -m src.fuse` makes again."""
 
+import io
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -13,20 +17,218 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from src.evaluation.evaluation import Evaluation
+    from src.evaluation.groups import Group, SideBySide
+
+AXES = ("data", "protocol", "training_patients")
+"""The keys, themselves or what is below them, that make cells of which one cannot be fused with the other."""
+IMAGE_LEVEL = ("image_kfold", "image_holdout")
+GIVEN = ("fit", "stopping")
+"""The roles of cases that a fold's models know."""
+HERE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(kw_only=True)
+class Fusion:
+    """The fusions of a sweep: a group or several, side by side if they are, and why others could not be fused."""
+
+    groups: "list[Group]"
+    together: "SideBySide | None"
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def fuse(
-    tracking: Tracking, runs: "list[Run]", replicates: int, binary: Binary | None = None
+    tracking: Tracking,
+    runs: "list[Run]",
+    replicates: int,
+    binary: Binary | None = None,
+    slices: Sequence[str] = (),
 ) -> "tuple[Evaluation, list[str]]":
     """Return the evaluation of the mean of runs' predictions, and the notes on them.
 
-    The two-class view is that of the runs unless one is given. `ValueError` where the runs do not fit each other.
+    The two-class view and the slices are those of the runs unless they are given. `ValueError` where the runs do not
+    fit each other.
     """
     from src.evaluation.evaluation import evaluate
     from src.evaluation.predictions import align
 
-    notes = sorted({run.data.tags.get("notes", "") for run in runs} - {""})
-    return evaluate(align(tables(tracking, runs)), binary or recorded(runs), replicates), notes
+    facts = told_apart(tracking, runs, slices)
+    return evaluate(align(tables(tracking, runs)), binary or recorded(runs), replicates, facts=facts), notes(runs)
+
+
+def fuse_sweep(
+    tracking: Tracking,
+    runs: "list[Run]",
+    keys: Sequence[str],
+    replicates: int,
+    binary: Binary | None = None,
+    slices: Sequence[str] = (),
+) -> Fusion:
+    """Return the fusions of a sweep's finished cells, where `keys` were varied: one of each group of cells that fit.
+
+    A group is of the same cases, classes, folds and number of training patients. Where there are several, one that
+    cannot be fused is left out, with the reason; `ValueError` where nothing is left.
+    """
+    from src.evaluation.groups import axes_title, side_by_side
+
+    found = tables(tracking, runs)
+    parts = grouped(dict(zip(found, runs, strict=True)), found)
+    fusion = Fusion(groups=[], together=None)
+    for part, axes in zip(parts, told_by(parts, keys), strict=True):
+        named = {shortened(name, axes): found[name] for name in part}
+        try:
+            fusion.groups.append(group(tracking, list(part.values()), named, axes, replicates, binary, slices))
+        except ValueError as error:
+            if len(parts) == 1:
+                raise
+            fusion.failed[axes_title(axes)] = str(error)
+    if not fusion.groups:
+        raise ValueError(
+            "no cells could be fused: " + "; ".join(f"{name}: {why}" for name, why in fusion.failed.items())
+        )
+    results = published(runs)
+    if len(fusion.groups) > 1 or results is not None:
+        fusion.together = side_by_side(fusion.groups, results, replicates)
+    return fusion
+
+
+def group(
+    tracking: Tracking,
+    runs: "list[Run]",
+    predictions: "Mapping[str, pd.DataFrame]",
+    axes: dict[str, str],
+    replicates: int,
+    binary: Binary | None,
+    slices: Sequence[str],
+) -> "Group":
+    """Return the fusion of runs that fit, from their predictions by the name of the model."""
+    from src.evaluation.evaluation import evaluate
+    from src.evaluation.groups import TRAINING, Group
+    from src.evaluation.predictions import align
+
+    named = {name: table.assign(model=name) for name, table in predictions.items()}
+    aligned, view = align(named), binary or recorded(runs)
+    return Group(
+        axes=axes,
+        leaks=any(map(leaks, runs)),
+        patients=training_patients(tracking, runs) if TRAINING in axes else float("nan"),
+        predictions=aligned,
+        binary=view,
+        evaluation=evaluate(aligned, view, replicates, facts=told_apart(tracking, runs, slices)),
+        notes=notes(runs),
+    )
+
+
+def grouped(runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]") -> "list[dict[str, Run]]":
+    """Return the runs that fit each other together: the same splits, classes and number of training patients."""
+    parts: dict[tuple[object, ...], dict[str, Run]] = {}
+    for name, run in runs.items():
+        classes = frozenset(column for column in predictions[name] if str(column).startswith("p_"))
+        key = (run.data.tags.get("splits"), run.data.params.get("training_patients"), classes)
+        parts.setdefault(key, {})[name] = run
+    return list(parts.values())
+
+
+def told_by(parts: "list[dict[str, Run]]", keys: Sequence[str]) -> list[dict[str, str]]:
+    """Return what tells each group from the others: the varied keys that are one within every group, and their values.
+
+    Where these do not tell all of them apart, also the number of the group.
+    """
+    values = {
+        key: [{run.data.params.get(key, "") for run in part.values()} for part in parts]
+        for key in keys
+        if stem(key) in AXES
+    }
+    same = {
+        key: [min(each) for each in found] for key, found in values.items() if all(len(each) == 1 for each in found)
+    }
+    axes = sorted((key for key, found in same.items() if len(set(found)) > 1), key=lambda key: AXES.index(stem(key)))
+    told = [{key: same[key][number] for key in axes} for number in range(len(parts))]
+    if len({tuple(each.items()) for each in told}) == len(parts):
+        return told
+    return [each | {"group": str(number)} for number, each in enumerate(told, start=1)]
+
+
+def stem(key: str) -> str:
+    """Return the group of a key: data of data.task."""
+    return key.split(".")[0]
+
+
+def shortened(name: str, axes: Mapping[str, str]) -> str:
+    """Return the name of a cell without what it says about its group, so that groups have the same models."""
+    for key, value in axes.items():
+        name = name.replace(f" {key}={value}", "")
+    return name
+
+
+def leaks(run: "Run") -> bool:
+    """Return whether patients stand on both sides of a run's splits: as its audit found, else as its protocol says."""
+    audited = run.data.tags.get("audit_patients")
+    return run.data.params.get("protocol") in IMAGE_LEVEL if audited is None else int(audited) > 0
+
+
+def training_patients(tracking: Tracking, runs: "list[Run]") -> float:
+    """Return the mean, over runs and folds, of the patients that models learn from or decide by when to stop.
+
+    A case of an unknown patient counts as one.
+    """
+    import pandas as pd
+
+    counts = []
+    for run in runs:
+        roles = read_table(tracking, run, "roles.csv")
+        cases = read_table(tracking, run, "manifest.csv").drop_duplicates("case").set_index("case")
+        patient = cases["patient"].where(cases["patient"] != "", cases.index.to_series())
+        known = roles[roles["role"].isin(GIVEN)]
+        counts.append(known.assign(patient=known["case"].map(patient)).groupby("fold")["patient"].nunique())
+    return float(pd.concat(counts).mean())
+
+
+def told_apart(tracking: Tracking, runs: "list[Run]", slices: Sequence[str] = ()) -> "pd.DataFrame | None":
+    """Return what tells the samples of runs apart: the columns `slices`, or those with which they were evaluated."""
+    import pandas as pd
+
+    from src.evaluation.slices import slice_facts
+
+    given = [yaml.safe_load(run.data.params.get("slices", "[]")) for run in runs]
+    names = list(slices) or list(dict.fromkeys(name for each in given for name in each))
+    if not names:
+        return None
+    manifests = [read_table(tracking, run, "manifest.csv") for run in runs]
+    return slice_facts(pd.concat(manifests).drop_duplicates("sample"), names)
+
+
+def published(runs: "list[Run]") -> "pd.DataFrame | None":
+    """Return the published figures that the runs name, a path being relative to here or to the code's checkout."""
+    import pandas as pd
+
+    paths = sorted({run.data.params.get("published", "") for run in runs} - {""})
+    found = [published_at(path) for path in paths]
+    return (
+        pd.concat(found, ignore_index=True).drop_duplicates(["model", "metric"], ignore_index=True) if found else None
+    )
+
+
+def published_at(path: str) -> "pd.DataFrame":
+    """Return the published figures of a file; `ValueError` where there is none, or where it holds something else."""
+    from src.evaluation.tables import published_results
+
+    places = [Path(path), HERE / path]
+    place = next((place for place in places if place.is_file()), None)
+    if place is None:
+        raise ValueError(f"`published` is a CSV of published figures, but there is none at {path}")
+    return published_results(place)
+
+
+def read_table(tracking: Tracking, run: "Run", name: str) -> "pd.DataFrame":
+    """Return a table that a run holds, as text."""
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(tracking.artifact(run, name)), dtype=str, keep_default_na=False)
+
+
+def notes(runs: "list[Run]") -> list[str]:
+    """Return what is noted on any of the runs."""
+    return sorted({run.data.tags.get("notes", "") for run in runs} - {""})
 
 
 def finished(runs: "list[Run]") -> "list[Run]":

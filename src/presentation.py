@@ -2,20 +2,26 @@
 
 import io
 import json
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.evaluation.evaluation import Evaluation
-from src.evaluation.tables import best, rounded, to_markdown
+from src.evaluation.groups import PROTOCOL, TRAINING, SideBySide, axis_title
+from src.evaluation.slices import ALL, largest
+from src.evaluation.tables import FUSION, best, markdown, rounded, to_markdown
 from src.files import replace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from rich.console import Console
+
+    from src.evaluation.groups import Group
 
 
 def console(error: bool = False) -> "Console":
@@ -87,14 +93,9 @@ def byte_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
-    """Print the table by fold, the metrics with their intervals, and the two-class figures."""
+    """Print the table by fold, the metrics with their intervals, the two-class figures, and the slices."""
     terminal = console()
-    terminal.print(fold_table(evaluation.table, title))
-    last = evaluation.table.iloc[-1]
-    over = "folds" if len(evaluation.table) > 1 else "folds and seeds"
-    terminal.print(f"{last.name}: {last['mean']:.2f} +- {last['std']:.2f} % (mean, population deviation over {over})")
-    for note in notes:
-        terminal.print(f"note: {note}", style="yellow", markup=False)
+    show_table(evaluation, title, notes)
     terminal.print(metrics_table(evaluation.metrics, beside=len(evaluation.classes) > 2))
     if len(evaluation.set_points):
         terminal.print(f"Two classes: {' + '.join(evaluation.positive)} against the rest", markup=False)
@@ -106,11 +107,41 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
             )
         missed = ", ".join(f"{count} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
+    if len(evaluation.slices):
+        terminal.print(slices_table(evaluation.slices))
+
+
+def show_table(evaluation: Evaluation, title: str, notes: list[str]) -> None:
+    """Print the table by fold, and the notes."""
+    terminal = console()
+    terminal.print(fold_table(evaluation.table, title))
+    last = evaluation.table.iloc[-1]
+    over = "folds" if last.name == FUSION else "folds and seeds"
+    terminal.print(f"{last.name}: {last['mean']:.2f} +- {last['std']:.2f} % (mean, population deviation over {over})")
+    for note in notes:
+        terminal.print(f"note: {note}", style="yellow", markup=False)
+
+
+def show_groups(groups: "list[Group]", together: SideBySide | None, title: str) -> None:
+    """Print a sweep's fusion; of several groups the table of each, and then all of them side by side."""
+    terminal = console()
+    for group in groups:
+        named = f"{title}, {group.title}" if group.title else title
+        (show if len(groups) == 1 else show_table)(group.evaluation, named, group.notes)
+    if together is None:
+        return
+    if len(groups) > 1:
+        header, rows = wide(together)
+        terminal.print(plain_table(f"{title}: accuracy, %, side by side", header, rows, text=texts(together)))
+        for line in remarks(together):
+            terminal.print(line, markup=False)
+    if len(together.published):
+        terminal.print(plain_table("published, and ours, %", *published_rows(together.published), text=2))
 
 
 def summary(evaluation: Evaluation, name: str) -> str:
     """Return one line on a cell of a sweep."""
-    row = evaluation.table.iloc[0]
+    row = evaluation.table.iloc[-1]
     auc = with_interval(evaluation.metrics, "auc")
     return f"{name}: accuracy by fold {row['mean']:.1f} +- {row['std']:.1f} %, AUC {auc}"
 
@@ -119,19 +150,144 @@ def fold_table(table: "pd.DataFrame", title: str) -> Any:
     """Return the table by fold for the terminal, best values bold."""
     from rich.table import Table
 
-    bold = best(table)
     shown = Table(title=f"{title}: accuracy, %", title_justify="left")
     shown.add_column("model", no_wrap=True)
     for column in table.columns:
         shown.add_column(str(column), justify="right")
-    for name, row in rounded(table).iterrows():
+    for name, row, bold in zip(table.index, rounded(table).to_numpy(), best(table).to_numpy(), strict=True):
         cells = ["-" if value != value else f"{value:.1f}" for value in row]
-        marked = [
-            f"[bold]{text}[/bold]" if bold.at[name, column] else text
-            for text, column in zip(cells, row.index, strict=True)
-        ]
+        marked = [f"[bold]{text}[/bold]" if mark else text for text, mark in zip(cells, bold, strict=True)]
         shown.add_row(str(name), *marked)
     return shown
+
+
+def plain_table(title: str, header: list[str], rows: list[list[str]], text: int = 1) -> Any:
+    """Return a table of texts for the terminal; all but the first `text` columns and notes stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title, title_justify="left")
+    for number, name in enumerate(header):
+        shown.add_column(Text(name), justify="left" if number < text or name == "note" else "right")
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    return shown
+
+
+def slices_table(slices: "pd.DataFrame") -> Any:
+    """Return the metrics by slice for the terminal; of a column with many values those with the most cases."""
+    names = ["accuracy", "auc", "binary_auc"] if "binary_auc" in slices else ["accuracy", "auc"]
+    titles = {"accuracy": "accuracy", "auc": "AUC", "binary_auc": "AUC, two classes"}
+    shown = largest(slices)
+    rows, before = [], ""
+    for row in shown.to_dict("records"):
+        column = "all cases" if row["column"] == ALL else str(row["column"])
+        values = [between(row[name], row[f"{name}_low"], row[f"{name}_high"], 3) for name in names]
+        rows.append([column if column != before else "", str(row["value"]), f"{row['cases']}", f"{row['patients']}"])
+        rows[-1] += values
+        before = column
+    more = f"; {len(slices) - len(shown)} more in slices.csv" if len(shown) < len(slices) else ""
+    header = ["", "value", "cases", "patients", *(titles[name] for name in names)]
+    return plain_table(f"slices (95 % intervals){more}", header, rows, text=2)
+
+
+def wide(together: SideBySide) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the groups side by side: protocols in columns with their gaps, all else in rows."""
+    table, gaps = together.table, together.gaps
+    protocols, others = axes_of(table)
+    sides = [protocols_title(row, protocols) for row in table.to_dict("records")]
+    leaking = {side for side, leaks in zip(sides, table["leaks"], strict=True) if leaks}
+    names = list(dict.fromkeys(sides))
+    over = [] if gaps.empty else list(dict.fromkeys(zip(gaps["leaking"], gaps["other"], strict=True)))
+    header = ["model", *("patients" if name == TRAINING else name for name in others)]
+    header += [(f"{name} *" if name in leaking else name) or "accuracy" for name in names]
+    header += ["gap" if len(over) == 1 else f"gap of {one} to {other}" for one, other in over]
+    header += ["AUC"] if len(names) == 1 else []
+    rows = []
+    for key, part in table.assign(side=sides).groupby(["model", *others], sort=False):
+        found = part.set_index("side").to_dict("index")
+        cells = [key[0], *(cell_of(name, part) for name in others)]
+        cells += [accuracy_of(found[name]) if name in found else "-" for name in names]
+        cells += [gap_of(gaps, dict(zip(["model", *others], key, strict=True)), pair) for pair in over]
+        cells += [auc_of(found[names[0]])] if len(names) == 1 else []
+        rows.append([str(cell) for cell in cells])
+    return header, rows
+
+
+def axes_of(table: "pd.DataFrame") -> tuple[list[str], list[str]]:
+    """Return the axes of a table of groups: those of the protocol, and the others."""
+    axes = [str(name) for name in table.columns[1 : table.columns.tolist().index("group")]]
+    protocols = [name for name in axes if name.split(".")[0] == PROTOCOL]
+    return protocols, [name for name in axes if name not in protocols]
+
+
+def texts(together: SideBySide) -> int:
+    """Return how many columns of the groups side by side are no figures."""
+    return 1 + sum(name != TRAINING for name in axes_of(together.table)[1])
+
+
+def remarks(together: SideBySide) -> list[str]:
+    """Return what a reader of the groups side by side has to know."""
+    lines = ["mean +- population deviation over folds (and seeds), 95 % interval by bootstrap over patients"]
+    if together.table["leaks"].any():
+        lines.append("* image-level: patients stand on both sides of a split, so that figures are optimistic")
+    if len(together.gaps):
+        lines.append("gap: by how many points the image-level figure is above the patient-level one, 95 % interval")
+    return lines
+
+
+def protocols_title(row: Mapping[Any, Any], protocols: list[str]) -> str:
+    """Return the name of the protocol of a row."""
+    return " ".join(axis_title(name, str(row[name])) for name in protocols)
+
+
+def cell_of(axis: str, rows: "pd.DataFrame") -> str:
+    """Return the value of an axis: of the number of patients also how many there really are, by protocol."""
+    value = str(rows[axis].iloc[0])
+    if axis != TRAINING:
+        return value
+    real = [f"{number:.1f}".removesuffix(".0") for number in sorted(rows["patients"].unique())]
+    name = "all" if value == "0" else value
+    return name if real == [value] else f"{name} ({' to '.join(dict.fromkeys([real[0], real[-1]]))})"
+
+
+def accuracy_of(row: Mapping[Any, Any]) -> str:
+    """Return the accuracy of a model in a group, with deviation and interval."""
+    return f"{row['mean']:.1f} +- {row['std']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+
+
+def gap_of(gaps: "pd.DataFrame", key: Mapping[str, Any], pair: tuple[str, str]) -> str:
+    """Return the gap of a model between two protocols."""
+    wanted = {**key, "leaking": pair[0], "other": pair[1]}
+    found = gaps[(gaps[list(wanted)] == list(wanted.values())).all(axis=1)].to_dict("records")
+    return f"{found[0]['gap']:+.1f} ({found[0]['low']:+.1f} to {found[0]['high']:+.1f})" if found else "-"
+
+
+def auc_of(row: Mapping[Any, Any]) -> str:
+    """Return the AUC of a model in a group: that of the two-class view where there is one."""
+    name = "binary_auc" if row.get("binary_auc", float("nan")) == row.get("binary_auc") else "auc"
+    return between(row.get(name, float("nan")), row.get(f"{name}_low"), row.get(f"{name}_high"), 3)
+
+
+def between(value: float, low: float | None, high: float | None, digits: int) -> str:
+    """Return a figure as text, with its interval where there is one."""
+    if value != value:
+        return "-"
+    known = low is not None and high is not None and low == low and high == high
+    return f"{value:.{digits}f}" + (f" ({low:.{digits}f} to {high:.{digits}f})" if known else "")
+
+
+def published_rows(published: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of published figures beside ours, in percent."""
+    ours = [str(name) for name in published if name not in ("model", "metric", "published", "published_std", "note")]
+    noted = (published["note"] != "").any()
+    rows = []
+    for row in published.to_dict("records"):
+        std = row["published_std"]
+        text = f"{row['published']:.1f}" + (f" +- {std:.1f}" if std == std else "")
+        figures = ["-" if row[name] != row[name] else f"{row[name]:.1f}" for name in ours]
+        rows.append([str(row["model"]), str(row["metric"]), text, *figures, *([str(row["note"])] if noted else [])])
+    return ["model", "metric", "published", *ours, *(["note"] if noted else [])], rows
 
 
 def metrics_table(metrics: dict[str, float], beside: bool) -> Any:
@@ -163,7 +319,44 @@ def write(evaluation: Evaluation, folder: Path, notes: list[str]) -> None:
     replace(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
     replace(folder / "table.md", (to_markdown(evaluation.table) + "".join(f"\n{note}\n" for note in notes)).encode())
     replace(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
+    if len(evaluation.slices):
+        replace(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())
     for name, figure in draw(evaluation, "; ".join(notes)).items():
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=150)
-        replace(folder / f"{name}.png", image.getvalue())
+        save(figure, folder / f"{name}.png")
+
+
+def write_groups(groups: "list[Group]", together: SideBySide | None, folder: Path) -> None:
+    """Write a sweep's fusion; of several groups each into a folder of its own, and all of them side by side."""
+    from src.evaluation.figures import draw_groups, draw_learning_curve
+
+    for group in groups:
+        write(group.evaluation, folder / slug(group.title), group.notes)
+    if together is None:
+        return
+    if len(together.published):
+        replace(folder / "published.csv", together.published.round(4).to_csv(index=False).encode())
+    if len(groups) < 2:
+        return
+    header, rows = wide(together)
+    text = markdown(header, rows, text=texts(together)) + "".join(f"\n{line}\n" for line in remarks(together))
+    replace(folder / "groups.md", text.encode())
+    replace(folder / "groups.csv", together.table.round(6).to_csv(index=False).encode())
+    if len(together.gaps):
+        replace(folder / "gaps.csv", together.gaps.round(4).to_csv(index=False).encode())
+    if len(together.curve):
+        replace(folder / "learning_curve.csv", together.curve.round(6).to_csv(index=False).encode())
+        save(draw_learning_curve(together.curve), folder / "learning_curve.png")
+    else:
+        save(draw_groups(together.table), folder / "groups.png")
+
+
+def slug(title: str) -> str:
+    """Return the name of a group as a name for a folder; of the only one the folder itself."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", title)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=150)
+    replace(path, image.getvalue())

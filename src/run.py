@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import Experiment, build, flat
 from src.edge import command, explain
+from src.methods.frozen import Frozen
 from src.presentation import say, show, summary, track, write
 from src.tracking import CELL
 
@@ -61,11 +62,12 @@ def chosen() -> dict[str, str]:
     return {name: option for name, option in choices.items() if "/" not in name and option}
 
 
-def remarks(experiment: Experiment, leak: str, outcome: "Outcome") -> list[str]:
+def remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
     """Return what a reader of the run's figures has to know."""
-    notes = [f"possibly optimistic: {leak}"] if leak else []
-    if experiment.encoder.weights == "random":
-        notes.append("untrained encoder (encoder.weights=random)")
+    notes = []
+    if experiment.encoder.untrained:
+        fate = "untrained encoder" if isinstance(experiment.method, Frozen) else "trained from scratch"
+        notes.append(f"{fate} (encoder.weights=random)")
     if len(outcome.bad):
         named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
         notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
@@ -78,15 +80,6 @@ def data_digest(manifest: "pd.DataFrame") -> str:
 
     rows = manifest[["sample", "content", "label"]].astype(str).to_numpy().tolist()
     return digest({sample: [content, label] for sample, content, label in rows})
-
-
-def unknown_patients(manifest: "pd.DataFrame") -> str:
-    """Return why a split may leak where patients are not known."""
-    unknown = manifest.loc[manifest["patient"] == "", "case"].nunique()
-    if not unknown:
-        return ""
-    every = manifest["case"].nunique()
-    return f"the patients of {unknown} of {every} cases are unknown, and may stand on both sides of a split"
 
 
 def constant(predictions: "pd.DataFrame") -> list[str]:
@@ -103,9 +96,26 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
     ]
 
 
+def audited(
+    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", store: Path, run: "TrackedRun"
+) -> list[str]:
+    """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
+    from src.methods.audit import audit
+
+    found = audit(experiment.data, manifest, splits, store, experiment.method.workers, track)
+    found.findings.to_csv(run.folder / "audit.csv", index=False)
+    run.log(tags=found.facts)
+    for line in found.lines:
+        say(f"audit: {line}")
+    if experiment.audit == "fail":
+        found.refuse()
+    return found.notes
+
+
 def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Evaluation, list[str]]":
     """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
     from src.evaluation.evaluation import evaluate
+    from src.evaluation.slices import slice_facts
     from src.methods.samples import with_contents
 
     def record(name: str, value: float, step: int) -> None:
@@ -114,33 +124,60 @@ def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Eval
     say(f"{name}: data in {experiment.data.root}")
     manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])  # before any work
-    splits = experiment.protocol.split(manifest)
-    table = splits.to_csv(index=False).encode()
-    (run.folder / "splits.csv").write_bytes(table)
-    manifest.to_csv(run.folder / "manifest.csv", index=False)
-    run.log(tags={"splits": hashlib.sha256(table).hexdigest(), "data": data_digest(manifest)})
+    facts = slice_facts(manifest, experiment.slices)
+    splits = split(experiment, manifest, run)
     store = Path(experiment.store)
+    leaks = audited(experiment, manifest, splits, store, run)
     outcome = experiment.method.predict(experiment, manifest, splits, store, track, record)
-    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
     predictions = outcome.predictions
     predictions.insert(list(predictions).index("label") + 1, "model", name)
-    predictions.to_parquet(run.folder / "predictions.parquet", index=False)
-    leak = experiment.protocol.leaky(manifest) or unknown_patients(manifest)
-    notes = remarks(experiment, leak, outcome)
-    if len(outcome.bad):
-        outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
-    models = run.folder / "model"
-    models.mkdir()
-    (models / "classes.json").write_text(json.dumps(list(map(str, manifest["label"].cat.categories))))
-    for stem, model in outcome.models.items():
-        model.save(models / stem)
-    evaluation = evaluate(predictions, experiment.binary, experiment.replicates)
+    keep(outcome, [str(label) for label in manifest["label"].cat.categories], run)
+    notes = experiment.data.notes(manifest) + leaks + remarks(experiment, outcome)
+    evaluation = evaluate(predictions, experiment.binary, experiment.replicates, facts=facts)
     write(evaluation, run.folder, notes)
     run.log(
         metrics=evaluation.metrics, tags=outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
     )
     run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
+    explain_examples(experiment, manifest, outcome, run)
     return evaluation, notes
+
+
+def split(experiment: Experiment, manifest: "pd.DataFrame", run: "TrackedRun") -> "pd.DataFrame":
+    """Return the splits, and keep them and the manifest."""
+    splits = experiment.protocol.split(manifest)
+    table = splits.to_csv(index=False).encode()
+    (run.folder / "splits.csv").write_bytes(table)
+    manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags={"splits": hashlib.sha256(table).hexdigest(), "data": data_digest(manifest)})
+    return splits
+
+
+def keep(outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:
+    """Write what a method returned into the run's folder."""
+    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
+    outcome.predictions.to_parquet(run.folder / "predictions.parquet", index=False)
+    if len(outcome.bad):
+        outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
+    models = run.folder / "model"
+    models.mkdir()
+    (models / "classes.json").write_text(json.dumps(classes))
+    for stem, model in outcome.models.items():
+        model.save(models / stem)
+
+
+def explain_examples(experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", run: "TrackedRun") -> None:
+    """Write what the models look at in a few cases of each class, right and wrong, as pictures."""
+    from src.evaluation.explanations import choose, pictures
+
+    if not experiment.examples:
+        return
+    chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
+    made = experiment.method.explain(experiment, chosen, dict(outcome.models), Path(experiment.store))
+    for name, picture in pictures(chosen, track(made, "explaining", len(chosen))):
+        path = run.folder / "explanations" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
 
 
 if __name__ == "__main__":

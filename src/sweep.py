@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,9 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from src.config import CONF, build
 from src.edge import edge
 from src.evaluation.binary import Binary
-from src.fusion import finished, fuse
-from src.presentation import say, show, write
+from src.fusion import Fusion, finished, fuse_sweep, published_at
+from src.presentation import say, show_groups, slug, write_groups
 from src.tracking import SWEEP, Tracking
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep's run."""
@@ -38,6 +41,8 @@ class TrackedSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Create the parent run, and tell the cells of it."""
         with edge():
+            if config.published:
+                published_at(config.published)  # before any work
             swept = varied(config)
             self.expected = math.prod(len(values) for values in swept.values())
             self.tracking = build(config.tracking)
@@ -53,7 +58,9 @@ class TrackedSweep(Callback):
         with edge():
             atexit.unregister(self.abandon)
             del os.environ[VARIABLE]
-            finish(self.tracking, self.sweep, self.expected, build(config.binary), config.replicates)
+            # Cells differ in their two-class view where it is varied: they are fused under that of the config.
+            binary = build(config.binary) if any(key.startswith("binary") for key in varied(config)) else None
+            finish(self.tracking, self.sweep, self.expected, binary, config.replicates)
 
     def abandon(self) -> None:
         """Close the parent of a sweep that does not come to its end."""
@@ -100,19 +107,44 @@ def cell_name(config: DictConfig, choices: Mapping[str, Any], tracking: Tracking
     return " ".join([name, *(f"{key}={value}" for key, value in values.items())])
 
 
-def finish(tracking: Tracking, sweep: str, expected: int, binary: Binary, replicates: int) -> None:
-    """End a sweep: write the fused table onto its run, show it, and name the cells that did not finish."""
+def finish(tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int) -> None:
+    """End a sweep: write the fused tables onto its run, show them, and name the cells that did not finish."""
     cells = tracking.children(sweep)
     done = finished(cells)
     failed = [run.info.run_name for run in cells if run.info.status != "FINISHED"]
     failed += [f"{expected - len(cells)} that did not begin"] if len(cells) < expected else []
+    parent = tracking.find(sweep)
+    fusion = Fusion(groups=[], together=None)
     with tracking.open(sweep) as run:
         run.log(tags={"failed_cells": ", ".join(failed)})
         if done:
-            evaluation, notes = fuse(tracking, done, replicates, binary)
-            write(evaluation, run.folder, notes)
-            run.log(metrics=evaluation.metrics, tags={"notes": "; ".join(notes)})
-            show(evaluation, str(tracking.find(sweep).info.run_name), notes)
+            fusion = fuse_sweep(tracking, done, swept_keys(parent), replicates, binary)
+            write_groups(fusion.groups, fusion.together, run.folder)
+            run.log(metrics=metrics(fusion), tags={"notes": "; ".join(noted(fusion))})
+            show_groups(fusion.groups, fusion.together, str(parent.info.run_name))
     say(f"sweep {sweep}: {len(done)} of {expected} cells finished; `python -m src.fuse sweep={sweep}` fuses again")
-    if failed:
-        sys.exit(f"error: cells failed: {', '.join(failed)}; their runs hold the tracebacks")
+    errors = [f"cells failed: {', '.join(failed)}; their runs hold the tracebacks"] if failed else []
+    errors += unfused(fusion)
+    if errors:
+        sys.exit("error: " + "\n".join(errors))
+
+
+def swept_keys(sweep: "Run") -> list[str]:
+    """Return the keys that a sweep varied."""
+    return str(sweep.data.tags.get(KEYS, "")).split()
+
+
+def unfused(fusion: Fusion) -> list[str]:
+    """Return a line on each group of cells that could not be fused."""
+    return [f"the cells of {title} could not be fused: {why}" for title, why in fusion.failed.items()]
+
+
+def metrics(fusion: Fusion) -> dict[str, float]:
+    """Return the metrics of a sweep's fusion; where there are several groups each under the group's name."""
+    parts = [(f"{slug(group.title)}/".lstrip("/"), group.evaluation.metrics) for group in fusion.groups]
+    return {prefix + name: value for prefix, found in parts for name, value in found.items()}
+
+
+def noted(fusion: Fusion) -> list[str]:
+    """Return the notes on any of a sweep's cells."""
+    return list(dict.fromkeys(note for group in fusion.groups for note in group.notes))

@@ -19,6 +19,7 @@ QUICK = [
     "crop.count=2",
     "classifier=logistic",
     "replicates=50",
+    "examples=0",
     "method.device=cpu",
 ]
 """A cell of a second's work."""

@@ -124,18 +124,24 @@ def predictions_bytes(workspace: Path, name: str = "SqueezeNet-48") -> bytes:
     return keep.artifact(keep.find(name), "predictions.parquet")
 
 
+def descriptors(workspace: Path) -> list[Path]:
+    """The files of an encoder's descriptors, which come after the audit's hashes."""
+    recipes = {file.parent: json.loads(file.read_text()) for file in workspace.glob("store/*/recipe.json")}
+    return [file for folder in recipes if "encoder" in recipes[folder] for file in folder.glob("*.safetensors")]
+
+
 @pytest.mark.slow
 def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
     # Enough crops for a kill to fall into the middle of them.
     arguments = [*QUICK, "data.cases=16", "data.width=400", "data.height=300", "crop.size=140", "crop.count=60"]
     assert run("run", *arguments, workspace=tmp_path / "whole").returncode == 0
     process = start("run", *arguments, workspace=tmp_path / "killed")
-    while len(list((tmp_path / "killed").glob("store/*/*.safetensors"))) < 4:
+    while len(descriptors(tmp_path / "killed")) < 4:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("store/*/*.safetensors")}
+    stored = {path: path.stat().st_mtime_ns for path in descriptors(tmp_path / "killed")}
     assert 4 <= len(stored) < 16
     again = run("run", *arguments, workspace=tmp_path / "killed")
     assert again.returncode == 0, again.stderr
@@ -153,7 +159,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
 def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
     arguments = [*QUICK, "data.width=400", "data.height=300", "crop.size=140", "crop.count=200"]
     process = start("run", *arguments, workspace=tmp_path)
-    while not list(tmp_path.glob("store/*/*.safetensors")):
+    while not descriptors(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
@@ -174,7 +180,7 @@ def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
         "name=ps",
     ]
     process = start("run", *arguments, "name=ps", workspace=tmp_path, sweep=True)
-    while not list(tmp_path.glob("store/*/*.safetensors")):
+    while not descriptors(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -29,7 +29,7 @@ DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A file as a record lists it: where it is, how many bytes it has, and its MD5."""
+    """A file as a record lists it: where it is, how many bytes it has, and its MD5 ("" = unknown)."""
 
     url: str
     size: int
@@ -59,7 +59,13 @@ def download(record: Record, folder: Path, progress: Callable[[str, int, int], N
 
 
 def listing(record: Record) -> dict[str, Listed]:
-    """The record's files by name, as its API lists them; ValueError where it cannot be had or a pinned MD5 differs."""
+    """The record's files by name, as its API lists them; of a direct record, its file as the server describes it.
+
+    Raises ValueError where that cannot be had, or a pinned MD5 differs.
+    """
+    if record.direct:
+        (name,) = record.files
+        return {name: Listed(url=record.url, size=_length(record.url), md5=record.files[name])}
     try:
         with _get(record.url, {}) as response:
             files = {
@@ -78,12 +84,12 @@ def listing(record: Record) -> dict[str, Listed]:
 
 def fetch(url: str, path: Path, size: int, md5: str, progress: Progress) -> Path:
     """The file at `url`, checked and at `path`. Where it is there already it is only checked; where an earlier fetch
-    broke off (`path`.part), the rest is fetched.
+    broke off (`path`.part), the rest is fetched. Without an MD5 ("") the size alone is checked.
 
     Raises ValueError, with what to do: no network, broken off, wrong size or MD5, disk too small.
     """
     if path.exists():
-        _check_there(path, md5)
+        _check_there(path, size, md5)
         return path
     part = path.with_name(path.name + ".part")
     if part.exists() and part.stat().st_size > size:
@@ -129,8 +135,8 @@ def _obtain(record: Record, name: str, root: Path, progress: Callable[[str, int,
 
 def _fetched(record: Record, name: str, folder: Path, progress: Progress) -> Path:
     path = folder / name
-    if path.exists() and record.files[name]:  # a pinned file needs no network
-        _check_there(path, record.files[name])
+    if path.exists() and (record.files[name] or record.direct):  # what nobody lists or is pinned needs no network
+        _check_there(path, _size(path), record.files[name])
         return path
     try:
         listed = listing(record)[name]
@@ -140,6 +146,18 @@ def _fetched(record: Record, name: str, folder: Path, progress: Progress) -> Pat
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
     return fetch(listed.url, path, listed.size, listed.md5, progress)
+
+
+def _length(url: str) -> int:
+    """How many bytes the server says that the file at `url` has."""
+    try:
+        with _get(url, {}) as response:
+            length = response.headers.get("Content-Length", "")
+    except OSError as error:
+        raise ValueError(f"{url} cannot be fetched: {_why(error)}") from error
+    if not length.isdecimal():
+        raise ValueError(f"{url} cannot be fetched: the server does not say how many bytes it has")
+    return int(length)
 
 
 def _get(url: str, headers: dict[str, str]) -> "requests.Response":
@@ -159,6 +177,7 @@ def _stream(url: str, part: Path, size: int, progress: Progress) -> bool:
             if not start:
                 raise OSError(f"the server answered {response.status_code} to a request for the whole file")
             return False
+        response.raw.headers.pop("Content-Encoding", None)  # "gzip" of a .tar.gz: the file itself is wanted, not undone
         with part.open("ab" if response.status_code == 206 else "wb") as file:
             for block in response.iter_content(BLOCK):
                 file.write(block)
@@ -193,24 +212,27 @@ def _why(error: Exception) -> str:
 
 
 def _broken_off(url: str, path: Path, done: int, size: int, md5: str, error: Exception) -> str:
+    check = f"its MD5 is then checked ({md5})" if md5 else "it is then unpacked and counted"
     return (
         f"{url} cannot be fetched: {_why(error)}. {done} of {size} bytes are there, run this again to go on from them. "
-        f"By hand: put the file at {path} and run this again, its MD5 is then checked ({md5})"
+        f"By hand: put the file at {path} and run this again, {check}"
     )
 
 
-def _check_there(path: Path, md5: str) -> None:
-    found = _digest(path)
-    if found != md5:
+def _check_there(path: Path, size: int, md5: str) -> None:
+    if not md5 and _size(path) != size:
+        raise ValueError(f"{path} must have {size} bytes, but has {_size(path)}: delete it to fetch it again")
+    if md5 and (found := _digest(path)) != md5:
         raise ValueError(f"{path} must have MD5 {md5}, but has {found}: delete it to fetch it again")
 
 
 def _check_part(part: Path, url: str, size: int, md5: str) -> None:
-    found, length = _digest(part), _size(part)
+    found, length = _digest(part) if md5 else "", _size(part)
     if (found, length) != (md5, size):
         part.unlink()
+        wanted, came = (f" and MD5 {md5}", f" with MD5 {found}") if md5 else ("", "")
         raise ValueError(
-            f"{url} must have {size} bytes and MD5 {md5}, but {length} bytes with MD5 {found} came: "
+            f"{url} must have {size} bytes{wanted}, but {length} bytes{came} came: "
             "they were deleted, run this again to fetch it anew"
         )
 
@@ -266,6 +288,8 @@ def _entries(archive: Path) -> Iterator[tuple[str, int, str]]:
                 link = member.issym() or member.islnk()
                 kind = "folder" if member.isdir() else "link" if link else "file" if member.isreg() else "device"
                 yield member.name, member.size, kind
+            while tar.fileobj and tar.fileobj.read(BLOCK):
+                pass  # to the end, where gzip has its checksum
 
 
 def _contents(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -1,21 +1,18 @@
 """A small data set that is drawn on first use, so that everything can be tried at once."""
 
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
 from src.data import tissue
-from src.data.manifest import Reader, check
+from src.data.drawn import Drawn
+from src.data.manifest import check
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PREFIXES = ("n", "b", "is", "iv")
@@ -23,12 +20,11 @@ PATIENTS_PER_CLASS = 6  # at least, as far as there are images
 
 
 @dataclass(kw_only=True)
-class Demo(Reader):
+class Demo(Drawn):
     """Drawn images that look like haematoxylin and eosin, of BACH's four classes, `cases` in all.
 
-    They are made on first use into a folder under `root` whose name carries a digest of the parameters, with
-    `samples.csv` and `patients.csv`. A patient has one slide, one image or several, at times of two classes. An image
-    is determined by (seed, its name) alone.
+    They are made on first use, with `samples.csv` and `patients.csv`. A patient has one slide, one image or several,
+    at times of two classes.
     """
 
     root: str = "mlruns/demo"
@@ -36,47 +32,29 @@ class Demo(Reader):
     cases: int = 48
     width: int = 768
     height: int = 576
-    seed: int = 0
 
-    revision: ClassVar[int] = 1  # raise it whenever the images change
+    revision: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.cases < 4 or self.cases % 4:
             raise ValueError(f"`cases` must be a positive multiple of 4, but got cases={self.cases}")
         for name in ("width", "height"):
             if not 64 <= getattr(self, name) <= 4096:
                 raise ValueError(f"`64 <= {name} <= 4096` must hold, but got {name}={getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"`seed >= 0` must hold, but got seed={self.seed}")
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, with its slide; the images are made where they are not there yet."""
-        table = pd.read_csv(self._made() / "samples.csv", dtype=str, keep_default_na=False)
-        table["sample"] = f"{self._name}/" + table["sample"]
+        table = self.table()
         return check(table.assign(label=pd.Categorical(table["label"], list(CLASSES))), self.positive)
 
     @property
-    def _name(self) -> str:
-        parameters = [self.revision, self.cases, self.width, self.height, self.seed]
-        return f"r{self.revision}-" + hashlib.blake2b(json.dumps(parameters).encode(), digest_size=6).hexdigest()
+    def parameters(self) -> list[int]:
+        """All that determines the images besides the revision."""
+        return [self.cases, self.width, self.height, self.seed]
 
-    def _made(self) -> Path:
-        """The folder of the images. One process makes it and renames it into place, others wait."""
-        from filelock import FileLock
-
-        folder = Path(self.root, self._name)
-        if folder.is_dir():
-            return folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{self._name}.lock")):
-            if not folder.is_dir():
-                temporary = folder.with_name(f".{self._name}.part")
-                shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-                self._make(temporary)
-                os.rename(temporary, folder)
-        return folder
-
-    def _make(self, folder: Path) -> None:
+    def make(self, folder: Path) -> None:
+        """Draw all images, a folder per class; write `samples.csv` and `patients.csv`."""
         samples = pd.DataFrame(self._samples())
         for name in CLASSES:
             (folder / name).mkdir(parents=True)
@@ -84,7 +62,7 @@ class Demo(Reader):
             list(threads.map(lambda row: self._draw(folder, *row), samples[["sample", "label", "slide"]].to_numpy()))
         samples.to_csv(folder / "samples.csv", index=False)
         patients = samples[["patient", "slide"]].drop_duplicates().sort_values("patient")
-        ages = [int(self._random(f"age of {patient}").integers(34, 82)) for patient in patients["patient"]]
+        ages = [int(self.random(f"age of {patient}").integers(34, 82)) for patient in patients["patient"]]
         patients.assign(age=ages).to_csv(folder / "patients.csv", index=False)
 
     def _samples(self) -> Iterator[dict[str, str]]:
@@ -108,11 +86,6 @@ class Demo(Reader):
                 }
 
     def _draw(self, folder: Path, sample: str, label: str, slide: str) -> None:
-        stained = tissue.slide(self._random(slide))
-        pixels = tissue.draw(label, stained, self.width, self.height, self._random(sample))
+        stained = tissue.slide(self.random(slide))
+        pixels = tissue.draw(label, stained, self.width, self.height, self.random(sample))
         Image.fromarray(pixels).save(folder / sample, compress_level=1)
-
-    def _random(self, name: str) -> np.random.Generator:
-        """The generator of all draws for what is called `name`."""
-        key = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=16).digest()
-        return np.random.default_rng(int.from_bytes(key, "little"))

@@ -19,10 +19,18 @@ VIEWS = ("", "cc", "mlo")
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A public record of files: its API's address, and the files' MD5 by name ("" = as the record says)."""
+    """Public files: the address of the API that lists them, and their MD5 by name ("" = as the API says).
+
+    With `direct`, `url` is the address of the one file itself: what it weighs the server says, and where its MD5 is ""
+    nobody knows it, so that it is checked by its archive's own checksums and by the reader's counts.
+    """
 
     url: str
     files: Mapping[str, str]
+    direct: bool = False
+
+    def __post_init__(self) -> None:
+        assert not self.direct or len(self.files) == 1, f"a direct record has one file, but got {list(self.files)}"
 
 
 @dataclass(kw_only=True)
@@ -40,6 +48,10 @@ class Reader(ABC):
     slices: list[str] = field(default_factory=list)
 
     records: ClassVar[tuple[Record, ...]] = ()
+    """What `download` fetches."""
+    by_hand: ClassVar[str] = ""
+    """What `download` says of data that it cannot fetch: what to get, from where, where to put it ("{root}" stands for
+    the root) and how it is checked. Empty: nothing to fetch by hand."""
 
     @abstractmethod
     def manifest(self) -> pd.DataFrame:
@@ -52,6 +64,10 @@ class Reader(ABC):
     def decoding(self) -> dict[str, Any]:
         """The parameters that determine an image's pixels besides the bytes of its file."""
         return {"convert": self.convert}
+
+    def notes(self, manifest: pd.DataFrame) -> list[str]:
+        """What a reader of a run's figures has to know about the data: as of here, how many cases lack a view."""
+        return single_views(manifest, "cases")
 
     def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
@@ -88,6 +104,16 @@ def groups(manifest: pd.DataFrame) -> "pd.Series[str]":
     table = cases(manifest).set_index("case")
     names = table.index.to_series()
     return table["patient"].where(table["patient"] != "", names).rename("group")
+
+
+def single_views(manifest: pd.DataFrame, what: str) -> list[str]:
+    """One note on the cases (`what` they are) that have one view only, where a data set has two; else none."""
+    rows = manifest[manifest["view"] != ""]
+    single = rows.groupby("case")["view"].agg("first")[rows.groupby("case")["view"].nunique() == 1]
+    if rows["view"].nunique() < 2 or single.empty:
+        return []
+    listed = ", ".join(f"{view} {(single == view).sum()}" for view in VIEWS[1:])
+    return [f"{len(single)} of {manifest['case'].nunique()} {what} have one view only ({listed})"]
 
 
 def _check_columns(manifest: pd.DataFrame) -> None:

@@ -32,16 +32,6 @@ class SplitProtocol(ABC):
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """The fold of each row of `cases(manifest)`."""
 
-    def leaky(self, manifest: pd.DataFrame) -> str:
-        """Why figures under this protocol are optimistic: a known patient on both sides of a split. Else empty."""
-        shared = _shared(self.split(manifest), manifest)
-        if shared.empty:
-            return ""
-        return (
-            f"{len(shared)} patients stand on both sides of a split, first {shared.index[0]!r}: "
-            "figures are optimistic, protocol=kfold keeps patients together"
-        )
-
 
 @dataclass(kw_only=True)
 class _Folds(SplitProtocol):
@@ -75,7 +65,7 @@ class KFold(_Folds):
 
 @dataclass(kw_only=True)
 class ImageKFold(_Folds):
-    """Folds stratified by label that ignore patients, as many papers did: see `leaky`."""
+    """Folds stratified by label that ignore patients, as many papers did: see `src.data.leaks`."""
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """By scikit-learn's StratifiedKFold."""
@@ -119,7 +109,7 @@ class Holdout(SplitProtocol):
 
 @dataclass(kw_only=True)
 class ImageHoldout(Holdout):
-    """A test part drawn by image that ignores patients, as many papers did: see `leaky`."""
+    """A test part drawn by image that ignores patients, as many papers did: see `src.data.leaks`."""
 
     grouped: ClassVar[bool] = False
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.encoders.encoder import Encoder
+from src.encoders.network import NetworkEncoder
 from src.encoders.weights import fetch, unreachable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ ENDINGS = (".weights.h5", ".h5")
 
 
 @dataclass(kw_only=True)
-class Keras(Encoder):
+class Keras(NetworkEncoder):
     """A model of `keras.applications` without its top.
 
     The descriptor is the average over the image of the model's output, or of the outputs of `layers`, one after the
@@ -51,7 +51,7 @@ class Keras(Encoder):
         """The names under which a folder may hold the weights, in the order of preference."""
         return [self.architecture + ending for ending in ENDINGS]
 
-    def build(self, device: str) -> tuple["torch.nn.Module", int]:
+    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its top, and the length of its descriptors."""
         from src.encoders.readouts import Averages
 
@@ -62,7 +62,7 @@ class Keras(Encoder):
                 raise ValueError(f"keras.applications has no encoder.architecture={self.architecture}")
             model = application(include_top=False, weights=None, input_shape=(3, None, None))
             outputs = self._outputs(model)
-            averages = Averages(model, keras.Model(model.inputs, outputs), device)
+            averages = Averages(model, keras.Model(model.inputs, outputs))
         return averages, sum(int(output.shape[1]) for output in outputs)
 
     def _outputs(self, model: Any) -> list[Any]:
@@ -82,7 +82,7 @@ class Keras(Encoder):
         for variable in variables:
             variable.value.data.fill_(torch.nan)  # so that none of the random numbers can be left unnoticed
         try:
-            with warnings.catch_warnings(action="ignore"), keras.device(module.device):
+            with warnings.catch_warnings(action="ignore"), keras.device(str(variables[0].value.device)):
                 module.application.load_weights(str(path))
         except (ValueError, OSError, KeyError) as error:
             raise self._unfit(path, " ".join(str(error).split())[:300]) from None

@@ -48,18 +48,44 @@ class Stages(nn.Module):
 
 
 class Averages(nn.Module):
-    """The averages over the image of the outputs of a Keras model, channels first, one after the other."""
+    """The averages over the image of the outputs of a Keras model, channels first, one after the other.
 
-    def __init__(self, application: Any, model: Any, device: str) -> None:
+    Keras' trainable variables are its parameters, the statistics of Keras' batch normalisations its buffers, each once
+    and under names that do not depend on what else Keras has built. In training Keras' layers train too: batches are
+    normalised by themselves, and the statistics follow. `maps`, the last output before the average, can be hooked:
+    Keras calls no hooks of torch.
+    """
+
+    def __init__(self, application: Any, model: Any) -> None:
         super().__init__()
-        self.application = application  # what weights are loaded into
-        self.model = model
-        self.device = device
+        self.keras = (application, model)  # in a tuple, lest torch register their layers' variables twice
+        self.maps = nn.Identity()
+        self.statistics: dict[str, Any] = {}
+        for number, variable in enumerate(model.variables):
+            name = f"{number:03d}_{variable.name}"
+            if variable.trainable:
+                self.register_parameter(name, variable.value)
+            else:
+                self.register_buffer(name, variable.value.data)
+                self.statistics[name] = variable
+
+    @property
+    def application(self) -> Any:
+        """The whole Keras model, which weights are loaded into."""
+        return self.keras[0]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Descriptors (n, length) of the pixels (n, 3, size, size)."""
         import keras
 
-        with keras.device(self.device):  # Keras moves its tensors to the accelerator unless told
-            maps = self.model(pixels, training=False)
-        return torch.cat([each.mean((2, 3)) for each in (maps if isinstance(maps, list) else [maps])], dim=1)
+        with keras.device(str(pixels.device)):  # Keras moves its tensors to the accelerator unless told
+            outputs = self.keras[1](pixels, training=self.training)
+        *others, last = outputs if isinstance(outputs, list) else [outputs]
+        return torch.cat([each.mean((2, 3)) for each in (*others, self.maps(last))], dim=1)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Averages":
+        """Move or convert everything; torch replaces buffers, of which Keras' variables must hear."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, variable in self.statistics.items():
+            variable.value.data = self.get_buffer(name)
+        return self

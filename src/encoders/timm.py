@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.encoders.encoder import IMAGENET, RELEASED, Encoder
+from src.encoders.network import IMAGENET, RELEASED, NetworkEncoder
 from src.encoders.weights import fetch_from_hub, fill, unreachable
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ READOUTS = ("pooled", "class_mean", "stages")
 
 
 @dataclass(kw_only=True)
-class Timm(Encoder):
+class Timm(NetworkEncoder):
     """A model of timm without its head.
 
     - `tag` which of timm's weights; or `repository` and `file` of a foundation model on the Hugging Face hub.
@@ -53,7 +53,7 @@ class Timm(Encoder):
             gated = f"They are gated: accept the licence on {page} and run `hf auth login`. " if self.repository else ""
             raise unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), gated) from None
 
-    def build(self, device: str) -> tuple["torch.nn.Module", int]:
+    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its head, and the length of its descriptors."""
         from src.encoders.readouts import ClassMean, Stages
 

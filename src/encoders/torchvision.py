@@ -1,26 +1,28 @@
-"""Encoders that torchvision builds: GoogLeNet, AlexNet and SqueezeNet."""
+"""Encoders that torchvision builds: GoogLeNet, AlexNet, VGG-16 and SqueezeNet."""
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from src.encoders.encoder import Encoder
+from src.encoders.network import NetworkEncoder
 from src.encoders.weights import fetch, fill, unreachable
 
 if TYPE_CHECKING:
     import torch
 
-ARCHITECTURES = ("alexnet", "googlenet", "squeezenet1_0", "squeezenet1_1")
+ARCHITECTURES = ("alexnet", "googlenet", "squeezenet1_0", "squeezenet1_1", "vgg16")
+AUXILIARY = ("aux1.", "aux2.")
 
 
 @dataclass(kw_only=True)
-class Torchvision(Encoder):
+class Torchvision(NetworkEncoder):
     """A model of torchvision without its last layer.
 
-    GoogLeNet and SqueezeNet give the average over the image of their last convolutions, AlexNet the activations of its
-    last hidden layer. `url` is where torchvision publishes the weights; what follows the hyphen starts their SHA-256.
-    `head` the first letters of the names of the head's tensors, which a weights file may hold and which are dropped.
+    GoogLeNet and SqueezeNet give the average over the image of their last convolutions, AlexNet and VGG-16 the
+    activations of their last hidden layer. `url` is where torchvision publishes the weights; what follows the hyphen
+    starts their SHA-256. `head` the first letters of the names of the head's tensors, which a weights file may hold and
+    which are dropped.
     """
 
     url: str = ""
@@ -41,26 +43,27 @@ class Torchvision(Encoder):
         except OSError as error:
             raise unreachable(self.architecture, self.url, error, self.files()) from None
 
-    def build(self, device: str) -> tuple["torch.nn.Module", int]:
+    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its last layer, and the length of its descriptors."""
         from torch import nn
         from torchvision import models
 
-        if self.architecture == "alexnet":
-            model = models.alexnet()
-            model.classifier = model.classifier[:-1]
-            return model, 4096
         if self.architecture == "googlenet":
-            model = models.googlenet(aux_logits=False, transform_input=False, init_weights=True)
+            from src.encoders.googlenet import Auxiliaries
+
+            model = Auxiliaries() if auxiliary else models.googlenet(aux_logits=False, init_weights=True)
             model.fc = nn.Identity()
             return model, 1024
         model = models.get_model(self.architecture)
+        if self.architecture in ("alexnet", "vgg16"):
+            model.classifier = model.classifier[:-1]
+            return model, 4096
         model.classifier = nn.AdaptiveAvgPool2d(1)
         return model, 512
 
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file."""
-        fill(module, path, self.architecture, self.head)
+        fill(module, path, self.architecture, self.head, AUXILIARY)
 
 
 def _cache() -> Path:

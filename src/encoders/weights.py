@@ -186,15 +186,23 @@ def _read(path: Path) -> object:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def fill(module: "torch.nn.Module", path: Path, architecture: str, head: Sequence[str]) -> None:
+def fill(
+    module: "torch.nn.Module", path: Path, architecture: str, head: Sequence[str], optional: Sequence[str] = ()
+) -> None:
     """Load a file's tensors into a network without a classification head.
 
     `head` holds the first letters of the names of the head's tensors; they are dropped, every other tensor must fit.
+    `optional` holds those of parts that keep their random weights if the file has no tensor of them.
     Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their first.
     """
     wanted = module.state_dict()
     state = {name: tensor for name, tensor in read(path).items() if name in wanted or not name.startswith(tuple(head))}
-    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    absent = tuple(part for part in optional if not any(name.startswith(part) for name in state))
+    missing = [
+        name
+        for name in wanted
+        if name not in state and not name.endswith("num_batches_tracked") and not name.startswith(absent)
+    ]
     unexpected = [name for name in state if name not in wanted]
     reshaped = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
     faults = [

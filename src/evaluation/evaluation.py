@@ -1,6 +1,6 @@
 """From a predictions table to everything that a run reports: numbers, tables, the data of figures."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,8 @@ import pandas as pd
 from src.evaluation.binary import POSITIVE, Binary, missed, set_points, two_class
 from src.evaluation.curves import confusion, reliability, roc
 from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure, prefixed
-from src.evaluation.predictions import average, check, classes, columns
+from src.evaluation.predictions import average, check, classes, columns, views
+from src.evaluation.slices import slice_table
 from src.evaluation.tables import correctness, fold_table, fusion_row
 
 PUBLISHED_COLUMNS = ["image", "fold", "label", "predicted", "carcinoma_score"]
@@ -44,6 +45,9 @@ class Evaluation:
         `threshold, sensitivity, specificity, accuracy, accuracy_std`, a row per threshold.
     missed
         How many cases of each positive class are missed at the last threshold.
+    slices
+        The metrics of a part of the cases at a time (`src.evaluation.slices.slice_table`): empty where nothing tells
+        cases apart.
     """
 
     classes: list[str]
@@ -56,12 +60,20 @@ class Evaluation:
     positive: list[str]
     set_points: pd.DataFrame
     missed: dict[str, int]
+    slices: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def evaluate(
-    predictions: pd.DataFrame, binary: Binary | None = None, replicates: int = 1000, seed: int = 0
+    predictions: pd.DataFrame,
+    binary: Binary | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    facts: pd.DataFrame | None = None,
 ) -> Evaluation:
-    """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align`)."""
+    """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align`).
+
+    `facts` tell samples apart beside their views (`src.evaluation.slices.slice_facts`).
+    """
     check(predictions)
     binary = binary or Binary()
     cases = average(predictions)
@@ -79,8 +91,19 @@ def evaluate(
         positive=[],
         set_points=pd.DataFrame(),
         missed={},
+        slices=slices(predictions, facts, binary, replicates, seed),
     )
     return result if view is None else _with_two_classes(result, cases, view, binary, replicates, seed)
+
+
+def slices(
+    predictions: pd.DataFrame, facts: pd.DataFrame | None, binary: Binary, replicates: int, seed: int
+) -> pd.DataFrame:
+    """The metrics by view and by the columns of `facts`; empty where there is nothing but all the cases."""
+    given = pd.DataFrame({"sample": []}) if facts is None else facts
+    if len(views(predictions)) < 2 and len(given.columns) < 2:
+        return pd.DataFrame()
+    return slice_table(predictions, given, binary, replicates, seed)
 
 
 def evaluate_published(published: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Evaluation:

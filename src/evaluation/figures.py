@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from src.evaluation.binary import POSITIVE
 from src.evaluation.curves import area
 from src.evaluation.evaluation import Evaluation
+from src.evaluation.groups import TRAINING
+from src.evaluation.slices import ALL, largest
+from src.evaluation.tables import FUSION
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -22,7 +26,7 @@ GREY = "#666666"
 
 
 def draw(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure.Figure]":
-    """The figures "roc", "confusion" and "reliability", those whose data are known.
+    """The figures "roc", "confusion", "reliability" and "slices", those whose data are known.
 
     `note` is printed under each title, such as "image-level folds: optimistic".
     """
@@ -31,6 +35,8 @@ def draw(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure
         figures["roc"] = draw_roc(evaluation, note)
     if evaluation.reliability is not None:
         figures["reliability"] = draw_reliability(evaluation.reliability, evaluation.metrics, note)
+    if len(evaluation.slices):
+        figures["slices"] = draw_slices(evaluation.slices, note)
     return figures
 
 
@@ -79,7 +85,7 @@ def draw_reliability(table: pd.DataFrame, metrics: dict[str, float], note: str =
     figure = _figure(6.0, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)), label="perfectly calibrated")
-    error = np.maximum([table["accuracy"] - table["low"], table["high"] - table["accuracy"]], 0)
+    error = _error(table["accuracy"], table)
     upper.errorbar(table["confidence"], table["accuracy"], error, color=BLUE, marker="o", capsize=3, linewidth=1.6)
     upper.set(ylim=(-0.02, 1.02), ylabel="Accuracy (95 % interval)")
     upper.legend(loc="best", framealpha=1, edgecolor="#CCCCCC")
@@ -92,6 +98,156 @@ def draw_reliability(table: pd.DataFrame, metrics: dict[str, float], note: str =
         axes.spines[["top", "right"]].set_visible(False)
     _title(upper, f"Reliability: ECE {_with_interval(metrics, 'ece')}", note)
     return figure
+
+
+def draw_slices(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figure":
+    """The accuracy of each slice with its 95 % interval, below the name of its column; the line is that of all cases.
+
+    Of a column with more than twelve values those with the most cases.
+    """
+    every, rows = table[table["column"] == ALL].iloc[0], largest(table[table["column"] != ALL])
+    labels, places = _headed(rows)
+    figure = _figure(6.8, max(3.0, 1.5 + 0.27 * len(labels)))
+    axes = figure.add_subplot()
+    axes.axvspan(every["accuracy_low"], every["accuracy_high"], color="#E8E8E8", linewidth=0)
+    axes.axvline(every["accuracy"], color=GREY, linewidth=1.2)
+    _whiskers(axes, rows.rename(columns={"accuracy_low": "low", "accuracy_high": "high"}), "accuracy", places, BLUE)
+    axes.set_yticks(range(len(labels)), labels)
+    for number, tick in enumerate(axes.get_yticklabels()):
+        tick.set_fontweight("normal" if number in places else "bold")
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(max(0.0, min(rows["accuracy_low"].min(), every["accuracy_low"]) - 0.05), 1.01))
+    axes.set(ylim=(len(labels) - 0.4, -0.6))
+    axes.set_xlabel(f"Accuracy (95 % interval); all {every['cases']} cases: {every['accuracy']:.3f}", loc="right")
+    _plain(axes, "x")
+    _wide_title(axes, "Accuracy by slice", note)
+    return figure
+
+
+def draw_groups(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figure":
+    """The accuracy in percent of each model in each group, with its 95 % interval; hollow where patients leak."""
+    models, groups = table["model"].unique().tolist(), table["group"].unique().tolist()
+    figure = _figure(7.0, max(3.0, 1.8 + (0.25 + 0.2 * len(groups)) * len(models)))
+    axes = figure.add_subplot()
+    for number, group in enumerate(groups):
+        rows = table[table["group"] == group]
+        places = [models.index(model) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups) for model in rows["model"]]
+        leaks = bool(rows["leaks"].iloc[0])
+        label = f"{group} (image-level: optimistic)" if leaks else group
+        color, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        _whiskers(axes, rows, "mean", places, color, marker=marker, hollow=leaks, label=label)
+    axes.set_yticks(range(len(models)), models)
+    axes.set(ylim=(len(models) - 0.4, -0.6))
+    axes.set_xlabel("Accuracy, % (95 % interval)", loc="right")
+    _plain(axes, "x")
+    figure.legend(loc="outside lower left", frameon=False)
+    _wide_title(axes, "Accuracy, side by side", note)
+    return figure
+
+
+def draw_learning_curve(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figure":
+    """Accuracy, and of a two-class view the AUC, against the number of training patients, with 95 % intervals.
+
+    A line per model (and whatever else tells groups apart), hollow markers where patients leak.
+    """
+    panels = [("mean", "low", "high", "Accuracy, %")]
+    panels += [("binary_auc", "binary_auc_low", "binary_auc_high", "AUC")] if "binary_auc" in table else []
+    lines = _lines(table)
+    figure = _figure(6.8 * len(panels), 5.0 + 0.2 * len(lines) / len(panels))
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, low, high, title) in zip(all_axes, panels, strict=True):
+        for number, (label, rows) in enumerate(lines.items()):
+            shift = 1.012 ** (number - (len(lines) - 1) / 2)  # whiskers at one place stand beside each other
+            points = rows.assign(patients=shift * rows["patients"], value=rows[name], low=rows[low], high=rows[high])
+            _draw_line(axes, points, label)
+        _patient_axis(axes, table["patients"])
+        axes.set(xlabel="Training patients (mean over folds)", ylabel=f"{title} (95 % interval)")
+        _plain(axes, "both")
+    _title(figure.axes[0], "Learning curve", note)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", frameon=False, ncols=len(panels))
+    return figure
+
+
+def _lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each line of a learning curve by its name, with the numbers of its model and of its variant."""
+    axes = table.columns[1 : table.columns.tolist().index("group")]
+    others = [name for name in axes if name != TRAINING]
+    variants = table[others].agg(", ".join, axis=1) if others else pd.Series("", index=table.index)
+    order = sorted(table["model"].unique(), key=lambda name: name == FUSION)
+    numbers = table.assign(
+        model_number=table["model"].map(order.index), variant=variants, variant_number=pd.factorize(variants)[0]
+    )
+    found = {}
+    for (_, _), rows in numbers.groupby(["model_number", "variant_number"]):
+        mark = " (image-level: optimistic)" if rows["leaks"].any() else ""
+        name = ", ".join(filter(None, [rows["model"].iloc[0], rows["variant"].iloc[0]]))
+        found[name + mark] = rows.sort_values("patients")
+    return found
+
+
+def _draw_line(axes: Any, rows: pd.DataFrame, label: str) -> None:
+    """A model has a colour and a marker, a variant of it a dash."""
+    model, variant = int(rows["model_number"].iloc[0]), int(rows["variant_number"].iloc[0])
+    color, marker = PALETTE[model % len(PALETTE)], MARKERS[model % len(MARKERS)]
+    style = {"color": color, "marker": marker, "linestyle": DASHES[variant % len(DASHES)], "linewidth": 1.6}
+    style |= {"markerfacecolor": "white" if rows["leaks"].any() else color, "capsize": 3}
+    patients, values = rows["patients"].to_numpy(), rows["value"].to_numpy()
+    axes.errorbar(patients, values, _error(rows["value"], rows), label=label, **style)
+
+
+def _error(values: pd.Series, rows: pd.DataFrame) -> Float[np.ndarray, "2 values"]:
+    """The distances from values to the ends `low` and `high` of their intervals."""
+    distances: Float[np.ndarray, "2 values"] = np.maximum([values - rows["low"], rows["high"] - values], 0.0)
+    return distances
+
+
+def _patient_axis(axes: Any, patients: pd.Series) -> None:
+    """A scale with a mark at each number of patients, logarithmic where they differ much."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    places = sorted(set(patients.round(1)))
+    # A mark close to the one before it would stand on top of it.
+    places = [place for place, before in zip(places, [0.0, *places], strict=False) if place > 1.1 * before]
+    if places[0] > 0 and places[-1] / places[0] > 4:
+        axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(places))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([f"{place:.1f}".removesuffix(".0") for place in places])
+
+
+def _headed(rows: pd.DataFrame) -> tuple[list[str], list[int]]:
+    """The labels from the top, each column's name above its values, and the places of the values."""
+    labels: list[str] = []
+    places: list[int] = []
+    for column, part in rows.groupby("column", sort=False):
+        labels.append(str(column))
+        for row in part.to_dict("records"):
+            places.append(len(labels))
+            labels.append(f"{textwrap.shorten(str(row['value']), 36, placeholder='...')}  (n = {row['cases']})")
+    return labels, places
+
+
+def _whiskers(
+    axes: Any,
+    rows: pd.DataFrame,
+    column: str,
+    places: list[int] | list[float],
+    color: str,
+    marker: str = "o",
+    hollow: bool = False,
+    label: str = "",
+) -> None:
+    """A dot with its interval `low`..`high` for each row, at heights `places`."""
+    face = "white" if hollow else color
+    style = {"linestyle": "", "marker": marker, "markerfacecolor": face, "capsize": 3, "linewidth": 1.6}
+    axes.errorbar(rows[column].to_numpy(), places, xerr=_error(rows[column], rows), color=color, label=label, **style)
+
+
+def _plain(axes: Any, grid: str) -> None:
+    axes.grid(color="#E4E4E4", linewidth=0.8, axis=grid)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
@@ -140,6 +296,14 @@ def _title(axes: Any, title: str, note: str) -> None:
     if lines:
         place = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
         axes.annotate("\n".join(lines), (0, 1), color=GREY, fontsize=10, **place)
+
+
+def _wide_title(axes: Any, title: str, note: str) -> None:
+    """A title at the figure's edge, where long names stand left of the axes; the note is above what is left of them."""
+    lines = textwrap.wrap(note, 44, max_lines=4, placeholder=" ...")
+    axes.figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
+    if lines:
+        axes.set_title("\n".join(lines), loc="left", fontsize=10, color=GREY)
 
 
 def _with_interval(metrics: dict[str, float], name: str) -> str:

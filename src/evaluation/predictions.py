@@ -21,6 +21,11 @@ def columns(predictions: pd.DataFrame) -> list[str]:
     return [f"p_{name}" for name in classes(predictions)]
 
 
+def views(predictions: pd.DataFrame) -> list[str]:
+    """The different views of the samples, in order; "" where samples have none."""
+    return sorted(predictions["view"].unique().tolist())
+
+
 def check(predictions: pd.DataFrame) -> None:
     """Refuse a table that is no predictions table.
 

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, UInt8
 
-from src.classifiers.classifier import Classifier, Model
+from src.classifiers.classifier import Classifier
 from src.data.manifest import Reader
 from src.data.splits import SplitProtocol
 from src.encoders.encoder import Encoder
@@ -36,6 +36,13 @@ class Record(Protocol):
 
     def __call__(self, name: str, value: float, step: int) -> None:
         """Record the value that `name` has at a step."""
+
+
+class Saved(Protocol):
+    """A fitted model: a classifier of descriptors, or a network."""
+
+    def save(self, stem: Path) -> None:
+        """Write the model, without a pickle, to `stem` with the suffix of its format."""
 
 
 BAD_IMAGE = ("fail", "skip", "pass")
@@ -102,7 +109,7 @@ class Outcome:
     """
 
     predictions: pd.DataFrame
-    models: dict[str, Model]
+    models: Mapping[str, Saved]
     roles: pd.DataFrame
     bad: pd.DataFrame
     facts: dict[str, str | int] = field(default_factory=dict)
@@ -111,7 +118,11 @@ class Outcome:
 
 @dataclass
 class Explanation:
-    """What a model looks at in one image: maps of the image's size, by name (`Grad-CAM`, `probability of Invasive`)."""
+    """What a model looks at in one image: maps of the image's size, by name (`Grad-CAM for A`, `probability of A`).
+
+    They hold numbers from 0 to 1 (`meaning` says of what), and are not a number where the model was not asked. `note`
+    is for their reader: why there is no map of a kind, for one.
+    """
 
     sample: str
     label: str
@@ -120,6 +131,8 @@ class Explanation:
     """Of the predicted class."""
     image: UInt8[np.ndarray, "height width 3"]
     maps: dict[str, Float32[np.ndarray, "height width"]]
+    meaning: str = ""
+    note: str = ""
 
 
 @dataclass(kw_only=True)
@@ -147,10 +160,13 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def explain(
-        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Path
-    ) -> Iterator[Explanation]:
-        """Yield what the models look at, for rows `sample, view, label, fold, seed, content, predicted`."""
+    def explain(self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Path) -> Iterator[Explanation]:
+        """Yield what the models look at in each of `examples`, in their order.
+
+        They have the columns of `src.evaluation.explanations.choose` (`label` is categorical, its categories are all
+        classes in the models' order), and `content`. A model explains the class that was predicted, and if that was
+        wrong, the true one, too.
+        """
 
 
 def resolve(device: str) -> str:

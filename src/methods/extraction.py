@@ -15,7 +15,7 @@ from src.store import Recipe, Store
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from src.encoders.encoder import Network
+    from src.encoders.encoder import Extractor
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def recipe(cell: Cell, weights: str) -> Recipe:
 
 
 def extract(
-    cell: Cell, samples: list[Sample], network: "Network", store: Store, wanted: Recipe, batch: int, workers: int
+    cell: Cell, samples: list[Sample], network: "Extractor", store: Store, wanted: Recipe, batch: int, workers: int
 ) -> Iterator[int]:
     """Store the descriptors of samples, and why an image is bad; yield the number of crops after each batch.
 
@@ -75,7 +75,7 @@ def batches(crops: Iterable["Tensor"], size: int) -> Iterator[tuple["Tensor", in
         yield buffer, count
 
 
-def encode(network: "Network", batches: Iterable[tuple["Tensor", int]]) -> Iterator["Tensor"]:
+def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Iterator["Tensor"]:
     """Yield the descriptors of each batch's crops, on the CPU.
 
     A batch that does not fit the device's memory is halved, from then on.

@@ -12,7 +12,7 @@ from src.classifiers.classifier import Model
 from src.data.splits import FIT, REPORT, roles
 from src.methods.cell import Cell, Explanation, Method, Outcome, Record, Track, resolve
 from src.methods.extraction import extract, pooled, recipe
-from src.methods.parts import LEFT_OUT, by_view, check_classes, mask, model_name, predictions, without
+from src.methods.parts import bad_images, by_view, check_classes, mask, model_name, predictions, without
 from src.methods.samples import Sample, refuse, samples
 from src.store import Recipe, Store, digest
 
@@ -42,7 +42,8 @@ class Frozen(Method):
         held = Store(store)
         wanted = recipe(cell, cell.encoder.digest())
         encoded = self.encode(cell, samples(manifest), held, wanted, track)
-        bad = bad_images(cell, samples(manifest), held, wanted)
+        reasons = {content: held.noted(wanted, content) for content in manifest["content"]}
+        bad = bad_images(samples(manifest), reasons, lambda content: held.holds(wanted, content))
         kept = without(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, seed=cell.seed)
         tables: list[pd.DataFrame] = []
@@ -58,8 +59,10 @@ class Frozen(Method):
     def explain(
         self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Path
     ) -> Iterator[Explanation]:
-        """Yield maps of class probabilities."""
-        yield from ()
+        """Yield maps of class probabilities over an image; of models that know one window, what they lose by parts."""
+        from src.methods.explaining import explain_descriptors
+
+        yield from explain_descriptors(cell, examples, models, cell.encoder.load(resolve(self.device)), self.batch)
 
     def encode(self, cell: Cell, samples: list[Sample], store: Store, wanted: Recipe, track: Track) -> int:
         """Extract the descriptors that the store lacks; return how many crops were encoded."""
@@ -111,14 +114,3 @@ def fit_fold(
         means = predicted.reshape(-1, augmentations, classes).mean(axis=1)
         tables.append(predictions(rows[held_out], means, fold, seed))
     return fold, models, pd.concat(tables, ignore_index=True)
-
-
-def bad_images(cell: Cell, samples: list[Sample], store: Store, wanted: Recipe) -> pd.DataFrame:
-    """Return `sample, outcome, reason` of the images that were left out, or passed without normalisation."""
-    notes = [(sample, store.noted(wanted, sample.content)) for sample in samples]
-    rows = [
-        (sample.name, "passed" if store.holds(wanted, sample.content) else LEFT_OUT, reason)
-        for sample, reason in notes
-        if reason
-    ]
-    return pd.DataFrame(rows, columns=["sample", "outcome", "reason"])

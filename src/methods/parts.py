@@ -1,6 +1,6 @@
 """Whom each model learns from and predicts, the same for every method."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,22 @@ import pandas as pd
 
 from src.data.splits import FIT
 from src.methods.cell import Cell
+from src.methods.samples import Sample
 
-LEFT_OUT = "left out"
+LEFT_OUT, PASSED = "left out", "passed"
+
+
+def bad_images(samples: list[Sample], reasons: Mapping[str, str], used: Callable[[str], bool]) -> pd.DataFrame:
+    """Return `sample, outcome, reason` of the images that were left out, or passed without normalisation.
+
+    `reasons` says by content what is wrong with an image, if anything is; `used` whether it is used all the same.
+    """
+    rows = [
+        (sample.name, PASSED if used(sample.content) else LEFT_OUT, reasons[sample.content])
+        for sample in samples
+        if reasons[sample.content]
+    ]
+    return pd.DataFrame(rows, columns=["sample", "outcome", "reason"])
 
 
 def without(manifest: pd.DataFrame, bad: pd.DataFrame) -> pd.DataFrame:

@@ -58,14 +58,16 @@ def described(operator: Any) -> dict[str, Any]:
     return {"operator": type(operator).__name__, "revision": operator.revision} | asdict(operator)
 
 
-def prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield function(item) in order, computed by threads that are at most `workers` items ahead."""
+def prefetch(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead_by: int = 0
+) -> Iterator[Result]:
+    """Yield function(item) in order, computed by threads that are at most `ahead_by` (0: `workers`) items ahead."""
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[Result]] = deque()
         try:
             for item in items:
                 ahead.append(pool.submit(function, item))
-                if len(ahead) > workers:
+                if len(ahead) > (ahead_by or workers):
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

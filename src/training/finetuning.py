@@ -1,13 +1,14 @@
 """How a network is trained: all its parameters, and the phases that follow one another."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 TRAINABLE = ("head", "all")
 OPTIMIZERS = ("adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+ORIENTATIONS = (1, 2, 4, 8)
 
 
 @dataclass(kw_only=True)
@@ -19,6 +20,23 @@ class Phase:
     steps: int = 0
     learning_rate: float = 1e-4
 
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        _one_of("trainable", self.trainable, TRAINABLE)
+        if min(self.epochs, self.steps) != 0 or max(self.epochs, self.steps) < 1:
+            raise ValueError(
+                "a phase takes `epochs >= 1` or `steps >= 1`, and the other is 0, "
+                f"but got epochs={self.epochs}, steps={self.steps}"
+            )
+        _holds("learning_rate > 0", self.learning_rate > 0, self.learning_rate)
+
+    def plan(self, images: int, together: int) -> list[int]:
+        """Return the number of steps in each epoch where `together` images, at most, give a step."""
+        whole = -(-images // together)
+        if self.epochs:
+            return [whole] * self.epochs
+        return [whole] * (self.steps // whole) + [self.steps % whole] * (self.steps % whole > 0)
+
 
 @dataclass(kw_only=True)
 class FineTuning:
@@ -26,11 +44,18 @@ class FineTuning:
 
     - `trainable`, `epochs` and `learning_rate` describe a training of one phase; `phases` replace them where there are
       several. In `head` only the head learns, and the rest is left as in evaluation (batch statistics, dropout).
-    - `hidden` and `dropout` describe the head: layers of so many units with ReLU, each with dropout; empty: one layer.
+    - `hidden` and `dropout` describe the head: layers of so many units with ReLU, each with dropout; empty: one layer,
+      with dropout of the descriptor.
+    - `momentum` is that of `sgd` and `rmsprop`, `epsilon` what `adamw` and `rmsprop` add to their divisor.
+    - `schedule` is that of the learning rate over a phase's steps: `constant`, or falling as a `cosine` to 0. During
+      the share `warmup` of the steps it rises to its full value first.
     - `batch` images give a gradient, those of `accumulate` batches a step.
+    - `class_weights=balanced` weighs a class's images by the inverse of its share in the training part.
     - `validation` is the share of the training part's patients (cases where they are unknown) that decides when to
-      stop: after `patience` epochs without a lower loss, with the best epoch's weights. 0: all epochs, no such part.
-    - `transforms` are albumentations' by name, with their arguments, or the project's `StainJitter`; training only.
+      stop: a phase ends after `patience` epochs without a lower loss (0: never early), and the training with the best
+      epoch's weights. 0: all epochs, no such part.
+    - `transforms` are albumentations' by name, with their arguments, or the project's `StainJitter`; training only:
+      `[HorizontalFlip: {p: 0.5}, Rotate: {limit: 30, p: 1}]`.
     - `orientations` of every crop are averaged in prediction: 1, 2 (mirrored), 4 (turned) or 8 (both).
     """
 
@@ -44,6 +69,7 @@ class FineTuning:
     """The weight of the loss of auxiliary heads, where the architecture has them (GoogLeNet)."""
     optimizer: str = "adamw"
     momentum: float = 0.9
+    epsilon: float = 1e-8
     weight_decay: float = 1e-2
     schedule: str = "cosine"
     warmup: float = 0.0
@@ -56,3 +82,47 @@ class FineTuning:
     patience: int = 0
     transforms: list[dict[str, Any]] = field(default_factory=list)
     orientations: int = 1
+
+    revision: ClassVar[int] = 1
+    """Raised by hand when the same parameters train another network, so that kept ones are trained anew."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        _one_of("trainable", self.trainable, TRAINABLE)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("orientations", self.orientations, ORIENTATIONS)
+        for name in ("epochs", "batch", "accumulate"):
+            _holds(f"{name} >= 1", getattr(self, name) >= 1, getattr(self, name))
+        for name in ("learning_rate", "epsilon"):
+            _holds(f"{name} > 0", getattr(self, name) > 0, getattr(self, name))
+        for name in ("auxiliary", "weight_decay", "patience"):
+            _holds(f"{name} >= 0", getattr(self, name) >= 0, getattr(self, name))
+        for name in ("dropout", "momentum", "warmup", "label_smoothing", "validation"):
+            _holds(f"0 <= {name} < 1", 0 <= getattr(self, name) < 1, getattr(self, name))
+        _holds("hidden >= 1", all(units >= 1 for units in self.hidden), self.hidden)
+        if self.patience and not self.validation:
+            raise ValueError(
+                f"finetune.patience={self.patience} needs a part of the training cases to decide by: "
+                "give finetune.validation=0.2, or finetune.patience=0"
+            )
+        if self.transforms:
+            from src.images.transforms import Pipeline
+
+            Pipeline(self.transforms)
+
+    def stages(self) -> list[Phase]:
+        """Return the phases, or the one that stands for them."""
+        return self.phases or [Phase(trainable=self.trainable, epochs=self.epochs, learning_rate=self.learning_rate)]
+
+
+def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"finetune.{name} must be one of {', '.join(map(str, choices))}, but got {value}")
+
+
+def _holds(rule: str, held: bool, value: Any) -> None:
+    if not held:
+        raise ValueError(f"`{rule}` must hold in finetune, but got {value}")

@@ -23,7 +23,8 @@ from src.data.folder import Folder
 from src.data.image import digest
 from src.data.splits import KFold
 from src.data.tissue import draw, slide
-from src.encoders.encoder import Encoder, Network
+from src.encoders.encoder import Encoder
+from src.encoders.network import Network
 from src.encoders.pool import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision

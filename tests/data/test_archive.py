@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import json
@@ -36,6 +37,8 @@ class Site:
     stop_after: int = 0  # bytes of one answer, after which the connection is closed
     go_on: threading.Event | None = None  # until then the connection stays open instead
     ranges: bool = True
+    length: bool = True  # whether it says how many bytes come
+    encoding: str = ""
     asked: list[str] = field(default_factory=list)
 
 
@@ -58,7 +61,10 @@ def site() -> Iterator[Site]:
             self.send_response(206 if wanted else 200)
             if wanted:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(len(content) - start))
+            if state.length:
+                self.send_header("Content-Length", str(len(content) - start))
+            if state.encoding:
+                self.send_header("Content-Encoding", state.encoding)
             self.end_headers()
             self.wfile.write(content[start : start + state.stop_after] if state.stop_after else content[start:])
             self.wfile.flush()
@@ -176,6 +182,27 @@ def test_a_file_that_is_too_long_is_refused(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must have 1000 bytes"):
         fetch(f"{site.address}/file.zip", tmp_path / "file.zip", 1000, MD5, lambda done, total: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_an_md5_the_size_is_checked(site: Site, tmp_path: Path) -> None:
+    site.stop_after = 700_000
+    path = tmp_path / "file.zip"
+    with pytest.raises(ValueError, match=r"broke off.*go on from them.*it is then unpacked and counted"):
+        get(site, path, md5="")
+    site.stop_after = 0
+    assert get(site, path, md5="").read_bytes() == CONTENT
+    assert site.asked[-1].startswith("bytes=")
+    with pytest.raises(ValueError, match=r"must have 2097151 bytes, but has 2097152: delete it"):
+        get(site, path, md5="", size=len(CONTENT) - 1)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"must have 1000 bytes, but \d+ bytes came: they were deleted"):
+        fetch(f"{site.address}/file.zip", path, 1000, "", lambda done, total: None)
+
+
+def test_a_compressed_file_stays_compressed(site: Site, tmp_path: Path) -> None:
+    content = gzip.compress(CONTENT)
+    site.files["/file.zip"], site.encoding = content, "x-gzip"  # as web servers say of a .tar.gz
+    assert get(site, tmp_path / "file.zip", hashlib.md5(content).hexdigest(), len(content)).read_bytes() == content
 
 
 def test_no_network_is_one_clear_error(tmp_path: Path) -> None:
@@ -302,6 +329,20 @@ def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_tar_is_read_to_the_checksum_at_its_end(tmp_path: Path) -> None:
+    source = tarred(tmp_path / "x.tar.gz", [entry("a.txt", size=5000)], os.urandom(5000))
+    content = source.read_bytes()
+    wrong = bytes([content[-8] ^ 0xFF])  # the last eight bytes are gzip's CRC and length
+    for damaged in (content[:-8] + wrong + content[-7:], content[:-9], content[: len(content) // 2]):
+        source.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x\.tar\.gz cannot be unpacked.*fetch it again"):
+            unpack(source, tmp_path / "out", silent)
+    assert not (tmp_path / "out").exists()
+    source.write_bytes(content)
+    unpack(source, tmp_path / "out", silent)
+    assert (tmp_path / "out" / "a.txt").stat().st_size == 5000
+
+
 def test_a_disk_that_is_too_small_for_the_contents_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = zipped(tmp_path / "x.zip", {"a.txt": b"a" * 5000})
     free = archive.shutil.disk_usage(tmp_path)._replace(free=4999)
@@ -375,6 +416,76 @@ def test_without_a_network_it_says_where_to_put_the_file(tmp_path: Path) -> None
         ValueError, match=r"127\.0\.0\.1:9/record .*no connection.*By hand: put set\.zip .* at .*/set\.zip"
     ):
         obtain(reader_of(site, tmp_path, ""), lambda what, done, total: None)
+
+
+def direct_reader(address: str, root: Path) -> Reader:
+    """A reader whose one file is at a plain address, its MD5 unknown."""
+
+    @dataclass(kw_only=True)
+    class Plain(Reader):
+        records: ClassVar[tuple[Record, ...]] = (
+            Record(url=f"{address}/set.tar.gz", files={"set.tar.gz": ""}, direct=True),
+        )
+
+        def manifest(self) -> pd.DataFrame:
+            raise NotImplementedError
+
+    return Plain(root=str(root))
+
+
+@pytest.fixture
+def plain(site: Site, tmp_path: Path) -> bytes:
+    """What the server serves as set.tar.gz."""
+    content = tarred(tmp_path / "served.tar.gz", [entry("set/a.txt", size=100)], b"a" * 100).read_bytes()
+    site.files["/set.tar.gz"] = content
+    return content
+
+
+def test_a_plain_address_is_fetched_and_unpacked(site: Site, plain: bytes, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    reader = direct_reader(site.address, root)
+    assert listing(reader.records[0])["set.tar.gz"].size == len(plain)
+    site.asked.clear()
+    seen: list[tuple[str, int, int]] = []
+    for _ in range(2):
+        assert obtain(reader, lambda *step: seen.append(step)) == [root / "set.tar.gz"]
+    assert (root / "set" / "a.txt").read_bytes() == b"a" * 100
+    assert seen == [("fetch set.tar.gz", len(plain), len(plain)), ("unpack set.tar.gz", 100, 100)]
+    assert site.asked == ["", ""]  # its size and its bytes: what is there is not asked for again
+
+
+def test_a_plain_address_goes_on_where_it_broke_off(site: Site, plain: bytes, tmp_path: Path) -> None:
+    (tmp_path / "set.tar.gz.part").write_bytes(plain[:50])
+    obtain(direct_reader(site.address, tmp_path), lambda what, done, total: None)
+    assert site.asked == ["", "bytes=50-"]
+    assert (tmp_path / "set" / "a.txt").exists()
+
+
+def test_an_archive_put_by_hand_needs_no_network_and_is_checked(plain: bytes, tmp_path: Path) -> None:
+    reader = direct_reader("http://127.0.0.1:9", tmp_path)
+    (tmp_path / "set.tar.gz").write_bytes(plain[:-10])
+    with pytest.raises(ValueError, match=r"set\.tar\.gz cannot be unpacked.*delete it and fetch it again"):
+        obtain(reader, lambda what, done, total: None)
+    (tmp_path / "set.tar.gz").write_bytes(plain)
+    obtain(reader, lambda what, done, total: None)
+    assert (tmp_path / "set" / "a.txt").exists()
+
+
+def test_what_is_wrong_with_a_plain_address_is_named(site: Site, plain: bytes, tmp_path: Path) -> None:
+    def nothing(what: str, done: int, total: int) -> None:
+        raise AssertionError(what)
+
+    reader = direct_reader("http://127.0.0.1:9", tmp_path)
+    with pytest.raises(ValueError, match=r"9/set\.tar\.gz cannot be fetched: no connection.*put set\.tar\.gz .* at .*"):
+        obtain(reader, nothing)
+    site.length = False
+    with pytest.raises(ValueError, match=r"does not say how many bytes it has\. By hand"):
+        obtain(direct_reader(site.address, tmp_path), nothing)
+    site.files.clear()
+    with pytest.raises(ValueError, match=r"set\.tar\.gz cannot be fetched: 404"):
+        obtain(direct_reader(site.address, tmp_path), nothing)
+    with pytest.raises(AssertionError, match="one file"):
+        Record(url="", files={"a": "", "b": ""}, direct=True)
 
 
 def test_a_reader_without_records_has_nothing_to_obtain(tmp_path: Path) -> None:

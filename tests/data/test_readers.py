@@ -8,12 +8,18 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.data.bach import Bach
+from src.data.breakhis import BreakHis
+from src.data.cbis_ddsm import CbisDdsm
 from src.data.demo import Demo
+from src.data.demo_mammograms import DemoMammograms
 from src.data.folder import Folder
 from src.data.manifest import COLUMNS, Reader, cases, check, groups
+from src.data.mini_mias import MiniMias
 from src.data.table import Table
+from src.data.tma import Tma
+from tests.data.dicoms import cbis_ddsm
 
-READERS = ("bach", "folder", "csv", "demo")
+READERS = ("bach", "folder", "csv", "demo", "breakhis", "tma", "mini_mias", "cbis_ddsm", "demo_mammograms")
 
 
 @pytest.fixture(params=READERS)
@@ -26,6 +32,16 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
     if request.param == "csv":
         columns = {"sample": "file", "patient": "patient_id", "view": "View"}
         return Table(path=str(request.getfixturevalue("table")), columns=columns)
+    if request.param == "breakhis":
+        return BreakHis(root=str(request.getfixturevalue("breakhis")), expected=False)
+    if request.param == "tma":
+        return Tma(root=str(request.getfixturevalue("tma")), expected=0)
+    if request.param == "mini_mias":
+        return MiniMias(root=str(request.getfixturevalue("mini_mias")), expected=0, size=8)
+    if request.param == "cbis_ddsm":
+        return CbisDdsm(root=str(cbis_ddsm(tmp_path)), expected=False)
+    if request.param == "demo_mammograms":
+        return DemoMammograms(root=str(tmp_path / "demo"), cases=6, size=64)
     return Demo(root=str(tmp_path / "demo"), cases=4, width=96, height=64)
 
 

@@ -48,7 +48,6 @@ def test_a_split_is_a_partition_that_order_does_not_change(
     if protocol.grouped:
         known = joined[joined["patient"] != ""]
         assert (known.groupby("patient")["fold"].nunique() <= 1).all()
-        assert protocol.leaky(table) == ""
 
 
 def test_folds_are_stratified(manifest: Make) -> None:
@@ -100,14 +99,6 @@ def test_fewer_patients_than_folds_are_refused(manifest: Make) -> None:
     with pytest.raises(ValueError, match=r"class a has 4 patients for protocol.folds=5: protocol.folds=4 or fewer"):
         KFold(folds=5).split(table)
     assert ImageKFold(folds=5).split(table)["fold"].nunique() == 5
-
-
-def test_only_a_split_through_patients_is_leaky(manifest: Make) -> None:
-    known, unknown = manifest({"a": 20, "b": 20}, per_patient=4), manifest({"a": 20, "b": 20})
-    assert ImageKFold().leaky(unknown) == ""
-    assert ImageKFold().leaky(manifest({"a": 20, "b": 20}, per_patient=1)) == ""
-    assert KFold().leaky(known) == Holdout().leaky(known) == ""
-    assert "10 patients stand on both sides of a split, first 'a-p0'" in ImageKFold(folds=4).leaky(known)
 
 
 def test_check_names_what_is_wrong(manifest: Make) -> None:
@@ -181,14 +172,6 @@ def test_published_folds_that_do_not_fit_are_refused(manifest: Make, tmp_path: P
         Published(path=str(tmp_path / "folds.csv")).split(manifest({"a": 2, "b": 2}))
     with pytest.raises(ValueError, match="cannot be read"):
         Published(path=str(tmp_path / "none.csv")).split(manifest({"a": 2, "b": 2}))
-
-
-def test_published_folds_are_leaky_where_they_split_a_patient(manifest: Make, tmp_path: Path) -> None:
-    table = manifest({"a": 4, "b": 4}, per_patient=2)
-    cases(table)[["case"]].assign(fold=[1, 1, 2, 2] * 2).to_csv(tmp_path / "whole.csv", index=False)
-    cases(table)[["case"]].assign(fold=[1, 2, 1, 2] * 2).to_csv(tmp_path / "torn.csv", index=False)
-    assert Published(path=str(tmp_path / "whole.csv")).leaky(table) == ""
-    assert "4 patients" in Published(path=str(tmp_path / "torn.csv")).leaky(table)
 
 
 def test_values_check_themselves() -> None:

@@ -8,12 +8,13 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from src.encoders.encoder import Encoder
+from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "encoder"
-SCHEMAS = {"Timm": Timm, "Torchvision": Torchvision, "Keras": Keras}
+SCHEMAS = {"Timm": Timm, "Torchvision": Torchvision, "Keras": Keras, "Handcrafted": Handcrafted}
 
 
 @pytest.fixture(scope="session")

@@ -5,40 +5,54 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
-from src.encoders.encoder import Encoder, Network
+from src.encoders.encoder import Encoder, Extractor
+from src.encoders.network import Network
 from src.encoders.weights import drawing
 
 ROOT = Path(__file__).resolve().parents[2]
 LENGTHS = {
     "alexnet": 4096,
+    "efficientnet": 1280,
     "googlenet": 1024,
     "h_optimus_0": 1536,
+    "handcrafted": 184,
     "inception": 2048,
+    "inception_v4": 1536,
     "keras_inception": 2048,
     "keras_resnet": 2048,
     "keras_vgg": 1408,
     "mobilenet": 1280,
     "prov_gigapath": 1536,
     "resnet": 2048,
+    "resnet101": 2048,
+    "resnet152": 2048,
+    "resnet18": 512,
     "squeezenet": 512,
     "uni": 1024,
     "uni2_h": 1536,
     "vgg": 1408,
+    "vgg16": 4096,
     "virchow2": 2560,
 }
 FOUNDATION = {"h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
+NETWORKS = sorted(set(LENGTHS) - {"handcrafted"})
 REAL = ("squeezenet", "mobilenet")
 
 
-def untrained(option: Callable[..., Encoder], name: str, seed: int = 0) -> Encoder:
-    depth = {"arguments": {"depth": 1}} if name in FOUNDATION else {}
-    return option(name, weights="random", seed=seed, **depth)
+def untrained(option: Callable[..., Encoder], name: str, seed: int = 0) -> Any:
+    """The encoder with random weights; foundation models have one layer, and take smaller pixels."""
+    if name == "handcrafted":
+        return option(name)
+    smaller = {"arguments": {"depth": 1, "img_size": 112}, "input_size": 112} if name in FOUNDATION else {}
+    return option(name, weights="random", seed=seed, **smaller)
 
 
 def crops(count: int = 3, size: int = 80) -> torch.Tensor:
@@ -52,7 +66,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def network(option: Callable[..., Encoder], name: str) -> Network:
+def network(option: Callable[..., Encoder], name: str) -> Extractor:
     return untrained(option, name).load()
 
 
@@ -60,7 +74,7 @@ def test_every_option_is_tested() -> None:
     assert set(LENGTHS) == {path.stem for path in (ROOT / "conf" / "encoder").glob("*.yaml")}
 
 
-def test_descriptors_are_finite_float32_of_the_stated_length(network: Network, name: str) -> None:
+def test_descriptors_are_finite_float32_of_the_stated_length(network: Extractor, name: str) -> None:
     descriptors = network(crops())
     assert descriptors.shape == (3, network.length) == (3, LENGTHS[name])
     assert descriptors.dtype == torch.float32
@@ -69,7 +83,7 @@ def test_descriptors_are_finite_float32_of_the_stated_length(network: Network, n
     assert descriptors.std() > 0
 
 
-def test_a_crop_does_not_depend_on_its_batch(network: Network) -> None:
+def test_a_crop_does_not_depend_on_its_batch(network: Extractor) -> None:
     batch = crops()
     descriptors = network(batch)
     order = [2, 0, 1]
@@ -79,21 +93,69 @@ def test_a_crop_does_not_depend_on_its_batch(network: Network) -> None:
     assert torch.equal(network(others)[0], descriptors[0])
 
 
+@pytest.mark.parametrize("name", NETWORKS, indirect=True)
 def test_the_seed_alone_determines_random_weights(option: Callable[..., Encoder], name: str, network: Network) -> None:
-    again, other = untrained(option, name).load(), untrained(option, name, seed=1).load()
+    other = untrained(option, name, seed=1).load()  # one of the same seed: in the next test
     batch = crops(1)
-    assert torch.equal(network(batch), again(batch))
     assert not torch.equal(network(batch), other(batch))
-    assert untrained(option, name).digest() == again.encoder.digest() != other.encoder.digest()
+    assert untrained(option, name).digest() == network.encoder.digest() != other.encoder.digest()
+    assert list(network.module.state_dict()) == list(other.module.state_dict())  # whatever was built before
 
 
-def test_crops_of_another_kind_are_refused(network: Network) -> None:
+@pytest.mark.parametrize("name", NETWORKS, indirect=True)
+def test_every_network_learns_and_its_state_can_be_kept(
+    option: Callable[..., Encoder], name: str, network: Network
+) -> None:
+    batch = crops(2)
+    before, initial = network(batch), network.module.state_dict()
+    learner = untrained(option, name).load()
+    assert torch.equal(learner(batch), before)
+    module = learner.module.requires_grad_(True).train()
+    step(module, learner.prepare(batch))
+    state = module.state_dict()
+    parameters = dict(module.named_parameters())
+    assert all(not torch.equal(state[key], initial[key]) for key in [next(iter(parameters)), *statistics(state)])
+    module.eval()
+    after = learner(batch)
+    assert torch.equal(learner(batch), after)
+    assert not torch.equal(after, before)
+    kept = save({key: tensor.contiguous() for key, tensor in state.items()})
+    module.load_state_dict(initial)
+    assert torch.equal(learner(batch), before)
+    module.load_state_dict(load(kept))
+    assert torch.equal(learner(batch), after)
+
+
+def step(module: torch.nn.Module, pixels: torch.Tensor) -> None:
+    """Learn once; every parameter gets a gradient."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    torch.manual_seed(0)
+    with torch.random.fork_rng():
+        module(pixels).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 1, error_if_nonfinite=True)
+    optimizer.step()
+
+
+def statistics(state: dict[str, torch.Tensor]) -> list[str]:
+    """The names of the running means of batches."""
+    return [key for key in state if key.endswith(("running_mean", "moving_mean"))]
+
+
+def test_only_networks_are_trainable_and_can_be_untrained(option: Callable[..., Encoder]) -> None:
+    network, features = option("squeezenet"), option("handcrafted")
+    assert (network.trainable, features.trainable) == (True, False)
+    assert (network.untrained, features.untrained) == (False, False)
+    assert option("squeezenet", weights="random").untrained
+
+
+def test_crops_of_another_kind_are_refused(network: Extractor) -> None:
     for wrong in (crops().float(), crops()[0], crops()[:, :2], crops()[..., :79]):
         with pytest.raises(ValueError, match="crops must be uint8 and"):
             network(wrong)
 
 
-def test_the_callers_crops_are_left_alone(network: Network) -> None:
+def test_the_callers_crops_are_left_alone(network: Extractor) -> None:
     batch = crops(1)
     network(batch)
     assert torch.equal(batch, crops(1))
@@ -172,16 +234,19 @@ def test_digests_and_operators_need_no_heavy_library(tmp_path: Path) -> None:
     code = f"""
 import sys
 from src.encoders import pool
+from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 for kind, name in ((Keras, "VGG16"), (Timm, "resnet50"), (Torchvision, "alexnet")):
     print(kind(label="x", architecture=name, weights="random", seed=7).digest())
 print(Keras(label="x", architecture="VGG16", weights={str(tmp_path / "weights.h5")!r}).digest())
-print(sorted({{"torch", "torchvision", "timm", "keras", "requests", "rich"}} & set(sys.modules)))
+print(Handcrafted(label="x").digest())
+print(sorted({{"torch", "torchvision", "timm", "keras", "skimage", "requests", "rich"}} & set(sys.modules)))
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    *drawn, file, heavy = run.stdout.splitlines()
+    *drawn, file, features, heavy = run.stdout.splitlines()
     assert all(line.startswith("random-7-torch-") for line in drawn)
     assert file == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # the SHA-256 of abc
+    assert features.startswith("scikit-image-0.")
     assert heavy == "[]"

@@ -97,6 +97,23 @@ def test_keras_global_state_is_left_alone(option: Callable[..., Encoder]) -> Non
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
 
 
+def test_statistics_of_batches_follow_in_training_and_wherever_the_network_moves(
+    option: Callable[..., Encoder],
+) -> None:
+    network = option("keras_resnet", weights="random").load()
+    module = network.module.train()
+    name = next(key for key, _ in module.named_buffers())  # type: ignore[union-attr]
+    before = module.get_buffer(name).clone()
+    for _ in range(2):
+        expected = module.get_buffer(name)
+        module.double().float()  # a conversion replaces the tensors, as a move to another device does
+        assert torch.equal(module.get_buffer(name), expected)
+        module(network.prepare(crops()))
+        assert not torch.equal(module.get_buffer(name), before)
+        before = module.get_buffer(name).clone()
+    assert not {name for name, _ in module.named_buffers()} & {name for name, _ in module.named_parameters()}
+
+
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
 def test_a_file_of_another_architecture_is_refused(option: Callable[..., Encoder], tmp_path: Path, suffix: str) -> None:
     from keras.src.legacy.saving import legacy_h5_format

@@ -14,7 +14,20 @@ def crops(size: int = 64) -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", ["resnet", "vgg", "inception", "mobilenet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "efficientnet",
+        "inception",
+        "inception_v4",
+        "mobilenet",
+        "resnet",
+        "resnet101",
+        "resnet152",
+        "resnet18",
+        "vgg",
+    ],
+)
 def test_options_agree_with_timms_own_record_of_the_weights(option: Callable[..., Encoder], name: str) -> None:
     import timm
 

@@ -8,7 +8,8 @@ import pytest
 
 from src.evaluation.binary import Binary
 from src.evaluation.evaluation import evaluate, evaluate_published
-from src.evaluation.figures import draw
+from src.evaluation.figures import draw, draw_groups, draw_learning_curve
+from src.evaluation.tables import FUSION
 
 Make = Callable[..., pd.DataFrame]
 
@@ -56,3 +57,45 @@ def test_a_class_that_no_case_has_is_drawn(make: Make) -> None:
     figures = draw(evaluate(predictions[predictions["label"] != "Benign"], replicates=5))
     assert texts(figures["confusion"].axes[0]).count("-") == 4
     figures["confusion"].savefig(BytesIO())
+
+
+def test_slices_are_drawn_with_the_overall_accuracy(make: Make) -> None:
+    predictions = make(cases=40, views=("cc", "mlo"))
+    evaluation = evaluate(predictions, replicates=5)
+    figure = draw(evaluation, note="image-level folds: optimistic")["slices"]
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["view", "cc  (n = 40)", "mlo  (n = 40)"]
+    overall, dots, *_ = axes.get_lines()
+    np.testing.assert_allclose(overall.get_xdata(), evaluation.slices.loc[0, "accuracy"])
+    np.testing.assert_allclose(dots.get_xdata(), evaluation.slices["accuracy"].iloc[1:])
+    figure.savefig(BytesIO())
+
+
+def curve(**axes: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {"model": ["a", FUSION] * 2, **axes, "group": list("xxyy"), "leaks": [True, True, False, False]}
+    )
+    table = table.assign(patients=[4.0, 4, 25.6, 25.6], mean=[60.0, 62, 80, 84], low=50.0, high=90.0)
+    return table.assign(binary_auc=0.8, binary_auc_low=0.7, binary_auc_high=0.9)
+
+
+def test_a_learning_curve_has_a_line_per_model_and_variant() -> None:
+    patients = ["4", "4", "0", "0"]
+    figure = draw_learning_curve(curve(training_patients=patients).assign(leaks=False))
+    accuracy, auc = figure.axes
+    assert accuracy.get_legend_handles_labels()[1] == ["a", FUSION]
+    (line,) = (line for line in accuracy.get_lines() if line.get_ydata().tolist() == [60, 80])
+    np.testing.assert_allclose(line.get_xdata(), [4, 25.6], rtol=0.01)
+    assert [label.get_text() for label in auc.get_xticklabels()] == ["4", "25.6"]
+    figure = draw_learning_curve(curve(protocol=["image_kfold"] * 2 + ["kfold"] * 2, training_patients=patients))
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert labels[:2] == ["a, image_kfold (image-level: optimistic)", "a, kfold"]
+    figure.savefig(BytesIO())
+
+
+def test_groups_are_drawn_side_by_side_and_leaks_are_told() -> None:
+    figure = draw_groups(curve(protocol=["image_kfold"] * 2 + ["kfold"] * 2))
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", FUSION]
+    assert axes.get_legend_handles_labels()[1] == ["x (image-level: optimistic)", "y"]
+    figure.savefig(BytesIO())

@@ -14,6 +14,7 @@ from src.evaluation.tables import (
     best,
     fold_accuracy,
     fold_table,
+    published_results,
     published_table,
     rounded,
     seed_accuracy,
@@ -67,6 +68,37 @@ def test_views_are_averaged_within_a_seed() -> None:
     predictions = rows_of("a", [[0.9, 0.9, 0.9, 0.4]], views=("cc", "mlo"))
     predictions.loc[(predictions["case"] == "3") & (predictions["view"] == "mlo"), ["p_no", "p_yes"]] = [0.3, 0.7]
     assert fold_accuracy(predictions).loc["a"].tolist() == [1.0, 1.0]
+
+
+def test_views_have_rows_of_their_own() -> None:
+    """The view mlo of `a` is right where cc is wrong; two of four cases have no mlo."""
+    cc, mlo = rows_of("a", [[0.4, 0.9, 0.9, 0.4]], ("cc",)), rows_of("a", [[0.7, 0.4, 0.9, 0.9]], ("mlo",))
+    one = pd.concat([cc, mlo[mlo["case"].isin(["0", "3"])]], ignore_index=True)
+    table = fold_table(one)
+    assert table.index.tolist() == ["a cc", "a mlo", "a"]
+    np.testing.assert_allclose(table["mean"], [50, 100, 100])
+    other = rows_of("b", [[0.9, 0.1, 0.1, 0.1]], ("cc",)).assign(model="b")
+    fused = fold_table(align({"one": one, "two": other}))
+    wanted = ["a cc", "a mlo", "a", "b", SPREAD, f"{FUSION} cc", f"{FUSION} mlo", FUSION]
+    assert fused.index.tolist() == wanted
+    np.testing.assert_allclose(fused.loc[SPREAD, "mean"], (25 + 50) / 2)
+    pd.testing.assert_frame_equal(fused.loc[["a cc", "a mlo", "a"]], table)
+    np.testing.assert_allclose(fused.loc[f"{FUSION} cc"], fold_table(align({"1": cc, "2": other})).loc[FUSION])
+
+
+def test_a_fold_without_a_view_has_no_value() -> None:
+    both = rows_of("a", [[0.9, 0.9, 0.9, 0.9]], views=("cc", "mlo"))
+    table = fold_table(both[(both["view"] == "cc") | (both["fold"] == 2)])
+    assert table.columns.tolist() == ["f1", "f2", "mean", "std"]
+    assert np.isnan(table.loc["a mlo", "f1"])
+    assert table.loc["a mlo", "mean"] == 100
+    assert "| a mlo | - | 100.0 | 100.0 | 0.0 |" in to_markdown(table)
+
+
+def test_single_views_are_never_the_best() -> None:
+    names = ["a cc", "a mlo", "a", "b mlo", SPREAD, f"{FUSION} cc", FUSION]
+    table = pd.DataFrame({"f1": [99.0, 80, 85, 85, 99, 90, 84], "mean": 1.0, "std": 1.0}, index=names)
+    assert best(table)["f1"].tolist() == [False, False, True, True, False, False, False]
 
 
 def test_best_marks_all_ties_as_shown() -> None:
@@ -134,6 +166,26 @@ def test_a_table_is_written_and_read(make: Make, tmp_path: Path) -> None:
     table = fold_table(align({"one": make("a"), "two": make("b", draw=1)}))
     rounded(table).to_csv(tmp_path / "table.csv")
     pd.testing.assert_frame_equal(published_table(tmp_path / "table.csv"), rounded(table))
+
+
+def test_published_results_have_two_forms(table1: Path, tmp_path: Path) -> None:
+    found = published_results(table1).set_index("model")
+    assert len(found) == 7
+    assert found.loc[FUSION, ["metric", "value", "std"]].tolist() == ["accuracy", 87.2, 2.6]
+    (tmp_path / "results.csv").write_text("model,metric,value,note\na,accuracy,85,both views\na,auc,91,\n")
+    results = published_results(tmp_path / "results.csv")
+    assert results.columns.tolist() == ["model", "metric", "value", "std", "note"]
+    assert results["value"].tolist() == [85, 91]
+    assert results["note"].tolist() == ["both views", ""]
+
+
+@pytest.mark.parametrize(
+    "row", ["a,acuracy,85", "a,accuracy,850", "a,accuracy,high", "a,auc,0.91", "a,accuracy,", ",accuracy,85"]
+)
+def test_a_strange_published_result_is_refused_by_its_path(row: str, tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text(f"model,metric,value\n{row}\n")
+    with pytest.raises(ValueError, match=r"results\.csv: a row has a model, a metric of accuracy, auc"):
+        published_results(tmp_path / "results.csv")
 
 
 def test_a_strange_published_table_is_refused_by_its_path(tmp_path: Path) -> None:

@@ -1,0 +1,189 @@
+"""What stands on both sides of a split: patients, identical files and near-identical images."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from src.images.similarity import near
+
+PATIENT, IDENTICAL, NEAR = "patient", "identical", "near_identical"
+DISTANCE = 24
+"""Bits of 256 in which near-identical images differ, at most."""
+PORTION = 2**17  # pairs that are looked up at the same time
+
+COPIES = "remove the copies, or give them one patient under protocol=kfold"
+WAYS_OUT = {
+    PATIENT: ("patients", "protocol=kfold keeps patients together"),
+    IDENTICAL: ("identical images", COPIES),
+    NEAR: ("near-identical images", f"look at them (audit.csv), {COPIES}"),
+}
+FACTS = ("sample", "content", "fold", "label", "patient")
+COLUMNS = (
+    *("kind", "first", "second", "fold_first", "fold_second", "distance"),
+    *("label_first", "label_second", "patient_first", "patient_second"),
+)
+
+
+def leaks(
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]],
+    distance: int = DISTANCE,
+) -> pd.DataFrame:
+    """What a split should not have: the rows of `COLUMNS`, in which first and second are samples.
+
+    `patient`: one in several folds, by a sample in each of two. `identical` and `near_identical`: an image and the
+    nearest one of another fold, or with another label; every image concerned has a row, and so a few at most.
+    `manifest` has the column `content`; `hashes` are those of `src.images.similarity` by content, of the images that
+    have one; `distance` is in bits.
+    """
+    folds = splits.set_index("case")["fold"]
+    rows = manifest.assign(fold=manifest["case"].map(folds), label=manifest["label"].astype(str))
+    rows = rows.sort_values("sample")[list(FACTS)]
+    repeated = rows["content"][rows["content"].duplicated()].unique()
+    identical = pd.DataFrame({"content_first": repeated, "content_second": repeated, "distance": 0})
+    tables = {PATIENT: torn(rows), IDENTICAL: twins([identical], rows), NEAR: twins(alike(hashes, distance), rows)}
+    findings = pd.concat([table.assign(kind=kind) for kind, table in tables.items()], ignore_index=True)
+    findings = findings.rename(columns={"sample_first": "first", "sample_second": "second"})
+    return findings.astype({"distance": "Int64"})[list(COLUMNS)]
+
+
+def torn(rows: pd.DataFrame) -> pd.DataFrame:
+    """The known patients in several folds: a row each, of the first samples in two folds."""
+    known = rows[rows["patient"] != ""].drop_duplicates(["patient", "fold"]).sort_values(["patient", "fold"])
+    number = known.groupby("patient").cumcount()
+    first, second = known[number == 0].add_suffix("_first"), known[number == 1].add_suffix("_second")
+    return first.merge(second, left_on="patient_first", right_on="patient_second")
+
+
+def twins(pairs: Iterable[pd.DataFrame], rows: pd.DataFrame) -> pd.DataFrame:
+    """The nearest image of another fold or label, for each image of `content_first, content_second, distance`.
+
+    Of copies in one fold with one label the first stands for all as the nearest: thousands of copies give thousands of
+    rows, not millions.
+    """
+    firsts = rows.add_suffix("_first")
+    seconds = rows.drop_duplicates(["content", "fold", "label"]).add_suffix("_second")
+    found = (nearest(portion.merge(firsts).merge(seconds)) for portion in pairs)
+    return once(reduce(lambda table, more: nearest(pd.concat([table, more])), found))
+
+
+def nearest(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Of each first image the nearest second of another fold, of another label, and of both."""
+    folds, labels = (pairs[f"{fact}_first"] != pairs[f"{fact}_second"] for fact in ("fold", "label"))
+    key = ["sample_first", "folds", "labels"]
+    pairs = pairs.assign(folds=folds, labels=labels)[folds | labels]
+    return pairs.sort_values([*key, "distance", "sample_second"]).drop_duplicates(key)
+
+
+def once(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Each pair once, the first before the second by name."""
+    sides = {f"{fact}_first": f"{fact}_second" for fact in FACTS}
+    other = sides | {second: first for first, second in sides.items()}
+    turned = pairs["sample_first"] > pairs["sample_second"]
+    pairs = pd.concat([pairs[~turned], pairs[turned].rename(columns=other)])
+    names = ["sample_first", "sample_second"]
+    return pairs.drop_duplicates(names).sort_values(names)
+
+
+def alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int) -> Iterator[pd.DataFrame]:
+    """Near-identical contents, both ways: `content_first, content_second, distance`, in portions."""
+    contents = pd.Series(list(hashes), dtype="str")
+    stacked = np.stack(list(hashes.values())) if hashes else np.empty((0, 8, 8), np.uint8)
+    for block in near(stacked, distance):
+        for start in range(0, max(len(block), 1), PORTION):
+            first, second, bits = np.concatenate([part := block[start : start + PORTION], part[:, [1, 0, 2]]]).T
+            columns = {"content_first": contents.take(first).array, "content_second": contents.take(second).array}
+            yield pd.DataFrame(columns | {"distance": bits})
+
+
+def across(findings: pd.DataFrame) -> pd.DataFrame:
+    """The findings that are leaks: of two folds, one is held out while the other is learnt from."""
+    return findings[findings["fold_first"] != findings["fold_second"]]
+
+
+def conflicts(findings: pd.DataFrame) -> pd.DataFrame:
+    """The images that are alike and have different labels."""
+    return findings[(findings["kind"] != PATIENT) & (findings["label_first"] != findings["label_second"])]
+
+
+def concerned(findings: pd.DataFrame) -> int:
+    """How many patients or, of other kinds, images the findings name."""
+    images = findings[findings["kind"] != PATIENT]
+    return int((findings["kind"] == PATIENT).sum()) + len({*images["first"], *images["second"]})
+
+
+def unknown(manifest: pd.DataFrame) -> int:
+    """How many cases have an unknown patient."""
+    return int(manifest.loc[manifest["patient"] == "", "case"].nunique())
+
+
+def by_kind(findings: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The kinds that there are, patients before images, and their findings."""
+    kinds = [(kind, findings[findings["kind"] == kind]) for kind in WAYS_OUT]
+    return [(kind, rows) for kind, rows in kinds if len(rows)]
+
+
+def counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
+    """How many patients and images stand on both sides of a split, images have a twin with another label, and cases an
+    unknown patient."""
+    found = {kind: concerned(rows) for kind, rows in by_kind(across(findings))}
+    return {
+        "audit_patients": found.get(PATIENT, 0),
+        "audit_identical": found.get(IDENTICAL, 0),
+        "audit_near_identical": found.get(NEAR, 0),
+        "audit_conflicts": concerned(conflicts(findings)),
+        "audit_unknown_patients": unknown(manifest),
+    }
+
+
+def optimistic(findings: pd.DataFrame) -> list[str]:
+    """Why figures are optimistic, for each kind of leak: how many, the first, and the way out."""
+    return [
+        f"{concerned(rows)} {WAYS_OUT[kind][0]} stand on both sides of a split, first {named(rows.iloc[0])}: "
+        f"{WAYS_OUT[kind][1]}"
+        for kind, rows in by_kind(across(findings))
+    ]
+
+
+def contradicting(findings: pd.DataFrame) -> list[str]:
+    """A line on images that are alike and have different labels, where there are such."""
+    rows = conflicts(findings)
+    if rows.empty:
+        return []
+    what = f"{concerned(rows)} identical or near-identical images have different labels"
+    return [f"{what}, first {named(rows.iloc[0])}: {rows['label_first'].iloc[0]} and {rows['label_second'].iloc[0]}"]
+
+
+def describe(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
+    """What a reader of figures has to know: leaks, contradicting labels, unknown patients."""
+    notes = [f"possibly optimistic: {reason}" for reason in optimistic(findings)] + contradicting(findings)
+    if unknown(manifest):
+        notes.append(
+            f"possibly optimistic: the patients of {unknown(manifest)} of {manifest['case'].nunique()} cases are "
+            "unknown, and may stand on both sides of a split"
+        )
+    return notes
+
+
+def state(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
+    """What was found, in a line or two, also where that is nothing."""
+    parts = [f"{concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across(findings))]
+    known = manifest.loc[manifest["patient"] != "", "patient"].nunique()
+    what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical or near-identical image"
+    whose = f"of {known} patients" if known else "of unknown patients"
+    if known and unknown(manifest):
+        whose += f", those of {unknown(manifest)} cases unknown"
+    return [f"{what} on both sides of a split ({len(manifest)} images {whose})", *contradicting(findings)]
+
+
+def named(finding: "pd.Series[Any]") -> str:
+    """A finding in a few words."""
+    if finding["kind"] == PATIENT:
+        return repr(finding["patient_first"])
+    sign = "~" if finding["kind"] == NEAR else "="
+    return f"{finding['first']} {sign} {finding['second']}"

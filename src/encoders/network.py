@@ -1,0 +1,198 @@
+"""Encoders that are networks: their parameters, the identity of their weights, and the network made of them."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from src.encoders.encoder import Encoder, check
+from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find, sha256
+
+if TYPE_CHECKING:
+    import torch
+
+RANDOM = "random"
+IMAGENET = "imagenet"
+RELEASED = "released"
+
+
+@dataclass(kw_only=True)
+class NetworkEncoder(Encoder):
+    """A network without its classification head, which turns a crop into a descriptor.
+
+    - `architecture` its name in the library that builds it.
+    - `weights` `imagenet` (the publisher's), `released` (those of a foundation model), `random` (untrained, drawn from
+      `seed`), or the path of a file, or of a folder that holds one per architecture.
+    - Pixels are divided by `scale`, less `mean`, divided by `std` (three numbers, in the order red, green, blue); then
+      `channels` says in which order the network takes them, `rgb` or `bgr`.
+    - Crops are resized to `input_size` pixels (bilinear, antialiased); 0 leaves them as they come, in which case they
+      must measure `smallest` pixels at least.
+    """
+
+    architecture: str
+    weights: str = IMAGENET
+    seed: int = 0
+    scale: float = 255.0
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    channels: str = "rgb"
+    input_size: int = 0
+    smallest: int = 32
+
+    trainable: ClassVar[bool] = True
+    whence: ClassVar[tuple[str, ...]] = ("label", "seed", "smallest", "tag", "repository", "file", "url", "md5", "head")
+    libraries: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"`{name}` must hold three numbers (red, green, blue), but got {getattr(self, name)}")
+        for name, value in (("std", min(self.std)), ("scale", self.scale)):
+            if not value > 0:
+                raise ValueError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}")
+        for name in ("seed", "input_size"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name} >= 0` must hold, but got {name}={getattr(self, name)}")
+        if self.weights in (IMAGENET, RELEASED) and self.weights != self.published():
+            raise ValueError(
+                f"{self.label} has no encoder.weights={self.weights}: its published ones are {self.published()}"
+            )
+        if self.channels not in ("rgb", "bgr"):
+            raise ValueError(f"`channels` must be rgb or bgr, but got {self.channels!r}")
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights are drawn at random."""
+        return self.weights == RANDOM
+
+    def digest(self) -> str:
+        """The identity of the weights: the SHA-256 of their file, or the seed and the libraries that draw them.
+
+        Published weights are fetched for it. Errors: as `load`, for what concerns the file.
+        """
+        path = self.locate()
+        if path is not None:
+            return sha256(path)
+        return "-".join([RANDOM, str(self.seed), *(f"{name}-{version(name)}" for name in self.libraries)])
+
+    def locate(self) -> Path | None:
+        """The weights' file, fetched first if it is published and not here yet; None for random weights.
+
+        Errors: ValueError if the file cannot be found, or cannot be fetched.
+        """
+        if self.weights == RANDOM:
+            return None
+        if self.weights == self.published():
+            return self.fetch()
+        return find(self.weights, self.architecture, self.endings(), self.names())
+
+    def load(self, device: str = "cpu", auxiliary: bool = False) -> "Network":
+        """The network with its weights on a device, ready for crops; its module can be trained.
+
+        With `auxiliary` the network has its auxiliary classifiers, without their last layers, where the architecture
+        has some (`Network.auxiliary_lengths`); those that a weights file lacks are drawn from `seed`.
+        Errors: ValueError if there are no such weights, they cannot be fetched, or they are another architecture's.
+        """
+        path = self.locate()
+        self.import_libraries()  # before the draw, which an import may disturb: Keras draws a seed
+        with drawing(self.seed):
+            module, length = self.build(device, auxiliary)
+        if path is not None:
+            self.fill(module, path)
+        return Network(self, module.eval().requires_grad_(False), length, device)
+
+    def published(self) -> str:
+        """The word in `weights` that means the publisher's."""
+        return IMAGENET
+
+    @abstractmethod
+    def fetch(self) -> Path:
+        """The file of the published weights, from the cache of the library that they belong to if it is there."""
+
+    @abstractmethod
+    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
+        """The network with random weights, and the length of its descriptors. `device` is where it will run.
+
+        It takes prepared pixels (n, 3, size, size) and gives descriptors (n, length). One with auxiliary classifiers
+        has the attribute `auxiliary_lengths`, and in training gives the list of the descriptors and theirs.
+        """
+
+    @abstractmethod
+    def fill(self, module: "torch.nn.Module", path: Path) -> None:
+        """Replace the random weights by those of a file."""
+
+    def import_libraries(self) -> None:
+        """Import what builds the network."""
+        for name in self.libraries:
+            import_module(name)
+
+    def endings(self) -> list[str]:
+        """The endings that a weights file may have."""
+        return [SAFETENSORS, *TORCH_FILES]
+
+    def names(self) -> list[str]:
+        """The names under which a folder may hold the weights, in the order of preference."""
+        return [self.architecture + SAFETENSORS]
+
+    def files(self) -> str:
+        """What `encoder.weights=PATH` may be, in words."""
+        endings, names = ", ".join(self.endings()), " or ".join(self.names())
+        return f"a file of these weights ({endings}) or a folder that holds {names}"
+
+
+class Network:
+    """An encoder with its weights on a device: crops in, descriptors of `length` numbers out.
+
+    `module` gives the descriptors of prepared pixels. It is loaded as it predicts, without gradients;
+    `module.requires_grad_(True).train()` has it learn. `auxiliary_lengths` are the lengths of its auxiliary
+    classifiers' descriptors; where it has some, `module` in training gives the list [descriptors, auxiliary ones...].
+    """
+
+    def __init__(self, encoder: NetworkEncoder, module: "torch.nn.Module", length: int, device: str) -> None:
+        import torch
+
+        self.encoder = encoder
+        self.length = length
+        self.auxiliary_lengths: list[int] = list(getattr(module, "auxiliary_lengths", []))
+        self.device = torch.device(device)
+        # Convolutions run faster on pixels whose channels lie side by side: a quarter to a third on CPUs.
+        self.module = module.to(self.device).to(memory_format=torch.channels_last)
+        self._mean = torch.tensor(encoder.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(encoder.std, device=self.device).view(1, 3, 1, 1)
+
+    def __call__(self, crops: "torch.Tensor") -> "torch.Tensor":
+        """The descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
+
+        A crop's descriptor does not depend on its neighbours in a batch of the same shape.
+        Errors: ValueError for crops of another type or shape, or smaller than the network takes.
+        """
+        import torch
+
+        self._check(crops)
+        # Full float32 and one order of summation on GPUs too: a store may be filled by several devices.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
+            descriptors: torch.Tensor = self.module(self.prepare(crops)).float()
+        return descriptors
+
+    def _check(self, crops: "torch.Tensor") -> None:
+        size = check(crops)
+        if not self.encoder.input_size and size < self.encoder.smallest:
+            raise ValueError(
+                f"crops must measure {self.encoder.smallest} pixels at least for {self.encoder.architecture}, "
+                f"but measure {size}: choose larger ones, or encoder.input_size={self.encoder.smallest}"
+            )
+
+    def prepare(self, crops: "torch.Tensor") -> "torch.Tensor":
+        """The crops as the network takes them: float32, resized, scaled, in its order of channels."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        size = self.encoder.input_size
+        pixels = crops.to(self.device).contiguous(memory_format=torch.channels_last).float()
+        if size and size != crops.shape[-1]:
+            pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+        pixels = pixels.div_(self.encoder.scale).sub_(self._mean).div_(self._std)
+        return pixels.flip(1) if self.encoder.channels == "bgr" else pixels

@@ -1,0 +1,120 @@
+"""Metrics of a part of the cases at a time: by view, by magnification, by any column of the manifest."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from src.evaluation.binary import Binary
+from src.evaluation.curves import clustered_wilson
+from src.evaluation.metrics import measure, patient_groups, prefixed
+from src.evaluation.predictions import average, classes, views
+from src.evaluation.tables import correctness
+
+MOST = 30
+"""Values that a column may have to be sliced by."""
+FEWEST = 5
+"""Patients of a class from which on a bootstrap interval of the AUC says something."""
+IDENTITIES = ("sample", "case", "content")
+ALL, UNKNOWN = "all", "unknown"
+METRICS = ("accuracy", "balanced_accuracy", "auc")
+WHOLE_NUMBERS = r"^(-?\d+)\.0$"
+
+
+def slice_facts(manifest: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The columns `sample` and `names` of a manifest as text, "" where a value is not known.
+
+    Raises
+    ------
+    ValueError
+        The manifest lacks one of the columns, or one has more than 30 different values.
+    """
+    names = list(dict.fromkeys(names))
+    known = [str(name) for name in manifest if name not in IDENTITIES]
+    if lacking := [name for name in names if name not in known]:
+        raise ValueError(f"`slices` must name columns of the manifest, {', '.join(known)}, but got {lacking[0]!r}")
+    facts = pd.DataFrame({name: manifest[name].map(_text) for name in ["sample", *names]})
+    facts[names] = facts[names].replace(WHOLE_NUMBERS, r"\1", regex=True)  # a number where others are missing
+    for name in names:
+        if (count := facts[name].nunique()) > MOST:
+            raise ValueError(
+                f"a column of `slices` may have {MOST} different values, but {name!r} has {count}: leave it out, or "
+                "put ranges of it into a column of its own"
+            )
+    return facts
+
+
+def slice_table(
+    predictions: pd.DataFrame, facts: pd.DataFrame, binary: Binary, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """A row per value of each column of `facts` (`sample`, and others as text), in the values' natural order.
+
+    Columns: `column, value, cases, patients`, and `accuracy, balanced_accuracy, auc`, each with `_low` and `_high`;
+    fractions, not a number where they cannot be computed, such as the AUC of a single class. `binary_auc` is added
+    where more than two classes have a two-class view. The first row is of all the cases. Of a column that differs among
+    the samples of a case, such as the view, a value's row is of the samples that have it, averaged per case. The view
+    is a column wherever there are two or more.
+
+    The interval of the accuracy is Wilson's at the effective number of cases, as a bootstrap of few cases that are all
+    right would have no width; the others are bootstrap intervals over patients, and an AUC has one where each class has
+    5 patients or more.
+    """
+    rows = [_row(ALL, "", predictions, binary, replicates, seed)]
+    for column, values in _columns(predictions, facts).items():
+        for value in sorted(values.unique().tolist(), key=natural):
+            part = predictions[values == value]
+            rows.append(_row(column, value or UNKNOWN, part, binary, replicates, seed))
+    return pd.DataFrame(rows)
+
+
+def natural(value: str) -> tuple[bool, list[tuple[float, str]]]:
+    """A key that sorts 40X before 100X, and "" last."""
+    parts = re.findall(r"(\d+)|(\D+)", value)
+    return not value, [(float(number or "inf"), text) for number, text in parts]
+
+
+def largest(table: pd.DataFrame, limit: int = 12) -> pd.DataFrame:
+    """The rows of a slice table without those beyond the `limit` values of a column with the most cases."""
+    place = table.groupby("column")["cases"].rank(method="first", ascending=False)
+    return table[place <= limit]
+
+
+def _columns(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[str, pd.Series]:
+    """The values (rows of predictions) by column, those of the view first."""
+    of_sample = facts.set_index("sample")
+    names = [str(name) for name in of_sample if name != "view"]
+    found = {name: predictions["sample"].map(of_sample[name]).fillna("") for name in names}
+    sliced_by_view = len(views(predictions)) > 1 or "view" in of_sample
+    return {"view": predictions["view"]} | found if sliced_by_view else found
+
+
+def _row(
+    column: str, value: str, rows: pd.DataFrame, binary: Binary, replicates: int, seed: int
+) -> dict[str, str | int | float]:
+    cases = average(rows)
+    groups = patient_groups(cases)
+    counts = {"cases": len(cases), "patients": len(np.unique(groups))}
+    found = dict.fromkeys(_with_ends(METRICS), np.nan) | _measured(cases, replicates, seed)
+    right = correctness(cases).to_numpy(dtype=np.float64)
+    found["accuracy_low"], found["accuracy_high"] = clustered_wilson(right, groups)
+    view = binary(cases) if len(classes(cases)) > 2 else None
+    if view is not None:
+        found |= dict.fromkeys(_with_ends(["binary_auc"]), np.nan)
+        found |= prefixed(_measured(view, replicates, seed, ["auc"]), "binary_")
+    return {"column": column, "value": value, **counts, **found}
+
+
+def _measured(cases: pd.DataFrame, replicates: int, seed: int, names: Sequence[str] = METRICS) -> dict[str, float]:
+    found = measure(cases, replicates, seed, names)
+    patients = cases.assign(group=patient_groups(cases)).groupby("label")["group"].nunique()
+    few = ("auc_low", "auc_high") if patients.min() < FEWEST else ()
+    return {name: found[name] for name in _with_ends(names) if name in found and name not in few}
+
+
+def _with_ends(names: Sequence[str]) -> list[str]:
+    return [name + end for name in names for end in ("", "_low", "_high")]
+
+
+def _text(value: object) -> str:
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]

@@ -1,0 +1,98 @@
+"""The audit of a run: what stands on both sides of its splits, before anything is learnt."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from src.data.leaks import counts, describe, leaks, optimistic, state
+from src.data.manifest import Reader, first
+from src.images import BadImage
+from src.images.similarity import PerceptualHash
+from src.methods.cell import Track
+from src.methods.samples import Sample, described, prefetch, samples
+from src.store import Recipe, Store
+
+AUDIT = ("warn", "fail")
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    findings
+        `src.data.leaks.leaks`: a row per pair or patient.
+    facts
+        What the run should record: counts by name.
+    notes
+        What a reader of the run's figures has to know.
+    lines
+        What to tell the user before anything is learnt.
+    reasons
+        Why figures would be optimistic, empty where nothing was found.
+    """
+
+    findings: pd.DataFrame
+    facts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def refuse(self) -> None:
+        """Raise `ValueError` where something stands on both sides of a split."""
+        if self.reasons:
+            reasons = "; ".join(self.reasons)
+            raise ValueError(f"audit=fail, and figures would be optimistic: {reasons}. (audit=warn runs all the same)")
+
+
+def audit(data: Reader, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, workers: int, track: Track) -> Audit:
+    """Return what stands on both sides of splits. `manifest` has the column `content`; hashes are kept in the store."""
+    hashes, unknown = compute(data, samples(manifest), Store(store), workers, track)
+    findings = leaks(manifest, splits, hashes)
+    lines = state(findings, manifest)
+    if unknown:
+        reasons = [f"{name} ({reason})" for name, reason in unknown.items()]
+        lines.append(f"{len(unknown)} images cannot be compared with others: {first(reasons)}")
+    facts = counts(findings, manifest) | {"audit_not_compared": len(unknown)}
+    return Audit(findings, facts, describe(findings, manifest), lines, optimistic(findings))
+
+
+def compute(
+    data: Reader, samples: list[Sample], store: Store, workers: int, track: Track
+) -> tuple[dict[str, UInt8[np.ndarray, "8 octet"]], dict[str, str]]:
+    """Return the hashes by content, and why an image has none, by its name. The store keeps both."""
+    wanted = recipe(data)
+    distinct = {sample.content: sample for sample in samples}
+    missing = [each for each in distinct.values() if not known(store, wanted, each)]
+    if missing:
+        done = prefetch(lambda sample: add(data, sample, store, wanted), missing, workers)
+        deque(track(done, "auditing", len(missing)), maxlen=0)
+    held = [content for content in distinct if store.holds(wanted, content)]
+    hashes = {content: store.read(wanted, content)[0].astype(np.uint8) for content in held}
+    return hashes, {each.name: store.noted(wanted, each.content) for each in samples if each.content not in hashes}
+
+
+def recipe(data: Reader) -> Recipe:
+    """Return all that determines an image's hash but the bytes of its file."""
+    return described(PerceptualHash()) | data.decoding()
+
+
+def known(store: Store, wanted: Recipe, sample: Sample) -> bool:
+    """Return whether the store has the sample's hash, or why it has none."""
+    return store.holds(wanted, sample.content) or bool(store.noted(wanted, sample.content))
+
+
+def add(data: Reader, sample: Sample, store: Store, wanted: Recipe) -> None:
+    """Store a sample's hash, an octet a feature and an orientation a crop, or why it has none.
+
+    What becomes of an image that cannot be read is the method's affair.
+    """
+    try:
+        hashes = PerceptualHash()(data.read(sample.name))
+    except BadImage as error:
+        store.note(wanted, sample.content, str(error))
+    else:
+        store.write(wanted, sample.content, hashes[None].astype(np.float32))

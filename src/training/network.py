@@ -1,0 +1,90 @@
+"""The network that is trained: an encoder with a new head. Imports torch, so import it late."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from src.encoders.network import Network
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class Classifier(nn.Module):
+    """Prepared pixels (n, 3, size, size) in, logits (n, classes) out.
+
+    In training, where the encoder has auxiliary classifiers, the list of the logits and the auxiliary ones.
+    """
+
+    def __init__(self, network: "Network", classes: int, hidden: Sequence[int] = (), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.prepare = network.prepare
+        self.device = network.device
+        self.encoder = network.module
+        self.head = nn.Sequential(*layers(network.length, classes, hidden, dropout))
+        self.auxiliary = nn.ModuleList(nn.Linear(length, classes) for length in network.auxiliary_lengths)
+        self.head.to(self.device)
+        self.auxiliary.to(self.device)
+
+    def forward(self, pixels: Tensor) -> Tensor | list[Tensor]:
+        """Return the logits."""
+        descriptors = self.encoder(pixels)
+        if not isinstance(descriptors, list):
+            logits: Tensor = self.head(descriptors)
+            return logits
+        main, *others = descriptors
+        return [self.head(main), *(head(other) for head, other in zip(self.auxiliary, others, strict=True))]
+
+    def learn(self, trainable: str) -> None:
+        """Make `head` or `all` learn; the rest stays as in evaluation, batch statistics and dropout included."""
+        everything = trainable == "all"
+        self.requires_grad_(everything).train(everything)
+        self.head.requires_grad_(True).train()
+
+    def probabilities(self, crops: Tensor, orientations: int) -> Tensor:
+        """Return the probabilities (n, classes), float64, on the CPU, of crops (n, 3, size, size), uint8.
+
+        They are means over so many orientations.
+        """
+        logits = [self(self.prepare(each)).cpu().double() for each in oriented(crops, orientations)]
+        return torch.stack(logits).softmax(dim=2).mean(dim=0)
+
+
+def layers(length: int, classes: int, hidden: Sequence[int], dropout: float) -> Iterator[nn.Module]:
+    """Yield the layers of a head: hidden ones with ReLU and dropout, then the last; or dropout and the last."""
+    drop = [nn.Dropout(dropout)] if dropout else []
+    if not hidden:
+        yield from drop
+    for units in hidden:
+        yield from (nn.Linear(length, units), nn.ReLU(), *drop)
+        length = units
+    yield nn.Linear(length, classes)
+
+
+def oriented(crops: Tensor, orientations: int) -> Iterator[Tensor]:
+    """Yield crops (n, 3, size, size) in 1, 2 (mirrored too), 4 (turned by quarters) or 8 (both) orientations."""
+    for turns in range(4 if orientations >= 4 else 1):
+        turned = torch.rot90(crops, turns, (2, 3))
+        yield turned
+        if orientations in (2, 8):
+            yield turned.flip(3)
+
+
+def tensors(module: nn.Module) -> Tensors:
+    """Return copies of a module's tensors by name; of those that are one under several names, the first name."""
+    distinct = {id(tensor): name for name, tensor in reversed(module.state_dict(keep_vars=True).items())}
+    own = module.state_dict()
+    return {name: np.array(own[name].cpu().numpy(), order="C") for name in sorted(distinct.values())}
+
+
+def fill(module: nn.Module, stored: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Replace a module's tensors by those that `tensors` returned of one like it."""
+    own = module.state_dict()
+    assert stored.keys() == tensors(module).keys(), "the weights are another network's"
+    with torch.no_grad():
+        for name, values in stored.items():
+            own[name].copy_(torch.from_numpy(np.array(values)))

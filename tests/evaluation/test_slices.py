@@ -1,0 +1,122 @@
+"""Metrics by the values of a column."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.evaluation.binary import Binary
+from src.evaluation.curves import clustered_wilson, wilson
+from src.evaluation.evaluation import evaluate
+from src.evaluation.metrics import measure
+from src.evaluation.predictions import average
+from src.evaluation.slices import UNKNOWN, largest, natural, slice_facts, slice_table
+
+Make = Callable[..., pd.DataFrame]
+CARCINOMA = Binary(positive=["InSitu", "Invasive"])
+
+
+def manifest(predictions: pd.DataFrame, **columns: list[object]) -> pd.DataFrame:
+    """The samples of predictions with columns whose values come in turn."""
+    samples = predictions[["sample", "case", "label"]].drop_duplicates(ignore_index=True)
+    return samples.assign(
+        **{name: [values[row % len(values)] for row in samples.index] for name, values in columns.items()}
+    )
+
+
+def test_a_slice_is_the_evaluation_of_its_cases(make: Make) -> None:
+    predictions = make(cases=48)
+    facts = slice_facts(manifest(predictions, margins=["round", "spiculated", None]), ["margins"])
+    table = slice_table(predictions, facts, CARCINOMA, replicates=20)
+    assert table["column"].tolist() == ["all", "margins", "margins", "margins"]
+    assert table["value"].tolist() == ["", "round", "spiculated", UNKNOWN]
+    assert table["cases"].tolist() == [48, 16, 16, 16]
+    assert table["patients"].tolist() == [24, 16, 16, 16]
+    part = predictions[predictions["sample"].isin(facts["sample"][facts["margins"] == "spiculated"])]
+    whole = measure(average(part), 20)
+    row = table.iloc[2]
+    for name in ("accuracy", "balanced_accuracy", "auc"):
+        assert row[name] == whole[name]
+    assert row["binary_auc"] == evaluate(part, CARCINOMA, 20).metrics["binary_auc"]
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+
+
+def test_a_column_that_differs_within_a_case_slices_samples(make: Make) -> None:
+    predictions = make(cases=24, views=("cc", "mlo"))
+    table = evaluate(predictions, replicates=5).slices
+    assert table["value"].tolist() == ["", "cc", "mlo"]
+    assert table["cases"].tolist() == [24] * 3
+    for view in ("cc", "mlo"):
+        found = measure(average(predictions[predictions["view"] == view]), 5)
+        assert table.set_index("value").loc[view, "accuracy"] == found["accuracy"]
+    facts = slice_facts(manifest(predictions, magnification=["40X", "100X"]), ["magnification"])
+    table = evaluate(predictions, replicates=5, facts=facts).slices
+    assert table["value"].tolist() == ["", "cc", "mlo", "40X", "100X"]
+    np.testing.assert_array_equal(table.iloc[1, 2:], table.iloc[3, 2:])  # here they are the same samples
+
+
+def test_nothing_to_tell_apart_gives_no_table(make: Make) -> None:
+    assert evaluate(make(), replicates=5).slices.empty
+    assert evaluate(make(views=("mlo",)), replicates=5).slices.empty
+
+
+def test_a_slice_of_one_class_has_no_auc(make: Make) -> None:
+    predictions = make(cases=48, classes=("benign", "malignant"))
+    facts = slice_facts(manifest(predictions), ["label"])
+    table = slice_table(predictions, facts, Binary(), replicates=20).set_index("value")
+    assert "binary_auc" not in table  # it would be the same
+    assert np.isnan(table.loc["benign", ["auc", "auc_low", "auc_high"]].astype(float)).all()
+    assert table.loc["", ["accuracy", "auc", "auc_low"]].notna().all()
+
+
+def test_an_auc_of_few_patients_has_no_interval(make: Make) -> None:
+    predictions = make(cases=8, classes=("benign", "malignant"))
+    row = slice_table(predictions, slice_facts(manifest(predictions), ["label"]), Binary(), replicates=20).iloc[0]
+    assert 0 <= row["auc"] <= 1
+    assert np.isnan(row["auc_low"])
+
+
+def test_facts_are_the_same_from_a_file(make: Make) -> None:
+    """A run slices by its manifest, `src.fuse` by the manifest.csv that it left."""
+    rows = manifest(make(), density=[1.0, 2.0, np.nan], side=["LEFT", None], age=[30, 4], part=[0.5, 1.0])
+    names = ["density", "side", "age", "part"]
+    file = io.StringIO(rows.to_csv(index=False))
+    again = slice_facts(pd.read_csv(file, dtype=str, keep_default_na=False), names)
+    pd.testing.assert_frame_equal(slice_facts(rows, names), again)
+    assert sorted(again["density"].unique()) == ["", "1", "2"]
+
+
+def test_a_column_that_cannot_slice_is_refused(make: Make) -> None:
+    rows = manifest(make(cases=40), age=list(range(40)))
+    with pytest.raises(ValueError, match="must name columns of the manifest, label, age, but got 'margins'"):
+        slice_facts(rows, ["margins"])
+    with pytest.raises(ValueError, match="but got 'case'"):
+        slice_facts(rows, ["case"])
+    with pytest.raises(ValueError, match="'age' has 40: leave it out"):
+        slice_facts(rows, ["label", "age"])
+
+
+def test_values_are_in_their_natural_order() -> None:
+    assert sorted(["", "400X", "b", "40X", "100X", "a2", "a10"], key=natural) == [
+        "40X", "100X", "400X", "a2", "a10", "b", "",
+    ]  # fmt: skip
+
+
+def test_the_largest_slices_of_each_column_are_kept_in_order() -> None:
+    table = pd.DataFrame({"column": ["x"] * 4 + ["y"], "value": list("abcde"), "cases": [5, 9, 9, 1, 2]})
+    assert largest(table, 2)["value"].tolist() == ["b", "c", "e"]
+
+
+def test_the_interval_knows_that_cases_of_a_patient_are_alike() -> None:
+    right = np.array([1.0, 1, 0, 1, 1, 0, 1, 1])
+    independent = clustered_wilson(right, np.arange(8))
+    np.testing.assert_allclose(
+        independent, [each[0] for each in wilson(np.array([0.75]), np.array([7.0]))]
+    )  # n - 1: the variance is estimated
+    twice = clustered_wilson(np.repeat(right, 2), np.repeat(np.arange(8), 2))
+    np.testing.assert_allclose(twice, independent)
+    low, high = clustered_wilson(np.ones(30), np.repeat(np.arange(3), 10))
+    assert (low, high) == pytest.approx([each[0] for each in wilson(np.array([1.0]), np.array([3.0]))])
+    assert clustered_wilson(np.array([1.0, 0.0]), np.array([4, 4]))[0] < 0.1

@@ -1,0 +1,160 @@
+"""The audit of a run: found before anything is learnt, computed once, recorded and told."""
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from src.config import Experiment
+from src.data.demo import Demo
+from src.data.folder import Folder
+from src.data.manifest import Reader
+from src.data.splits import ImageKFold, KFold
+from src.methods.audit import Audit, audit
+from src.methods.samples import with_contents
+from src.run import predict
+from tests.commands import QUICK, run
+from tests.methods.test_extraction import folder_of_images
+from tests.test_config import composed
+
+
+class Progress:
+    """Remembers what was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, int]] = []
+
+    def __call__(self, items: Iterable[Any], description: str, total: int, size: object = None) -> Iterator[Any]:
+        self.shown.append((description, total))
+        yield from items
+
+
+def audited(
+    data: Reader, store: Path, workers: int = 2, protocol: KFold | ImageKFold | None = None
+) -> tuple[Audit, Progress]:
+    progress = Progress()
+    manifest = with_contents(data.manifest(), data.root, workers, Progress())
+    splits = (protocol or KFold(folds=2)).split(manifest)
+    return audit(data, manifest, splits, store, workers, progress), progress
+
+
+def copy(root: Path, name: str, to: str, **options: Any) -> None:
+    """Save an image again under another name, mirrored and at 3/4 of its size."""
+    image = Image.open(root / name)
+    smaller = image.resize((image.width * 3 // 4, image.height * 3 // 4)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    smaller.save(root / to, **options)
+
+
+def test_images_that_are_different_have_no_finding(tmp_path: Path) -> None:
+    found, _ = audited(Folder(root=str(folder_of_images(tmp_path / "images", 8))), tmp_path / "store")
+    assert found.findings.empty
+    assert found.reasons == []
+    assert found.facts["audit_near_identical"] == found.facts["audit_not_compared"] == 0
+    found.refuse()
+
+
+def test_copies_are_found_whatever_the_workers(tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images", 8)
+    for number in range(4):
+        (root / "one" / f"same{number}.png").write_bytes((root / "one" / "000.png").read_bytes())
+        copy(root, "two/001.png", f"two/near{number}.jpg", quality=70 + number)
+    founds = [audited(Folder(root=str(root)), tmp_path / str(workers), workers)[0] for workers in (1, 4)]
+    pd.testing.assert_frame_equal(founds[0].findings, founds[1].findings)
+    assert founds[0].facts["audit_identical"] == founds[0].facts["audit_near_identical"] == 5
+    assert founds[0].findings.query("kind == 'near_identical'")["distance"].between(0, 24).all()
+    with pytest.raises(
+        ValueError, match=r"audit=fail.*5 identical images .* one/000.png = one/same.*kfold.*audit=warn"
+    ):
+        founds[0].refuse()
+
+
+def test_a_second_audit_reads_no_image(tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images", 6)
+    (root / "one" / "white.png").write_bytes(b"not an image")
+    (root / "one" / "copy.png").write_bytes((root / "one" / "000.png").read_bytes())
+    first, progress = audited(Folder(root=str(root)), tmp_path / "store")
+    assert progress.shown == [("auditing", 7)]
+    (recipe,) = (tmp_path / "store").glob("*/recipe.json")
+    assert json.loads(recipe.read_text()) == {
+        "operator": "PerceptualHash",
+        "revision": 1,
+        "size": 16,
+        "convert": False,
+    }
+    second, progress = audited(Folder(root=str(root)), tmp_path / "store")
+    assert progress.shown == []
+    pd.testing.assert_frame_equal(first.findings, second.findings)
+    assert first.lines == second.lines
+    copy(root, "two/001.png", "two/new.png")
+    _, progress = audited(Folder(root=str(root)), tmp_path / "store")
+    assert progress.shown == [("auditing", 1)]
+
+
+def test_images_without_a_hash_are_named_and_left_to_the_method(tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images", 6)
+    for name in ("one/flat.png", "two/flat.png"):
+        Image.fromarray(np.full((90, 90, 3), 200, np.uint8)).save(root / name)
+    (root / "one" / "broken.png").write_bytes(b"not an image")
+    found, _ = audited(Folder(root=str(root)), tmp_path / "store")
+    assert found.facts["audit_not_compared"] == 3
+    assert "3 images cannot be compared with others: one/broken.png (the file is not" in found.lines[-1]
+    assert found.facts["audit_conflicts"] == 2  # of identical bytes
+    assert found.findings["kind"].unique().tolist() == ["identical"]
+
+
+def test_the_drawn_data_set_is_clean(tmp_path: Path) -> None:
+    data = Demo(root=str(tmp_path / "demo"), width=192, height=144)
+    found, _ = audited(data, tmp_path / "store", protocol=KFold())
+    assert found.findings.empty
+    assert found.notes == []
+    assert found.lines == [
+        "no patient, identical or near-identical image on both sides of a split (48 images of 20 patients)"
+    ]
+    found, _ = audited(data, tmp_path / "store", protocol=ImageKFold())
+    assert found.findings["kind"].unique().tolist() == ["patient"]
+
+
+def test_real_mammograms_have_one_image_under_two_labels(shared: Path, tmp_path: Path) -> None:
+    """mdb144 has a benign and a malignant lesion, and one patient: a leak only where patients are ignored."""
+    from src.data.table import Table
+
+    folder = shared / "data" / "mini_mias"
+    columns = {"sample": "file"}
+    data = Table(root=str(folder), path=str(folder / "samples.csv"), columns=columns, convert=True)
+    found, _ = audited(data, tmp_path / "store", protocol=KFold())
+    assert found.reasons == []
+    assert found.findings[["kind", "first", "second"]].to_numpy().tolist() == [
+        ["identical", "benign/mdb144.jpg", "malignant/mdb144.jpg"]
+    ]
+    assert found.notes[0].endswith("benign/mdb144.jpg = malignant/mdb144.jpg: benign and malignant")
+
+
+@pytest.mark.slow
+def test_a_run_states_and_records_it_or_fails_before_any_training(tmp_path: Path) -> None:
+    arguments = [*QUICK, "data.cases=32", "protocol=image_kfold"]
+    process = run("run", *arguments, "audit=fail", workspace=tmp_path)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert "patients on both sides of a split (32 images of" in process.stderr
+    assert "error: audit=fail" in process.stderr
+    assert "protocol=kfold" in process.stderr
+    assert "encoding" not in process.stderr
+    experiment = composed(*arguments, f"workspace={tmp_path}")
+    assert isinstance(experiment, Experiment)
+    with experiment.tracking.run("warned", "cell") as warned:
+        predict(experiment, "warned", warned)
+    keep = experiment.tracking
+    runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
+    assert [each.info.status for each in runs] == ["FAILED", "FINISHED"]
+    for each in runs:
+        table = pd.read_csv(io.BytesIO(keep.artifact(each, "audit.csv")))
+        assert set(table["kind"]) == {"patient"}
+        assert int(each.data.tags["audit_patients"]) == len(table) > 0
+    assert "possibly optimistic" in runs[1].data.tags["notes"]
+    assert "possibly optimistic" in keep.artifact(runs[1], "table.md").decode()

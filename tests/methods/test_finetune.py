@@ -1,0 +1,320 @@
+"""Fine-tuning as a method: the same table however it goes, no glance at what is held out, and kept networks."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+from src.data.splits import Published
+from src.encoders.torchvision import Torchvision
+from src.images.crop import Crop
+from src.images.stain import NoStain
+from src.methods.cell import Cell, Outcome
+from src.methods.finetune import FineTune
+from src.methods.samples import with_contents
+from src.store import TRAINING, Store, listing, verify
+from src.training.finetuning import FineTuning, Phase
+from tests.commands import ROOT
+from tests.methods.test_extraction import cell as any_cell
+from tests.methods.test_extraction import folder_of_images, spoil
+from tests.methods.test_frozen import quiet
+from tests.training.conftest import Tiny
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_images(tmp_path_factory.mktemp("images"), 12)
+
+
+def cell(root: Path, **changes: object) -> Cell:
+    """Three epochs of a small network; images jittered, flipped and turned."""
+    small = {
+        "stain": NoStain(),
+        "crop": Crop(size=32, scale=0.5, count=2),
+        "encoder": Tiny(),
+        "finetune": tuned(),
+    }
+    return any_cell(root, **(small | changes))
+
+
+def tuned(**changes: object) -> FineTuning:
+    given = {"epochs": 3, "batch": 4, "learning_rate": 0.01, "hidden": [4], "dropout": 0.2}
+    return FineTuning(**(given | {"transforms": [{"HorizontalFlip": {}}, {"StainJitter": {}}]} | changes))
+
+
+class Curves(dict[str, dict[int, float]]):
+    """Remembers what is recorded."""
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        self.setdefault(name, {})[step] = value
+
+
+def predict(
+    one: Cell,
+    store: Path,
+    record: Callable[[str, float, int], None] | None = None,
+    change: Callable[[pd.DataFrame], pd.DataFrame] = lambda manifest: manifest,
+    **method: object,
+) -> Outcome:
+    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
+    splits = one.protocol.split(manifest)
+    tuner = FineTune(**({"workers": 2, "device": "cpu"} | method))
+    return tuner.predict(one, change(manifest), splits, store, quiet, Curves() if record is None else record)
+
+
+def weights(store: Path) -> dict[str, bytes]:
+    return {file.parent.name: file.read_bytes() for file in store.glob("*/model.safetensors")}
+
+
+def test_a_row_per_sample_and_seed_and_a_curve_per_model(images: Path, tmp_path: Path) -> None:
+    curves = Curves()
+    outcome = predict(cell(images, seeds=[0, 3]), tmp_path, curves)
+    table = outcome.predictions
+    assert list(table) == ["sample", "case", "patient", "view", "label", "fold", "seed", "p_one", "p_two"]
+    assert table.groupby("sample")["seed"].apply(sorted).tolist() == [[0, 3]] * 12
+    np.testing.assert_allclose(table[["p_one", "p_two"]].sum(axis=1), 1)
+    names = ["fold01-seed0", "fold01-seed3", "fold02-seed0", "fold02-seed3"]
+    assert sorted(outcome.models) == names
+    assert len(set(weights(tmp_path).values())) == 4
+    kinds = ("training_loss", "training_accuracy", "learning_rate")
+    assert sorted(curves) == sorted(f"{kind}/{name}" for kind in kinds for name in names)
+    assert all(list(curve) == [1, 2, 3] for curve in curves.values())
+    assert outcome.facts["trained_epochs"] == 12
+
+
+def test_workers_and_memory_do_not_change_a_byte(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    outcomes = [
+        predict(one, tmp_path / f"{workers}-{memory}", workers=workers, memory=memory)
+        for workers, memory in ((1, 4.0), (4, 4.0), (4, 0.0))
+    ]
+    for outcome in outcomes[1:]:
+        pd.testing.assert_frame_equal(outcomes[0].predictions, outcome.predictions, check_exact=True)
+    one_go, *others = (weights(tmp_path / name) for name in ("1-4.0", "4-4.0", "4-0.0"))
+    assert len(one_go) == 2
+    assert all(one_go == other for other in others)
+
+
+def test_a_second_run_trains_nothing(images: Path, tmp_path: Path) -> None:
+    curves, again = Curves(), Curves()
+    first = predict(cell(images), tmp_path, curves)
+    second = predict(cell(images, finetune=tuned(orientations=1)), tmp_path, again)
+    assert (first.facts["trained_epochs"], second.facts["trained_epochs"]) == (6, 0)
+    pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
+    assert curves == again
+    mirrored = predict(cell(images, finetune=tuned(orientations=8)), tmp_path)
+    assert mirrored.facts["trained_epochs"] == 0
+    assert not mirrored.predictions.equals(first.predictions)
+    assert predict(cell(images, finetune=tuned(epochs=1)), tmp_path).facts["trained_epochs"] == 2
+    assert len(list(listing(Store(tmp_path)))) == 4
+    assert not list(verify(Store(tmp_path)))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from tests.methods.test_finetune import cell, predict
+
+torch.set_num_threads(1)
+
+def record(name, value, step):
+    if (name, step) == ("training_loss/fold02-seed0", 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+predict(cell(Path(sys.argv[1])), Path(sys.argv[2]), record)
+"""
+
+
+def test_a_killed_run_resumes_where_it_was(images: Path, tmp_path: Path) -> None:
+    whole = predict(cell(images), tmp_path / "whole")
+    command = [sys.executable, "-c", KILLED, str(images), str(tmp_path / "parts")]
+    killed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(weights(tmp_path / "parts")) == 1
+    assert sum("in training" in line for line in listing(Store(tmp_path / "parts"))) == 1
+    resumed = predict(cell(images), tmp_path / "parts")
+    assert resumed.facts["trained_epochs"] == 1  # the last of the second fold
+    pd.testing.assert_frame_equal(whole.predictions, resumed.predictions, check_exact=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    assert not list((tmp_path / "parts").glob("*/*.ckpt"))
+
+
+def held_out(images: Path, folder: Path, **finetune: object) -> Cell:
+    """Fold 1 is held out once; the labels of all images mean nothing."""
+    names = sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
+    folds = pd.DataFrame({"sample": names, "fold": [int(number % 3 == 0) for number in range(len(names))]})
+    folds.to_csv(folder / "folds.csv", index=False)
+    tuning = tuned(epochs=6, validation=0.4, patience=2, learning_rate=0.05, **finetune)
+    return cell(images, protocol=Published(path=str(folder / "folds.csv")), finetune=tuning)
+
+
+def test_what_is_held_out_decides_nothing(images: Path, tmp_path: Path) -> None:
+    """The labels of the held-out images are set so that choosing the epoch by them would pay: nothing changes.
+
+    A leak is planted: each held-out image gets the class that the second epoch gives it, so that this epoch would be
+    right everywhere. A training that stopped, or chose its weights, by them would end there.
+    """
+    one = held_out(images, tmp_path)
+    blind = predict(one, tmp_path / "blind")
+    early = predict(held_out(images, tmp_path, phases=[Phase(epochs=2, learning_rate=0.05)]), tmp_path / "early")
+    answers = early.predictions.set_index("sample")[["p_one", "p_two"]].idxmax(axis=1).str.removeprefix("p_")
+
+    def leaking(manifest: pd.DataFrame) -> pd.DataFrame:
+        planted = manifest["sample"].map(answers).fillna(manifest["label"].astype(str))
+        return manifest.assign(label=pd.Categorical(planted, ["one", "two"]))
+
+    leaked = predict(one, tmp_path / "leaked", change=leaking)
+    assert (blind.predictions["label"] != leaked.predictions["label"]).any()
+    assert weights(tmp_path / "blind") == weights(tmp_path / "leaked")
+    columns = ["sample", "p_one", "p_two"]
+    pd.testing.assert_frame_equal(blind.predictions[columns], leaked.predictions[columns], check_exact=True)
+
+    def without_most(manifest: pd.DataFrame) -> pd.DataFrame:
+        return manifest[~manifest["sample"].isin(list(answers.index)[1:])]
+
+    predict(one, tmp_path / "fewer", change=without_most)
+    assert weights(tmp_path / "blind") == weights(tmp_path / "fewer")
+
+
+def test_the_cases_that_decide_do_so(images: Path, tmp_path: Path) -> None:
+    curves = Curves()
+    outcome = predict(held_out(images, tmp_path), tmp_path / "store", curves)
+    assert outcome.roles["role"].value_counts().to_dict() == {"fit": 4, "stopping": 4, "report": 4}
+    losses = list(curves["stopping_loss/fold01-seed0"].values())
+    best = json.loads(next((tmp_path / "store").glob(f"*/{TRAINING}")).read_text())["best_epoch"]
+    assert best == 1 + int(np.argmin(losses))
+    assert len(losses) == min(6, best + 2)
+    assert outcome.facts["trained_epochs"] == len(losses)
+
+
+def test_a_model_per_view_or_one_for_all(tmp_path: Path) -> None:
+    from src.data.table import Table
+
+    root = folder_of_images(tmp_path / "images", 8)
+    manifest = pd.DataFrame(
+        [
+            (f"{('one', 'two')[n % 2]}/{n:03d}.png", f"case{n % 4}", ("cc", "mlo")[n // 4], "ab"[n % 2])
+            for n in range(8)
+        ],
+        columns=["sample", "case", "view", "label"],
+    )
+    manifest.to_csv(root / "manifest.csv", index=False)
+    data = Table(path=str(root / "manifest.csv"), root=str(root))
+    separate = predict(cell(root, data=data, finetune=tuned(epochs=1)), tmp_path / "store")
+    assert sorted(separate.models) == [f"{view}-fold{fold:02d}-seed0" for view in ("cc", "mlo") for fold in (1, 2)]
+    shared = predict(cell(root, data=data, finetune=tuned(epochs=1), views="shared"), tmp_path / "store")
+    assert sorted(shared.models) == ["fold01-seed0", "fold02-seed0"]
+    for outcome in (separate, shared):
+        assert outcome.predictions.groupby("case")["view"].apply(sorted).tolist() == [["cc", "mlo"]] * 4
+
+
+def test_every_seed_begins_with_weights_of_its_own(images: Path, tmp_path: Path) -> None:
+    one = cell(images, seeds=[0, 1], finetune=tuned(trainable="head", epochs=1))
+    models = predict(one, tmp_path).models
+    first, second, other_fold = (
+        models[name].network().encoder.state_dict() for name in ("fold01-seed0", "fold01-seed1", "fold02-seed0")
+    )
+    assert not torch.equal(first["first.weight"], second["first.weight"])
+    assert torch.equal(first["first.weight"], other_fold["first.weight"])
+
+
+def test_a_saved_model_says_what_it_is(images: Path, tmp_path: Path) -> None:
+    model = predict(cell(images, finetune=tuned(epochs=1)), tmp_path / "store").models["fold01-seed0"]
+    model.save(tmp_path / "fold01-seed0")
+    with safe_open(tmp_path / "fold01-seed0.safetensors", "np") as file:
+        facts = json.loads(file.metadata()["model"])
+        assert "head.0.weight" in file.keys()  # noqa: SIM118
+    assert facts["classes"] == ["one", "two"]
+    assert (facts["head"]["hidden"], facts["crop"]["size"], facts["encoder"]["architecture"]) == ([4], 32, "tiny")
+    network = model.network("cpu")
+    crops = torch.zeros((3, 3, 32, 32), dtype=torch.uint8)
+    assert not network.training
+    assert network(network.prepare(crops)).shape == (3, 2)
+
+
+def test_bad_images_are_named(tmp_path: Path) -> None:
+    from src.images.stain import Macenko
+
+    one = cell(spoil(tmp_path / "images"), stain=Macenko(), on_bad_image="skip", finetune=tuned(epochs=1))
+    outcome = predict(one, tmp_path / "store")
+    assert outcome.bad["sample"].tolist() == ["one/white.png", "two/truncated.png"]
+    assert set(outcome.bad["outcome"]) == {"left out"}
+    assert len(outcome.predictions) == 6
+    one.on_bad_image = "pass"
+    passed = predict(one, tmp_path / "store")
+    assert dict(passed.bad[["sample", "outcome"]].to_numpy()) == {
+        "one/white.png": "passed",
+        "two/truncated.png": "left out",
+    }
+    one.on_bad_image = "fail"
+    with pytest.raises(ValueError, match="one/white.png: nearly no tissue"):
+        predict(one, tmp_path / "store")
+
+
+def test_an_encoder_that_cannot_be_trained_is_used_frozen(images: Path, tmp_path: Path) -> None:
+    from src.encoders.handcrafted import Handcrafted
+
+    outcome = predict(cell(images, encoder=Handcrafted(label="Handcrafted")), tmp_path)
+    assert outcome.notes == ["Handcrafted has nothing to train: its descriptors went to the classifier"]
+    assert outcome.facts["encoded_crops"] > 0
+
+
+def test_mistakes_are_named_before_any_training(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="finetune.precision=16-mixed needs a GPU"):
+        predict(cell(images, finetune=tuned(precision="16-mixed")), tmp_path)
+    shrunk = tuned(transforms=[{"Resize": {"height": 20, "width": 40}}])
+    with pytest.raises(ValueError, match="finetune.transforms leave 40 x 20 pixels of .*, too few for crop.size=32"):
+        predict(cell(images, finetune=shrunk), tmp_path)
+    with pytest.raises(ValueError, match="`memory >= 0` must hold"):
+        FineTune(memory=-1.0)
+
+
+def test_a_damaged_network_is_named(images: Path, tmp_path: Path) -> None:
+    one = cell(images, finetune=tuned(epochs=1))
+    predict(one, tmp_path)
+    path = next(tmp_path.glob("*/model.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match="model.safetensors is damaged"):
+        predict(one, tmp_path)
+
+
+@pytest.mark.slow
+def test_pretrained_weights_learn_real_tissue(shared: Path, tmp_path: Path) -> None:
+    """The images that a network was fine-tuned on are told apart: the pieces fit together on real input."""
+    from src.data.table import Table
+
+    folder = shared / "data" / "histology_sample"
+    encoder = Torchvision(
+        label="SqueezeNet", architecture="squeezenet1_1", weights=str(shared / "weights"), head=["classifier."]
+    )
+    curves = Curves()
+    one = cell(
+        folder,
+        data=Table(path=str(folder / "samples.csv"), columns={"sample": "file"}),
+        crop=Crop(size=96, scale=0.25, count=2),
+        encoder=encoder,
+        finetune=FineTuning(epochs=6, batch=4, learning_rate=3e-4),
+    )
+    outcome = predict(one, tmp_path, curves)
+    assert len(outcome.predictions) == len(one.data.manifest())
+    assert np.isfinite(outcome.predictions.filter(like="p_").to_numpy()).all()
+    for fold in (1, 2):
+        curve = curves[f"training_loss/fold{fold:02d}-seed0"]
+        assert curve[6] < curve[1]

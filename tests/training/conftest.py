@@ -1,0 +1,95 @@
+"""A network small enough to be trained many times, and images that it can tell apart."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from src.encoders.network import Network, NetworkEncoder
+from src.images.draws import generator
+from src.training.finetuning import FineTuning
+from src.training.fitting import Fit, Material
+from src.training.network import Classifier
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Branches(nn.Module):
+    """Two convolutions, and in training an auxiliary descriptor from the first."""
+
+    def __init__(self, normalised: bool, auxiliary: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=2)
+        self.normalisation = nn.BatchNorm2d(4) if normalised else nn.Identity()
+        self.second = nn.Conv2d(4, 6, 3, stride=2)
+        self.auxiliary_lengths = [4] if auxiliary else []
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        maps = self.normalisation(self.first(pixels)).relu()
+        descriptors = self.second(maps).relu().mean((2, 3))
+        return [descriptors, maps.mean((2, 3))] if self.training and self.auxiliary_lengths else descriptors
+
+
+@dataclass(kw_only=True)
+class Tiny(NetworkEncoder):
+    """An encoder of a few hundred weights."""
+
+    label: str = "Tiny"
+    architecture: str = "tiny"
+    weights: str = "random"
+    normalised: bool = True
+    smallest: int = 12
+
+    def fetch(self) -> Path:
+        raise AssertionError("its weights are drawn")
+
+    def build(self, device: str, auxiliary: bool) -> tuple[nn.Module, int]:
+        return Branches(self.normalised, auxiliary), 6
+
+    def fill(self, module: nn.Module, path: Path) -> None:
+        raise AssertionError("its weights are drawn")
+
+
+def classifier(auxiliary: bool = False, normalised: bool = True, hidden: Iterable[int] = ()) -> Classifier:
+    network: Network = Tiny(normalised=normalised).load("cpu", auxiliary)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Classifier(network, 2, list(hidden), 0.2 if hidden else 0.0)
+
+
+CROPS = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (10, 3, 16, 16), dtype=np.uint8))
+LABELS = np.array([0, 1, 0, 0, 1, 0, 0, 1, 0, 0])
+
+
+def shown(images: Iterable[int], epoch: int) -> Iterator[torch.Tensor]:
+    """The images' crops, flipped by keyed draws."""
+    for image in images:
+        crop = CROPS[image].clone()
+        crop[0, 0, 0] = image  # lest two be alike
+        yield crop.flip(2) if generator(image, epoch).random() < 0.5 else crop
+
+
+def fit(
+    folder: Path, finetune: FineTuning, record: Callable[[str, float, int], None] | None = None, **material: Any
+) -> Fit:
+    given = {"labels": LABELS, "views": shown, "stopping": None, "weights": np.ones(2)} | material
+    folder.mkdir(exist_ok=True)
+    return Fit(
+        finetune=finetune,
+        material=Material(**given),
+        key=(0, "", 1),
+        name="fold01-seed0",
+        folder=folder,
+        record=record or (lambda *_: None),
+    )
