@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.store import Store, difference, digest, explain, listing, prune, verify
+from src.store import Store, difference, digest, explain, listing, load, prune, verify
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
 
@@ -84,6 +84,38 @@ def test_pruning_takes_one_recipe(tmp_path: Path) -> None:
     assert list(store.recipes()) == [digest(other)]
     with pytest.raises(ValueError, match="holds no recipe"):
         list(prune(store, digest(RECIPE)))
+
+
+FIT = {"kind": "fit", "encoder": {"weights": "abc"}, "fold": 1}
+
+
+def test_trained_networks_are_kept_beside_descriptors(tmp_path: Path) -> None:
+    """Verified, told apart from their like only, and the same bytes whatever is stored about them."""
+    weights = {"head": np.ones((2, 3), np.float32), "count": np.array(4)}
+    facts = {name: [name] for name in "abcdefgh"}
+    paths = []
+    for root in (tmp_path / "one", tmp_path / "two"):
+        store = Store(root)
+        assert store.fit(FIT) is None
+        paths.append(store.write_fit(FIT, weights, facts, {"best_epoch": 2}))
+        store.write(RECIPE, "a", descriptors())
+        store.open(FIT | {"fold": 2})
+    assert store.fit(FIT) == paths[1]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    for name, values in load(paths[0]).items():
+        np.testing.assert_array_equal(values, weights[name])
+    assert store.nearest(FIT) == (digest(FIT | {"fold": 2}), {"fold": (1, 2)})
+    assert list(explain(store, digest(RECIPE))) == [f"{digest(RECIPE)} is the only recipe of its kind"]
+    lines = {line.split()[0]: line for line in listing(store)}
+    assert "1 samples" in lines[digest(RECIPE)]
+    assert lines[digest(FIT)].split()[1:] == ["trained", "0.0", "MiB", "fold=1"]
+    assert "in training" in lines[digest(FIT | {"fold": 2})]
+    assert not list(verify(store))
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert [line.split(" is damaged")[0] for line in verify(store)] == [str(paths[1])]
+    list(prune(store, digest(FIT)))
+    assert digest(FIT) not in store.recipes()
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=4))

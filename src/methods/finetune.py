@@ -108,8 +108,9 @@ class FineTune(Method):
 
         total = sum(len(job.report) for job in jobs) * cell.crop.count
         with bar(track, "predicting crops", total) as moved:
+            network = None
             for job in jobs:
-                network = models[job.name].network(device)
+                network = models[job.name].network(device, network)
                 with exact(torch.device(device)), fitting_memory(job.name, cell.finetune, torch.device(device)):
                     predicted = probabilities(
                         network, images, job.report, cell.crop.count, cell.finetune.orientations, moved
@@ -394,14 +395,18 @@ class FineTuned:
     finetune: FineTuning
     classes: list[str]
 
-    def network(self, device: str = "cpu") -> "Classifier":
-        """Return the network on a device, ready to predict: `network(network.prepare(crops))` gives logits."""
+    def network(self, device: str = "cpu", like: "Classifier | None" = None) -> "Classifier":
+        """Return the network on a device, ready to predict: `network(network.prepare(crops))` gives logits.
+
+        One `like` it, of another fit of the same cell, gets its weights, which takes less time than a new one.
+        """
         from src.training.network import fill
 
-        empty = replace(self.encoder, weights=RANDOM)
-        network = with_head(empty.load(device, auxiliary=self.finetune.auxiliary > 0), self.finetune, self.classes, 0)
-        fill(network, load(self.path))
-        return network
+        if like is None:
+            empty = replace(self.encoder, weights=RANDOM).load(device, auxiliary=self.finetune.auxiliary > 0)
+            like = with_head(empty, self.finetune, self.classes, 0)
+        fill(like, load(self.path))
+        return like
 
     def save(self, stem: Path) -> None:
         """Write the weights and what describes them as safetensors."""

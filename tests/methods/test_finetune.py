@@ -249,6 +249,18 @@ def test_a_saved_model_says_what_it_is(images: Path, tmp_path: Path) -> None:
     assert network(network.prepare(crops)).shape == (3, 2)
 
 
+def test_what_a_network_looks_at(images: Path, tmp_path: Path) -> None:
+    one = cell(images, finetune=tuned(epochs=1))
+    outcome = predict(one, tmp_path)
+    examples = outcome.predictions.head(1).assign(predicted="two", probability=0.5)
+    contents = with_contents(one.data.manifest(), one.data.root, 1, quiet).set_index("sample")["content"]
+    examples["content"] = examples["sample"].map(contents)
+    examples["label"] = pd.Categorical(examples["label"], ["one", "two"])
+    (made,) = FineTune(device="cpu").explain(one, examples, dict(outcome.models), tmp_path)
+    assert {shown.shape for shown in made.maps.values()} == {made.image.shape[:2]}
+    assert "Grad-CAM for two" in made.maps
+
+
 def test_bad_images_are_named(tmp_path: Path) -> None:
     from src.images.stain import Macenko
 
