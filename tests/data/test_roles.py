@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.manifest import cases, groups
@@ -52,6 +52,7 @@ def test_stopping_takes_its_share_of_every_class(table: pd.DataFrame) -> None:
     assert share.between(0.1, 0.4).all()
 
 
+@settings(deadline=None, max_examples=30)
 @given(fewer=st.integers(2, 20), more=st.integers(2, 20), seed=st.integers(0, 50))
 def test_the_fewer_patients_are_among_the_more(fewer: int, more: int, seed: int) -> None:
     rows = [
