@@ -174,7 +174,7 @@ def explain_examples(experiment: Experiment, manifest: "pd.DataFrame", outcome: 
         return
     chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
     made = experiment.method.explain(experiment, chosen, dict(outcome.models), Path(experiment.store))
-    for name, picture in pictures(chosen, track(made, "explaining", len(chosen))):
+    for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
         path = run.folder / "explanations" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)

@@ -6,7 +6,9 @@ import cv2
 import pandas as pd
 import pytest
 
+from src.data.breakhis import SUBTYPES
 from tests.commands import ROOT, run
+from tests.data.conftest import breakhis_path
 from tests.images.test_stain import tissue
 from tests.test_run import tracking
 
@@ -48,3 +50,95 @@ def test_rakhlin2018_on_bachs_layout(tmp_path: Path) -> None:
     published = pd.read_csv(PUBLISHED / "crossvalidation.csv").set_index("image")
     assert (table.set_index("case")["fold"] == published.loc[table["case"], "fold"].to_numpy()).all()
     assert table.groupby("fold")["case"].nunique().tolist() == [40] * 10
+
+
+SMALL = ["crop.size=64", "finetune.batch=8", "finetune.validation=0", "replicates=50", "examples=1"]
+ONE_STEP = "finetune.phases=[{trainable: head, steps: 1, learning_rate: 0.01}, {trainable: all, steps: 1}]"
+UNTRAINED = ["encoder=squeezenet", "encoder.weights=random"]
+
+
+def breakhis(root: Path) -> Path:
+    """BreakHis in its exact layout: four patients of each sub-type with two images each, all of them small."""
+    for number, code in enumerate(SUBTYPES):
+        for patient in range(4):
+            for image in (1, 2):
+                side = "B" if code in ("A", "F", "PT", "TA") else "M"
+                path = root / breakhis_path(f"SOB_{side}_{code}-14-{1000 * number + patient}-40-{image:03d}.png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), tissue(seed=100 * number + 10 * patient + image, shape=(72, 96)))
+    return root
+
+
+def tissue_arrays(root: Path) -> Path:
+    """Tissue micro-arrays: a folder per cancer, ten small images each."""
+    for number in range(40):
+        path = root / ("bladder", "breast", "lung", "lymphoma")[number % 4] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), tissue(seed=number, shape=(72, 72)))
+    return root
+
+
+@pytest.mark.slow
+def test_yi2017(tmp_path: Path) -> None:
+    smaller = ["data=demo_mammograms", "data.cases=24", "protocol.folds=2", "encoder=googlenet,handcrafted"]
+    fewer = ["finetune.epochs=1", "finetune.warmup=0", *SMALL]
+    process = run("run", "experiment=yi2017", *smaller, *fewer, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    for row in ("GoogLeNet-64 cc", "GoogLeNet-64 mlo", "Handcrafted-64", "Model fusion", "trained from scratch"):
+        assert row in process.stdout
+    keep = tracking(tmp_path)
+    table = keep.predictions(keep.find("GoogLeNet-64"))
+    assert set(table["view"]) == {"cc", "mlo"}
+    files = {file.path for file in keep.client.list_artifacts(keep.find("GoogLeNet-64").info.run_id)}
+    assert {"slices.csv", "slices.png", "explanations", "audit.csv", "roles.csv"} <= files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["binary", "benign", "malignant"])
+def test_jannesari2018_on_breakhis_layout(tmp_path: Path, task: str) -> None:
+    root = breakhis(tmp_path / "data")
+    smaller = [f"data.root={root}", "data.expected=false", "protocol.folds=2", *UNTRAINED, ONE_STEP, *SMALL]
+    process = run("run", f"experiment=jannesari2018_{task}", *smaller, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    for said in ("image_kfold", "kfold", "gap", "patients stand on both sides of a split"):
+        assert said in process.stdout + process.stderr
+
+
+@pytest.mark.slow
+def test_jannesari2018_on_tissue_arrays(tmp_path: Path) -> None:
+    root = tissue_arrays(tmp_path / "data")
+    smaller = [f"data.root={root}", "data.expected=0", "protocol.folds=2", *UNTRAINED, ONE_STEP, *SMALL]
+    process = run("run", "experiment=jannesari2018_cancer_types", *smaller, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    assert "patients of 40 of 40 cases are unknown" in process.stdout
+
+
+@pytest.mark.slow
+def test_romero_alexnet_on_breakhis_layout(tmp_path: Path) -> None:
+    root = breakhis(tmp_path / "data")
+    smaller = [f"data.root={root}", "data.expected=false", *UNTRAINED, "finetune.epochs=1", *SMALL, "crop.shorter=72"]
+    resized = "finetune.transforms=[{RandomResizedCrop: {size: [64, 64], p: 1}}]"
+    process = run("run", "experiment=romero_alexnet", *smaller, resized, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    assert "image_holdout" in process.stdout
+
+
+@pytest.mark.slow
+def test_frozen_vs_finetuned_on_bachs_layout(tmp_path: Path) -> None:
+    root = bach(tmp_path / "data")
+    smaller = [
+        f"data.root={root}",
+        "data.width=96",
+        "data.height=72",
+        "crop.size=32",
+        "crop.count=2",
+        "augment.count=1",
+    ]
+    fewer = [*UNTRAINED, "classifier=logistic", "finetune.epochs=1", "replicates=50", "examples=0", "stain=none"]
+    sizes = "training_patients=20,0"
+    process = run("run", "experiment=frozen_vs_finetuned", *smaller, *fewer, sizes, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    keep = tracking(tmp_path)
+    files = {file.path for file in keep.client.list_artifacts(keep.find("frozen_vs_finetuned").info.run_id)}
+    assert {"learning_curve.png", "learning_curve.csv", "groups.csv"} <= files
+    assert all(name in process.stdout for name in ("method=frozen", "method=finetune"))

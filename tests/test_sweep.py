@@ -152,6 +152,9 @@ def test_one_group_is_as_it_was(tmp_path: Path) -> None:
     assert group.evaluation.table.index[0] == "A protocol=kfold training_patients=5"
     assert not group.leaks
     assert training_patients(tracking, tracking.children(parent)) == 5
+    assert group.evaluation.slices["column"].tolist() == ["all", "side", "side"]
+    again = fuse_sweep(tracking, tracking.children(parent), [], 20, slices=["label"]).groups[0]
+    assert again.evaluation.slices["column"].tolist() == ["all", "label", "label"]
 
 
 def recorded(**params: str) -> "dict[str, Run]":

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -138,6 +138,9 @@ class Explanation:
 @dataclass(kw_only=True)
 class Method(ABC):
     """A way of learning: predicts every held-out case by models that saw nothing of it."""
+
+    trains: ClassVar[bool] = False
+    """Whether the encoder is trained: one with random weights need not stay so."""
 
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that prepare images, and folds that learn at the same time; one per processor unless given."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -47,6 +47,8 @@ class FineTune(Method):
 
     Fits follow one another. Each is kept in the store, and so is what a killed one has reached after its last epoch.
     """
+
+    trains: ClassVar[bool] = True
 
     memory: float = 4.0
     """Prepared images that are kept in memory, GiB; those beyond are prepared again for each epoch."""
@@ -265,7 +267,6 @@ class Learning:
     def train(self, job: Job, fit: "Fit", moved: Callable[[int], None]) -> int:
         """Train and store one network, and return how many epochs that took; another process may do so meanwhile."""
         import torch
-        from filelock import FileLock
 
         from src.training.fitting import CHECKPOINT
         from src.training.surroundings import exact
@@ -273,11 +274,12 @@ class Learning:
         wanted = self.recipe(job)
         folder = self.store.open(wanted)
         with (
-            FileLock(folder / ".lock"),
+            alone(folder, job.name),
             exact(torch.device(self.device)) as loose,
             topped(fit.images(), moved) as count,
         ):
             if self.store.fit(wanted) is not None:
+                self.replay(job)
                 return 0
             trained = fit(self.classifier(job), count)
             about = {"best_epoch": trained.best_epoch, "curves": trained.points}
@@ -370,6 +372,23 @@ def bar(track: Track, description: str, total: int) -> Iterator[Callable[[int], 
     finally:
         count, over = 0, True
         next(shown, None)
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Iterator[None]:
+    """Keep other processes from training the same network meanwhile; wait for one that does."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s is being trained by another process: waiting for it", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 """Fine-tuning as a method: the same table however it goes, no glance at what is held out, and kept networks."""
 
 import json
+import logging
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 
-from src.data.splits import Published
+from src.data.splits import Holdout, Published
 from src.encoders.torchvision import Torchvision
 from src.images.crop import Crop
 from src.images.stain import NoStain
@@ -154,6 +159,28 @@ def test_a_killed_run_resumes_where_it_was(images: Path, tmp_path: Path) -> None
     pd.testing.assert_frame_equal(whole.predictions, resumed.predictions, check_exact=True)
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
     assert not list((tmp_path / "parts").glob("*/*.ckpt"))
+
+
+def test_a_fit_that_another_process_trains_is_waited_for(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, curves, again = cell(images, protocol=Holdout()), Curves(), Curves()
+    first = predict(one, tmp_path / "first", curves)
+    (done,) = (tmp_path / "first").iterdir()
+    shared = tmp_path / "second" / done.name
+    shared.mkdir(parents=True)
+    outcomes: list[Outcome] = []
+    waiting = threading.Thread(target=lambda: outcomes.append(predict(one, tmp_path / "second", again)))
+    with FileLock(shared / ".lock"), caplog.at_level(logging.INFO):
+        waiting.start()
+        while "fold01-seed0 is being trained by another process" not in caplog.text:
+            time.sleep(0.01)
+        for name in ("training.json", "model.safetensors"):
+            shutil.copy(done / name, shared / name)
+    waiting.join()
+    assert (first.facts["trained_epochs"], outcomes[0].facts["trained_epochs"]) == (3, 0)
+    assert curves == again
+    pd.testing.assert_frame_equal(first.predictions, outcomes[0].predictions, check_exact=True)
 
 
 def held_out(images: Path, folder: Path, **finetune: object) -> Cell:
