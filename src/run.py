@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import Experiment, build, flat
 from src.edge import command, explain
-from src.methods.frozen import Frozen
 from src.presentation import say, show, summary, track, write
 from src.tracking import CELL
 
@@ -66,7 +65,7 @@ def remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
     """Return what a reader of the run's figures has to know."""
     notes = []
     if experiment.encoder.untrained:
-        fate = "untrained encoder" if isinstance(experiment.method, Frozen) else "trained from scratch"
+        fate = "trained from scratch" if experiment.method.trains else "untrained encoder"
         notes.append(f"{fate} (encoder.weights=random)")
     if len(outcome.bad):
         named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]

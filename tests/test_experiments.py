@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from src.data.breakhis import SUBTYPES
 from tests.commands import ROOT, run
@@ -142,3 +143,17 @@ def test_frozen_vs_finetuned_on_bachs_layout(tmp_path: Path) -> None:
     files = {file.path for file in keep.client.list_artifacts(keep.find("frozen_vs_finetuned").info.run_id)}
     assert {"learning_curve.png", "learning_curve.csv", "groups.csv"} <= files
     assert all(name in process.stdout for name in ("method=frozen", "method=finetune"))
+
+
+@pytest.mark.slow
+def test_a_network_from_scratch_tells_spiculated_from_round(tmp_path: Path) -> None:
+    tiny = ["encoder=resnet18", "encoder.architecture=test_resnet", "encoder.weights=random"]
+    small = ["crop=whole", "crop.size=64", "examples=0", "stain=none", "views=shared"]
+    longer = ["finetune=scratch", "finetune.learning_rate=3e-3", "finetune.batch=8", "finetune.epochs=20"]
+    data = ["data=demo_mammograms", "data.cases=200", "protocol.folds=2"]
+    process = run("run", "method=finetune", "name=scratch", *data, *tiny, *small, *longer, workspace=tmp_path)
+    assert process.returncode == 0, process.stderr
+    table = tracking(tmp_path).predictions(tracking(tmp_path).find("scratch"))
+    cases = table.groupby(["case", "label"])["malignant"].mean().reset_index()
+    assert len(cases) == 200
+    assert roc_auc_score(cases["label"] == "malignant", cases["malignant"]) > 0.9
