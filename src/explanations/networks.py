@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from src.explanations.windows import MOST, Map, assemble, corners, relative
 from src.images.crop import Crop
 
-STEPS = 32
+STEPS = 16
 """Points of the path over which gradients are integrated."""
 INTEGRATED = 12
 """Windows of an image whose gradients are integrated: each costs `STEPS` passes forward and back."""
