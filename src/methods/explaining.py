@@ -20,7 +20,7 @@ from src.methods.samples import Sample, prepare
 from src.training.surroundings import exact
 
 if TYPE_CHECKING:
-    from src.methods.finetune import FineTuned
+    from src.methods.trained import FineTuned
 
 PROBABILITY = "probability, mean over the windows of a pixel"
 HIDDEN = 49

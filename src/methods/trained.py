@@ -1,0 +1,83 @@
+"""Networks that were trained: with their heads, from their files, and what they predict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from src.encoders.network import RANDOM
+from src.encoders.weights import drawing
+from src.files import replace as write
+from src.methods.extraction import batches
+from src.methods.prepared import Images
+from src.methods.samples import prefetch, samples
+from src.store import load
+from src.training.finetuning import FineTuning
+
+if TYPE_CHECKING:
+    from src.training.network import Classifier
+
+Probabilities = Float64[np.ndarray, "sample classes"]
+
+
+@dataclass
+class FineTuned:
+    """A trained network, which lies in a file."""
+
+    path: Path
+    encoder: Any
+    finetune: FineTuning
+    classes: list[str]
+
+    def network(self, device: str = "cpu", like: "Classifier | None" = None) -> "Classifier":
+        """Return the network on a device, ready to predict: `network(network.prepare(crops))` gives logits.
+
+        One `like` it, of another fit of the same cell, gets its weights, which takes less time than a new one.
+        """
+        from src.training.network import fill
+
+        if like is None:
+            empty = replace(self.encoder, weights=RANDOM).load(device, auxiliary=self.finetune.auxiliary > 0)
+            like = with_head(empty, self.finetune, self.classes, 0)
+        fill(like, load(self.path))
+        return like
+
+    def save(self, stem: Path) -> None:
+        """Write the weights and what describes them as safetensors."""
+        write(stem.with_suffix(".safetensors"), self.path.read_bytes())
+
+
+def with_head(network: Any, finetune: FineTuning, classes: list[str], seed: int) -> "Classifier":
+    """Return a network with a new head whose weights are drawn from `seed`, ready to predict."""
+    from src.training.network import Classifier
+
+    with drawing(seed):
+        return Classifier(network, len(classes), finetune.hidden, finetune.dropout).eval().requires_grad_(False)
+
+
+def probabilities(
+    network: "Classifier",
+    images: Images,
+    rows: pd.DataFrame,
+    count: int,
+    orientations: int,
+    moved: Callable[[int], None],
+) -> Probabilities:
+    """Return class probabilities of images: means over their first `count` crops, each in so many orientations."""
+    import torch
+
+    network.eval()
+    chosen = samples(rows)
+    finetune = images.cell.finetune
+    stacks = prefetch(lambda sample: images.crops(sample, count), chosen, images.workers)
+    size = min(finetune.batch, count * len(chosen))
+    parts = []
+    with torch.no_grad():
+        for buffer, valid in batches((crop for stack in stacks for crop in stack), size):
+            parts.append(network.probabilities(buffer, orientations)[:valid].numpy())
+            moved(valid)
+    return np.concatenate(parts).reshape(len(chosen), count, -1).mean(axis=1)
