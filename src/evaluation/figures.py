@@ -255,13 +255,16 @@ def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
     known = "binary_auc" in evaluation.metrics
     text = _with_interval(evaluation.metrics, "binary_auc") if known else f"{area(curve):.3f}"
     axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=BLUE, linewidth=2.2, label=f"AUC {text}")
+    places: list[tuple[float, float]] = []
     for number, point in enumerate(evaluation.set_points.to_dict("records")):
         where = (1 - point["specificity"], point["sensitivity"])
         rates = f"sensitivity {100 * point['sensitivity']:.1f} %, specificity {100 * point['specificity']:.1f} %"
         style = {"color": PALETTE[1 + number % 4], "marker": MARKERS[number % len(MARKERS)]}
         label = f"at {point['threshold']:.2f}: {rates}"
         axes.plot(*where, linestyle="", markersize=9, markeredgecolor="white", zorder=3, label=label, **style)
-        offset = {"xytext": (12, -12), "textcoords": "offset points", "va": "top"}
+        below = -12 - 13 * places.count(where)  # set points may coincide
+        places.append(where)
+        offset = {"xytext": (12, below), "textcoords": "offset points", "va": "top"}
         axes.annotate(f"{point['threshold']:.2f}", where, color=style["color"], weight="bold", **offset)
     axes.legend(loc="lower right", framealpha=1, edgecolor="#CCCCCC")
 
