@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import requests
 
-from src.tracking import CELL, SWEEP, Tracking, alive, quieten
+from src.tracking import CELL, SWEEP, Tracking
+from src.tracking.environment import alive
+from src.tracking.server import quieten
 
 
 @pytest.fixture

@@ -1,23 +1,22 @@
-"""MLflow, and nothing else knows it: runs, sweeps, their artefacts and tables."""
+"""Runs and sweeps in MLflow: their parameters, metrics, artefacts and tables."""
 
 import io
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import traceback
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from src.tracking.environment import PROCESS, alive, environment
+from src.tracking.server import quieten, reach
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,11 +26,6 @@ PARENT = "mlflow.parentRunId"
 KIND = "kind"
 CELL, SWEEP = "cell", "sweep"
 """The kinds of runs: a sweep's run is the parent of its cells'."""
-LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
-PROCESS = uuid.uuid4().hex
-"""Tells this process's runs from those of a dead one that had its number."""
-SECONDS = 5.0
-"""How long a tracking server may take to answer before it counts as unreachable."""
 
 
 @dataclass
@@ -217,64 +211,3 @@ class Tracking:
                 raise ValueError(
                     f"run {run.info.run_name} ({run.info.run_id}, {run.info.status}) has no {name}; finished runs do"
                 ) from None
-
-
-def quieten() -> None:
-    """Keep MLflow from reporting home, from asking a dead server for minutes, and from talking over our tables."""
-    import logging
-
-    os.environ |= {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "GIT_PYTHON_REFRESH": "quiet",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"),
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_LOGGING_LEVEL": "ERROR",
-    }
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-
-
-def reach(uri: str) -> None:
-    """Raise `ValueError` unless a tracking server answers."""
-    import requests
-
-    try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS).raise_for_status()
-    except requests.RequestException as error:
-        raise ValueError(
-            f"the tracking server tracking.uri={uri} does not answer ({type(error).__name__}); start it with "
-            "`mlflow server`, correct the address, or leave tracking.uri out to track in a local database"
-        ) from None
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process of this machine exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def environment() -> dict[str, str]:
-    """Return what a run is tagged with: code, versions, machine, process, command."""
-    commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
-    return {
-        "git_commit": commit or "unknown",
-        "git_dirty": str(bool(status)).lower(),
-        "mlflow.source.name": " ".join(sys.argv),
-        "host": platform.node(),
-        "pid": str(os.getpid()),
-        "process": PROCESS,
-        "python": platform.python_version(),
-        **{f"version.{name}": version(name) for name in LIBRARIES},
-    }
-
-
-def git(*arguments: str) -> str:
-    """Return what git prints of the code's checkout; empty where it is none."""
-    here = Path(__file__).parent
-    result = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else ""

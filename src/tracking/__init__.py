@@ -1,0 +1,5 @@
+"""MLflow, which nothing else knows."""
+
+from src.tracking.runs import CELL, SWEEP, TrackedRun, Tracking
+
+__all__ = ["CELL", "SWEEP", "TrackedRun", "Tracking"]
