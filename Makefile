@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check ui benchmark requirements
+.PHONY: run test test-all check ui benchmark requirements
 
 run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
 	$(BIN)/python -m src.run -m experiment=demo
 
-test: .venv/ready ## the tests
+test: .venv/ready ## the tests that take seconds each: less than ten minutes on two cores
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/ready ## all tests, the slow ones too
 	$(BIN)/python -m pytest
 
 check: .venv/ready ## lint, format, types, direction of imports

@@ -154,6 +154,6 @@ def test_a_network_from_scratch_tells_spiculated_from_round(tmp_path: Path) -> N
     process = run("run", "method=finetune", "name=scratch", *data, *tiny, *small, *longer, workspace=tmp_path)
     assert process.returncode == 0, process.stderr
     table = tracking(tmp_path).predictions(tracking(tmp_path).find("scratch"))
-    cases = table.groupby(["case", "label"])["malignant"].mean().reset_index()
+    cases = table.groupby(["case", "label"])["p_malignant"].mean().reset_index()
     assert len(cases) == 200
-    assert roc_auc_score(cases["label"] == "malignant", cases["malignant"]) > 0.9
+    assert roc_auc_score(cases["label"] == "malignant", cases["p_malignant"]) > 0.9
