@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all check ui benchmark requirements
+.PHONY: run test test-all test-server check ui benchmark requirements
 
 run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
 	$(BIN)/python -m src.run -m experiment=demo
@@ -12,6 +12,9 @@ test: .venv/ready ## the tests that take seconds each: less than ten minutes on 
 
 test-all: .venv/ready ## all tests, the slow ones too
 	$(BIN)/python -m pytest
+
+test-server: .venv/server ## the team's server on a PostgreSQL of this machine (apt-get install postgresql), its files, its pages
+	$(BIN)/python -m pytest tests/server
 
 check: .venv/ready ## lint, format, types, direction of imports
 	$(BIN)/ruff check .
@@ -27,10 +30,15 @@ benchmark: .venv/ready ## speed, as ratios to something run beside it
 
 requirements: .venv/ready ## pin what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group server-tests -c requirements.txt -o docker/requirements.txt
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Tenfold needs Python 3.11 or later; give one with make PYTHON=...") if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
+	touch $@
+
+.venv/server: .venv/ready docker/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r docker/requirements.txt
 	touch $@
