@@ -1,5 +1,6 @@
 """Nearest neighbours."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,12 @@ class Knn(Classifier):
 
     def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
         """Return the same model for every seed."""
-        from sklearn.neighbors import KNeighborsClassifier
-
         if self.neighbours > len(features):
             raise ValueError(
                 f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold "
                 f"{fold}'s training part; take fewer"
             )
-        fitted = KNeighborsClassifier(self.neighbours, metric=self.metric, algorithm="brute").fit(features, labels)
-        return [Neighbours(fitted, features, labels, classes)] * len(seeds)
+        return [Neighbours.among(self.neighbours, self.metric, features, labels, classes)] * len(seeds)
 
 
 @dataclass
@@ -42,6 +40,20 @@ class Neighbours:
     features: Features
     labels: Labels
     classes: int
+
+    @classmethod
+    def among(cls, neighbours: int, metric: str, features: Features, labels: Labels, classes: int) -> "Neighbours":
+        """Return the model that looks for so many neighbours among descriptors."""
+        from sklearn.neighbors import KNeighborsClassifier
+
+        fitted = KNeighborsClassifier(neighbours, metric=metric, algorithm="brute").fit(features, labels)
+        return cls(fitted, features, labels, classes)
+
+    @classmethod
+    def stored(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> "Neighbours":
+        """Return the model of what `save` wrote."""
+        kind = int(metadata["neighbours"]), metadata["metric"]
+        return cls.among(*kind, tensors["features"], tensors["labels"], int(metadata["classes"]))
 
     def predict(self, features: Features) -> Probabilities:
         """Return class probabilities."""

@@ -63,6 +63,16 @@ class Boosted:
 
     booster: Any
 
+    @classmethod
+    def load(cls, path: Path) -> "Boosted":
+        """Return the booster of a file; `ValueError` where it is damaged."""
+        import lightgbm
+
+        try:
+            return cls(lightgbm.Booster(model_file=path))
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(f"{path} is damaged, or no booster ({error})") from None
+
     def predict(self, features: Features) -> Probabilities:
         """Return class probabilities."""
         probabilities: Probabilities = self.booster.predict(features, num_threads=1)

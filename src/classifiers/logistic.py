@@ -1,7 +1,9 @@
 """Logistic regression on standardised descriptors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -46,6 +48,11 @@ class Linear:
     intercept: Float64[np.ndarray, " present"]
     present: Codes
     classes: int
+
+    @classmethod
+    def stored(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> "Linear":
+        """Return the model of what `save` wrote."""
+        return cls(tensors["coefficients"], tensors["intercept"], tensors["present"], int(metadata["classes"]))
 
     def predict(self, features: Features) -> Probabilities:
         """Return class probabilities."""

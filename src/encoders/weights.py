@@ -186,6 +186,21 @@ def _read(path: Path) -> object:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def without_pickle(path: Path, folder: Path) -> Path:
+    """Copy a weights file into a folder, as it is or, where it is torch's own format, as safetensors; return the copy.
+
+    Errors: ValueError as of `read`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.name.endswith(TORCH_FILES):
+        return Path(shutil.copyfile(path, folder / path.name))
+    from safetensors.torch import save_file
+
+    copy = folder / f"{path.stem}{SAFETENSORS}"
+    save_file({name: tensor.contiguous().clone() for name, tensor in read(path).items()}, copy)
+    return copy
+
+
 def fill(
     module: "torch.nn.Module", path: Path, architecture: str, head: Sequence[str], optional: Sequence[str] = ()
 ) -> None:

@@ -14,11 +14,12 @@ from jaxtyping import Float32, UInt8
 from src.classifiers.classifier import Classifier
 from src.data.manifest import Reader
 from src.data.splits import SplitProtocol
-from src.encoders.encoder import Encoder
+from src.encoders.encoder import Encoder, Extractor
 from src.encoders.pool import PowerMean
 from src.images.augment import Augment
 from src.images.crop import Crop
 from src.images.stain import Stain
+from src.methods.known import Known
 from src.training.finetuning import FineTuning
 
 
@@ -106,6 +107,8 @@ class Outcome:
         What the run should record: digests and counts by name.
     notes
         What a reader of the run's figures has to know.
+    known
+        What new images are compared to, by a name: of the view, or of the model, whose descriptors they are.
     """
 
     predictions: pd.DataFrame
@@ -114,6 +117,36 @@ class Outcome:
     bad: pd.DataFrame
     facts: dict[str, str | int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    known: Mapping[str, Known] = field(default_factory=dict)
+
+
+@dataclass
+class Fitted:
+    """What a method made of a cell, to be applied to new images.
+
+    `models` and `known` are those of its `Outcome`; `encoder` gives the encoder as it is, where the models need it.
+    """
+
+    models: Mapping[str, Any]
+    known: Mapping[str, Known]
+    encoder: Callable[[], Extractor]
+
+
+@dataclass
+class Applied:
+    """What fitted models say of new images.
+
+    predictions
+        `sample, case, patient, view, label, fold, seed, p_<class>...`: a row per sample and model.
+    distances
+        `case, sample, distance`: how far each sample is from what the models know (`src.methods.known`).
+    bad
+        `sample, outcome, reason` of the images that could not be read or treated.
+    """
+
+    predictions: pd.DataFrame
+    distances: pd.DataFrame
+    bad: pd.DataFrame
 
 
 @dataclass
@@ -160,6 +193,13 @@ class Method(ABC):
 
         `manifest` has the column `content` (`src.methods.samples.with_contents`); `store` is the folder that keeps
         descriptors and trained networks.
+        """
+
+    @abstractmethod
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
+        """Predict new samples by every model of their view.
+
+        `manifest` is as in `predict`; labels are empty, but of the models' categories, and so may be the table.
         """
 
     @abstractmethod

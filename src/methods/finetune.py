@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from src.data.splits import roles
-from src.methods.cell import Cell, Explanation, Method, Outcome, Record, Track, resolve
+from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.frozen import Frozen
-from src.methods.learning import Job, Learning, bar, jobs_of, recipe
-from src.methods.parts import by_view, predictions, without
+from src.methods.known import Known
+from src.methods.learning import Learning, bar, jobs_of, recipe
+from src.methods.parts import applied, by_view, model_name, models_of, predictions, remaining, without
 from src.methods.prepared import Images
 from src.methods.samples import samples
-from src.methods.trained import FineTuned, probabilities
+from src.methods.trained import Descriptors, FineTuned, Probabilities, ask
 from src.store import Store, digest
 
 
@@ -53,9 +54,31 @@ class FineTune(Method):
         training = Learning(cell, images, Store(store), device, self.workers, record)
         epochs = training.all(jobs, track)
         models = {job.name: training.model(job) for job in jobs}
-        tables = list(self.report(cell, images, jobs, models, device, track))
+        asked = [(job.name, models[job.name], job.report) for job in jobs]
+        answers = list(zip(jobs, self.ask_each(cell, images, asked, device, track), strict=True))
+        tables = [predictions(job.report, predicted, job.fold, job.seed) for job, (predicted, _) in answers]
+        # A network has learnt its own training images by heart: what it is to compare new ones to it has not seen.
+        known = {job.name: Known.of(job.report, described) for job, (_, described) in answers}
         facts: dict[str, str | int] = {"recipe": digest(recipe(cell)), "trained_epochs": epochs}
-        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, training.notes())
+        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, training.notes(), known)
+
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
+        """Predict new samples."""
+        if not cell.encoder.trainable:
+            return self.frozen().apply(cell, fitted, manifest, store, track)
+        images = Images(cell, self.memory, self.workers)
+        bad = images.prepare(samples(manifest), track)
+        asked, keys = [], []
+        for view, rows in by_view(cell, remaining(manifest, bad)):
+            for fold, seed, model in models_of(view, fitted.models):
+                asked.append((model_name(view, fold, seed), model, rows))
+                keys.append((fold, seed))
+        parts = []
+        answers = self.ask_each(cell, images, asked, resolve(self.device), track) if asked else iter(())
+        for (name, _, rows), key, (predicted, described) in zip(asked, keys, answers, strict=True):
+            distances = fitted.known[name](described, rows["content"].tolist())
+            parts.append((predictions(rows, predicted, *key), rows, distances))
+        return applied(parts, bad)
 
     def explain(self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Path) -> Iterator[Explanation]:
         """Yield Grad-CAM and integrated gradients."""
@@ -77,21 +100,25 @@ class FineTune(Method):
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
         return device
 
-    def report(
-        self, cell: Cell, images: Images, jobs: list[Job], models: dict[str, FineTuned], device: str, track: Track
-    ) -> Iterator[pd.DataFrame]:
-        """Yield each fit's predictions of the samples held out, by its stored weights."""
+    def ask_each(
+        self,
+        cell: Cell,
+        images: Images,
+        asked: list[tuple[str, FineTuned, pd.DataFrame]],
+        device: str,
+        track: Track,
+    ) -> Iterator[tuple[Probabilities, Descriptors]]:
+        """Yield what each model, of a name, says of its rows, by its stored weights."""
         import torch
 
         from src.training.surroundings import exact, fitting_memory
 
-        total = sum(len(job.report) for job in jobs) * cell.crop.count
+        total = sum(len(rows) for _, _, rows in asked) * cell.crop.count
+        orientations = cell.finetune.orientations
         with bar(track, "predicting crops", total) as moved:
             network = None
-            for job in jobs:
-                network = models[job.name].network(device, network)
-                with exact(torch.device(device)), fitting_memory(job.name, cell.finetune, torch.device(device)):
-                    predicted = probabilities(
-                        network, images, job.report, cell.crop.count, cell.finetune.orientations, moved
-                    )
-                yield predictions(job.report, predicted, job.fold, job.seed)
+            for name, model, rows in asked:
+                network = model.network(device, network)
+                with exact(torch.device(device)), fitting_memory(name, cell.finetune, torch.device(device)):
+                    answer = ask(network, images, rows, cell.crop.count, orientations, moved)
+                yield answer

@@ -1,6 +1,6 @@
 """Frozen descriptors and a classifier: extract, pool, learn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +8,30 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 
-from src.classifiers.classifier import Model
+from src.classifiers.classifier import Model, Probabilities
 from src.data.splits import FIT, REPORT, roles
-from src.methods.cell import Cell, Explanation, Method, Outcome, Record, Track, resolve
+from src.encoders.encoder import Extractor
+from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.extraction import extract, pooled, recipe
-from src.methods.parts import bad_images, by_view, check_classes, mask, model_name, predictions, without
+from src.methods.known import Known
+from src.methods.parts import (
+    applied,
+    bad_images,
+    by_view,
+    check_classes,
+    mask,
+    model_name,
+    models_of,
+    predictions,
+    remaining,
+    without,
+)
 from src.methods.samples import Sample, refuse, samples
 from src.store import Recipe, Store, digest
 
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
+ALL = "all"
+"""What the images are called that are known to models without views."""
 
 
 @dataclass(kw_only=True)
@@ -41,20 +56,34 @@ class Frozen(Method):
         """Predict every held-out sample."""
         held = Store(store)
         wanted = recipe(cell, cell.encoder.digest())
-        encoded = self.encode(cell, samples(manifest), held, wanted, track)
-        reasons = {content: held.noted(wanted, content) for content in manifest["content"]}
-        bad = bad_images(samples(manifest), reasons, lambda content: held.holds(wanted, content))
+        encoded, bad = self.encode(cell, samples(manifest), held, wanted, track)
         kept = without(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, seed=cell.seed)
         tables: list[pd.DataFrame] = []
         models: dict[str, Model] = {}
+        known: dict[str, Known] = {}
         for view, rows in by_view(cell, kept):
             features = pooled(cell, held, wanted, samples(rows))
+            known[view or ALL] = Known.of(rows, features.mean(axis=1))
             for fold, fitted, table in self.learn(cell, view, rows, part, features, track):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
-        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts)
+        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, known=known)
+
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
+        """Predict new samples."""
+        held = Store(store)
+        wanted = recipe(cell, cell.encoder.digest())
+        _, bad = self.encode(cell, samples(manifest), held, wanted, track, fitted.encoder)
+        parts = []
+        for view, rows in by_view(cell, remaining(manifest, bad)):
+            features = pooled(cell, held, wanted, samples(rows))
+            distances = fitted.known[view or ALL](features.mean(axis=1), rows["content"].tolist())
+            for fold, seed, model in models_of(view, fitted.models):
+                predicted = mean_probabilities(model, features, len(rows["label"].cat.categories))
+                parts.append((predictions(rows, predicted, fold, seed), rows, distances))
+        return applied(parts, bad)
 
     def explain(
         self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Path
@@ -64,7 +93,29 @@ class Frozen(Method):
 
         yield from explain_descriptors(cell, examples, models, cell.encoder.load(resolve(self.device)), self.batch)
 
-    def encode(self, cell: Cell, samples: list[Sample], store: Store, wanted: Recipe, track: Track) -> int:
+    def encode(
+        self,
+        cell: Cell,
+        samples: list[Sample],
+        store: Store,
+        wanted: Recipe,
+        track: Track,
+        encoder: Callable[[], Extractor] | None = None,
+    ) -> tuple[int, pd.DataFrame]:
+        """Extract the descriptors that the store lacks; return how many crops were encoded, and the bad images."""
+        encoded = self.encode_missing(cell, samples, store, wanted, track, encoder)
+        reasons = {sample.content: store.noted(wanted, sample.content) for sample in samples}
+        return encoded, bad_images(samples, reasons, lambda content: store.holds(wanted, content))
+
+    def encode_missing(
+        self,
+        cell: Cell,
+        samples: list[Sample],
+        store: Store,
+        wanted: Recipe,
+        track: Track,
+        encoder: Callable[[], Extractor] | None,
+    ) -> int:
         """Extract the descriptors that the store lacks; return how many crops were encoded."""
         distinct = {sample.content: sample for sample in samples}.values()
         notes = {sample.content: store.noted(wanted, sample.content) for sample in distinct}
@@ -74,7 +125,7 @@ class Frozen(Method):
         missing = [each for each in distinct if not notes[each.content] and not store.holds(wanted, each.content)]
         if not missing:
             return 0
-        network = cell.encoder.load(resolve(self.device))
+        network = encoder() if encoder else cell.encoder.load(resolve(self.device))
         steps = extract(cell, missing, network, store, wanted, self.batch, self.workers)
         total = len(missing) * cell.augment.count * cell.crop.count
         return sum(track(steps, "encoding crops", total, size=int))
@@ -110,7 +161,12 @@ def fit_fold(
     )
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
-        predicted = model.predict(features[held_out].reshape(-1, length))
-        means = predicted.reshape(-1, augmentations, classes).mean(axis=1)
-        tables.append(predictions(rows[held_out], means, fold, seed))
+        predicted = mean_probabilities(model, features[held_out], classes)
+        tables.append(predictions(rows[held_out], predicted, fold, seed))
     return fold, models, pd.concat(tables, ignore_index=True)
+
+
+def mean_probabilities(model: Model, features: Pooled, classes: int) -> Probabilities:
+    """Return the class probabilities of samples: means over their augmentations."""
+    _, augmentations, length = features.shape
+    return model.predict(features.reshape(-1, length)).reshape(-1, augmentations, classes).mean(axis=1)

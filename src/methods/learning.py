@@ -19,7 +19,7 @@ from src.methods.cell import Cell, Record, Track
 from src.methods.parts import check_classes, mask, model_name
 from src.methods.prepared import Images
 from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, samples
-from src.methods.trained import FineTuned, probabilities, with_head
+from src.methods.trained import FineTuned, ask, with_head
 from src.store import FIT as KIND_FIT
 from src.store import KIND, TRAINING, Recipe, Store, digest
 from src.training.finetuning import FineTuning
@@ -203,7 +203,7 @@ class Learning:
     def stopping_loss(self, network: "Classifier", job: Job, weights: Float64[np.ndarray, " classes"]) -> float:
         """Return the mean loss of the images that decide when to stop, weighed by their classes."""
         count = min(self.cell.crop.count, DECIDING_CROPS)
-        predicted = probabilities(network, self.images, job.stopping, count, 1, lambda _: None)
+        predicted, _ = ask(network, self.images, job.stopping, count, 1, lambda _: None)
         codes = job.stopping["label"].cat.codes.to_numpy(np.int64)
         losses = -np.log(np.maximum(predicted[np.arange(len(codes)), codes], 1e-12))
         return float(np.average(losses, weights=weights[codes]))

@@ -1,5 +1,6 @@
 """Whom each model learns from and predicts, the same for every method."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from src.data.splits import FIT
-from src.methods.cell import Cell
+from src.methods.cell import Applied, Cell
 from src.methods.samples import Sample
 
 LEFT_OUT, PASSED = "left out", "passed"
@@ -29,11 +30,16 @@ def bad_images(samples: list[Sample], reasons: Mapping[str, str], used: Callable
 
 def without(manifest: pd.DataFrame, bad: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest without the bad images that are left out; `ValueError` where none remain."""
-    left_out = bad[bad["outcome"] == LEFT_OUT]
-    kept = manifest[~manifest["sample"].isin(left_out["sample"])]
+    kept = remaining(manifest, bad)
     if kept.empty:
+        left_out = bad[bad["outcome"] == LEFT_OUT]
         raise ValueError(f"all {len(left_out)} images are bad; first {' '.join(left_out.iloc[0])}")
     return kept
+
+
+def remaining(manifest: pd.DataFrame, bad: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest without the bad images that are left out."""
+    return manifest[~manifest["sample"].isin(bad["sample"][bad["outcome"] == LEFT_OUT])]
 
 
 def by_view(cell: Cell, manifest: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -48,6 +54,13 @@ def by_view(cell: Cell, manifest: pd.DataFrame) -> Iterator[tuple[str, pd.DataFr
 def model_name(view: str, fold: int, seed: int) -> str:
     """Return the name of a model: fold01-seed0, before it the view where there are views."""
     return f"{view}-fold{fold:02d}-seed{seed}".removeprefix("-")
+
+
+def named(name: str) -> tuple[str, int, int]:
+    """Return the view, fold and seed of a model's name."""
+    found = re.fullmatch(r"(?:(.*)-)?fold(\d+)-seed(\d+)", name)
+    assert found is not None, f"no model is named {name}"
+    return found[1] or "", int(found[2]), int(found[3])
 
 
 def mask(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, role: str) -> npt.NDArray[np.bool_]:
@@ -74,3 +87,20 @@ def predictions(rows: pd.DataFrame, probabilities: npt.NDArray[Any], fold: int, 
     names = rows["label"].cat.categories
     columns = {f"p_{name}": probabilities[:, number] for number, name in enumerate(names)}
     return facts.assign(fold=fold, seed=seed, **columns)
+
+
+def models_of(view: str, models: Mapping[str, Any]) -> Iterator[tuple[int, int, Any]]:
+    """Yield fold, seed and model of a view's models."""
+    for name, model in sorted(models.items()):
+        of, fold, seed = named(name)
+        if of == view:
+            yield fold, seed, model
+
+
+def applied(parts: list[tuple[pd.DataFrame, pd.DataFrame, npt.NDArray[Any]]], bad: pd.DataFrame) -> Applied:
+    """Return what models say of new samples, given each one's predictions, the rows, and their distances."""
+    if not parts:
+        return Applied(pd.DataFrame(), pd.DataFrame(), bad)
+    far = [rows[["case", "sample"]].assign(distance=distances) for _, rows, distances in parts]
+    tables = [table for table, _, _ in parts]
+    return Applied(pd.concat(tables, ignore_index=True), pd.concat(far, ignore_index=True), bad)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from src.encoders.network import RANDOM
 from src.encoders.weights import drawing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from src.training.network import Classifier
 
 Probabilities = Float64[np.ndarray, "sample classes"]
+Descriptors = Float32[np.ndarray, "sample feature"]
 
 
 @dataclass
@@ -59,15 +61,18 @@ def with_head(network: Any, finetune: FineTuning, classes: list[str], seed: int)
         return Classifier(network, len(classes), finetune.hidden, finetune.dropout).eval().requires_grad_(False)
 
 
-def probabilities(
+def ask(
     network: "Classifier",
     images: Images,
     rows: pd.DataFrame,
     count: int,
     orientations: int,
     moved: Callable[[int], None],
-) -> Probabilities:
-    """Return class probabilities of images: means over their first `count` crops, each in so many orientations."""
+) -> tuple[Probabilities, Descriptors]:
+    """Return class probabilities and descriptors of images.
+
+    They are means over their first `count` crops, each in so many orientations.
+    """
     import torch
 
     network.eval()
@@ -78,6 +83,12 @@ def probabilities(
     parts = []
     with torch.no_grad():
         for buffer, valid in batches((crop for stack in stacks for crop in stack), size):
-            parts.append(network.probabilities(buffer, orientations)[:valid].numpy())
+            parts.append([each[:valid].numpy() for each in network.predict(buffer, orientations)])
             moved(valid)
-    return np.concatenate(parts).reshape(len(chosen), count, -1).mean(axis=1)
+    predicted, described = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return means(predicted, count), means(described, count)
+
+
+def means(values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Return the means over each `count` rows that follow one another."""
+    return values.reshape(-1, count, values.shape[1]).mean(axis=1)

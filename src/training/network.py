@@ -45,13 +45,14 @@ class Classifier(nn.Module):
         self.requires_grad_(everything).train(everything)
         self.head.requires_grad_(True).train()
 
-    def probabilities(self, crops: Tensor, orientations: int) -> Tensor:
-        """Return the probabilities (n, classes), float64, on the CPU, of crops (n, 3, size, size), uint8.
+    def predict(self, crops: Tensor, orientations: int) -> tuple[Tensor, Tensor]:
+        """Return the probabilities (n, classes), float64, of crops (n, 3, size, size), uint8, and their descriptors.
 
-        They are means over so many orientations.
+        Both are means over so many orientations, and on the CPU.
         """
-        logits = [self(self.prepare(each)).cpu().double() for each in oriented(crops, orientations)]
-        return torch.stack(logits).softmax(dim=2).mean(dim=0)
+        descriptors = [self.encoder(self.prepare(each)) for each in oriented(crops, orientations)]
+        logits = torch.stack([self.head(each).cpu().double() for each in descriptors])
+        return logits.softmax(dim=2).mean(dim=0), torch.stack(descriptors).mean(dim=0).cpu()
 
 
 def layers(length: int, classes: int, hidden: Sequence[int], dropout: float) -> Iterator[nn.Module]:

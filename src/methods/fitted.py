@@ -1,0 +1,175 @@
+"""Fitted cells in folders: what is kept to predict new images by, and how it comes back. Nothing is unpickled."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from src.classifiers import stored
+from src.encoders.encoder import Extractor
+from src.encoders.network import NetworkEncoder
+from src.encoders.weights import sha256, without_pickle
+from src.files import replace as write
+from src.methods.cell import Applied, Cell, Fitted, Method, Outcome, Track, resolve
+from src.methods.known import Known
+from src.methods.parts import named
+from src.methods.trained import FineTuned
+
+DESCRIPTION, KNOWN = "model.json", "known"
+"""What a model's folder holds beside its fitted models: what they were made of and by, and what they know."""
+WEIGHTS = "weights"
+"""Where the weights of encoders lie beside packed cells."""
+
+Build = Callable[[Mapping[str, Any]], Any]
+"""Returns the operator that `describe` described."""
+
+
+@dataclass
+class Member:
+    """A fitted cell: `weights` is the digest of its encoder's, empty where its models hold all weights."""
+
+    name: str
+    cell: Cell
+    method: Method
+    classes: list[str]
+    weights: str
+    models: Mapping[str, Any]
+    known: Mapping[str, Known]
+
+    @cached_property
+    def encoder(self) -> Extractor:
+        """The encoder, loaded once."""
+        return self.cell.encoder.load(resolve(self.method.device))
+
+    @property
+    def views(self) -> list[str]:
+        """The views that have models of their own; the empty one where all share them."""
+        return sorted({named(name)[0] for name in self.models})
+
+    def check(self) -> None:
+        """Raise `ValueError` unless the encoder has the weights with which the models were fitted."""
+        if not self.weights:
+            return
+        whence = f"weights of {self.cell.encoder.label} with which model {self.name} was fitted"
+        way_out = "give their file, or a folder that holds it, by weights=PATH"
+        try:
+            found = self.cell.encoder.digest()
+        except (ValueError, OSError) as error:
+            raise ValueError(f"the {whence} are gone: {error}; {way_out}") from None
+        if found != self.weights:
+            raise ValueError(f"the {whence} are others than those here ({self.weights}, here {found}): {way_out}")
+
+    def apply(self, manifest: pd.DataFrame, root: Path, store: Path, track: Track) -> Applied:
+        """Predict the samples of a manifest without labels, which are relative to `root`."""
+        policy = "pass" if self.cell.on_bad_image == "pass" else "skip"  # one bad image must not cost the others
+        cell = replace(self.cell, data=replace(self.cell.data, root=str(root)), on_bad_image=policy)
+        blank = pd.Categorical([None] * len(manifest), self.classes)
+        view = "" if self.views == [""] and cell.views == "separate" else manifest["view"]
+        rows = manifest.assign(view=view, label=blank, patient="")
+        fitted = Fitted(self.models, self.known, lambda: self.encoder)
+        return self.method.apply(cell, fitted, rows, store, track)
+
+
+def save(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, classes: list[str]) -> None:
+    """Write into a folder all that prediction needs but the weights of an encoder that was not trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, model in outcome.models.items():
+        model.save(folder / stem)
+    for stem, known in outcome.known.items():
+        (folder / KNOWN).mkdir(exist_ok=True)
+        known.save(folder / KNOWN / f"{stem}.safetensors")
+    parts = {each.name: getattr(cell, each.name) for each in fields(Cell)}
+    description = {
+        "name": name,
+        "classes": classes,
+        "weights": "" if whole(cell, method) else cell.encoder.digest(),
+        "method": describe(method),
+        "cell": {key: describe(part) if is_dataclass(part) else part for key, part in parts.items()},
+    }
+    write(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def describe(operator: Any) -> dict[str, Any]:
+    """Return an operator's name, its revision if it has one, and its parameters."""
+    return {"operator": type(operator).__name__, "revision": getattr(operator, "revision", None)} | asdict(operator)
+
+
+def whole(cell: Cell, method: Method) -> bool:
+    """Return whether fitted models hold all weights: those of an encoder that was trained do."""
+    return method.trains and cell.encoder.trainable
+
+
+def load(folder: Path, build: Build, weights: str = "") -> Member:
+    """Return the fitted cell of a folder; `weights` is where its encoder's are, if no longer where they were.
+
+    `ValueError` where a file is damaged, or an operator has changed since.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no {DESCRIPTION}: it was made by an earlier version, so run the cell again")
+    description = json.loads(path.read_text())
+    parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
+    cell, method = Cell(**parts), build(description["method"])
+    given = weights or packed(folder, description)
+    if given and description["weights"] and isinstance(cell.encoder, NetworkEncoder) and not cell.encoder.untrained:
+        cell = replace(cell, encoder=replace(cell.encoder, weights=given))
+    files = sorted(file for file in folder.iterdir() if re.search(r"fold\d+-seed\d+$", file.stem))
+    models = {file.stem: fitted(file, cell, method, description["classes"]) for file in files}
+    known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
+    return Member(description["name"], cell, method, description["classes"], description["weights"], models, known)
+
+
+def load_all(folders: list[Path], build: Build, weights: str = "") -> list[Member]:
+    """Return the fitted cells of folders; those of the same name are told apart by numbers."""
+    members = [load(folder, build, weights) for folder in folders]
+    names = [member.name for member in members]
+    for number, member in enumerate(members):
+        if names.count(member.name) > 1:
+            member.name = f"{member.name} ({names[: number + 1].count(member.name)})"
+    return members
+
+
+def is_operator(part: Any) -> bool:
+    """Return whether a part of a description is an operator's."""
+    return isinstance(part, dict) and "operator" in part
+
+
+def packed(folder: Path, description: Mapping[str, Any]) -> str:
+    """Return the path of an encoder's weights that were packed with a model; empty where they were not."""
+    return str(folder / description["packed"]) if "packed" in description else ""
+
+
+def fitted(file: Path, cell: Cell, method: Method, classes: list[str]) -> Any:
+    """Return the fitted model of a file."""
+    return FineTuned(file, cell.encoder, cell.finetune, classes) if whole(cell, method) else stored.load(file)
+
+
+def pack(folders: list[Path], build: Build, target: Path, weights: str = "") -> None:
+    """Copy fitted cells into a folder of their own each, with the weights of their encoders beside them.
+
+    `ValueError` where weights are gone, or not those of the fit.
+    """
+    for number, folder in enumerate(folders):
+        member = load(folder, build, weights)
+        member.check()
+        place = target / f"{number:03d}"
+        shutil.copytree(folder, place)
+        encoder = member.cell.encoder
+        file = encoder.locate() if member.weights and isinstance(encoder, NetworkEncoder) else None
+        if file is None:  # its models hold all weights, or it draws them, or has none
+            continue
+        kept = without_pickle(file, target / WEIGHTS / member.weights)
+        description = json.loads((place / DESCRIPTION).read_text())
+        description |= {"packed": f"../{kept.relative_to(target)}", "weights": sha256(kept)}
+        write(place / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def unpacked(target: Path) -> list[Path]:
+    """Return the folders of the cells that `pack` put into a folder."""
+    return sorted(path.parent for path in target.glob(f"*/{DESCRIPTION}"))

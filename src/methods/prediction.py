@@ -1,0 +1,203 @@
+"""Fitted cells applied to new images: a table with a row per case."""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.data import image
+from src.data.bach import CLASSES as BACH
+from src.methods.cell import Applied, Track
+from src.methods.extraction import recipe
+from src.methods.fitted import Member
+from src.methods.known import by_case, threshold
+from src.methods.parts import LEFT_OUT, PASSED
+from src.methods.samples import prefetch
+
+PREDICTED = "predicted"
+"""The outcome of a case without bad images; that of others is `passed` or `left out`."""
+
+OUTCOME = ["outcome", "reason"]
+
+
+@dataclass
+class Prediction:
+    """What models say of new images.
+
+    table
+        A row per case, in their order: `case, p_<class>..., label`; `agreement`, the share of the fold models whose own
+        label is this one, and `spread`, the deviation of its probability over them; `distance` to the known images in
+        multiples of the threshold, and `unlike` where it is beyond; `outcome` and `reason`. A case all of whose images
+        were left out has no figures.
+    members
+        A row per image and fold model: `sample, case, view, model, fold, seed, p_<class>...`.
+    copies
+        How many images are copies of known ones: they are not new to the models.
+    """
+
+    table: pd.DataFrame
+    members: pd.DataFrame
+    copies: int
+
+
+def predict(members: list[Member], images: pd.DataFrame, root: Path, track: Track, store: str = "") -> Prediction:
+    """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
+
+    `store` is the folder of a store that gives and keeps descriptors; empty: none are kept. `ValueError` where the
+    cells have different classes, or a view has no model.
+    """
+    check(members, images)
+    rows, unread = digested(images, root, members[0].method.workers, track)
+    answers: dict[str, Applied] = {}
+    for _, alike in groupby(sorted(members, key=kind), key=kind):
+        with place(store) as folder:  # cells of the same descriptors share them
+            answers |= {member.name: member.apply(rows, root, folder, track) for member in alike if len(rows)}
+    each = together(
+        {name: answers[name].predictions for name in (member.name for member in members) if name in answers}
+    )
+    bad = pd.concat([unread, *(answer.bad for answer in answers.values())], ignore_index=True)
+    distances = likeness(members, together({name: answer.distances for name, answer in answers.items()}))
+    classes = members[0].classes
+    table = outcomes(images, bad, each).join(fused(each, classes)).join(distances)
+    order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
+    table = table.assign(label=table["label"].fillna(""), unlike=table["distance"] > 1)[order].reset_index()
+    known = {content for member in members for known in member.known.values() for content in known.facts["content"]}
+    return Prediction(table, each, int(rows["content"].isin(known).sum()))
+
+
+def check(members: list[Member], images: pd.DataFrame) -> None:
+    """Raise `ValueError` unless the cells have the same classes, weights as fitted, and models of all views."""
+    first = members[0]
+    for member in members:
+        if set(member.classes) != set(first.classes):
+            raise ValueError(
+                f"models that predict together have the same classes, but {first.name} has {', '.join(first.classes)} "
+                f"and {member.name} has {', '.join(member.classes)}"
+            )
+        lacking = images[~images["view"].isin(member.views)]
+        if member.views != [""] and len(lacking):
+            row = lacking.iloc[0]
+            raise ValueError(
+                f"model {member.name} has models of the views {' and '.join(member.views)}, but {row['sample']} is of "
+                f"view {row['view']!r}: list the images in a CSV with the columns sample, case and view"
+            )
+        member.check()
+
+
+def kind(member: Member) -> str:
+    """Return what determines the descriptors of a fitted cell, as text."""
+    return json.dumps(recipe(member.cell, member.weights), sort_keys=True)
+
+
+@contextmanager
+def place(store: str) -> Iterator[Path]:
+    """Give the folder of a store; where none is named, one that is deleted afterwards."""
+    if store:
+        yield Path(store)
+        return
+    with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+        yield Path(folder)
+
+
+def digested(images: pd.DataFrame, root: Path, workers: int, track: Track) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the images with the column `content`, and `sample, outcome, reason` of files that cannot be opened."""
+    read = prefetch(lambda sample: content(root / sample), images["sample"], workers)
+    found = list(track(read, "reading", len(images)))
+    rows = images.assign(content=[digest for digest, _ in found])
+    gone = images[["sample"]].assign(outcome=LEFT_OUT, reason=[reason for _, reason in found])
+    return rows[rows["content"] != ""], gone[gone["reason"] != ""]
+
+
+def content(path: Path) -> tuple[str, str]:
+    """Return the digest of a file's bytes, and why it cannot be opened; one of them is empty."""
+    try:
+        return image.digest(path), ""
+    except FileNotFoundError:
+        return "", "the file is missing"
+    except OSError as error:
+        return "", f"the file cannot be opened: {error.strerror}"
+
+
+def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one table of several models' tables, those that are empty left out, with the column `model`."""
+    found = [table.assign(model=name) for name, table in tables.items() if len(table)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def fused(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """Return, by case, the mean over models of what they say: `p_<class>..., label, agreement, spread`.
+
+    The mean is over the samples of a view, then views, folds, seeds and cells, as in an evaluation. `each` is a table
+    of `case, view, sample, model, fold, seed, p_<class>...`.
+    """
+    names = [f"p_{name}" for name in classes]
+    if each.empty:
+        return pd.DataFrame(columns=[*names, "label", "agreement", "spread"], dtype=np.float64)
+    keys = ["case", "model", "seed", "fold"]
+    ordered = each.sort_values([*keys, "view", "sample"])  # a sum of floats depends on its order
+    answers = means = ordered.groupby([*keys, "view"])[names].mean().groupby(keys).mean()
+    while len(keys := keys[:-1]):
+        means = means.groupby(keys).mean()
+    chosen = means.to_numpy().argmax(axis=1)
+    numbers = pd.Series(chosen, means.index).reindex(answers.index.get_level_values("case")).to_numpy()
+    values = answers.to_numpy()
+    own = pd.DataFrame(
+        {"agreement": values.argmax(axis=1) == numbers, "spread": values[np.arange(len(values)), numbers]},
+        index=answers.index,
+    ).groupby("case")
+    label = np.asarray(classes)[chosen]
+    return means.assign(label=label, agreement=own["agreement"].mean(), spread=own["spread"].std(ddof=0))
+
+
+def likeness(members: list[Member], distances: pd.DataFrame) -> "pd.Series[float]":
+    """Return, by case, the distance to the images that the cells know, in multiples of the threshold."""
+    known = [one.table().assign(model=member.name) for member in members for one in member.known.values()]
+    if distances.empty or not known:
+        return pd.Series(dtype=np.float64, name="distance")
+    return (by_case(distances) / threshold(by_case(pd.concat(known)).tolist())).rename("distance")
+
+
+def outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
+    """Return, by case in the order of the images, `outcome` and `reason`."""
+    predicted = set(each["case"]) if len(each) else set()
+    found = images.merge(bad.drop_duplicates("sample"), on="sample", how="left").fillna({"outcome": "", "reason": ""})
+    rows = {}
+    for case, part in found.groupby("case", sort=False):
+        wrong = part[part["outcome"] != ""]
+        outcome = PASSED if (wrong["outcome"] == PASSED).any() else PREDICTED
+        reason = "; ".join(f"{row.sample}: {row.reason}" for row in wrong.itertuples())
+        rows[case] = (outcome if case in predicted else LEFT_OUT, reason)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME).rename_axis("case")
+
+
+def submission(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the submission of the BACH challenge: `case`, the image's number, and `class`, 0..3 in its order.
+
+    `ValueError` where classes are others, an image has no number or that of another, or no label.
+    """
+    names = {str(name).removeprefix("p_") for name in table if str(name).startswith("p_")}
+    if names != set(BACH):
+        raise ValueError(f"format=bach is for models of {', '.join(BACH)}, but this one has {', '.join(sorted(names))}")
+    lacking = table[table["label"] == ""]
+    if len(lacking):
+        raise ValueError(
+            f"a submission has all images, but {len(lacking)} could not be predicted: {lacking.iloc[0]['reason']}"
+        )
+    numbers = [re.search(r"(\d+)$", Path(case).stem) for case in table["case"]]
+    unnumbered = [case for case, number in zip(table["case"], numbers, strict=True) if number is None]
+    if unnumbered:
+        raise ValueError(f"an image of the challenge has a number, as test12.tif has, but {unnumbered[0]} has none")
+    made = pd.DataFrame(
+        {"case": [int(number[1]) for number in numbers if number], "class": table["label"].map(BACH.index)}
+    )
+    twice = table["case"][made["case"].duplicated(keep=False)].tolist()
+    if twice:
+        raise ValueError(f"an image of the challenge has a number of its own, but {twice[0]} and {twice[1]} share one")
+    return made.sort_values("case", ignore_index=True)
