@@ -84,3 +84,15 @@ def clustered_wilson(right: Float[np.ndarray, " cases"], groups: Int[np.ndarray,
         effective = min(share * (1 - share) / variance, total) if variance else total
     low, high = wilson(np.array([share]), np.array([effective], np.float64))
     return float(low[0]), float(high[0])
+
+
+def training_curves(points: pd.DataFrame) -> pd.DataFrame:
+    """The mean course of trainings: `cell, curve, epoch, mean, low, high, fits`, from `cell, curve, fit, epoch, value`.
+
+    `low` and `high` are the least and the greatest value of the fits that came so far; values that are not finite are
+    left out.
+    """
+    known = points[np.isfinite(points["value"].to_numpy(dtype=np.float64))]
+    grouped = known.groupby(["cell", "curve", "epoch"], sort=False)["value"]
+    table = grouped.agg(["mean", "min", "max", "size"])
+    return table.set_axis(["mean", "low", "high", "fits"], axis=1).reset_index()

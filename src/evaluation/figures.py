@@ -1,5 +1,6 @@
 """Draws the figures of an evaluation. All that is drawn is computed elsewhere, so that tests compare data."""
 
+import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -129,18 +130,21 @@ def draw_groups(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figur
     models, groups = table["model"].unique().tolist(), table["group"].unique().tolist()
     figure = _figure(7.0, max(3.0, 1.8 + (0.25 + 0.2 * len(groups)) * len(models)))
     axes = figure.add_subplot()
+    labelled = False
     for number, group in enumerate(groups):
         rows = table[table["group"] == group]
         places = [models.index(model) + (number - (len(groups) - 1) / 2) * 0.7 / len(groups) for model in rows["model"]]
         leaks = bool(rows["leaks"].iloc[0])
-        label = f"{group} (image-level: optimistic)" if leaks else group
+        label = f"{group} (image-level: optimistic)".lstrip() if leaks else group
+        labelled = labelled or bool(label)
         color, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         _whiskers(axes, rows, "mean", places, color, marker=marker, hollow=leaks, label=label)
     axes.set_yticks(range(len(models)), models)
     axes.set(ylim=(len(models) - 0.4, -0.6))
     axes.set_xlabel("Accuracy, % (95 % interval)", loc="right")
     _plain(axes, "x")
-    figure.legend(loc="outside lower left", frameon=False)
+    if labelled:
+        figure.legend(loc="outside lower left", frameon=False)
     _wide_title(axes, "Accuracy, side by side", note)
     return figure
 
@@ -167,6 +171,36 @@ def draw_learning_curve(table: pd.DataFrame, note: str = "") -> "matplotlib.figu
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", frameon=False, ncols=len(panels))
     return figure
+
+
+def draw_training(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figure":
+    """A panel per curve of `src.evaluation.curves.training_curves`, a line per cell, over the range of its fits."""
+    curves, cells = table["curve"].unique().tolist(), table["cell"].unique().tolist()
+    figure = _figure(max(6.0, 4.6 * len(curves)), 4.4 + 0.2 * len(cells) / len(curves))
+    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        rows = table[table["curve"] == curve]
+        for number, cell in enumerate(cells):
+            part = rows[rows["cell"] == cell].sort_values("epoch")
+            color, dash = PALETTE[number % len(PALETTE)], DASHES[number // len(PALETTE) % len(DASHES)]
+            axes.fill_between(part["epoch"], part["low"], part["high"], color=color, alpha=0.15, linewidth=0)
+            axes.plot(part["epoch"], part["mean"], color=color, linestyle=dash, linewidth=1.8, label=cell)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="Epoch", ylabel=str(curve).replace("_", " ").capitalize())
+        _plain(axes, "both")
+    _title(figure.axes[0], "Training: mean and range over fits", note)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", frameon=False, ncols=len(curves))
+    return figure
+
+
+def svg(figure: "matplotlib.figure.Figure") -> bytes:
+    """A figure as SVG without a background, its letters as paths; the same bytes for the same figure."""
+    import matplotlib
+
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "tenfold", "svg.fonttype": "path"}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return file.getvalue()
 
 
 def _lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

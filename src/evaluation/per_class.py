@@ -1,0 +1,43 @@
+"""Each class by itself: how many of its cases are recognised, and how many that are called so are."""
+
+import numpy as np
+import pandas as pd
+
+from src.evaluation.curves import area, clustered_wilson
+from src.evaluation.evaluation import one_against_rest
+from src.evaluation.metrics import label_numbers, patient_groups
+from src.evaluation.predictions import classes, columns
+
+
+def class_table(cases: pd.DataFrame) -> pd.DataFrame:
+    """A row per class, fractions: `class, cases, patients, recall, recall_low, recall_high, precision, f1, auc`.
+
+    The interval of the recall (the sensitivity for the class) is Wilson's at the effective number of cases, as cases of
+    a patient are alike; the AUC is that of the class against the rest. Not a number where it cannot be computed.
+    """
+    truth = label_numbers(cases)
+    predicted = cases[columns(cases)].to_numpy(dtype=np.float64).argmax(axis=1)
+    groups, curves = patient_groups(cases), one_against_rest(cases)
+    rows = []
+    for number, name in enumerate(classes(cases)):
+        own, called = truth == number, predicted == number
+        right = (own & called).sum()
+        low, high = clustered_wilson(called[own].astype(np.float64), groups[own]) if own.any() else (np.nan, np.nan)
+        rows.append(
+            {
+                "class": name,
+                "cases": int(own.sum()),
+                "patients": len(np.unique(groups[own])),
+                "recall": _ratio(right, own.sum()),
+                "recall_low": low,
+                "recall_high": high,
+                "precision": _ratio(right, called.sum()),
+                "f1": _ratio(2 * right, own.sum() + called.sum()),
+                "auc": area(curves[name]) if name in curves else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _ratio(above: int, below: int) -> float:
+    return float(above / below) if below else float("nan")

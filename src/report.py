@@ -1,0 +1,66 @@
+"""A sweep, or runs, as one HTML page that can be read anywhere. `python -m src.report --help`."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from src.config import Report, build
+from src.edge import command
+from src.files import replace
+from src.presentation import say
+from src.sweep import swept_keys
+from src.tracking import SWEEP, Tracking
+
+if TYPE_CHECKING:
+    from src.reporting.material import Material
+
+
+def main(config: DictConfig) -> None:
+    """Write the page, and where asked log it onto the sweep's run."""
+    from src.reporting.compose import compose
+    from src.reporting.page import page
+
+    options: Report = build(config)
+    if bool(options.sweep) == bool(options.runs):
+        raise ValueError("give one of sweep=NAME_OR_ID or runs=[ID,...]")
+    output = Path(options.output)
+    if not output.parent.is_dir() or output.is_dir():
+        raise ValueError(f"`output` is a file in a folder that exists, but got output={options.output}")
+    material = gathered(options)
+    content = page(compose(material)).encode()
+    replace(output, content)
+    say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
+    if options.track:
+        attach(options.tracking, material.id, content)
+        say(f"and as report.html onto run {material.id}")
+
+
+def gathered(options: Report) -> "Material":
+    """Return what the report is made of."""
+    from src.reporting.material import gather
+
+    tracking = options.tracking
+    tracking.bury()
+    given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
+    binary = options.binary if given else None
+    if options.sweep:
+        sweep = tracking.find(options.sweep, SWEEP)
+        cells = tracking.children(sweep.info.run_id)
+        return gather(tracking, sweep, cells, swept_keys(sweep), options.replicates, binary, options.reference)
+    runs = [tracking.find(name) for name in options.runs]
+    return gather(tracking, None, runs, (), options.replicates, binary, options.reference)
+
+
+def attach(tracking: Tracking, run: str, content: bytes) -> None:
+    """Log the page as an artefact of a run."""
+    with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+        path = Path(folder) / "report.html"
+        path.write_bytes(content)
+        tracking.client.log_artifact(run, str(path))
+
+
+if __name__ == "__main__":
+    command(main, "report")

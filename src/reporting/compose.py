@@ -1,0 +1,174 @@
+"""From the material to the page's content: what was done, what came out, and the sections."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from src.evaluation.groups import Group
+from src.evaluation.metrics import patient_groups
+from src.evaluation.predictions import average, classes
+from src.evaluation.tables import FUSION, SPREAD, of_one_view
+from src.reporting import origins, results
+from src.reporting.material import LACKING, Cell, Material
+from src.reporting.report import Fact, Report
+from src.reporting.results import main_group, main_model
+from src.reporting.words import MISSING, counted, listed, number, signed
+
+KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
+METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
+
+
+def compose(material: Material) -> Report:
+    """Return the page's content."""
+    made = [make(material) for make in [*results.SECTIONS, *origins.SECTIONS]]
+    group = main_group(material)
+    return Report(
+        title=material.title,
+        kind=KINDS[material.kind],
+        done=done(material, group),
+        result=result(material, group),
+        facts=facts(material, group),
+        warnings=warnings(material),
+        sections=[section for section in made if section is not None],
+    )
+
+
+def done(material: Material, group: Group) -> list[str]:
+    """Return what was done, in two sentences."""
+    cases = average(group.predictions)
+    patients = int(patient_groups(cases).max()) + 1
+    names = classes(cases)
+    folds = [counted(split.held_out["fold"].nunique(), "fold") for split in material.splits]
+    protocols = listed(list(dict.fromkeys(values(material, "protocol"))))
+    unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
+    held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
+    of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
+    data = f"Data set {listed(values(material, 'data')) or 'unknown'}: {held}, {of_classes}."
+    protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
+    data += f" Every case is predicted by models that did not see it: protocol {protocol}."
+    return [data, methods(material)]
+
+
+def methods(material: Material) -> str:
+    """Return the methods in a sentence."""
+    used = [METHODS.get(name, name) for name in values(material, "method")]
+    frozen = "frozen" in values(material, "method")
+    parts = [
+        ("encoder", values(material, "encoder.label") or values(material, "encoder")),
+        ("classifier", values(material, "classifier") if frozen else []),
+        ("crop", values(material, "crop")),
+        ("stain", values(material, "stain")),
+        ("augmentation", values(material, "augment") if frozen else []),
+        ("weights", values(material, "encoder.weights")),
+    ]
+    told = "; ".join(f"{name} {listed(found)}" for name, found in parts if found and found != ["none"])
+    return f"Method: {listed(used) or 'unknown'}{f' ({told})' if told else ''}."
+
+
+def values(material: Material, key: str) -> list[str]:
+    """Return the different values that a param has among the cells with results."""
+    return [value for value in dict.fromkeys(cell.params.get(key, "") for cell in material.done) if value]
+
+
+def result(material: Material, group: Group) -> list[str]:
+    """Return the main result, in sentences."""
+    model = main_model(group)
+    row = side(material, group, model)
+    name = f"The fusion of {counted(group.predictions['model'].nunique(), 'cell')}" if model == FUSION else model
+    where = f" ({group.title})" if group.title else ""
+    folds = group.evaluation.fold_accuracy.size
+    interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
+    lines = [
+        f"{name}{where} is right in {number(row['mean'])} % of the cases "
+        f"(mean of {counted(folds, 'fold')}; {interval}). "
+        f"Always naming the most frequent class would be right in {number(100 * commonest(group))} %."
+    ]
+    lines += [best_cell(group)] if model == FUSION else []
+    return lines + gap_lines(material, group, model)
+
+
+def side(material: Material, group: Group, model: str) -> dict[Hashable, Any]:
+    """Return the row of a model and group among those side by side."""
+    table = material.together.table
+    return table[(table["group"] == group.title) & (table["model"] == model)].to_dict("records")[0]
+
+
+def commonest(group: Group) -> float:
+    """Return the share of the most frequent class."""
+    return float(average(group.predictions)["label"].value_counts(normalize=True).max())
+
+
+def best_cell(group: Group) -> str:
+    """Return which single cell has the highest accuracy, and that it was picked."""
+    names = group.evaluation.table.index.tolist()
+    single = [name for name in names if name not in (FUSION, SPREAD) and not of_one_view(str(name), names)]
+    means = group.evaluation.table.loc[single, "mean"]
+    return (
+        f"The best single cell is {means.idxmax()} with {number(float(means.max()))} %; as the best of {len(single)}, "
+        "picked after the fact, it looks better than it is."
+    )
+
+
+def gap_lines(material: Material, group: Group, model: str) -> list[str]:
+    """Return by how much image-level folds look better."""
+    gaps = material.together.gaps
+    if gaps.empty:
+        return []
+    rows = gaps[gaps["model"] == model]
+    for name in group.axes:
+        rows = rows[rows[name if name in rows else "other"] == group.axes[name]]
+    return [
+        f"Under {row['leaking']}, where patients stand on both sides of a split, this figure differs by "
+        f"{signed(row['gap'])} points (95 % interval {signed(row['low'])} to {signed(row['high'])})."
+        for row in rows.to_dict("records")
+    ]
+
+
+def facts(material: Material, group: Group) -> list[Fact]:
+    """Return the figures that are read first."""
+    row, found = side(material, group, main_model(group)), group.evaluation.metrics
+    several = len(group.evaluation.classes) > 2
+    shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=between(row["low"], row["high"], 1))]
+    shown.append(fact(found, "balanced_accuracy", "Balanced accuracy", 100))
+    if "binary_auc" in found:
+        shown.append(fact(found, "binary_auc", "AUC, two classes" if several else "AUC"))
+    else:
+        shown.append(fact(found, "auc", "AUC"))
+    shown.append(fact(found, "ece", "Calibration error"))
+    if material.kind != "run":
+        total = len(material.cells) + sum(name.endswith(LACKING) for name in material.missing)
+        detail = f"of {total}" if len(material.done) == total else f"of {total}: see the warning"
+        shown.append(Fact(label="Finished cells", value=str(len(material.done)), detail=detail))
+    return [each for each in shown if each.value != MISSING]
+
+
+def fact(found: Mapping[str, float], name: str, label: str, unit: int = 1) -> Fact:
+    """Return a metric as a figure that is read first."""
+    value, low, high = (unit * found.get(key, float("nan")) for key in (name, f"{name}_low", f"{name}_high"))
+    digits, sign = (3, "") if unit == 1 else (1, " %")
+    text = number(value, digits)
+    return Fact(label=label, value=text if text == MISSING else text + sign, detail=between(low, high, digits))
+
+
+def between(low: float, high: float, digits: int) -> str:
+    """Return the ends of an interval, where there is one."""
+    return f"95 %: {number(low, digits)} to {number(high, digits)}" if low == low and high == high else ""
+
+
+def warnings(material: Material) -> list[str]:
+    """Return what a reader has to know before any figure."""
+    lines = [f"Without results: {listed(material.missing, 12)}."] if material.missing else []
+    lines += [f"The cells of {title} could not be fused: {why}" for title, why in material.fusion.failed.items()]
+    lines += [leaking(group) for group in material.fusion.groups if group.leaks]
+    return lines + untrained(material.done)
+
+
+def leaking(group: Group) -> str:
+    """Return the warning on a group with patients on both sides of a split."""
+    return f"{group.title or 'These folds'}: patients stand on both sides of a split, so that figures are optimistic."
+
+
+def untrained(cells: list[Cell]) -> list[str]:
+    """Return the warning on encoders that know nothing."""
+    names = [cell.name for cell in cells if "untrained encoder" in cell.tags.get("notes", "")]
+    which = "all cells" if len(names) == len(cells) > 1 else listed(names)
+    return [f"Untrained encoders, which show nothing about images: {which}."] if names else []

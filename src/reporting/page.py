@@ -1,0 +1,39 @@
+"""The page itself: HTML that needs nothing beside it. The only place that knows Jinja."""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.reporting.report import Report
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+HERE = Path(__file__).parent
+
+
+def page(report: Report) -> str:
+    """Return a report as one HTML page: its style and pictures are in it, it has no script, and loads nothing.
+
+    All texts are escaped: the names of runs and files are not ours.
+    """
+    return template().render(report=report, style=style())
+
+
+@cache
+def template() -> "Template":
+    """Return the page's template."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("template.html")
+
+
+@cache
+def style() -> str:
+    """Return the page's style sheet, which is ours and thus is not escaped."""
+    from markupsafe import Markup
+
+    return Markup((HERE / "style.css").read_text(encoding="utf-8"))
