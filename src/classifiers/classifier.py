@@ -1,11 +1,14 @@
 """What every classifier on descriptors does."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, Shaped
+
+from src.files import replace
 
 Features = Float32[np.ndarray, "rows features"]
 Labels = Int64[np.ndarray, " rows"]
@@ -36,6 +39,16 @@ class Classifier:
         `labels` are codes 0..classes-1. Runs in one thread: folds are what runs in parallel.
         """
         raise NotImplementedError
+
+
+def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
+    """Write a model's arrays and facts as safetensors, whole or not at all.
+
+    safetensors writes an array's memory as it lies, so columns first would come back as rows first.
+    """
+    from safetensors.numpy import save
+
+    replace(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
 
 
 def over_all_classes(probabilities: Float64[np.ndarray, "rows present"], present: Codes, classes: int) -> Probabilities:

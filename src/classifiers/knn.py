@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities, over_all_classes
+from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities, over_all_classes, save
 
 
 @dataclass(kw_only=True)
@@ -61,11 +61,9 @@ class Neighbours:
 
     def save(self, stem: Path) -> None:
         """Write descriptors and labels as safetensors."""
-        from safetensors.numpy import save_file
-
         parameters = {
             "neighbours": str(self.fitted.n_neighbors),
             "metric": self.fitted.metric,
             "classes": str(self.classes),
         }
-        save_file({"features": self.features, "labels": self.labels}, stem.with_suffix(".safetensors"), parameters)
+        save(stem.with_suffix(".safetensors"), {"features": self.features, "labels": self.labels}, parameters)

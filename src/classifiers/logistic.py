@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from src.classifiers.classifier import Classifier, Codes, Features, Labels, Model, Probabilities, over_all_classes
+from src.classifiers.classifier import Classifier, Codes, Features, Labels, Model, Probabilities, over_all_classes, save
 
 
 @dataclass(kw_only=True)
@@ -63,10 +63,5 @@ class Linear:
 
     def save(self, stem: Path) -> None:
         """Write the coefficients as safetensors."""
-        from safetensors.numpy import save_file
-
-        save_file(
-            {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present},
-            stem.with_suffix(".safetensors"),
-            {"classes": str(self.classes)},
-        )
+        tensors = {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present}
+        save(stem.with_suffix(".safetensors"), tensors, {"classes": str(self.classes)})

@@ -31,10 +31,11 @@ class Folder(Reader):
 def images(folder: Path) -> list[Path]:
     """The folder's image files, at any depth and sorted; hidden files and folders are left out."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    return sorted(path for path in found if path.is_file() and not _hidden(path.relative_to(folder)))
+    return sorted(path for path in found if path.is_file() and not hidden(path.relative_to(folder)))
 
 
-def _hidden(path: Path) -> bool:
+def hidden(path: Path) -> bool:
+    """Whether a file, or a folder that it lies in, is hidden."""
     return any(part.startswith(".") for part in path.parts)
 
 

@@ -23,6 +23,8 @@ from src.methods.trained import FineTuned
 
 DESCRIPTION, KNOWN = "model.json", "known"
 """What a model's folder holds beside its fitted models: what they were made of and by, and what they know."""
+CELLS = "cells"
+"""The artefact of a registered model: a folder per fitted cell, and their encoders' weights."""
 WEIGHTS = "weights"
 """Where the weights of encoders lie beside packed cells."""
 

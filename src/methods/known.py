@@ -94,7 +94,7 @@ class Known:
 def unit(descriptors: Descriptors) -> Descriptors:
     """Return descriptors of unit length; one of zeros stays as it is."""
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
-    return np.asarray(descriptors / np.where(lengths > 0, lengths, 1), np.float32)
+    return np.ascontiguousarray(descriptors / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def distances(one: Descriptors, other: Descriptors) -> Float64[np.ndarray, "image known"]:

@@ -11,6 +11,7 @@ from src.classifiers.classifier import Classifier
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
+from src.classifiers.stored import load
 
 ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn()]
 
@@ -55,6 +56,16 @@ class TestConformance:
         (file,) = tmp_path.iterdir()
         assert file.suffix in {".txt", ".safetensors"}
         assert b"pickle" not in file.read_bytes()
+
+    def test_comes_back_from_its_file(self, classifier: Classifier, classes: int, tmp_path: Path) -> None:
+        model = classifier.fit(*problem(classes), classes, 1, [0])[0]
+        model.save(tmp_path / "fold01-seed0")
+        (file,) = tmp_path.iterdir()
+        test = problem(classes, seed=1)[0]
+        np.testing.assert_allclose(load(file).predict(test), model.predict(test), rtol=1e-12)
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(ValueError, match="fold01-seed0.* is damaged"):
+            load(file)
 
 
 def test_lightgbm_has_the_papers_parameters() -> None:

@@ -1,0 +1,97 @@
+"""Predict new images by a run's, a sweep's or a registered model. `python -m src.predict --help`."""
+
+import os
+import tempfile
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from src.config import Predict, build, rebuilt
+from src.edge import command
+from src.files import replace
+from src.presentation import console, say, track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from src.methods.prediction import Prediction
+
+
+def main(config: DictConfig) -> None:
+    """Write a row per case, and show what was found."""
+    options: Predict = build(config)
+    check(options)
+    from src.data.listing import listed
+    from src.methods.fitted import load_all
+    from src.methods.prediction import predict, submission
+    from src.tracking.models import locate
+
+    images, root = listed(Path(options.input))
+    with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
+        located = locate(options.tracking, options.model, Path(place))
+        members = load_all(located.folders, rebuilt, options.weights)
+        for member in members:
+            workers = options.workers or os.cpu_count() or 1
+            member.method = changed(member.method, workers=workers, device=options.device)
+        models = sum(len(member.models) for member in members)
+        say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
+        prediction = predict(members, images, root, track, options.store)
+    if options.members:
+        write(prediction.members, options.members)
+    show(prediction)
+    write(submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
+    say(f"written to {options.output}")
+
+
+def check(options: Predict) -> None:
+    """Raise `ValueError` where what is asked for cannot be written, before any work."""
+    for name, file in (("output", options.output), ("members", options.members)):
+        if file and (Path(file).is_dir() or not Path(file).absolute().parent.is_dir()):
+            raise ValueError(f"{name} is a CSV to write in a folder that exists, but got {name}={file}")
+        if file and Path(file).absolute() == Path(options.input).absolute():
+            raise ValueError(f"{name}={file} would overwrite the input")
+
+
+def write(table: "pd.DataFrame", file: str) -> None:
+    """Write a table as CSV, whole or not at all."""
+    replace(Path(file), table.to_csv(index=False).encode())
+
+
+def show(prediction: "Prediction") -> None:
+    """Print the cases of each label, and what a reader has to know."""
+    from rich.table import Table
+
+    table = prediction.table
+    shown = Table("label", "cases", "mean agreement", "unlike the known")
+    for name in [str(column).removeprefix("p_") for column in table if str(column).startswith("p_")]:
+        part = table[table["label"] == name]
+        agreement = f"{part['agreement'].mean():.2f}" if len(part) else ""
+        shown.add_row(name, f"{len(part)}", agreement, f"{part['unlike'].sum()}")
+    console().print(shown)
+    for line in notes(prediction):
+        say(line)
+
+
+def notes(prediction: "Prediction") -> list[str]:
+    """Return what a reader has to know of predictions."""
+    table = prediction.table
+    bad = table[table["outcome"] != "predicted"]
+    lines = [f"{row.case}: {row.outcome}: {row.reason}" for row in bad.head(10).itertuples()]
+    lines += [f"... and {len(bad) - 10} more, named in the table"] if len(bad) > 10 else []
+    if unlike := table["unlike"].sum():
+        lines.append(
+            f"{unlike} of {len(table)} cases are unlike the images that the models know (distance above 1; about 5 % "
+            "of cases like them are, too): do not trust their probabilities"
+        )
+    if prediction.copies:
+        lines.append(
+            f"{prediction.copies} images are copies of images of the run: models that learnt from them predict them "
+            "here, so these are not the run's figures (members=FILE.csv tells the models apart)"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    command(main, "predict")

@@ -1,0 +1,40 @@
+"""Register a run's or a sweep's model, so that MLflow serves it. `python -m src.register --help`."""
+
+import math
+import tempfile
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from src.config import ROOT, Register, build, rebuilt
+from src.edge import command
+from src.presentation import say
+
+
+def main(config: DictConfig) -> None:
+    """Pack a model with its encoders' weights, try it, and register it under an alias."""
+    options: Register = build(config)
+    from src.methods.fitted import load_all, pack, unpacked
+    from src.tracking.models import example, locate, register, rehearse
+
+    with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+        cells = Path(folder) / "cells"
+        located = locate(options.tracking, options.model, Path(folder))
+        if located.packed:
+            raise ValueError(f"model={options.model} is registered already: give the run or the sweep that made it")
+        pack(located.folders, rebuilt, cells, options.weights)
+        members = load_all(unpacked(cells), rebuilt)
+        say(f"{located.title}: packed {', '.join(member.name for member in members)}; trying it")
+        side = max(math.ceil(member.cell.crop.size / member.cell.crop.scale) for member in members)
+        rehearsal = rehearse(cells, example(side, members[0].views[-1]), ROOT)
+        version = register(options.tracking, located, cells, rehearsal, ROOT, options.name, options.alias)
+    say(
+        f"registered as {options.name}, version {version}, alias {options.alias}\n"
+        f"  python -m src.predict model={options.name}@{options.alias} input=FOLDER output=FILE.csv\n"
+        f"  MLFLOW_TRACKING_URI={options.tracking.uri} mlflow models serve -m models:/{options.name}@{options.alias} "
+        "--env-manager local --port 5001"
+    )
+
+
+if __name__ == "__main__":
+    command(main, "register")

@@ -1,0 +1,73 @@
+"""A registered model as MLflow loads it: images over HTTP, or in a table, to class probabilities.
+
+MLflow runs this file by its code; it needs no checkout and no config.
+"""
+
+import base64
+import binascii
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from src.config import rebuilt
+from src.methods.fitted import CELLS, Member, load_all, unpacked
+from src.methods.prediction import predict
+
+
+class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that mypy would take
+    """Takes a table with the column `image`, base64 of an image file's bytes, and perhaps `case` and `view`."""
+
+    members: list[Member]
+
+    def load_context(self, context: Any) -> None:
+        """Load the fitted cells."""
+        self.members = members(Path(context.artifacts[CELLS]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return a row per case, as `python -m src.predict` writes them."""
+        return answer(self.members, model_input)
+
+
+def members(cells: Path) -> list[Member]:
+    """Return the fitted cells of a folder, to run on what this machine has."""
+    found = load_all(unpacked(cells), rebuilt)
+    for member in found:
+        member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)
+    return found
+
+
+def answer(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictions of a table with the column `image`; a row without a case is one by its number."""
+    numbers = [str(number) for number in range(len(asked))]
+    rows = pd.DataFrame({"sample": [f"image {number}" for number in numbers]})
+    blank = pd.Series("", index=rows.index)
+    for name, otherwise in (("case", pd.Series(numbers)), ("view", blank)):
+        given = asked[name].reset_index(drop=True).fillna("").astype(str) if name in asked else blank
+        rows[name] = given.where(given != "", otherwise)
+    with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+        for name, image in zip(rows["sample"], asked["image"], strict=True):
+            (Path(folder) / name).write_bytes(decoded(image))
+        return predict(members, rows, Path(folder), quietly).table
+
+
+def decoded(image: str) -> bytes:
+    """Return the bytes of base64; none where it is no such text, so that the image is named as one that is none."""
+    try:
+        return base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def quietly(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
+    """Pass items on; a server shows no progress."""
+    yield from items
+
+
+set_model(Served())
