@@ -1,5 +1,6 @@
 """From YAML to objects: the schema of every config group is the dataclass of its operator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from src.training.finetuning import FineTuning
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+FORMATS = ("table", "bach")
 
 
 @dataclass(kw_only=True)
@@ -57,6 +59,9 @@ class Experiment(Cell):
     """Bootstrap replicates behind the 95 % intervals."""
     name: str = ""
     """The run's name; empty: the encoder and the crop size, and whatever else a sweep varies."""
+    resume: bool | None = None
+    """Whether finished cells are taken over, and a sweep that was cut short is taken up; empty: in sweeps that are an
+    `experiment=`."""
     examples: int = 1
     """Cases of each class, right and wrong, of which maps show what the models look at; 0: none."""
     slices: list[str] = field(default_factory=list)
@@ -92,6 +97,71 @@ class Fuse:
 
 
 @dataclass(kw_only=True)
+class Report:
+    """What `python -m src.report` takes: a sweep, or tracked runs, and the file to write."""
+
+    tracking: Tracking
+    binary: Binary = field(default_factory=Binary)
+    sweep: str = ""
+    runs: list[str] = field(default_factory=list)
+    output: str = "report.html"
+    reference: str = ""
+    """The cell that every other one is compared with; empty: the first."""
+    track: bool = False
+    """Whether the page becomes an artefact of the sweep's run, too."""
+    workspace: str = "mlruns"
+    replicates: int = 1000
+
+
+@dataclass(kw_only=True)
+class Predict:
+    """What `python -m src.predict` takes: a model, images, and where their predictions go."""
+
+    tracking: Tracking
+    model: str
+    input: str
+    output: str
+    format: str = "table"
+    """What is written: table, or bach, the challenge's submission."""
+    members: str = ""
+    """A CSV that gets what each fold model says of each image; empty: none."""
+    weights: str = ""
+    """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
+    store: str = ""
+    """A store that gives descriptors and keeps those of these images; empty: none."""
+    workers: int = 0
+    """Threads that prepare images; 0: one per processor."""
+    device: str = "auto"
+    workspace: str = "mlruns"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if self.format not in FORMATS:
+            raise ValueError(f"`format` must be one of {', '.join(FORMATS)}, but got format={self.format}")
+
+
+@dataclass(kw_only=True)
+class Register:
+    """What `python -m src.register` takes: a model, and the name and alias under which it is registered."""
+
+    tracking: Tracking
+    model: str
+    name: str
+    alias: str = "champion"
+    weights: str = ""
+    """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
+    workspace: str = "mlruns"
+
+
+@dataclass(kw_only=True)
+class Sync:
+    """What `python -m src.sync` takes: where to send what is spooled."""
+
+    tracking: Tracking
+    workspace: str = "mlruns"
+
+
+@dataclass(kw_only=True)
 class Download:
     """What `python -m src.download` takes: a data set, and the workspace that it goes to unless it has a root."""
 
@@ -102,6 +172,10 @@ class Download:
 SCHEMAS = [
     Experiment,
     Fuse,
+    Sync,
+    Report,
+    Predict,
+    Register,
     Download,
     Bach,
     BreakHis,
@@ -153,6 +227,20 @@ register()
 def build(config: DictConfig) -> Any:
     """Return the object of a composed config: the one step from YAML to objects."""
     return OmegaConf.to_object(config)
+
+
+def rebuilt(description: Mapping[str, Any]) -> Any:
+    """Return the operator that `src.methods.samples.described` described; `ValueError` where it has changed since."""
+    name, revision = description["operator"], description.get("revision")
+    schema = next((schema for schema in SCHEMAS if schema.__name__ == name), None)
+    here = getattr(schema, "revision", None)
+    if schema is None or here != revision:
+        found = "there is none" if schema is None else f"here is revision {here}"
+        raise ValueError(
+            f"the model was made by {name} of revision {revision}, but {found}: use the version that made it"
+        )
+    values = {key: value for key, value in description.items() if key not in ("operator", "revision")}
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
 
 
 def flat(config: DictConfig) -> dict[str, Any]:

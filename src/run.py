@@ -1,22 +1,25 @@
 """One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
 
+import gc
 import hashlib
-import json
-import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.config import Experiment, build, flat
 from src.edge import command, explain
+from src.launcher import follow, register
 from src.presentation import say, show, summary, track, write
-from src.tracking import CELL
+from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept, wanted
+from src.tracking import CELL, JOB, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
+    from hydra.conf import HydraConf
+    from mlflow.entities import Run
 
     from src.evaluation.evaluation import Evaluation
     from src.methods.cell import Outcome
@@ -25,34 +28,62 @@ if TYPE_CHECKING:
 
 def main(config: DictConfig) -> None:
     """Run one cell. In a sweep a cell that fails is reported, and the others go on."""
-    from src.sweep import VARIABLE
-
-    parent = os.environ.get(VARIABLE, "")
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    sweep = swept()
     try:
-        cell(config, parent)
+        cell(config, sweep)
     except Exception as error:
-        if not sweeping:
+        if sweep is None:
             raise
         # The run is FAILED and holds the traceback; the sweep ends by naming it.
         say(f"failed: {explain(error) or repr(error)}")
+        del error
+        gc.collect()  # what a cell that ran out of memory leaves must not end the next one
 
 
-def cell(config: DictConfig, parent: str) -> None:
-    """Predict, evaluate and track one cell."""
+def cell(config: DictConfig, sweep: Sweep | None) -> None:
+    """Predict, evaluate and track one cell, unless it is finished and may be taken over."""
     from src.sweep import cell_name
 
+    hydra = HydraConfig.get()
     tracking = build(config.tracking)
     # In a sweep `name` is the sweep's.
-    name = (config.name if not parent else "") or cell_name(config, HydraConfig.get().runtime.choices, tracking, parent)
-    with tracking.run(name, CELL, parent) as run:
+    name = (config.name if sweep is None else "") or cell_name(config, hydra.runtime.choices, sweep)
+    tags = {DIGEST: config_digest(config)} | (place(hydra, sweep) if sweep else {})
+    resume = sweep.resumed if sweep else wanted(config, hydra.runtime.choices, sweeping=False)
+    old = earlier(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
+    done = [run for run in old if run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == tags[DIGEST]]
+    material = prepare(build(config)) if done else None
+    if material and (same := [run for run in done if material.facts.items() <= run.data.tags.items()]):
+        take_over(config, tracking, same[-1], tags, sweep)
+        return
+    with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
+        if sweep:
+            supersede(tracking, old, run.id)
         OmegaConf.save(config, run.folder / "config.yaml", resolve=True)
         run.log(params=flat(config) | chosen())
-        evaluation, notes = predict(build(config), name, run)
-    if parent:
+        evaluation, notes = predict(build(config), name, run, material)
+    if sweep:
         say(summary(evaluation, name))
     else:
         show(evaluation, name, notes)
+
+
+def place(hydra: "HydraConf", sweep: Sweep) -> dict[str, str]:
+    """Return the tags that say which cell of its sweep this is: its number, and its values of what is varied."""
+    point = sorted(override for override in hydra.overrides.task if override.split("=")[0] in sweep.keys)
+    return {JOB: str(hydra.job.num), POINT: " ".join(point)}
+
+
+def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str, str], sweep: Sweep | None) -> None:
+    """Let a finished run stand for a cell, and show it if it is alone."""
+    from src.fusion import fuse
+
+    say(f"{run.info.run_name}: finished already as run {run.info.run_id}, on the same data")
+    if sweep is None:
+        evaluation, notes = fuse(tracking, [run], config.replicates)
+        show(evaluation, str(run.info.run_name), notes)
+    elif run.data.tags.get(JOB) != tags[JOB]:
+        tracking.tag(run.info.run_id, {JOB: tags[JOB]})
 
 
 def chosen() -> dict[str, str]:
@@ -71,6 +102,29 @@ def remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
         named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
         notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
     return notes + outcome.notes + constant(outcome.predictions)
+
+
+@dataclass
+class Material:
+    """What a cell works on: manifest and splits, and the digests of both and of the encoder's weights."""
+
+    manifest: "pd.DataFrame"
+    splits: "pd.DataFrame"
+    facts: dict[str, str]
+
+
+def prepare(experiment: Experiment) -> Material:
+    """Return what a cell works on; this reads every image's bytes, and encodes nothing."""
+    from src.methods.samples import with_contents
+
+    manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
+    splits = experiment.protocol.split(manifest)
+    facts = {
+        "data": data_digest(manifest),
+        "splits": hashlib.sha256(splits.to_csv(index=False).encode()).hexdigest(),
+        "weights": experiment.encoder.digest(),
+    }
+    return Material(manifest, splits, facts)
 
 
 def data_digest(manifest: "pd.DataFrame") -> str:
@@ -111,26 +165,33 @@ def audited(
     return found.notes
 
 
-def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Evaluation, list[str]]":
+def predict(
+    experiment: Experiment, name: str, run: "TrackedRun", material: Material | None = None
+) -> "tuple[Evaluation, list[str]]":
     """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
     from src.evaluation.evaluation import evaluate
     from src.evaluation.slices import slice_facts
-    from src.methods.samples import with_contents
+    from src.tracking.datasets import dataset
 
     def record(name: str, value: float, step: int) -> None:
         run.log_steps(name, {step: value})
 
     say(f"{name}: data in {experiment.data.root}")
-    manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
+    material = material or prepare(experiment)
+    manifest, splits = material.manifest, material.splits
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])  # before any work
     facts = slice_facts(manifest, experiment.slices)
-    splits = split(experiment, manifest, run)
+    splits.to_csv(run.folder / "splits.csv", index=False)
+    manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags=material.facts)
+    root = experiment.data.root
+    run.log_data(dataset(Path(root).name, material.facts["data"], root, manifest))
     store = Path(experiment.store)
     leaks = audited(experiment, manifest, splits, store, run)
     outcome = experiment.method.predict(experiment, manifest, splits, store, track, record)
     predictions = outcome.predictions
     predictions.insert(list(predictions).index("label") + 1, "model", name)
-    keep(outcome, [str(label) for label in manifest["label"].cat.categories], run)
+    keep(experiment, name, outcome, [str(label) for label in manifest["label"].cat.categories], run)
     notes = experiment.data.notes(manifest) + leaks + remarks(experiment, outcome)
     evaluation = evaluate(predictions, experiment.binary, experiment.replicates, facts=facts)
     write(evaluation, run.folder, notes)
@@ -142,27 +203,15 @@ def predict(experiment: Experiment, name: str, run: "TrackedRun") -> "tuple[Eval
     return evaluation, notes
 
 
-def split(experiment: Experiment, manifest: "pd.DataFrame", run: "TrackedRun") -> "pd.DataFrame":
-    """Return the splits, and keep them and the manifest."""
-    splits = experiment.protocol.split(manifest)
-    table = splits.to_csv(index=False).encode()
-    (run.folder / "splits.csv").write_bytes(table)
-    manifest.to_csv(run.folder / "manifest.csv", index=False)
-    run.log(tags={"splits": hashlib.sha256(table).hexdigest(), "data": data_digest(manifest)})
-    return splits
-
-
-def keep(outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:
+def keep(experiment: Experiment, name: str, outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:
     """Write what a method returned into the run's folder."""
+    from src.methods.fitted import save
+
     outcome.roles.to_csv(run.folder / "roles.csv", index=False)
     outcome.predictions.to_parquet(run.folder / "predictions.parquet", index=False)
     if len(outcome.bad):
         outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
-    models = run.folder / "model"
-    models.mkdir()
-    (models / "classes.json").write_text(json.dumps(classes))
-    for stem, model in outcome.models.items():
-        model.save(models / stem)
+    save(run.folder / "model", name, experiment, experiment.method, outcome, classes)
 
 
 def explain_examples(experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", run: "TrackedRun") -> None:
@@ -180,4 +229,6 @@ def explain_examples(experiment: Experiment, manifest: "pd.DataFrame", outcome: 
 
 
 if __name__ == "__main__":
+    register()
+    follow()
     command(main, "config")

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -17,13 +18,12 @@ from src.edge import edge
 from src.evaluation.binary import Binary
 from src.fusion import Fusion, finished, fuse_sweep, published_at
 from src.presentation import say, show_groups, slug, write_groups
-from src.tracking import SWEEP, Tracking
+from src.resume import DIGEST, VARIABLE, Sweep, catch_up, sweep_digest, to_take_up, wanted
+from src.tracking import SWEEP, Tracking, away
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-VARIABLE = "TENFOLD_SWEEP"
-"""The environment variable that tells a cell its sweep's run."""
 KEYS = "sweep_keys"
 OPTIONS = "sweep_options"
 """The tags of a sweep's run: the keys that it varies, and the groups whose options have to stand in a cell's name."""
@@ -39,33 +39,58 @@ class TrackedSweep(Callback):
     expected = 1
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Create the parent run, and tell the cells of it."""
+        """Create the parent run, or take up the one of an earlier try, and tell the cells of it."""
         with edge():
             if config.published:
                 published_at(config.published)  # before any work
             swept = varied(config)
             self.expected = math.prod(len(values) for values in swept.values())
             self.tracking = build(config.tracking)
-            self.tracking.bury()
-            tags = {KEYS: " ".join(swept), OPTIONS: " ".join(indistinct(swept))}
-            self.sweep = self.tracking.create(config.name or title(config), SWEEP, tags=tags)
-            os.environ[VARIABLE] = self.sweep
+            self.begin(config, swept)
+            self.open = ExitStack()
+            self.open.enter_context(self.tracking.beats(self.sweep))
             atexit.register(self.abandon)
             say(f"sweep of {self.expected} cells over {', '.join(swept) or 'nothing'}")
+
+    def begin(self, config: DictConfig, swept: dict[str, list[str]]) -> None:
+        """Make the parent run of this try."""
+        tags = {KEYS: " ".join(swept), OPTIONS: " ".join(indistinct(swept)), DIGEST: sweep_digest(config, swept)}
+        resume = wanted(config, config.hydra.runtime.choices, sweeping=True)
+        found = to_take_up(self.tracking, tags[DIGEST]) if resume else None
+        if found:
+            self.sweep = found.info.run_id
+            self.tracking.reopen(self.sweep, tags)
+            done = len(finished(self.tracking.children(self.sweep)))
+            say(f"taking up sweep {found.info.run_name} ({self.sweep}): {done} of {self.expected} cells are finished")
+        else:
+            self.tracking.bury()
+            self.sweep = self.tracking.create(config.name or title(config), SWEEP, tags=tags)
+        Sweep(self.sweep, list(swept), indistinct(swept), resumed=bool(found)).tell()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Fuse the cells, on the parent run and on the terminal; name those that failed."""
         with edge():
-            atexit.unregister(self.abandon)
-            del os.environ[VARIABLE]
+            self.close()
             # Cells differ in their two-class view where it is varied: they are fused under that of the config.
             binary = build(config.binary) if any(key.startswith("binary") for key in varied(config)) else None
             finish(self.tracking, self.sweep, self.expected, binary, config.replicates)
 
+    def close(self) -> None:
+        """Stop what goes on while cells run."""
+        atexit.unregister(self.abandon)
+        self.open.close()
+        del os.environ[VARIABLE]
+
     def abandon(self) -> None:
-        """Close the parent of a sweep that does not come to its end."""
-        self.tracking.client.set_terminated(self.sweep, "KILLED")
-        say(f"the sweep was ended early; `python -m src.fuse sweep={self.sweep}` fuses the cells that finished")
+        """Close the parent of a sweep that does not come to its end, and the cells of processes that were ended."""
+        self.close()
+        self.tracking.end(self.sweep, "KILLED")
+        with suppress(*away()):
+            self.tracking.bury()
+        say(
+            f"the sweep was ended early; `python -m src.fuse sweep={self.sweep}` fuses the cells that finished, and "
+            "the same command with resume=true runs the others"
+        )
 
 
 def varied(config: DictConfig) -> dict[str, list[str]]:
@@ -94,14 +119,13 @@ def own_value(group: str, option: str) -> str:
     return str(OmegaConf.select(OmegaConf.load(file), NAMED[group])) if file.exists() else option
 
 
-def cell_name(config: DictConfig, choices: Mapping[str, Any], tracking: Tracking, sweep: str) -> str:
+def cell_name(config: DictConfig, choices: Mapping[str, Any], sweep: Sweep | None) -> str:
     """Return a readable name that tells a cell from others: ResNet-400, or ResNet-400 pool.p=1 where that is swept."""
-    tags = tracking.find(sweep).data.tags if sweep else {}
     overridden = {
         group for group, value in NAMED.items() if str(config[group][value]) != own_value(group, choices[group])
     }
-    said = {"crop.size", "experiment", *NAMED} - overridden - set(tags.get(OPTIONS, "").split())
-    others = [key for key in tags.get(KEYS, "").split() if key not in said]
+    said = {"crop.size", "experiment", *NAMED} - overridden - set(sweep.named if sweep else ())
+    others = [key for key in (sweep.keys if sweep else ()) if key not in said]
     values = {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in others}
     name = f"{config.encoder.label}-{config.crop.size}"
     return " ".join([name, *(f"{key}={value}" for key, value in values.items())])
@@ -109,6 +133,20 @@ def cell_name(config: DictConfig, choices: Mapping[str, Any], tracking: Tracking
 
 def finish(tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int) -> None:
     """End a sweep: write the fused tables onto its run, show them, and name the cells that did not finish."""
+    try:
+        catch_up(tracking)
+        fuse_cells(tracking, sweep, expected, binary, replicates)
+    except away() as error:
+        tracking.end(sweep, "KILLED")
+        sys.exit(
+            f"error: the tracking server fails, so that the cells cannot be fused now ({str(error).splitlines()[0]}); "
+            "what it could not take is kept: when it is back, `python -m src.sync` sends it, and the same command with "
+            "resume=true fuses"
+        )
+
+
+def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int) -> None:
+    """Write and show a sweep's fused tables."""
     cells = tracking.children(sweep)
     done = finished(cells)
     failed = [run.info.run_name for run in cells if run.info.status != "FINISHED"]

@@ -1,5 +1,7 @@
 """MLflow, which nothing else knows."""
 
-from src.tracking.runs import CELL, SWEEP, TrackedRun, Tracking
+from src.tracking.runs import CELL, JOB, SUPERSEDED, SWEEP, TrackedRun, Tracking
+from src.tracking.server import Unreachable
+from src.tracking.spool import away
 
-__all__ = ["CELL", "SWEEP", "TrackedRun", "Tracking"]
+__all__ = ["CELL", "JOB", "SUPERSEDED", "SWEEP", "TrackedRun", "Tracking", "Unreachable", "away"]

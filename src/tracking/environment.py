@@ -1,27 +1,14 @@
 """What a run is tagged with: code, versions, machine, process, command."""
 
-import os
 import platform
 import subprocess
 import sys
-import uuid
 from importlib.metadata import version
 from pathlib import Path
 
+from src.tracking.life import identity
+
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
-PROCESS = uuid.uuid4().hex
-"""Tells this process's runs from those of a dead one that had its number."""
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process of this machine exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def environment() -> dict[str, str]:
@@ -31,11 +18,9 @@ def environment() -> dict[str, str]:
         "git_commit": commit or "unknown",
         "git_dirty": str(bool(status)).lower(),
         "mlflow.source.name": " ".join(sys.argv),
-        "host": platform.node(),
-        "pid": str(os.getpid()),
-        "process": PROCESS,
         "python": platform.python_version(),
         **{f"version.{name}": version(name) for name in LIBRARIES},
+        **identity(),
     }
 
 

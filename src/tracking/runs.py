@@ -1,13 +1,11 @@
 """Runs and sweeps in MLflow: their parameters, metrics, artefacts and tables."""
 
 import io
-import os
-import platform
-import shutil
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,26 +13,36 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src.tracking.environment import PROCESS, alive, environment
+from src.tracking.environment import environment
+from src.tracking.life import HEARTBEAT, beating, dead, now
 from src.tracking.server import quieten, reach
+from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, milliseconds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PARENT = "mlflow.parentRunId"
 KIND = "kind"
 CELL, SWEEP = "cell", "sweep"
 """The kinds of runs: a sweep's run is the parent of its cells'."""
+SUPERSEDED = "superseded"
+"""The tag of a cell of a sweep that was run anew: the run that took its place."""
+JOB = "job"
+"""The tag of a cell: its number in the sweep."""
+MANY = 50000
+"""The most runs that a server lists at once."""
 
 
 @dataclass
 class TrackedRun:
-    """A run that is open. What is written into `folder` becomes its artefacts when it ends, however it ends."""
+    """A run that is open. What is written into `folder` becomes its artefacts when it ends, however it ends.
 
-    client: "MlflowClient"
+    A server that goes away does not fail it: what cannot be sent is spooled (`src.tracking.spool`).
+    """
+
     id: str
     folder: Path
+    outbox: Outbox
 
     def log(
         self,
@@ -42,34 +50,54 @@ class TrackedRun:
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log in one request; metrics that are not numbers (such as the AUC of one class) are left out."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        logged = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items() if value == value]
-        given = [Param(name, str(value)) for name, value in (params or {}).items()]
-        for start in range(0, len(given), 100):  # the most that a server takes at once
-            self.client.log_batch(self.id, params=given[start : start + 100])
-        self.client.log_batch(self.id, logged, tags=[RunTag(name, str(value)) for name, value in (tags or {}).items()])
+        """Log; metrics that are not numbers (such as the AUC of one class) are left out."""
+        moment = milliseconds()
+        self.outbox.log(
+            params={name: str(value) for name, value in (params or {}).items()},
+            metrics=[(name, float(value), moment, 0) for name, value in (metrics or {}).items() if value == value],
+            tags={name: str(value) for name, value in (tags or {}).items()},
+        )
 
     def log_steps(self, name: str, values: Mapping[int, float]) -> None:
         """Log a metric that has a value per step, such as a fold."""
-        from mlflow.entities import Metric
+        moment = milliseconds()
+        self.outbox.log(metrics=[(name, float(value), moment, step) for step, value in values.items()])
 
-        self.client.log_batch(self.id, [Metric(name, value, 0, step) for step, value in values.items()])
+    def log_data(self, described: Mapping[str, str]) -> None:
+        """Link a data set, as `src.tracking.datasets.dataset` describes it."""
+        self.outbox.log(inputs=dict(described))
 
 
 @dataclass(kw_only=True)
 class Tracking:
-    """Where runs are kept: `uri` a database or a server, `artifacts` their files (a server has its own place)."""
+    """Where runs are kept: `uri` a database or a server, `artifacts` their files (a server has its own place).
+
+    `spool` is the folder for what a server cannot take; with `offline` it takes everything.
+    """
 
     uri: str = "sqlite:///mlruns/mlflow.db"
     artifacts: str = "mlruns/artifacts"
     experiment: str = "tenfold"
+    spool: str = "mlruns/spool"
+    offline: bool = False
+    """Keep all that a run logs on disk, without asking the server, until `python -m src.sync` sends it."""
 
     def __post_init__(self) -> None:
         """Check the address."""
         if "://" not in self.uri:
             raise ValueError(f"`uri` must be sqlite:///FILE, http(s)://SERVER or a database, but got uri={self.uri}")
+
+    @property
+    def spooled(self) -> Spool:
+        """What the server could not take."""
+        return Spool(Path(self.spool).absolute())
+
+    def connect(self) -> "MlflowClient":
+        """Return the client; `Unreachable` where the server does not answer now."""
+        if self.uri.startswith(("http://", "https://")):
+            quieten()
+            reach(self.uri)
+        return self.client
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -118,83 +146,163 @@ class Tracking:
             return str(found.experiment_id)
 
     @contextmanager
-    def run(self, name: str, kind: str, parent: str = "") -> Iterator[TrackedRun]:
+    def run(
+        self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None
+    ) -> Iterator[TrackedRun]:
         """Create and open a run."""
-        self.bury()
-        with self.open(self.create(name, kind, parent)) as run:
+        with suppress(*away()):  # `create` says what is wrong, or does without
+            self.bury()
+        with self.open(self.create(name, kind, parent, tags)) as run:
             yield run
 
     @contextmanager
     def open(self, run_id: str) -> Iterator[TrackedRun]:
         """Open a run that exists. It ends FINISHED, FAILED with its traceback, or KILLED when it is interrupted."""
-        run = TrackedRun(self.client, run_id, Path(tempfile.mkdtemp(prefix="tenfold-")))
+        entry = self.spooled.entry(run_id)
+        outbox = Outbox(None if entry.found("begun") else self.client, self.connect, entry)
+        run = TrackedRun(run_id, Path(tempfile.mkdtemp(prefix="tenfold-")), outbox)
         status = "FAILED"
-        try:
-            yield run
-            status = "FINISHED"
-        except Exception:
-            (run.folder / "traceback.txt").write_text(traceback.format_exc())
-            raise
-        except BaseException:  # Ctrl-C, or a request to end
-            status = "KILLED"
-            raise
-        finally:
-            self.close(run, status)
+        with self.beats(run_id):
+            try:
+                yield run
+                status = "FINISHED"
+            except Exception:
+                (run.folder / "traceback.txt").write_text(traceback.format_exc())
+                raise
+            except BaseException:  # Ctrl-C, or a request to end
+                status = "KILLED"
+                raise
+            finally:
+                self.close(run, status)
 
     def close(self, run: TrackedRun, status: str) -> None:
-        """Send a run's files and end it; where that fails, `ValueError` says where the files are kept."""
-        from mlflow.exceptions import MlflowException
-
+        """Send or spool a run's files and end it; where both fail, `ValueError` says where the files are kept."""
         try:
-            self.client.log_artifacts(run.id, str(run.folder))
-            self.client.set_terminated(run.id, status)
-        except (MlflowException, OSError) as error:
-            with suppress(MlflowException, OSError):
+            run.outbox.end(run.folder, status)
+        except OSError as error:
+            with suppress(*away()):
                 self.client.set_terminated(run.id, "FAILED")
             raise ValueError(
-                f"the results of run {run.id} could not be stored at {self.artifacts or self.uri} "
+                f"the results of run {run.id} could not be stored at {self.artifacts or self.uri}, nor in {self.spool} "
                 f"({str(error).splitlines()[0]}); they are kept in {run.folder}"
             ) from error
-        shutil.rmtree(run.folder)
+
+    def beats(self, run_id: str) -> AbstractContextManager[None]:
+        """Show, while the context lasts, that the process of a run lives."""
+        return beating(lambda: self.beat(run_id))
+
+    def beat(self, run_id: str) -> None:
+        """Show that the process of a run lives."""
+        entry = self.spooled.entry(run_id)
+        with suppress(*away()):
+            if run_id.startswith(SPOOLED):
+                entry.beat()
+            else:
+                self.client.set_tag(run_id, HEARTBEAT, now())
 
     def create(self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None) -> str:
-        """Create a run that is RUNNING, and return its id."""
+        """Create a run that is RUNNING, and return its id. One with a parent begins in the spool if it must."""
         described = environment() | {KIND: kind} | ({PARENT: parent} if parent else {}) | dict(tags or {})
-        experiment = self.find_or_create(self.client)
-        return str(self.client.create_run(experiment, run_name=name, tags=described).info.run_id)
+        if self.offline:
+            return self.spooled.begin(name, described)
+        try:
+            client = self.connect()
+            return str(client.create_run(self.find_or_create(client), run_name=name, tags=described).info.run_id)
+        except away():
+            if not parent:
+                raise
+            return self.spooled.begin(name, described)
+
+    def reopen(self, run_id: str, tags: Mapping[str, str] | None = None) -> None:
+        """Make an ended run RUNNING, as this process's."""
+        described = environment() | dict(tags or {})
+        if run_id.startswith(SPOOLED):
+            self.spooled.entry(run_id).add(tags=described, end={})
+            return
+        client = self.connect()
+        self.tag(run_id, described)
+        client.update_run(run_id, "RUNNING")
+
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run, open or not."""
+        entry = self.spooled.entry(run_id)
+        Outbox(None if run_id.startswith(SPOOLED) else self.client, self.connect, entry, time.monotonic()).log(
+            tags=dict(tags)
+        )
+
+    def end(self, run_id: str, status: str) -> None:
+        """End a run that is not open."""
+        entry = self.spooled.entry(run_id)
+        if not run_id.startswith(SPOOLED):
+            try:
+                self.client.set_terminated(run_id, status)
+                return
+            except away():
+                pass
+        entry.add(end={"status": status, "time": milliseconds()})
 
     def bury(self) -> None:
-        """Mark as KILLED the runs that a process of this machine left RUNNING when it died."""
-        experiment = self.find_or_create(self.client)
-        left = f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
-        for run in self.client.search_runs([experiment], left, max_results=50000):
-            pid, process = int(run.data.tags["pid"]), run.data.tags["process"]
-            if not alive(pid) or (pid == os.getpid() and process != PROCESS):
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        """Mark as KILLED the runs that a dead process left RUNNING."""
+        for run in self.search(status="RUNNING"):
+            # Its process may have ended it between the two looks.
+            if dead(run.data.tags) and self.find(run.info.run_id).info.status == "RUNNING":
+                self.end(run.info.run_id, "KILLED")
+
+    def search(self, tags: Mapping[str, str] | None = None, status: str = "") -> "list[Run]":
+        """Return the runs that have tags and a status, in the order in which they began."""
+        wanted = dict(tags or {})
+        found = [
+            run
+            for run in self.spooled.runs()
+            if wanted.items() <= run.data.tags.items() and status in ("", run.info.status)
+        ]
+        if not self.offline:
+            clauses = [f"tags.`{name}` = '{value}'" for name, value in wanted.items()]
+            clauses += [f"attributes.status = '{status}'"] if status else []
+            listed = self.client.search_runs(
+                [self.find_or_create(self.client)], " and ".join(clauses), max_results=MANY
+            )
+            sent = {run.data.tags.get(SPOOLED) for run in listed}
+            found = [*listed, *(run for run in found if run.info.run_id not in sent)]
+        return sorted(found, key=lambda run: run.info.start_time)
+
+    def recent(self) -> "list[Run]":
+        """Return the newest thousand runs."""
+        return self.search()[-1000:]
 
     def find(self, name: str, kind: str = "") -> "Run":
         """Return the run of an id, or the newest run of a name and kind; `ValueError` where there is none."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            return self.client.get_run(name)
-        except MlflowException:
-            named = "attributes.run_name = '{}'".format(name.replace("'", ""))
-            of_kind = f" and tags.{KIND} = '{kind}'" if kind else ""
-            runs = self.client.search_runs([self.find_or_create(self.client)], named + of_kind, max_results=1)
+        runs = [
+            run
+            for run in self.spooled.runs()
+            if name == run.info.run_id or (name == run.info.run_name and kind in ("", run.data.tags[KIND]))
+        ]
+        if not self.offline and not (runs and runs[-1].info.run_id == name):
+            try:
+                return self.client.get_run(name)
+            except MlflowException:
+                quoted = name.replace("'", "")
+                named = f"tags.{SPOOLED}" if name.startswith(f"{SPOOLED}-") else "attributes.run_name"
+                of_kind = f" and tags.{KIND} = '{kind}'" if kind else ""
+                where = [self.find_or_create(self.client)]
+                runs += list(self.client.search_runs(where, f"{named} = '{quoted}'{of_kind}", max_results=1))
         if not runs:
             wanted = kind or "run"
             raise ValueError(f"no {wanted} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}")
-        return runs[0]
+        return max(runs, key=lambda run: run.info.start_time)
 
     def children(self, sweep: str) -> "list[Run]":
-        """Return the runs of a sweep in the order in which they began."""
-        experiment = self.find_or_create(self.client)
-        return list(
-            self.client.search_runs(
-                [experiment], f"tags.`{PARENT}` = '{sweep}'", order_by=["attributes.start_time ASC"], max_results=50000
-            )
-        )
+        """Return the runs of a sweep in the order of their jobs, without those that were run anew."""
+        runs = [run for run in self.search({PARENT: sweep}) if SUPERSEDED not in run.data.tags]
+        return sorted(runs, key=lambda run: int(run.data.tags.get(JOB, len(runs))))
+
+    def deliver(self) -> Iterator[Sent]:
+        """Send what is spooled, run by run."""
+        if self.spooled.entries():
+            client = self.connect()
+            yield from deliver(client, self.find_or_create(client), self.spooled)
 
     def predictions(self, run: "Run") -> pd.DataFrame:
         """Return the predictions table of a run; `ValueError` where it has none."""
@@ -204,6 +312,9 @@ class Tracking:
         """Return the bytes of a run's artefact; `ValueError` where it has none of this name."""
         from mlflow.exceptions import MlflowException
 
+        kept = self.spooled.entry(run.info.run_id).folder / "artifacts" / name
+        if kept.is_file():
+            return kept.read_bytes()
         with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
             try:
                 return Path(self.client.download_artifacts(run.info.run_id, name, folder)).read_bytes()

@@ -1,0 +1,141 @@
+"""What need not be done again: finished cells with the same config on the same data, and sweeps to be taken up."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from src.presentation import say
+from src.tracking import CELL, SUPERSEDED, SWEEP, Tracking, Unreachable
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+VARIABLE = "TENFOLD_SWEEP"
+"""The environment variable that tells a cell its sweep."""
+WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "data.root"}
+"""What of a config does not change results: data are known by their bytes."""
+WITHOUT |= {f"method.{name}" for name in ("workers", "device", "batch", "memory")}
+DIGEST, POINT = "digest", "point"
+"""The tags of a run: the digest of its config, and a cell's values of what its sweep varies."""
+PATIENCE = 120.0
+"""Seconds that a cell may need to end after the process of its sweep was killed."""
+
+
+@dataclass
+class Sweep:
+    """What a cell has to know of its sweep: the parent's run, the keys varied, and the groups that name cells."""
+
+    run: str
+    keys: list[str]
+    named: list[str] = field(default_factory=list)
+    resumed: bool = False
+    """Whether it was taken up again, so that cells may be finished."""
+
+    def tell(self) -> None:
+        """Tell the cells of this process and of those that it starts."""
+        os.environ[VARIABLE] = json.dumps(asdict(self))
+
+
+def swept() -> Sweep | None:
+    """Return the sweep that this cell is part of; None where it is alone."""
+    told = os.environ.get(VARIABLE, "")
+    return Sweep(**json.loads(told)) if told else None
+
+
+def config_digest(config: DictConfig, **more: Any) -> str:
+    """Return the identity of all in a config that may change results: values, operators and their revisions."""
+    from src.store import digest
+
+    return digest({"config": significant(config)} | more)
+
+
+def significant(config: DictConfig, prefix: str = "") -> dict[str, Any]:
+    """Return what of a config may change results, by dotted key; of a node also its operator, with its revision."""
+    values: dict[str, Any] = {}
+    for key in map(str, config):
+        name = f"{prefix}{key}"
+        if name in WITHOUT:
+            continue
+        value = config[key]
+        if isinstance(value, DictConfig):
+            kind = OmegaConf.get_type(value)
+            values[name] = [getattr(kind, "__name__", ""), getattr(kind, "revision", None)]
+            values |= significant(value, f"{name}.")
+        else:
+            values[name] = OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
+    return values
+
+
+def sweep_digest(config: DictConfig, varied: Mapping[str, list[str]]) -> str:
+    """Return the identity of a sweep: its name or experiment, its config, and what it varies in whatever order."""
+    named = [config.name, config.hydra.runtime.choices.get("experiment")]
+    cells = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return config_digest(cells, named=named, varied={key: sorted(values) for key, values in varied.items()})
+
+
+def wanted(config: DictConfig, choices: Mapping[str, Any], sweeping: bool) -> bool:
+    """Return whether what is finished is taken over: as `resume` says, else where a sweep is an experiment's."""
+    if config.resume is not None:
+        return bool(config.resume)
+    return sweeping and bool(choices.get("experiment"))
+
+
+def to_take_up(tracking: Tracking, digest: str) -> "Run | None":
+    """Return the newest sweep of a digest; `ValueError` where it is still running."""
+    catch_up(tracking)
+    found = tracking.search({"kind": SWEEP, DIGEST: digest})
+    if not found:
+        return None
+    run = found[-1]
+    if run.info.status == "RUNNING":
+        raise ValueError(
+            f"sweep {run.info.run_name} ({run.info.run_id}) is still running, as process {run.data.tags.get('pid')} on "
+            f"{run.data.tags.get('host')}; wait for it, or begin another with resume=false"
+        )
+    wait(tracking, run.info.run_id)
+    return run
+
+
+def catch_up(tracking: Tracking) -> None:
+    """Send what is spooled, and mark the runs of dead processes, so that what is finished is known."""
+    if not tracking.offline:
+        for sent in tracking.deliver():
+            say(f"{sent.name or sent.run}: {f'kept in the spool: {sent.left}' if sent.left else 'sent from the spool'}")
+    tracking.bury()
+
+
+def wait(tracking: Tracking, sweep: str) -> None:
+    """Wait for cells that outlive the process of their sweep for a moment; `ValueError` where one does not end."""
+    until = time.monotonic() + PATIENCE
+    while left := [run for run in tracking.children(sweep) if run.info.status == "RUNNING"]:
+        if time.monotonic() > until:
+            tags = left[0].data.tags
+            raise ValueError(
+                f"cell {left[0].info.run_name} is still running, as process {tags.get('pid')} on {tags.get('host')}; "
+                "end it, or begin another sweep with resume=false"
+            )
+        time.sleep(0.5)
+        tracking.bury()
+
+
+def earlier(tracking: Tracking, digest: str, point: str, sweep: Sweep | None) -> "list[Run]":
+    """Return the runs of a cell that ended before, the newest last: of its sweep, or where it is alone of any."""
+    try:
+        if sweep is None:
+            catch_up(tracking)
+            return tracking.search({"kind": CELL, DIGEST: digest})
+        runs = tracking.children(sweep.run)
+    except Unreachable:  # the cell will be spooled
+        return []
+    return [run for run in runs if run.data.tags.get(POINT) == point]
+
+
+def supersede(tracking: Tracking, runs: "list[Run]", new: str) -> None:
+    """Leave runs out of their sweep: a new one takes their place."""
+    for run in runs:
+        tracking.tag(run.info.run_id, {SUPERSEDED: new})

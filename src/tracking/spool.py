@@ -1,0 +1,298 @@
+"""What a tracking server could not take: kept on disk as JSON lines and files, and sent later.
+
+A folder per run: `lines.jsonl` with what was to be logged, in order, and `artifacts/`. Sending is idempotent: a line
+may be sent twice, and a file is deleted once it has arrived, so that a sending that was killed goes on where it was.
+"""
+
+import json
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.tracking.datasets import link
+from src.tracking.life import HEARTBEAT, dead
+from src.tracking.server import Unreachable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+PARENT = "mlflow.parentRunId"
+SPOOLED = "spooled"
+"""The tag of a run that began in the spool: its id there."""
+AGAIN = 60.0
+"""Seconds until a server that failed is tried again."""
+BATCH = 100
+"""The most params and tags, and fewer than the most metrics, that a server takes at once."""
+
+Record = dict[str, Any]
+
+
+def away() -> tuple[type[Exception], ...]:
+    """Return the errors with which a server or its store refuses what is sent."""
+    from mlflow.exceptions import MlflowException
+
+    return (MlflowException, OSError, Unreachable)  # those of requests are OSErrors
+
+
+def first_line(error: BaseException) -> str:
+    """Return the beginning of an error's message."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@dataclass
+class Entry:
+    """What is kept of one run. It exists once something was added."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the server's, or our own where the run could not begin there."""
+        return self.folder.name
+
+    @property
+    def file(self) -> Path:
+        """Where the lines are."""
+        return self.folder / "lines.jsonl"
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is kept."""
+        return self.file.exists()
+
+    def add(self, **record: Any) -> None:
+        """Keep what was to be logged; a line is written at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[Record]:
+        """Return what was to be logged; a line that a killed process did not end is left out."""
+        lines = self.file.read_text().splitlines(keepends=True) if self.exists else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def found(self, key: str) -> Record:
+        """Return the last record of a kind; an empty one where there is none."""
+        return next((record[key] for record in reversed(self.records()) if key in record), {})
+
+    def take(self, folder: Path) -> None:
+        """Move a folder's files into the artefacts."""
+        shutil.copytree(folder, self.folder / "artifacts", dirs_exist_ok=True)
+        shutil.rmtree(folder)
+
+    def files(self) -> list[Path]:
+        """Return the artefacts that are left to send."""
+        return sorted(path for path in (self.folder / "artifacts").rglob("*") if path.is_file())
+
+    def beat(self) -> None:
+        """Show that the run's process lives."""
+        self.file.touch()
+
+    def run(self) -> "Run":
+        """Return a run that began here, as the server would."""
+        from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
+
+        begun, end = self.found("begun"), self.found("end")
+        records = self.records()
+        tags = begun["tags"] | {name: value for each in records for name, value in each.get("tags", {}).items()}
+        tags[HEARTBEAT] = str(int(self.file.stat().st_mtime))
+        params = {name: value for record in records for name, value in record.get("params", {}).items()}
+        metrics = [Metric(*point) for record in records for point in record.get("metrics", [])]
+        status = end.get("status", "RUNNING")
+        info = RunInfo(self.id, "0", "", status, begun["time"], end.get("time"), "active", run_name=begun["name"])
+        data = RunData(metrics, [Param(*each) for each in params.items()], [RunTag(*each) for each in tags.items()])
+        return Run(info, data)
+
+
+@dataclass
+class Spool:
+    """The folder of all that is kept."""
+
+    root: Path
+
+    def entry(self, run: str) -> Entry:
+        """Return the place of a run."""
+        return Entry(self.root / run)
+
+    def entries(self) -> list[Entry]:
+        """Return what is kept, the runs that began here in their order."""
+        found = [Entry(file.parent) for file in sorted(self.root.glob("*/lines.jsonl"))]
+        return sorted(found, key=lambda entry: entry.found("begun").get("time", 0))
+
+    def begin(self, name: str, tags: Mapping[str, str]) -> str:
+        """Begin a run that the server has not heard of, and return its id."""
+        entry = self.entry(f"spooled-{uuid.uuid4().hex}")
+        entry.add(begun={"name": name, "time": milliseconds(), "tags": dict(tags)})
+        return entry.id
+
+    def runs(self) -> "list[Run]":
+        """Return the runs that began here."""
+        return [entry.run() for entry in self.entries() if entry.found("begun")]
+
+
+def milliseconds() -> int:
+    """Return the time as MLflow counts it."""
+    return int(time.time() * 1000)
+
+
+@dataclass
+class Outbox:
+    """Takes what a run logs to the server, or keeps it while the server is away: that never fails a run."""
+
+    client: "MlflowClient | None"
+    """None where the run began in the spool."""
+    connect: "Callable[[], MlflowClient]"
+    """Gives the client if the server answers."""
+    entry: Entry
+    tried: float = 0.0
+
+    def log(self, **record: Any) -> None:
+        """Send or keep one record: `params`, `metrics` (name, value, milliseconds, step), `tags`, `inputs`."""
+        if time.monotonic() - self.tried > AGAIN:
+            self.catch_up()
+        if self.client is not None and not self.entry.exists:
+            try:
+                send(self.client, self.entry.id, record)
+                return
+            except away() as error:
+                self.fall_back(error)
+        self.entry.add(**record)
+
+    def fall_back(self, error: Exception) -> None:
+        """Say that from here on things are kept."""
+        self.tried = time.monotonic()
+        log.warning(
+            "the tracking server fails (%s): the run goes on, and what it logs is kept in %s",
+            first_line(error),
+            self.entry.folder,
+        )
+
+    def catch_up(self) -> None:
+        """Send what was kept, if the server is back."""
+        if self.client is None or not self.entry.exists:
+            return
+        self.tried = time.monotonic()
+        try:
+            client = self.connect()
+            for record in self.entry.records():
+                send(client, self.entry.id, record)
+        except away():
+            return
+        shutil.rmtree(self.entry.folder)
+        log.warning("the tracking server is back: what was kept is sent")
+
+    def end(self, folder: Path, status: str) -> None:
+        """End the run, with the files of a folder, which goes."""
+        self.catch_up()
+        if self.client is not None and not self.entry.exists:
+            try:
+                self.client.log_artifacts(self.entry.id, str(folder))
+                self.client.set_terminated(self.entry.id, status)
+            except away() as error:
+                self.fall_back(error)
+            else:
+                shutil.rmtree(folder)
+                return
+        self.entry.take(folder)
+        self.entry.add(end={"status": status, "time": milliseconds()})
+        log.warning("run %s is kept in %s; `python -m src.sync` sends it", self.entry.id, self.entry.folder)
+
+
+def send(client: "MlflowClient", run: str, record: Record) -> None:
+    """Send one record of a run."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    params = [Param(name, value) for name, value in record.get("params", {}).items()]
+    tags = [RunTag(name, value) for name, value in record.get("tags", {}).items()]
+    metrics = [Metric(*point) for point in record.get("metrics", [])]
+    for start in range(0, max(len(params), len(tags), len(metrics)), BATCH):
+        part = slice(start, start + BATCH)
+        client.log_batch(run, metrics[part], params[part], tags[part])
+    if "inputs" in record:
+        link(client, run, record["inputs"])
+
+
+@dataclass
+class Sent:
+    """What became of one run's entry: how many files were sent, and why something is left."""
+
+    run: str
+    name: str = ""
+    files: int = 0
+    left: str = ""
+
+
+def deliver(client: "MlflowClient", experiment: str, spool: Spool) -> Iterator[Sent]:
+    """Send all that is kept, run by run; what fails is left, and told."""
+    from filelock import FileLock, Timeout
+
+    if not spool.entries():
+        return
+    try:
+        with FileLock(spool.root / ".lock", timeout=0):
+            for entry in spool.entries():
+                yield attempt(client, experiment, entry)
+    except Timeout:
+        raise ValueError(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
+
+
+def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
+    """Send what is kept of one run, if it has ended or its process is dead."""
+    sent = Sent(entry.id, entry.found("begun").get("name", ""))
+    try:
+        end = entry.found("end") or {"status": "KILLED"} if over(client, entry) else {}
+        run = server_run(client, experiment, entry) if end else ""
+        if not run:
+            sent.left = "its sweep is not sent yet" if end else "it is still running"
+            return sent
+        sent.run, sent.name = run, str(client.get_run(run).info.run_name)
+        for record in entry.records():
+            send(client, run, record)
+        for file in entry.files():
+            place = file.parent.relative_to(entry.folder / "artifacts").as_posix()
+            client.log_artifact(run, str(file), None if place == "." else place)
+            file.unlink()
+            sent.files += 1
+        client.set_terminated(run, end["status"], end.get("time"))
+        shutil.rmtree(entry.folder)
+    except away() as error:
+        sent.left = first_line(error)
+    return sent
+
+
+def over(client: "MlflowClient", entry: Entry) -> bool:
+    """Return whether nothing more will be added to an entry."""
+    if entry.found("end"):
+        return True
+    run = entry.run() if entry.found("begun") else client.get_run(entry.id)
+    return dead(run.data.tags)
+
+
+def server_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:
+    """Return the id that a run has on the server, where it is begun if it has not; empty where its parent has none."""
+    begun = entry.found("begun")
+    if not begun:
+        return entry.id
+    if known := on_server(client, experiment, entry.id):
+        return known
+    tags = dict(begun["tags"])
+    if tags.get(PARENT, "").startswith("spooled-"):
+        tags[PARENT] = on_server(client, experiment, tags[PARENT])
+        if not tags[PARENT]:
+            return ""
+    made = client.create_run(experiment, begun["time"], tags | {SPOOLED: entry.id}, begun["name"])
+    return str(made.info.run_id)
+
+
+def on_server(client: "MlflowClient", experiment: str, spooled: str) -> str:
+    """Return the id on the server of a run that began in the spool; empty where it is not there."""
+    found = client.search_runs([experiment], f"tags.{SPOOLED} = '{spooled}'", max_results=1)
+    return str(found[0].info.run_id) if found else ""
