@@ -105,7 +105,7 @@ def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) 
         facts = {**group.axes, "group": group.title, "leaks": group.leaks, "patients": group.patients}
         for model, scores in scored(group.predictions).items():
             mean, std = group.accuracy(model)
-            low, high = interval(_replicates([scores], replicates, seed)[0])
+            low, high = interval(replicated([scores], replicates, seed)[0])
             accuracy = {"mean": mean, "std": std, "low": 100 * low, "high": 100 * high}
             rows.append({"model": model, **facts, **accuracy, **_areas(group, model, replicates, seed)})
     order = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda row: row["model"] == FUSION)))
@@ -125,7 +125,7 @@ def gaps(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) -> pd.D
         named = {"leaking": leaking.axes[PROTOCOL], "other": other.axes[PROTOCOL]}
         ours, theirs = scored(leaking.predictions), scored(other.predictions)
         for model in [name for name in ours if name in theirs]:
-            first, second = _replicates([ours[model], theirs[model]], replicates, seed)
+            first, second = replicated([ours[model], theirs[model]], replicates, seed)
             low, high = interval(first - second)
             gap = leaking.accuracy(model)[0] - other.accuracy(model)[0]
             rows.append({"model": model, **rest, **named, "gap": gap, "low": 100 * low, "high": 100 * high})
@@ -187,7 +187,7 @@ def _scores(rows: pd.DataFrame) -> pd.DataFrame:
     return average(rows)[["case", "patient", "fold"]].merge(mean, on="case")
 
 
-def _replicates(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> list[Values]:
+def replicated(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> list[Values]:
     """The mean of the folds of each table of scores, at each of the same draws of patients."""
     every = pd.concat(tables, ignore_index=True)
     ends = np.cumsum([len(table) for table in tables])[:-1]
