@@ -1,0 +1,89 @@
+"""What MLflow's pages show of an experiment and of a run beside its figures: kind, description, model."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NOTE = "mlflow.note.content"
+EXPERIMENT = {
+    "mlflow.experimentKind": "custom_model_development",
+    NOTE: "A sweep is a run whose child runs are its cells. Its description has the fused table; sort and filter cells "
+    "by any metric or param, tick some and press *Compare* to see in which params they differ.",
+}
+"""The tags of the experiment: its pages are those of trained models, not of language models and their traces."""
+TABLES = ("groups.md", "table.md")
+"""The artefacts that a description begins with, the first that is there."""
+FIGURES = ("groups.png", "learning_curve.png", "roc.png", "confusion.png", "reliability.png")
+LONGEST = 4000
+"""Characters of a table; a tag has at most 8000."""
+HEADLINE = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "binary_auc": "two-class AUC",
+}
+"""The metrics that stand first, and on the model's page."""
+
+
+def description(folder: Path, run: str) -> str:
+    """Return a run's description in Markdown: figures with their intervals, table and notes, pictures.
+
+    It is empty where there is no table. `folder` holds the artefacts, `run` is the id under which the server has them;
+    pictures are left out where that is not known yet.
+    """
+    table = next((folder / name for name in TABLES if (folder / name).exists()), None)
+    if table is None:
+        return ""
+    text = table.read_text().strip()
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST].rsplit(chr(10), 1)[0]}\n\n... and more in the artefact `{table.name}`"
+    pictures = [name for name in FIGURES if (folder / name).exists() and not run.startswith("spooled")]
+    shown = [picture(run, name) for name in pictures]
+    return "\n\n".join(filter(None, [headline(folder / "metrics.json"), text, *shown]))
+
+
+def headline(file: Path) -> str:
+    """Return the first figures of a run with their intervals as a sentence; empty where it has none of its own."""
+    metrics: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    known = [name for name in HEADLINE if name in metrics and metrics[name] == metrics[name]]
+    return ", ".join(f"{HEADLINE[name]} {interval(metrics, name)}" for name in known)
+
+
+def interval(metrics: Mapping[str, float], name: str) -> str:
+    """Return a figure with its 95 % interval, where it has one."""
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return f"{metrics[name]:.3f}" + (
+        f" (95 %: {low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    )
+
+
+def picture(run: str, name: str) -> str:
+    """Return an artefact as a picture: its address holds from any page of the server that has it."""
+    return f"![{Path(name).stem}](get-artifact?path={name}&run_uuid={run})"
+
+
+def link_model(client: "MlflowClient", run: str) -> None:
+    """Make what a run learnt a model of MLflow's, with figures and choices, that the run links to and that links to it.
+
+    The files stay where they are, in the run's `model/`. A second time changes nothing.
+    """
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+
+    known = client.get_run(run)
+    if known.outputs and known.outputs.model_outputs:
+        return
+    name = re.sub(r"[/:.%\"']+", "-", str(known.info.run_name))  # which a model's name must not have
+    params = {key: value for key, value in known.data.params.items() if "." not in key}
+    tags = {"run": run, NOTE: f"The files are in the run's `model/`. `python -m src.predict model={run}` applies them."}
+    made = client.create_logged_model(known.info.experiment_id, name, run, tags, params, "tenfold")
+    client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run, [LoggedModelOutput(made.model_id, 0)])
+    figures = [point for key in HEADLINE if key in known.data.metrics for point in client.get_metric_history(run, key)]
+    # The same points once more, now as the model's: the run does not get any twice.
+    points = [Metric(point.key, point.value, point.timestamp, point.step, made.model_id) for point in figures]
+    client.log_batch(run, points)
