@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
+from src.classifiers.tuned import Tuned
 from src.data.bach import Bach
 from src.data.breakhis import BreakHis
 from src.data.cbis_ddsm import CbisDdsm
@@ -35,6 +36,7 @@ from src.methods.audit import AUDIT
 from src.methods.cell import Cell, Method
 from src.methods.finetune import FineTune
 from src.methods.frozen import Frozen
+from src.methods.tuning import Plan
 from src.tracking import Tracking
 from src.training.finetuning import FineTuning
 
@@ -81,6 +83,19 @@ class Experiment(Cell):
 
 
 @dataclass(kw_only=True)
+class Tune(Plan, Experiment):
+    """What `python -m src.tune` takes: a cell, and how its parameters are chosen."""
+
+    storage: str = ""
+    """Where studies are kept: the address of a database, or empty for Optuna's journal in the workspace."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        Experiment.__post_init__(self)
+        Plan.__post_init__(self)
+
+
+@dataclass(kw_only=True)
 class Fuse:
     """What `python -m src.fuse` takes: tracked runs, or published predictions."""
 
@@ -94,6 +109,28 @@ class Fuse:
     """Columns of the manifest to tell metrics apart by; empty: those with which the runs were evaluated."""
     workspace: str = "mlruns"
     replicates: int = 1000
+
+
+@dataclass(kw_only=True)
+class Compare:
+    """What `python -m src.compare` takes: tracked runs, a sweep, or an experiment."""
+
+    tracking: Tracking
+    binary: Binary = field(default_factory=Binary)
+    runs: list[str] = field(default_factory=list)
+    sweep: str = ""
+    experiment: str = ""
+    """The name of an experiment: its newest sweep, beside what is published."""
+    reference: str = ""
+    """The run that every other one is compared with; empty: the first."""
+    output: str = ""
+    workspace: str = "mlruns"
+    replicates: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if self.replicates < 1:
+            raise ValueError(f"`replicates >= 1` must hold, but got replicates={self.replicates}")
 
 
 @dataclass(kw_only=True)
@@ -171,7 +208,9 @@ class Download:
 
 SCHEMAS = [
     Experiment,
+    Tune,
     Fuse,
+    Compare,
     Sync,
     Report,
     Predict,
@@ -210,6 +249,7 @@ SCHEMAS = [
     LightGBM,
     Logistic,
     Knn,
+    Tuned,
     FineTuning,
     Tracking,
 ]

@@ -1,7 +1,6 @@
 """One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
 
 import gc
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from src.evaluation.evaluation import Evaluation
     from src.methods.cell import Outcome
+    from src.methods.tuning import Tuning
     from src.tracking import TrackedRun
 
 
@@ -60,7 +60,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
         if sweep:
             supersede(tracking, old, run.id)
         OmegaConf.save(config, run.folder / "config.yaml", resolve=True)
-        run.log(params=flat(config) | chosen())
+        run.log(params=chosen() | flat(config))
         evaluation, notes = predict(build(config), name, run, material)
     if sweep:
         say(summary(evaluation, name))
@@ -115,24 +115,17 @@ class Material:
 
 def prepare(experiment: Experiment) -> Material:
     """Return what a cell works on; this reads every image's bytes, and encodes nothing."""
+    from src.methods.identity import data_digest, splits_digest
     from src.methods.samples import with_contents
 
     manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
     splits = experiment.protocol.split(manifest)
     facts = {
         "data": data_digest(manifest),
-        "splits": hashlib.sha256(splits.to_csv(index=False).encode()).hexdigest(),
+        "splits": splits_digest(splits),
         "weights": experiment.encoder.digest(),
     }
     return Material(manifest, splits, facts)
-
-
-def data_digest(manifest: "pd.DataFrame") -> str:
-    """Return the identity of the data: names, bytes and labels."""
-    from src.store import digest
-
-    rows = manifest[["sample", "content", "label"]].astype(str).to_numpy().tolist()
-    return digest({sample: [content, label] for sample, content, label in rows})
 
 
 def constant(predictions: "pd.DataFrame") -> list[str]:
@@ -166,9 +159,16 @@ def audited(
 
 
 def predict(
-    experiment: Experiment, name: str, run: "TrackedRun", material: Material | None = None
+    experiment: Experiment,
+    name: str,
+    run: "TrackedRun",
+    material: Material | None = None,
+    tuning: "Tuning | None" = None,
 ) -> "tuple[Evaluation, list[str]]":
-    """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know."""
+    """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know.
+
+    With `tuning` the method predicts by parameters that it chooses.
+    """
     from src.evaluation.evaluation import evaluate
     from src.evaluation.slices import slice_facts
     from src.tracking.datasets import dataset
@@ -188,7 +188,7 @@ def predict(
     run.log_data(dataset(Path(root).name, material.facts["data"], root, manifest))
     store = Path(experiment.store)
     leaks = audited(experiment, manifest, splits, store, run)
-    outcome = experiment.method.predict(experiment, manifest, splits, store, track, record)
+    outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
     predictions = outcome.predictions
     predictions.insert(list(predictions).index("label") + 1, "model", name)
     keep(experiment, name, outcome, [str(label) for label in manifest["label"].cat.categories], run)

@@ -6,17 +6,19 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src.config import CONF, Download, Experiment, Fuse, build, flat
+from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat
 from src.edge import explain
 from src.methods.cell import Method
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
-GROUPS = [option for option in OPTIONS if option.parts[0] != "experiment"]
+GROUPS = [option for option in OPTIONS if option.parts[0] not in ("experiment", "search")]
+SEARCHES = [option.name for option in OPTIONS if option.parts[0] == "search"]
 EXPERIMENTS = [option.name for option in OPTIONS if option.parts[0] == "experiment"]
 GIVEN = {
     "data=folder": ["data.root=images"],
     "data=csv": ["data.path=table.csv"],
     "protocol=published": ["protocol.path=folds.csv"],
+    "classifier=tuned": ["classifier.study=NAME"],
 }
 """What the user has to give."""
 
@@ -32,6 +34,15 @@ def test_every_option_becomes_an_object(option: Path) -> None:
     experiment = composed(choice, *GIVEN.get(choice, []))
     assert isinstance(experiment, Experiment)
     assert isinstance(experiment.method, Method)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_search_varies_what_there_is(name: str) -> None:
+    from src.methods.space import space
+
+    tuned = composed(f"search={name}", name="tune")
+    assert isinstance(tuned, Tune)
+    assert len(space(tuned.search, tuned, ("classifier", "pool", "finetune")).dimensions) > 0
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -40,6 +40,13 @@ class Classifier:
         """
         raise NotImplementedError
 
+    def check(self, splits: str, data: str) -> list[str]:
+        """Return what a reader has to know; `ValueError` where splits and data of these digests may not be predicted.
+
+        (`src.methods.identity`)
+        """
+        return []
+
 
 def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
     """Write a model's arrays and facts as safetensors, whole or not at all.

@@ -109,6 +109,8 @@ class Outcome:
         What a reader of the run's figures has to know.
     known
         What new images are compared to, by a name: of the view, or of the model, whose descriptors they are.
+    chosen
+        The cell of each fold, where parameters were chosen by fold.
     """
 
     predictions: pd.DataFrame
@@ -118,6 +120,7 @@ class Outcome:
     facts: dict[str, str | int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     known: Mapping[str, Known] = field(default_factory=dict)
+    chosen: Mapping[int, Cell] = field(default_factory=dict)
 
 
 @dataclass

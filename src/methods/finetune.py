@@ -14,7 +14,7 @@ from src.methods.known import Known
 from src.methods.learning import Learning, bar, jobs_of, recipe
 from src.methods.parts import applied, by_view, model_name, models_of, predictions, remaining, without
 from src.methods.prepared import Images
-from src.methods.samples import samples
+from src.methods.samples import Sample, samples
 from src.methods.trained import Descriptors, FineTuned, Probabilities, ask
 from src.store import Store, digest
 
@@ -46,8 +46,7 @@ class FineTune(Method):
             used = f"{cell.encoder.label} has nothing to train: its descriptors went to the classifier"
             return replace(outcome, notes=[*outcome.notes, used])
         device = self.checked(cell)
-        images = Images(cell, self.memory, self.workers)
-        bad = images.prepare(samples(manifest), track)
+        images, bad = self.prepared(cell, samples(manifest), track)
         kept = without(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, cell.finetune.validation, cell.seed)
         jobs = [job for view, rows in by_view(cell, kept) for job in jobs_of(cell, view, rows, part)]
@@ -88,6 +87,11 @@ class FineTune(Method):
             yield from self.frozen().explain(cell, examples, models, store)
             return
         yield from explain_networks(cell, examples, models, resolve(self.device))
+
+    def prepared(self, cell: Cell, wanted: list[Sample], track: Track) -> tuple[Images, pd.DataFrame]:
+        """Return prepared images, and those that are bad."""
+        images = Images(cell, self.memory, self.workers)
+        return images, images.prepare(wanted, track)
 
     def frozen(self) -> Frozen:
         """Return the method for encoders that cannot be trained."""

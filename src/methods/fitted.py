@@ -28,6 +28,9 @@ CELLS = "cells"
 WEIGHTS = "weights"
 """Where the weights of encoders lie beside packed cells."""
 
+CHOSEN = ("pool", "finetune")
+"""The operators of a cell that a fold may have of its own, where parameters were chosen by fold."""
+
 Build = Callable[[Mapping[str, Any]], Any]
 """Returns the operator that `describe` described."""
 
@@ -93,6 +96,7 @@ def save(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, 
         "weights": "" if whole(cell, method) else cell.encoder.digest(),
         "method": describe(method),
         "cell": {key: describe(part) if is_dataclass(part) else part for key, part in parts.items()},
+        "chosen": {fold: {key: describe(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()},
     }
     write(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
@@ -118,13 +122,35 @@ def load(folder: Path, build: Build, weights: str = "") -> Member:
     description = json.loads(path.read_text())
     parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
     cell, method = Cell(**parts), build(description["method"])
+    chosen = {
+        int(fold): {key: build(part) for key, part in own.items()}
+        for fold, own in description.get("chosen", {}).items()
+    }
+    cell = agreed(description["name"], cell, list(chosen.values()))
     given = weights or packed(folder, description)
     if given and description["weights"] and isinstance(cell.encoder, NetworkEncoder) and not cell.encoder.untrained:
         cell = replace(cell, encoder=replace(cell.encoder, weights=given))
     files = sorted(file for file in folder.iterdir() if re.search(r"fold\d+-seed\d+$", file.stem))
-    models = {file.stem: fitted(file, cell, method, description["classes"]) for file in files}
+    cells = {file.stem: replace(cell, **chosen.get(named(file.stem)[1], {})) for file in files}
+    models = {file.stem: fitted(file, cells[file.stem], method, description["classes"]) for file in files}
     known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
     return Member(description["name"], cell, method, description["classes"], description["weights"], models, known)
+
+
+def agreed(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:
+    """Return a cell with what was chosen for all its folds; `ValueError` where images are not prepared the same."""
+    if not chosen:
+        return cell
+    for key, ways in {
+        "pool.p": {each["pool"].p for each in chosen},
+        "finetune.orientations": {each["finetune"].orientations for each in chosen},
+    }.items():
+        if len(ways) > 1:
+            raise ValueError(
+                f"the folds of model {name} were tuned to different {key} ({', '.join(map(str, sorted(ways)))}), so "
+                f"that they cannot predict together: tune without search.{key}"
+            )
+    return replace(cell, **chosen[0])
 
 
 def load_all(folders: list[Path], build: Build, weights: str = "") -> list[Member]:

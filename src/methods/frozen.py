@@ -13,6 +13,7 @@ from src.data.splits import FIT, REPORT, roles
 from src.encoders.encoder import Extractor
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.extraction import extract, pooled, recipe
+from src.methods.identity import data_digest, splits_digest
 from src.methods.known import Known
 from src.methods.parts import (
     applied,
@@ -54,6 +55,7 @@ class Frozen(Method):
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample."""
+        notes = cell.classifier.check(splits_digest(splits), data_digest(manifest))  # before any work
         held = Store(store)
         wanted = recipe(cell, cell.encoder.digest())
         encoded, bad = self.encode(cell, samples(manifest), held, wanted, track)
@@ -69,7 +71,7 @@ class Frozen(Method):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
-        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, known=known)
+        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, notes, known)
 
     def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
         """Predict new samples."""

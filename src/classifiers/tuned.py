@@ -1,0 +1,92 @@
+"""A classifier with the parameters that a study chose."""
+
+import json
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from src.classifiers.classifier import Classifier, Features, Labels, Model
+from src.classifiers.knn import Knn
+from src.classifiers.lightgbm import LightGBM
+from src.classifiers.logistic import Logistic
+
+KINDS: dict[str, type[Classifier]] = {kind.__name__: kind for kind in (LightGBM, Logistic, Knn)}
+WHOLE = {"splits": "folds", "data": "images or labels"}
+"""What a nested study and a run must have in common, and what it is."""
+
+
+@dataclass(kw_only=True)
+class Tuned(Classifier):
+    """The classifier of the study `study` (`python -m src.tune study=NAME`), in each fold with what was chosen there.
+
+    The parameters of a nested study know the training part of their own fold: they are for runs on the same folds of
+    the same data. Those of a flagged study (`nested=false`) know every case; they may be used, and a run notes that.
+    Parameters of other operators that the study chose (`pool.p`) are not taken over: the run's own hold.
+    """
+
+    study: str
+    folder: str = "mlruns/studies"
+    """Where the studies' files are."""
+
+    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+        """Return a model per seed with the parameters of the fold."""
+        return self.of_fold(fold).fit(features, labels, classes, fold, seeds)
+
+    def check(self, splits: str, data: str) -> list[str]:
+        """Return what a reader has to know; `ValueError` where parameters may have seen what is held out."""
+        chosen = self.record
+        found = {"splits": splits, "data": data}
+        differ = [what for name, what in WHOLE.items() if chosen[name] != found[name]]
+        if chosen["tuned"] == "nested" and differ:
+            raise ValueError(
+                f"study {self.study} was nested in other {' and '.join(differ)} than this run's, so that its "
+                f"parameters may have seen what is held out here: use the same data and protocol, or tune on these by "
+                "`python -m src.tune study=OTHER`"
+            )
+        return [*self.flags(), *self.left()]
+
+    def flags(self) -> list[str]:
+        """Return a note where the study knew what is held out."""
+        if self.record["tuned"] == "nested":
+            return []
+        return [f"optimistic: study {self.study} chose the parameters on the held-out cases themselves (nested=false)"]
+
+    def left(self) -> list[str]:
+        """Return a note on parameters that are not a classifier's."""
+        keys = {key for fold in self.record["folds"].values() for key in fold["parameters"]}
+        others = sorted(key for key in keys if not key.startswith("classifier."))
+        if not others:
+            return []
+        return [f"study {self.study} chose {', '.join(others)}, too, which classifier=tuned leaves as this run has it"]
+
+    def of_fold(self, fold: int) -> Classifier:
+        """Return the classifier of a fold."""
+        folds = self.record["folds"]
+        # A flagged study has one choice, whatever the folds are.
+        chosen = folds.get(str(fold)) if self.record["tuned"] == "nested" else next(iter(folds.values()))
+        if chosen is None:
+            raise ValueError(f"study {self.study} has folds {', '.join(folds)}, but not {fold}")
+        given = dict(chosen["classifier"])
+        kind = KINDS[given.pop("operator")]
+        return kind(**{each.name: given[each.name] for each in fields(kind) if each.name in given})
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the study chose; `ValueError` where there is none, or none of a classifier."""
+        place = Path(self.folder)
+        path = place / f"{self.study}.json"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in place.glob("*.json"))) or "none"
+            raise ValueError(
+                f"no study {self.study!r} has ended in {place} (there: {known}); `python -m src.tune "
+                f"study={self.study}` makes one"
+            )
+        try:
+            record: dict[str, Any] = json.loads(path.read_text())
+            searched = {key for fold in record["folds"].values() for key in fold["parameters"]}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} holds no study ({error!r}): `python -m src.tune` makes one") from None
+        if not any(key.startswith("classifier.") for key in searched):
+            raise ValueError(f"study {self.study} chose {', '.join(sorted(searched))}, and nothing of a classifier")
+        return record

@@ -1,0 +1,176 @@
+"""Parameters chosen by trials inside the training part of each fold. `python -m src.tune --help`."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from src.config import Experiment, Tune, build, flat
+from src.edge import command, explain
+from src.files import replace
+from src.methods.studies import hidden
+from src.presentation import save, say, show, slug, summary
+from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept
+from src.run import chosen, place, predict
+from src.sweep import cell_name
+from src.tracking import CELL, TrackedRun, Tracking
+
+if TYPE_CHECKING:
+    from src.methods.studies import Owner
+    from src.methods.tuning import Chosen, Tuning
+
+TRIAL = "trial"
+"""The kind of the runs of trials; the run of their tuning is their parent."""
+PARENT = "mlflow.parentRunId"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def main(config: DictConfig) -> None:
+    """Tune one cell. In a sweep a cell that fails is reported, and the others go on."""
+    sweep = swept()
+    try:
+        tune(config, sweep)
+    except Exception as error:
+        if sweep is None:
+            raise
+        say(f"failed: {explain(error) or repr(error)}")
+
+
+def tune(config: DictConfig, sweep: Sweep | None) -> None:
+    """Choose parameters, predict by them, evaluate and track: a run like that of any cell, and a child per trial."""
+    hydra = HydraConfig.get()
+    tracking: Tracking = build(config.tracking)
+    cell = cell_name(config, hydra.runtime.choices, sweep)
+    config.study = study_name(config, cell, str(hydra.runtime.choices["search"]), sweep)
+    config.resume = sweep.resumed if sweep and config.resume is None else bool(config.resume)
+    plan: Tune = build(config)
+    name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
+    tags = {DIGEST: config_digest(config), "tuned": plan.kind, "study": plan.study}
+    tags |= place(hydra, sweep) if sweep else {}
+    old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
+    studies = Path(plan.workspace) / "studies"
+    with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
+        supersede(tracking, old, run.id)
+        describe(config, run)
+        tuning = tuning_of(plan, studies, tracking, run)
+        try:
+            evaluation, notes = predict(plan, name, run, tuning=tuning)
+        except KeyboardInterrupt:
+            say(f"study {plan.study} was ended early: the same command with resume=true goes on with it")
+            raise
+        assert tuning.chosen is not None, "it has predicted"
+        keep(tuning.chosen, plan, studies, run, notes)
+        adopt(tuning.chosen, tracking, run)
+    if sweep:
+        say(summary(evaluation, name))
+    else:
+        show(evaluation, name, notes)
+    say(f"parameters in {studies / plan.study}.json; classifier=tuned classifier.study={plan.study} uses them")
+
+
+def study_name(config: DictConfig, cell: str, search: str, sweep: Sweep | None) -> str:
+    """Return the name of the study: what is given, else the cell's and the search's; a sweep's cells have their own."""
+    if config.study and not NAME.fullmatch(config.study):
+        raise ValueError(f"`study` must be of letters, digits, '.', '_' and '-', but got study={config.study}")
+    if config.study and sweep is None:
+        return str(config.study)
+    return slug("_".join(part for part in (config.study, cell, search) if part))
+
+
+def describe(config: DictConfig, run: TrackedRun) -> None:
+    """Write the configs, that of the cell and that of its tuning, and log both as parameters; no password is kept."""
+    config.storage = hidden(config.storage)
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    own = {each.name for each in fields(Experiment)}
+    OmegaConf.save({key: value for key, value in values.items() if key in own}, run.folder / "config.yaml")
+    OmegaConf.save(values, run.folder / "tune.yaml")
+    run.log(params=flat(config) | chosen())
+
+
+def tuning_of(plan: Tune, studies: Path, tracking: Tracking, run: TrackedRun) -> "Tuning":
+    """Return the method that tunes, with a child run for each trial."""
+    from src.methods.tuning import Tuning
+
+    @contextmanager
+    def watch(name: str, values: Mapping[str, Any]) -> Iterator[Trial]:
+        tags = {"tuned": plan.kind, "study": plan.study}
+        with tracking.open(tracking.create(name, TRIAL, run.id, tags)) as opened:
+            opened.log(params=values)
+            yield Trial(opened, plan.objective)
+
+    return Tuning(
+        plan=plan,
+        method=plan.method,
+        place=plan.storage or str(studies / f"{plan.study}.log"),
+        work=studies / "work",
+        watch=watch,
+        owner=owner(),
+    )
+
+
+def owner() -> "Owner":
+    """Return the marks of this process, and what says whether that of others is gone."""
+    from src.methods.studies import Owner
+    from src.tracking.life import dead, identity
+
+    return Owner(marks=identity(), gone=dead)
+
+
+@dataclass
+class Trial:
+    """The tracked run of a trial."""
+
+    run: TrackedRun
+    objective: str
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    def point(self, step: int, of_fold: float, so_far: float) -> None:
+        """Record the score of an inner fold, and that of all of them so far."""
+        self.run.log_steps(f"{self.objective}_of_inner_fold", {step: of_fold})
+        self.run.log_steps(self.objective, {step: so_far})
+
+    def end(self, state: str) -> None:
+        """Record how the trial ended."""
+        self.run.log(tags={TRIAL: state})
+
+
+def keep(chosen: "Chosen", plan: Tune, studies: Path, run: TrackedRun, notes: list[str]) -> None:
+    """Write what was chosen, for people and for `classifier=tuned`, and the tables and figures of each study."""
+    from src.evaluation.studies import draw_studies
+    from src.methods.tuning import OBJECTIVES
+
+    text = (json.dumps(chosen.record, indent=2) + "\n").encode()
+    for path in (run.folder / "tuning.json", studies / f"{plan.study}.json"):
+        replace(path, text)
+    keys = list(next(iter(chosen.record["folds"].values()))["parameters"])
+    note = "; ".join(note for note in notes if note.startswith("optimistic"))
+    for name, trials in chosen.trials.items():
+        folder = run.folder / "studies" / slug(name.split("/")[-1])
+        folder.mkdir(parents=True)
+        replace(folder / "trials.csv", trials.to_csv(index=False).encode())
+        figures = draw_studies(trials, chosen.importance[name], keys, plan.objective, OBJECTIVES[plan.objective], note)
+        for kind, figure in figures.items():
+            save(figure, folder / f"{kind}.png")
+
+
+def adopt(chosen: "Chosen", tracking: Tracking, run: TrackedRun) -> None:
+    """Make the trials' runs of a process that was killed children of this run."""
+    found = {each.info.run_id: each for each in tracking.search({"study": chosen.record["study"]})}
+    for trials in chosen.trials.values():
+        for trial in trials["run"]:
+            if trial in found and found[trial].data.tags.get(PARENT) != run.id:
+                tracking.tag(trial, {PARENT: run.id})
+
+
+if __name__ == "__main__":
+    command(main, "tune")
