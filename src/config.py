@@ -119,8 +119,8 @@ class Compare:
     binary: Binary = field(default_factory=Binary)
     runs: list[str] = field(default_factory=list)
     sweep: str = ""
-    experiment: str = ""
-    """The name of an experiment: its newest sweep, beside what is published."""
+    newest_of: str = ""
+    """The name of an experiment: its newest sweep, beside what is published. On the command line also `experiment`."""
     reference: str = ""
     """The run that every other one is compared with; empty: the first."""
     output: str = ""

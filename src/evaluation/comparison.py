@@ -67,7 +67,7 @@ def compare(
     averaged over views and seeds. The metrics are `accuracy`, `balanced_accuracy`, `auc`, and where more than two
     classes have a two-class view `binary_accuracy` and `binary_auc`. `low, high` is the 95 % interval of the difference
     by a paired bootstrap over patients. `smallest` is the smallest difference that so many patients could have shown
-    (`smallest_shown`); not a number where none. A test that cannot be made is not a number.
+    (`smallest_shown`); not a number where no possible one. A test that cannot be made is not a number.
 
     `ratios` are those of held-out to training cases by name; else the folds are taken to learn from all the others.
 
@@ -100,7 +100,7 @@ def aligned(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         together = align(named)
     except ValueError as error:
         raise ValueError(
-            f"the runs cannot be compared: {error}. Runs with the same data and protocol (its seed, too) can"
+            f"the runs cannot be compared: {error}; give runs of the same data, protocol and protocol.seed"
         ) from error
     ends = np.cumsum([len(table) for table in tables.values()])
     return {
@@ -164,11 +164,13 @@ def judged(
     p = np.maximum(sign_test(_sums(parts, groups), seed), spread.test(table["difference"].to_numpy(dtype=np.float64)))
     tests = max(1, int((~np.isnan(p)).sum()))
     counted = ~table["metric"].str.endswith("auc").to_numpy(dtype=bool)
+    smallest = smallest_shown(spread, np.where(counted, 1 / len(parts), 0.0), tests)
+    room = np.maximum(table["reference_value"], 1 - table["reference_value"])
     adjusted = holm(p)
     return table.assign(
         p_bootstrap=p,
         p_holm=adjusted,
-        smallest=smallest_shown(spread, np.where(counted, 1 / len(parts), 0.0), tests),
+        smallest=np.where(smallest <= room, smallest, np.nan),
         verdict=np.where(adjusted <= LEVEL, np.where(table["difference"] > 0, BETTER, WORSE), NOT_SHOWN),
     )
 

@@ -15,9 +15,9 @@ from src.evaluation.groups import mean_of_folds, replicated, scored
 from src.evaluation.metrics import interval
 
 IMAGE_LEVEL = "folds by image"
-BEST_SEED = "the best of the seeds"
-BEST_CELL = "the best of the runs, chosen on the folds that are reported"
-TUNED = "parameters tuned on the folds that are reported"
+BEST_SEED = "best of the seeds"
+BEST_CELL = "best of the runs"
+TUNED = "tuned on the reported folds"
 UNKNOWN = float("nan")
 
 

@@ -1,0 +1,214 @@
+"""Is one tracked run better than another? `python -m src.compare --help`."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from src.config import CONF, Compare, build
+from src.edge import command
+from src.fusion import finished, fuse_sweep, notes, read_table, recorded, shortened, tables, told_by
+from src.ledger import Ledger
+from src.presentation import say, track
+from src.sweep import swept_keys
+from src.tracking import CELL, SWEEP, Tracking
+from src.verdicts import Compared, Part, show, write
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+    from src.evaluation.binary import Binary
+
+GIVEN = ("fit", "stopping")
+"""The roles of cases that a fold's models know."""
+SECONDS = 1.0
+"""After so long progress is shown."""
+
+
+def main(config: DictConfig) -> None:
+    """Show, and write where asked, how tracked runs compare. Nothing is tracked."""
+    options: Compare = build(config)
+    if sum(map(bool, (options.runs, options.sweep, options.newest_of))) != 1:
+        raise ValueError("give one of runs=[A,B,...], sweep=NAME_OR_ID or experiment=NAME")
+    given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
+    binary = options.binary if given else None
+    result = of_runs(options, binary) if options.runs else of_sweep(options, binary)
+    show(result)
+    if options.output:
+        write(result, Path(options.output))
+        say(f"written to {options.output}")
+
+
+def of_runs(options: Compare, binary: "Binary | None") -> Compared:
+    """Return how runs that are named compare."""
+    runs = [known(options.tracking, name) for name in options.runs]
+    if twice := [run.info.run_name for run in runs if Counter(each.info.run_id for each in runs)[run.info.run_id] > 1]:
+        raise ValueError(f"a run is compared with others, but {twice[0]} is given twice")
+    found = tables(options.tracking, runs)
+    named = dict(zip(found, runs, strict=True))
+    part = compared(options, Ledger(tracking=options.tracking, replicates=options.replicates), named, found, "", binary)
+    return Compared(title="comparison", parts=[part])
+
+
+def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
+    """Return how the finished cells of a sweep compare, those of the same cases and folds with each other."""
+    tracking = options.tracking
+    parent = tracking.find(options.sweep, SWEEP) if options.sweep else newest(tracking, options.newest_of)
+    runs = finished(tracking.children(parent.info.run_id))
+    if len(runs) < 2:
+        raise ValueError(
+            f"sweep {parent.info.run_name} ({parent.info.run_id}) has {len(runs)} finished cells, but a comparison "
+            "needs two or more"
+        )
+    found = tables(tracking, runs)
+    parts = alike(dict(zip(found, runs, strict=True)), found)
+    result = Compared(title=str(parent.info.run_name), parts=[])
+    ledger = Ledger(tracking=tracking, replicates=options.replicates)
+    for part, axes in zip(parts, told_by(parts, swept_keys(parent)), strict=True):
+        if len(part) < 2:
+            result.left.append(f"{next(iter(part))} is alone on its cases and folds: nothing to compare it with")
+            continue
+        named = {shortened(name, axes): run for name, run in part.items()}
+        own = {shortened(name, axes): found[name] for name in part}
+        result.parts.append(compared(options, ledger, named, own, " ".join(axes.values()), binary))
+    if not result.parts:
+        raise ValueError("\n".join(result.left))
+    if options.newest_of:
+        result.published = beside_published(options, runs, swept_keys(parent), binary)
+    return result
+
+
+def compared(
+    options: Compare,
+    ledger: Ledger,
+    runs: "Mapping[str, Run]",
+    predictions: "Mapping[str, pd.DataFrame]",
+    title: str,
+    binary: "Binary | None",
+) -> Part:
+    """Return how runs on the same cases and folds compare, from their predictions, both by name."""
+    from src.evaluation.comparison import compare
+    from src.evaluation.optimism import ledger as table
+
+    reference = next((name for name, run in runs.items() if options.reference in (name, *names(run))), "")
+    found = compare(
+        predictions,
+        binary or recorded(list(runs.values())),
+        options.replicates,
+        reference=reference or options.reference,
+        ratios=ratios(options.tracking, runs),
+        track=patiently,
+    )
+    return Part(
+        title=title,
+        comparison=found,
+        ledger=table(ledger.entries(runs, predictions)),
+        notes=cautions(next(iter(predictions.values()))) + notes(list(runs.values())),
+    )
+
+
+def known(tracking: Tracking, name: str) -> "Run":
+    """Return the run of an id or a name; `ValueError` names the newest ones where there is none."""
+    try:
+        return tracking.find(name)
+    except ValueError as error:
+        newest = [str(run.info.run_name) for run in tracking.recent()[::-1]]
+        there = ", ".join(list(dict.fromkeys(newest))[:5])
+        raise ValueError(f"{error}; the newest are {there}" if there else f"{error}; there are no runs yet") from None
+
+
+def newest(tracking: Tracking, experiment: str) -> "Run":
+    """Return the newest sweep of an experiment."""
+    options = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    if experiment not in options:
+        raise ValueError(f"`experiment` must be one of {', '.join(options)}, but got experiment={experiment}")
+    cells = [run for run in tracking.search({"kind": CELL}) if run.data.params.get("experiment") == experiment]
+    parents = [run.data.tags["mlflow.parentRunId"] for run in cells if "mlflow.parentRunId" in run.data.tags]
+    if not parents:
+        raise ValueError(
+            f"no sweep of experiment {experiment} is tracked at {tracking.uri}; python -m src.run -m "
+            f"experiment={experiment} makes one"
+        )
+    return max(map(tracking.find, dict.fromkeys(parents)), key=lambda run: int(run.info.start_time))
+
+
+def names(run: "Run") -> tuple[str, str]:
+    """Return what a run may be called by."""
+    return str(run.info.run_id), str(run.info.run_name)
+
+
+def alike(runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]") -> "list[dict[str, Run]]":
+    """Return the runs of the same splits and classes together."""
+    parts: dict[tuple[object, ...], dict[str, Run]] = {}
+    for name, run in runs.items():
+        classes = frozenset(column for column in predictions[name] if str(column).startswith("p_"))
+        parts.setdefault((run.data.tags.get("splits"), classes), {})[name] = run
+    return list(parts.values())
+
+
+def ratios(tracking: Tracking, runs: "Mapping[str, Run]") -> dict[str, float]:
+    """Return the mean over folds of the ratio of held-out to training cases, of the runs that tell the roles of
+    cases."""
+    found = {}
+    for name, run in runs.items():
+        try:
+            roles = read_table(tracking, run, "roles.csv")
+        except ValueError:  # made before runs told them
+            continue
+        held = roles[roles["role"] == "report"].groupby("fold")["case"].nunique()
+        given = roles[roles["role"].isin(GIVEN)].groupby("fold")["case"].nunique()
+        found[name] = float((held / given).mean())
+    return found
+
+
+def cautions(predictions: "pd.DataFrame") -> list[str]:
+    """Return what the reader of a comparison has to know of its cases and folds."""
+    cases = predictions.drop_duplicates("case")
+    lines = []
+    if not (cases["patient"] != "").any():
+        lines.append("patients are not known: every case counts as one, so that p is too small if some share a patient")
+    elif cases["patient"].nunique() < len(cases):
+        lines.append("McNemar's test takes a patient's cases for independent: its p is too small if they are alike")
+    if cases["fold"].nunique() < 2:
+        lines.append("one fold: luck in its training cannot be told from a difference between ways of learning")
+    return lines
+
+
+def beside_published(
+    options: Compare, runs: "list[Run]", keys: list[str], binary: "Binary | None"
+) -> "pd.DataFrame | None":
+    """Return our figures against the published ones that the runs name; None where they name none."""
+    from src.evaluation.published import against
+
+    together = fuse_sweep(options.tracking, runs, keys, options.replicates, binary).together
+    if together is None or not len(together.published):
+        return None
+    return against(together.published, together.table)
+
+
+def patiently(
+    items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = lambda _: 1
+) -> Iterator[Any]:
+    """Pass items on, and show progress from the first second on."""
+    start, done, rest = monotonic(), 0, iter(items)
+    for item in rest:
+        yield item
+        done += size(item)
+        if monotonic() - start > SECONDS:
+            yield from track(rest, description, total - done, size)
+
+
+def spelled(arguments: list[str]) -> list[str]:
+    """Return the arguments with `experiment` under a name that Hydra does not take for the group in `conf/`."""
+    return [argument.replace("experiment=", "newest_of=", argument.startswith("experiment=")) for argument in arguments]
+
+
+if __name__ == "__main__":
+    sys.argv = spelled(sys.argv)
+    command(main, "compare")

@@ -1,0 +1,50 @@
+"""Our figures against published ones, of which nothing but the figure is known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm
+from src.evaluation.curves import NORMAL_975
+
+OF_PUBLISHED = ["model", "metric", "published", "published_std", "note"]
+
+
+def against(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Our figures less published ones, from the tables of `src.evaluation.groups`: `beside` and `group_table`.
+
+    Columns: `model, metric, group, published, published_std, ours, difference, low, high, p_holm, verdict, note`, in
+    percent and points, a row per published figure and group. The published figure is taken to vary as ours does and
+    independently, which is cautious where it is of the same cases: the interval is the square root of 2 wider than that
+    of our figure. Verdicts are about ours: `better`, `worse`, `not shown`.
+    """
+    from scipy.stats import norm
+
+    groups = [str(name) for name in published if name not in OF_PUBLISHED]
+    rows = published.melt(OF_PUBLISHED, groups, var_name="group", value_name="ours")
+    rows = rows.assign(difference=rows["ours"] - rows["published"], group=rows["group"].replace("ours", ""))
+    half = np.array([_half_width(ours, row) for row in rows.to_dict("records")])
+    p = np.full(len(rows), np.nan)
+    np.divide(rows["difference"].abs().to_numpy(dtype=np.float64), half / NORMAL_975, out=p, where=half > 0)
+    adjusted = holm(2 * norm.sf(p))
+    sign = np.where(rows["difference"] > 0, BETTER, WORSE)
+    table = rows.assign(
+        low=rows["difference"] - half,
+        high=rows["difference"] + half,
+        p_holm=adjusted,
+        verdict=np.where(adjusted <= LEVEL, sign, NOT_SHOWN),
+    )
+    columns = ["model", "metric", "group", "published", "published_std", "ours", "difference", "low", "high", "p_holm"]
+    return table[[*columns, "verdict", "note"]]
+
+
+def _half_width(ours: pd.DataFrame, row: Mapping[Any, Any]) -> float:
+    """Half the interval of the difference in points; not a number where our figure has none."""
+    found = ours[(ours["model"] == row["model"]) & (ours["group"] == row["group"])]
+    accuracy = row["metric"] == "accuracy"
+    low, high = ("low", "high") if accuracy else (f"{row['metric']}_low", f"{row['metric']}_high")
+    if found.empty or low not in found:
+        return float("nan")
+    return (1 if accuracy else 100) * float(np.sqrt(2) * (found[high].iloc[0] - found[low].iloc[0]) / 2)

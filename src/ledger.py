@@ -1,0 +1,182 @@
+"""Which tracked runs the optimism ledger holds against each other, and the command that would make one it lacks."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from hydra import compose
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from src.config import flat
+from src.methods.cell import Cell
+from src.tracking import CELL, Tracking
+from src.tracking.runs import KIND
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+    from src.evaluation.optimism import Entry
+
+COUNTERPART = {
+    "kfold": "image_kfold",
+    "holdout": "image_holdout",
+    "image_kfold": "kfold",
+    "image_holdout": "holdout",
+    "published": "image_kfold",
+}
+"""The protocol that differs in nothing but whether it keeps a patient's images together."""
+BY_IMAGE = ("image_kfold", "image_holdout")
+MADE = ("data", "method", *(each.name for each in fields(Cell) if each.name != "protocol"))
+"""The groups and keys that make predictions, but for the protocol."""
+WITHOUT = ("data.root", "method.workers", "method.device", "method.batch", "method.memory")
+"""What of these does not change predictions; data are known by their bytes."""
+ELSEWHERE = ("data.root", "tracking.uri", "tracking.experiment")
+"""What of the rest a command has to say to find the data, and to leave its run where the others are."""
+TUNED, STUDY = "tuned", "study"
+NESTED, FLAGGED = "nested", "flagged"
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """Makes the ledger's entries from tracked runs."""
+
+    tracking: Tracking
+    replicates: int = 1000
+    told: set[frozenset[str]] = field(default_factory=set)
+    """The pairs of runs that have an entry."""
+
+    def entries(self, runs: "Mapping[str, Run]", tables: "Mapping[str, pd.DataFrame]") -> "Iterator[Entry]":
+        """Yield the entries on runs of the same cases and folds, from their predictions, both by name."""
+        from src.evaluation.optimism import best_cell, best_seed
+
+        for name, run in runs.items():
+            yield from self.by_image(name, run, tables[name])
+        for name, table in tables.items():
+            yield best_seed(name, table, self.replicates)
+        if len(tables) > 1:
+            yield best_cell(tables, self.replicates)
+        for name, run in runs.items():
+            if TUNED in run.data.tags:
+                yield from self.tuned(name, run, tables[name])
+
+    def by_image(self, name: str, run: "Run", table: "pd.DataFrame") -> "Iterator[Entry]":
+        """Yield what the same run claims with folds by image."""
+        from src.evaluation.optimism import IMAGE_LEVEL, Entry
+
+        protocol = run.data.params.get("protocol", "")
+        other = self.counterpart(run)
+        if not (table["patient"] != "").any():
+            yield Entry(practice=IMAGE_LEVEL, model=name, note="patients are not known: every protocol is by image")
+        elif other is not None:
+            note = f"{other.data.params['protocol']}: run {other.info.run_id[:8]}"
+            yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE, note)
+        else:
+            made = remake(run, COUNTERPART.get(protocol, "image_kfold"))
+            yield Entry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
+
+    def tuned(self, name: str, run: "Run", table: "pd.DataFrame") -> "Iterator[Entry]":
+        """Yield what tuning on the reported folds claims beside tuning in the training part of each."""
+        from src.evaluation.optimism import TUNED as PRACTICE
+        from src.evaluation.optimism import Entry
+
+        nested = run.data.tags[TUNED] == NESTED
+        other = self.other_tuning(run, FLAGGED if nested else NESTED)
+        if other is not None:
+            tags = other.data.tags
+            note = f"{tags[TUNED]}: study {tags.get(STUDY, '')}, run {other.info.run_id[:8]}"
+            yield from self.held(PRACTICE, name, run, other, not nested, note)
+        else:
+            made = f"python -m src.tune ... nested={str(not nested).lower()}, all else alike"
+            yield Entry(practice=PRACTICE, model=name, note=f"no such run yet; to make it: {made}")
+
+    def held(self, practice: str, name: str, run: "Run", other: "Run", claims: bool, note: str) -> "Iterator[Entry]":
+        """Yield the entry on two runs, the first of which `claims` or is the honest one, unless it was told before."""
+        from src.evaluation.optimism import claim
+
+        pair = frozenset([run.info.run_id, other.info.run_id])
+        if pair in self.told:
+            return
+        self.told.add(pair)
+        claimed, honest = map(self.tracking.predictions, (run, other) if claims else (other, run))
+        yield claim(practice, name, claimed, honest, note, self.replicates)
+
+    def counterpart(self, run: "Run") -> "Run | None":
+        """Return the newest run that is the same but for whether its protocol keeps patients together."""
+        found = [
+            other
+            for other in self.of_same_data(run)
+            if other.data.params.get("protocol") == COUNTERPART.get(run.data.params.get("protocol", ""))
+            and other.data.tags.get(TUNED) == run.data.tags.get(TUNED)
+            and made(other) == made(run)
+            and agree(run.data.params, other.data.params, ("protocol.folds", "protocol.fraction"))
+        ]
+        # Of the same draw of folds if there is one.
+        return max(found, key=lambda other: agree(run.data.params, other.data.params, ("protocol.seed",)), default=None)
+
+    def other_tuning(self, run: "Run", kind: str) -> "Run | None":
+        """Return the newest run of the same cases and folds that was tuned the other way, of the same study if any."""
+        found = [
+            other
+            for other in self.of_same_data(run)
+            if other.data.tags.get(TUNED) == kind
+            and other.data.tags.get("splits") == run.data.tags.get("splits")
+            and (made(other) == made(run) or other.data.tags.get(STUDY) == run.data.tags.get(STUDY))
+        ]
+        return max(found, key=lambda other: other.data.tags.get(STUDY) == run.data.tags.get(STUDY), default=None)
+
+    def of_same_data(self, run: "Run") -> "list[Run]":
+        """Return the finished cells on the data of a run, the newest first."""
+        tags = {KIND: CELL, "data": run.data.tags.get("data", "")}
+        return self.tracking.search(tags, "FINISHED")[::-1]
+
+
+def made(run: "Run") -> dict[str, str]:
+    """Return what made a run's predictions, but for the protocol: its parameters by key."""
+    return {key: value for key, value in run.data.params.items() if makes(key)}
+
+
+def makes(key: str) -> bool:
+    """Return whether a key makes predictions."""
+    return key.split(".")[0] in MADE and key not in WITHOUT
+
+
+def agree(one: Mapping[str, str], other: Mapping[str, str], keys: tuple[str, ...]) -> bool:
+    """Return whether two runs have the same values of the keys that both have."""
+    return all(one[key] == other[key] for key in keys if key in one and key in other)
+
+
+def remake(run: "Run", protocol: str) -> str:
+    """Return the command that makes a run again under another protocol, from its parameters."""
+    if TUNED in run.data.tags:
+        return f"python -m src.tune ... protocol={protocol}, all else alike"
+    try:
+        overrides = [shlex.quote(each) for each in overrides_of(run.data.params, protocol)]
+    except HydraException:  # made by options that are gone
+        overrides = [f"protocol={protocol}", "and the run's other values"]
+    return " ".join(["python -m src.run", *overrides])
+
+
+def overrides_of(params: Mapping[str, str], protocol: str) -> list[str]:
+    """Return the overrides that lead to a run's parameters under another protocol."""
+    default = compose("config", return_hydra_config=True)
+    usual = {**default.hydra.runtime.choices, "workspace": default.workspace}
+    named = [key for key in (*MADE, "workspace") if key in usual and params.get(key, usual[key]) != usual[key]]
+    given = [f"protocol={protocol}", *(override(key, params[key]) for key in named)]
+    given += [override(key, params[key]) for key in sorted(OmegaConf.missing_keys(compose("config", given)))]
+    keys = [key for key in params if makes(key) or key in ELSEWHERE or key.startswith("protocol.")]
+    ours = flat(compose("config", given))
+    return given + [override(key, params[key]) for key in keys if key in ours and params[key] != str(ours[key])]
+
+
+def override(key: str, value: str) -> str:
+    """Return an override that gives a key the value that is tracked as text."""
+    if value == "None":
+        return f"{key}=null"
+    if value[:1] in ("[", "{"):
+        return f"{key}=" + re.sub(r"'(\w+)':", r"\1:", value)  # names in Hydra's grammar have no quotes
+    plain = re.fullmatch(r"[\w/.:+@%-]*", value)
+    return f"{key}={value}" if plain else f"{key}='{value}'"

@@ -1,0 +1,168 @@
+"""What `python -m src.compare` shows and writes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.evaluation.tables import markdown
+from src.files import replace
+from src.presentation import between, console, plain_table, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
+
+
+@dataclass(kw_only=True)
+class Part:
+    """Runs on the same cases and folds: what each is against the reference, and what habits would have claimed."""
+
+    title: str
+    comparison: "pd.DataFrame"
+    ledger: "pd.DataFrame"
+    notes: list[str]
+
+
+@dataclass(kw_only=True)
+class Compared:
+    """What the command shows and writes."""
+
+    title: str
+    parts: list[Part]
+    published: "pd.DataFrame | None" = None
+    left: list[str] = field(default_factory=list)
+    """What could not be compared."""
+
+
+def show(result: Compared) -> None:
+    """Print the tables and what their reader has to know."""
+    terminal = console()
+    for part in result.parts:
+        header, rows = verdicts(part.comparison)
+        title = " ".join([result.title, *filter(None, [part.title])])
+        against = part.comparison["reference"].iloc[0]
+        terminal.print(plain_table(f"{title}: each against {against}", header, rows, text=3))
+        for line in explained(part.comparison):
+            terminal.print(line, markup=False)
+        for note in part.notes:
+            terminal.print(f"note: {note}", style="yellow", markup=False)
+        header, rows, lacking = claims(part.ledger)
+        if rows:
+            terminal.print(plain_table("optimism ledger: accuracy, %", header, rows, text=2))
+        for line in lacking:
+            terminal.print(line, markup=False, soft_wrap=True)  # commands are copied
+    if result.published is not None:
+        terminal.print(plain_table("ours against the published, %", *published_rows(result.published), text=3))
+        terminal.print("the interval takes the published figure to vary as ours does, on patients of its own")
+    for line in result.left:
+        say(line)
+
+
+def verdicts(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of a comparison: areas as fractions, all else in percent and points."""
+    header = ["model", "metric", "verdict", "value", "ref.", "difference (95 %)", "p Holm", "p boot."]
+    header += ["McNemar", "resampled t", "could show"]
+    rows = []
+    for row in table.to_dict("records"):
+        area = row["metric"].endswith("auc")
+        unit, digits = (1, 3) if area else (100, 1)
+        figures = [f"{unit * row[name]:.{digits}f}" for name in ("value", "reference_value")]
+        p = [probability(row[f"p_{name}"]) for name in ("holm", "bootstrap", "mcnemar", "resampled_t")]
+        difference = signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
+        least = between(unit * row["smallest"], None, None, digits)
+        rows.append([row["model"], titled(row["metric"]), row["verdict"], *figures, difference, *p, least])
+    return header, rows
+
+
+def titled(metric: str) -> str:
+    """Return how a metric is called, one of the two-class view, too."""
+    name = METRICS[metric.removeprefix("binary_")]
+    return f"{name}, two classes" if metric.startswith("binary_") else name
+
+
+def signed(value: float, low: float, high: float, digits: int) -> str:
+    """Return a difference with its sign, and its interval where there is one."""
+    if value != value:
+        return "-"
+    return f"{value:+.{digits}f}" + (f" ({low:+.{digits}f} to {high:+.{digits}f})" if low == low else "")
+
+
+def probability(value: float) -> str:
+    """Return a p as text."""
+    if value != value:
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def explained(table: "pd.DataFrame") -> list[str]:
+    """Return how a comparison is read."""
+    lines = [
+        f"better, worse: p Holm is at most 0.05: p boot. (bootstrap over patients) corrected over {len(table)} rows",
+        "accuracies are in % and points, areas fractions; intervals are of 95 %, paired, by bootstrap over patients",
+    ]
+    if (table["verdict"] == "not shown").any():
+        lines.append(
+            "not shown is not equal: so many patients show a true difference of the size under `could show` in 4 of 5 "
+            "studies (-: none that is possible)"
+        )
+    return lines
+
+
+def claims(ledger: "pd.DataFrame") -> tuple[list[str], list[list[str]], list[str]]:
+    """Return header and rows of the entries of a ledger that have figures, and a line on each other one."""
+    header = ["practice", "model", "claimed", "honest", "optimism (95 %)", "note"]
+    rows, lines = [], []
+    for row in ledger.to_dict("records"):
+        if row["claimed"] != row["claimed"]:
+            lines.append(f"{row['practice']}, {row['model']}: {row['note']}")
+            continue
+        optimism = signed(row["optimism"], row["low"], row["high"], 1)
+        rows.append(
+            [row["practice"], row["model"], f"{row['claimed']:.1f}", f"{row['honest']:.1f}", optimism, row["note"]]
+        )
+    return header, rows, lines
+
+
+def published_rows(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of our figures against published ones."""
+    rows = []
+    for row in table.to_dict("records"):
+        std = f" +- {row['published_std']:.1f}" if row["published_std"] == row["published_std"] else ""
+        name = f"{row['model']} {row['group']}" if row["group"] else row["model"]
+        figures = [f"{row['published']:.1f}{std}", between(row["ours"], None, None, 1)]
+        difference = signed(row["difference"], row["low"], row["high"], 1)
+        rows.append([name, row["metric"], row["verdict"], *figures, difference, row["note"]])
+    return ["model", "metric", "verdict", "published", "ours", "difference (95 %)", "note"], rows
+
+
+def write(result: Compared, folder: Path) -> None:
+    """Write comparison.csv, comparison.md and optimism.csv, and published.csv where there is something published."""
+    import pandas as pd
+
+    folder.mkdir(parents=True, exist_ok=True)
+    several = len(result.parts) > 1
+    for name, attribute in (("comparison", "comparison"), ("optimism", "ledger")):
+        found = [getattr(part, attribute) for part in result.parts]
+        if several:
+            found = [table.assign(group=part.title) for part, table in zip(result.parts, found, strict=True)]
+        replace(folder / f"{name}.csv", pd.concat(found).round(6).to_csv(index=False).encode())
+    if result.published is not None:
+        replace(folder / "published.csv", result.published.round(4).to_csv(index=False).encode())
+    replace(folder / "comparison.md", to_markdown(result).encode())
+
+
+def to_markdown(result: Compared) -> str:
+    """Return all that is shown as Markdown."""
+    blocks = []
+    for part in result.parts:
+        header, rows = verdicts(part.comparison)
+        title = " ".join([result.title, *filter(None, [part.title])])
+        blocks += [f"# {title}: each against {part.comparison['reference'].iloc[0]}\n", markdown(header, rows, text=3)]
+        blocks += [f"{line}\n" for line in explained(part.comparison) + part.notes]
+        header, rows, lacking = claims(part.ledger)
+        blocks += ["## Optimism ledger: accuracy, %\n"] + ([markdown(header, rows, text=2)] if rows else [])
+        blocks += [f"{line}\n" for line in lacking]
+    if result.published is not None:
+        blocks += ["## Ours against the published, %\n", markdown(*published_rows(result.published), text=3)]
+    return "\n".join(blocks)
