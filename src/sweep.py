@@ -20,6 +20,7 @@ from src.fusion import Fusion, finished, fuse_sweep, published_at
 from src.presentation import say, show_groups, slug, write_groups
 from src.resume import DIGEST, VARIABLE, Sweep, catch_up, sweep_digest, to_take_up, wanted
 from src.tracking import SWEEP, Tracking, away
+from src.tracking.datasets import of_runs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -155,6 +156,8 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
     fusion = Fusion(groups=[], together=None)
     with tracking.open(sweep) as run:
         run.log(tags={"failed_cells": ", ".join(failed)})
+        for data in of_runs(done):
+            run.log_data(data)
         if done:
             fusion = fuse_sweep(tracking, done, swept_keys(parent), replicates, binary)
             write_groups(fusion.groups, fusion.together, run.folder)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from src.reporting.material import Cell, Example, Material, Split
+from src.reporting.material import OF_CLASS, Cell, Example, Material, Split
 from src.reporting.report import BAD, Block, Commands, Gallery, Heading, Picture, Section, Table, Text
 from src.reporting.words import MISSING, command, counted, duration, listed, masked
 
@@ -81,12 +81,13 @@ def fold_sizes(split: Split) -> Table:
     """Return what each fold holds out, and from how many cases its models learnt."""
     roles = split.folds.pivot(index="fold", columns="role", values="cases")
     known = [role for role in ROLES if role in roles]
-    classes = [str(name) for name in split.held_out.columns[3:]]
+    classes = [str(name) for name in split.held_out if str(name).startswith(OF_CLASS)]
     rows = []
     for row in split.held_out.to_dict("records"):
         sizes = [f"{roles[role].get(row['fold'], float('nan')):.0f}".replace("nan", MISSING) for role in known]
         rows.append([str(row["fold"]), *(str(row[name]) for name in ("cases", "patients", *classes)), *sizes])
-    header = ["Fold", "Held out: cases", "patients", *classes, *(ROLES[role] for role in known)]
+    names = [name.removeprefix(OF_CLASS) for name in classes]
+    header = ["Fold", "Held out: cases", "patients", *names, *(ROLES[role] for role in known)]
     notes = [f"Folds of {listed(split.cells)}."]
     notes += [f"Cases learnt from are those of {split.cells[0]}."] if len(split.cells) > 1 and known else []
     return Table(caption=f"Folds: {split.title}", header=header, rows=rows, notes=notes)
@@ -146,8 +147,8 @@ def unfinished(material: Material) -> list[Cell]:
 
 def made(material: Material) -> Section:
     """Return the cells, in what their configs differ, the commands, and the versions."""
-    typed = [material.command, *(cell.tags.get("mlflow.source.name", "") for cell in material.cells)]
-    commands = dict.fromkeys(filter(None, typed))
+    given = [material.command, *(cell.tags.get("command", "") for cell in material.cells)]
+    commands = dict.fromkeys(filter(None, given))
     blocks: list[Block] = [cell_table(material)]
     blocks += [differences(material)] if len(material.cells) > 1 else []
     if commands:
@@ -165,14 +166,15 @@ def cell_table(material: Material) -> Table:
 
 
 def differences(material: Material) -> Table:
-    """Return the params in which cells differ, a row per cell."""
-    keys = [key for key in params(material) if len({cell.params.get(key) for cell in material.cells}) > 1]
+    """Return the params in which cells differ, a row per cell, or if these are more, a row per param."""
+    cells = configured(material)
+    keys = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) > 1]
     table = pd.DataFrame(
-        [[masked(cell.params.get(key, MISSING)) for key in keys] for cell in material.cells],
-        index=pd.Index([cell.name for cell in material.cells]),
+        [[masked(cell.params.get(key, MISSING)) for key in keys] for cell in cells],
+        index=pd.Index([cell.name for cell in cells]),
         columns=pd.Index(keys, name="Cell"),
     )
-    if len(keys) > len(material.cells):
+    if len(keys) > len(cells):
         table = table.T.rename_axis(columns="Key")
     rows = [[str(name), *map(str, values)] for name, values in zip(table.index, table.to_numpy(), strict=True)]
     header = [str(table.columns.name), *map(str, table.columns)]
@@ -182,10 +184,16 @@ def differences(material: Material) -> Table:
 
 def shared(material: Material) -> Table:
     """Return the params that all cells share."""
-    keys = [key for key in params(material) if len({cell.params.get(key) for cell in material.cells}) == 1]
-    rows = [[key, masked(material.cells[0].params[key])] for key in sorted(keys)]
-    caption = "The config" if len(material.cells) == 1 else "The config that all cells share"
+    cells = configured(material)
+    keys = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) == 1]
+    rows = [[key, masked(cells[0].params[key])] for key in sorted(keys)]
+    caption = "The config" if len(cells) == 1 else "The config that all cells share"
     return Table(caption=caption, header=["Key", "Value"], rows=rows, text=2, folded=True)
+
+
+def configured(material: Material) -> list[Cell]:
+    """Return the cells that came so far as to record their config."""
+    return [cell for cell in material.cells if cell.params]
 
 
 def params(material: Material) -> list[str]:

@@ -1,12 +1,14 @@
 """The data set of a run, as MLflow names it and links it: in the list of runs, on the run's page, in comparisons."""
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 CONTEXT = "mlflow.data.context"
 TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean", "M": "datetime"}
@@ -35,6 +37,12 @@ def dataset(name: str, digest: str, root: str, manifest: pd.DataFrame) -> dict[s
         "schema": json.dumps({"mlflow_colspec": columns}),
         "profile": json.dumps(profile),
     }
+
+
+def of_runs(runs: "Iterable[Run]") -> list[dict[str, str]]:
+    """Return the data sets of runs, each once."""
+    given = [each.dataset for run in runs if run.inputs for each in run.inputs.dataset_inputs]
+    return list({(each.name, each.digest): dict(each) for each in given}.values())
 
 
 def kind(column: "pd.Series[Any]") -> str:

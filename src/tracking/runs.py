@@ -15,6 +15,7 @@ import pandas as pd
 
 from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
+from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.server import quieten, reach
 from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, milliseconds
 
@@ -62,6 +63,13 @@ class TrackedRun:
         """Log a metric that has a value per step, such as a fold."""
         moment = milliseconds()
         self.outbox.log(metrics=[(name, float(value), moment, step) for step, value in values.items()])
+
+    def present(self, status: str) -> None:
+        """Let the run's page open with its table and figures, and link the model of a run that finished."""
+        if text := description(self.folder, self.id):
+            self.log(tags={NOTE: text})
+        if status == "FINISHED" and (self.folder / "model").is_dir():
+            self.outbox.log(model=True)
 
     def log_data(self, described: Mapping[str, str]) -> None:
         """Link a data set, as `src.tracking.datasets.dataset` describes it."""
@@ -138,7 +146,7 @@ class Tracking:
             return str(found.experiment_id)
         place = Path(self.artifacts).absolute().as_uri() if self.uri.startswith("sqlite:///") else None
         try:
-            return str(client.create_experiment(self.experiment, place))
+            return str(client.create_experiment(self.experiment, place, EXPERIMENT))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(self.experiment)
             if found is None:
@@ -150,9 +158,10 @@ class Tracking:
         self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None
     ) -> Iterator[TrackedRun]:
         """Create and open a run."""
-        with suppress(*away()):  # `create` says what is wrong, or does without
+        created = self.create(name, kind, parent, tags)
+        with suppress(*away()):
             self.bury()
-        with self.open(self.create(name, kind, parent, tags)) as run:
+        with self.open(created) as run:
             yield run
 
     @contextmanager
@@ -178,6 +187,7 @@ class Tracking:
     def close(self, run: TrackedRun, status: str) -> None:
         """Send or spool a run's files and end it; where both fail, `ValueError` says where the files are kept."""
         try:
+            run.present(status)
             run.outbox.end(run.folder, status)
         except OSError as error:
             with suppress(*away()):

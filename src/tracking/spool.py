@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.tracking.datasets import link
 from src.tracking.life import HEARTBEAT, dead
+from src.tracking.pages import link_model
 from src.tracking.server import Unreachable
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Outbox:
     tried: float = 0.0
 
     def log(self, **record: Any) -> None:
-        """Send or keep one record: `params`, `metrics` (name, value, milliseconds, step), `tags`, `inputs`."""
+        """Send or keep one record: `params`, `metrics` (name, value, milliseconds, step), `tags`, `inputs`, `model`."""
         if time.monotonic() - self.tried > AGAIN:
             self.catch_up()
         if self.client is not None and not self.entry.exists:
@@ -218,6 +219,8 @@ def send(client: "MlflowClient", run: str, record: Record) -> None:
         client.log_batch(run, metrics[part], params[part], tags[part])
     if "inputs" in record:
         link(client, run, record["inputs"])
+    if "model" in record:
+        link_model(client, run)
 
 
 @dataclass
