@@ -21,18 +21,18 @@ def class_table(cases: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for number, name in enumerate(classes(cases)):
         own, called = truth == number, predicted == number
-        right = (own & called).sum()
-        low, high = clustered_wilson(called[own].astype(np.float64), groups[own]) if own.any() else (np.nan, np.nan)
+        right, held, named = (int(each.sum()) for each in (own & called, own, called))
+        low, high = clustered_wilson(called[own].astype(np.float64), groups[own]) if held else (np.nan, np.nan)
         rows.append(
             {
                 "class": name,
-                "cases": int(own.sum()),
+                "cases": held,
                 "patients": len(np.unique(groups[own])),
-                "recall": _ratio(right, own.sum()),
+                "recall": _ratio(right, held),
                 "recall_low": low,
                 "recall_high": high,
-                "precision": _ratio(right, called.sum()),
-                "f1": _ratio(2 * right, own.sum() + called.sum()),
+                "precision": _ratio(right, named),
+                "f1": _ratio(2 * right, held + named),
                 "auc": area(curves[name]) if name in curves else np.nan,
             }
         )

@@ -8,7 +8,7 @@ from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average, classes
 from src.evaluation.tables import FUSION, SPREAD, of_one_view
 from src.reporting import origins, results
-from src.reporting.material import LACKING, Cell, Material
+from src.reporting.material import FINISHED, LACKING, Cell, Material
 from src.reporting.report import Fact, Report
 from src.reporting.results import main_group, main_model
 from src.reporting.words import MISSING, counted, listed, number, signed
@@ -157,6 +157,8 @@ def between(low: float, high: float, digits: int) -> str:
 def warnings(material: Material) -> list[str]:
     """Return what a reader has to know before any figure."""
     lines = [f"Without results: {listed(material.missing, 12)}."] if material.missing else []
+    if material.kind == "sweep" and material.status != FINISHED:
+        lines.append(f"The sweep itself is {material.status}: there may be more cells to come.")
     lines += [f"The cells of {title} could not be fused: {why}" for title, why in material.fusion.failed.items()]
     lines += [leaking(group) for group in material.fusion.groups if group.leaks]
     return lines + untrained(material.done)

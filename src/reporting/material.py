@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FINISHED = "FINISHED"
 EXPLANATIONS = "explanations"
+OF_CLASS = "class "
 CURVES = ("training_loss", "stopping_loss", "training_accuracy")
 """The stepped metrics of a training that a page shows; they are named CURVE/FIT."""
 LACKING = "that did not begin"
@@ -54,7 +55,7 @@ class Split:
     folds
         `fold, role, cases`: how many cases the models of a fold know as what (`src.data.splits.roles`).
     held_out
-        A row per fold: `fold, cases, patients`, and how many cases of each class.
+        A row per fold: `fold, cases, patients`, and how many cases of each class, `class NAME`.
     findings
         What stands on both sides of a split (`src.data.leaks.leaks`).
     facts
@@ -83,7 +84,7 @@ class Material:
     """What a report is made of.
 
     cells
-        All of them, those without results, too; but none that another one of the same config took the place of.
+        All of them, those without results, too.
     missing
         Cells that did not finish, or did not even begin, by name.
     together
@@ -99,6 +100,7 @@ class Material:
     title: str
     kind: str
     id: str
+    status: str
     keys: list[str]
     cells: list[Cell]
     missing: list[str]
@@ -141,16 +143,16 @@ def gather(
     known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
     if reference and reference not in known:
         raise ValueError(f"`reference` must be one of {', '.join(sorted(known))}, but got reference={reference}")
-    current = [run for run in runs if not superseded(run, done)]
     examples, beyond = pictures(tracking, done)
     return Material(
         title=title,
         kind="sweep" if sweep else "runs" if len(runs) > 1 else "run",
         id=str((sweep or runs[0]).info.run_id),
+        status=str((sweep or runs[0]).info.status),
         keys=keys,
-        cells=[cell(tracking, run) for run in current],
-        missing=missing(sweep, current),
-        command=str((sweep or runs[0]).data.tags.get("mlflow.source.name", "")),
+        cells=[cell(tracking, run) for run in runs],
+        missing=missing(sweep, runs),
+        command=str((sweep or runs[0]).data.tags.get("command", "")),
         fusion=fusion,
         together=fusion.together or side_by_side(fusion.groups, published(done), replicates),
         published=published_by_fold(done),
@@ -167,17 +169,6 @@ def differing(runs: "list[Run]") -> list[str]:
     """Return the params that keep runs from being fused, and differ among them."""
     keys = dict.fromkeys(key for run in runs for key in run.data.params if stem(key) in AXES)
     return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
-
-
-def superseded(run: "Run", done: "list[Run]") -> bool:
-    """Return whether a run without results was made again: a finished one has its config, or before there were
-    digests, its name."""
-    if run.info.status == FINISHED:
-        return False
-    known = run.data.tags.get("digest")
-    return any(
-        known == other.data.tags.get("digest") if known else run.info.run_name == other.info.run_name for other in done
-    )
 
 
 def missing(sweep: "Run | None", runs: "list[Run]") -> list[str]:
@@ -253,7 +244,7 @@ def held_out(predictions: pd.DataFrame) -> pd.DataFrame:
     by_fold = cases.assign(group=patient_groups(cases)).groupby("fold")
     counts = pd.crosstab(cases["fold"], cases["label"]).reindex(columns=classes(cases), fill_value=0)
     table = pd.DataFrame({"cases": by_fold.size(), "patients": by_fold["group"].nunique()})
-    return table.join(counts, rsuffix=" (class)").reset_index()
+    return table.join(counts.add_prefix(OF_CLASS)).reset_index()
 
 
 def known_as(tracking: Tracking, run: "Run") -> pd.DataFrame:

@@ -80,7 +80,7 @@ class Picture:
     @property
     def wide(self) -> bool:
         """Whether it has to keep its size on a narrow screen to be read."""
-        return self.size[0] > 2 * self.size[1] or not self.drawn
+        return self.size[0] > 600 or not self.drawn
 
 
 @dataclass(kw_only=True)

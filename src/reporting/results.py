@@ -102,7 +102,10 @@ def side_by_side(material: Material) -> Section | None:
         )
     else:
         alt = "Accuracy of each model in each group with its 95 % interval: values in the table"
-        blocks.append(drawn(draw_groups(together.table), "Hollow marks: patients stand on both sides of a split.", alt))
+        leaks = together.table["leaks"].any()
+        caption = "Whiskers: 95 % intervals by bootstrap over patients."
+        caption += " Hollow marks: patients stand on both sides of a split." if leaks else ""
+        blocks.append(drawn(draw_groups(together.table), caption, alt))
     return Section(id="groups", title="Side by side", blocks=blocks)
 
 
@@ -121,9 +124,10 @@ def comparison(material: Material) -> Section | None:
     if not blocks:
         return None
     said = (
-        "Both cells of a row predict the same cases. A verdict hangs on p corrected over the rows of the table (Holm); "
-        'the interval is of a paired bootstrap over patients. Not shown does not mean equal: "could be shown" is the '
-        "smallest difference that so many patients could have shown at 80 % power."
+        "Both cells of a row predict the same cases. A verdict hangs on p corrected over the rows of the table (Holm), "
+        "which also counts what folds differ by beyond their patients, so that it is stricter than the interval, a "
+        'paired bootstrap over patients. Not shown does not mean equal: "could be shown" is the smallest difference '
+        "that so many patients could have shown at 80 % power."
     )
     return Section(id="comparison", title="Is one better than another?", blocks=[Text(lines=[said]), *blocks])
 
@@ -142,8 +146,9 @@ def compared(row: Mapping[Any, Any]) -> list[str]:
     unit, digits = (1, 3) if row["metric"].endswith("auc") else (100, 1)
     difference = ranged(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
     holm, *tests = (number(row[f"p_{name}"], 3) for name in ("holm", "mcnemar", "resampled_t"))
+    least = row["smallest"] if row["smallest"] <= 1 else float("nan")  # no difference is larger than all
     words = [str(row["model"]), metric_title(row["metric"]).replace(", %", ", points"), str(row["verdict"])]
-    return [*words, difference, holm, number(unit * row["smallest"], digits), *tests]
+    return [*words, difference, holm, number(unit * least, digits), *tests]
 
 
 def metric_title(name: str) -> str:
@@ -272,7 +277,11 @@ def calibration(material: Material) -> Section | None:
         alt = f"Accuracy against confidence; expected calibration error {shown(evaluation.metrics, 'ece')}"
         figure = draw_reliability(evaluation.reliability, evaluation.metrics, note)
         blocks += [*named, Gallery(pictures=[drawn(figure, f"Reliability of {whole(group)}", alt)])]
-    return Section(id="calibration", title="Calibration", blocks=blocks) if blocks else None
+    said = (
+        "How far the probability of the predicted class can be taken at its word. Cases that are drawn anew are less "
+        "well calibrated than the cases themselves, so that the interval of the calibration error may lie above it."
+    )
+    return Section(id="calibration", title="Calibration", blocks=[Text(lines=[said]), *blocks]) if blocks else None
 
 
 def metrics(material: Material) -> Section:

@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
 
 def masked(text: str) -> str:
     """Return a text without the user and the password that an address in it may hold."""
-    return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", text)
+    return re.sub(r"(\w+://)[^/\s]+@", r"\1***@", text)
 
 
 def command(line: str) -> str:

@@ -1,0 +1,82 @@
+"""From a report's content to its page: what is not ours is text, and nothing is loaded."""
+
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.reporting.page import page
+from src.reporting.report import BAD, Commands, Fact, Gallery, Heading, Picture, Report, Section, Table, Text
+
+VOID = {"meta", "img", "br", "link", "input"}
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='10' height='10'/>"
+
+
+def report(name: str) -> Report:
+    """A report in which a name that is not ours stands wherever one can."""
+    table = Table(caption=name, header=[name, name], rows=[[name, name]], tones={(0, 1): BAD}, notes=[name])
+    folded = Table(caption=name, header=[name], rows=[[name]], folded=True)
+    picture = Picture(caption=name, alt=name, content=SVG, size=(1000, 10))
+    blocks = [
+        *(Heading(text=name), Text(lines=[name]), Text(lines=[name], listed=True), table, folded, picture),
+        *(Gallery(pictures=[picture]), Gallery(pictures=[picture], folded=name), Commands(caption=name, lines=[name])),
+    ]
+    sections = [Section(id="one", title=name, blocks=blocks)]
+    facts = [Fact(label=name, value=name, detail=name)]
+    return Report(title=name, kind=name, done=[name], result=[name], facts=facts, warnings=[name], sections=sections)
+
+
+class Tags(HTMLParser):
+    """The elements of a page with the names of their attributes, in order; fails where one is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(name for name, _ in attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' autofocus onfocus=alert(1) x='",
+    "</style><b>",
+    "{{ 7 * 7 }}",
+    "javascript:alert(1)",
+]
+PRINTABLE = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(HOSTILE) | PRINTABLE)
+def test_whatever_a_name_is_the_page_has_the_same_elements(name: str) -> None:
+    assert Tags(page(report(name))).found == Tags(page(report("a name"))).found
+
+
+def test_an_expression_in_a_name_is_not_evaluated() -> None:
+    assert "{{ 7 * 7 }}" in page(report("{{ 7 * 7 }}"))
+
+
+def test_nothing_is_loaded() -> None:
+    text = page(report("a name"))
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert len(addresses) > 4
+    assert all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert "default-src 'none'" in text
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_figures_stand_to_the_right_and_words_to_the_left() -> None:
+    table = Table(caption="c", header=["name", "word", "figure", "note"], rows=[["a", "b", "1", "n"]], text=2, last=1)
+    assert [table.worded(column) for column in range(4)] == [True, True, False, True]

@@ -1,0 +1,164 @@
+"""From tracked runs to a report's content."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from src.reporting.compose import compose
+from src.reporting.material import Material, gather, spread
+from src.reporting.origins import WIDTH
+from src.reporting.report import Block, Commands, Gallery, Report, Section, Table, Text
+from src.reporting.results import main_group
+from src.tracking import Tracking
+from tests.reporting.sweep import INJECTED, leave
+
+VGG = f"VGG-8 {INJECTED}"
+Kept = tuple[Tracking, str]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return leave(tmp_path_factory.mktemp("sections"))
+
+
+@pytest.fixture(scope="module")
+def material(kept: Kept) -> Material:
+    tracking, parent = kept
+    return gather(tracking, tracking.find(parent), tracking.children(parent), ["encoder", "protocol"], replicates=30)
+
+
+@pytest.fixture(scope="module")
+def report(material: Material) -> Report:
+    return compose(material)
+
+
+def section(report: Report, name: str) -> Section:
+    return next(section for section in report.sections if section.id == name)
+
+
+def table(blocks: list[Block], caption: str) -> Table:
+    return next(block for block in blocks if isinstance(block, Table) and block.caption.startswith(caption))
+
+
+class TestResult:
+    def test_patient_level_folds_are_read_first(self, material: Material, report: Report) -> None:
+        group = main_group(material)
+        assert group.title == "kfold"
+        mean = group.evaluation.table.loc["Model fusion", "mean"]
+        assert report.facts[0].value == f"{mean:.1f} %"
+        assert f"(kfold) is right in {mean:.1f} % of the cases" in report.result[0]
+        assert "would be right in 50.0 %" in report.result[0]
+
+    def test_the_best_cell_is_named_as_picked(self, report: Report) -> None:
+        assert f"best single cell is {VGG}" in report.result[1]
+        assert "best of 2" in report.result[1]
+
+    def test_the_gap_of_image_level_folds(self, material: Material, report: Report) -> None:
+        gap = material.together.gaps.set_index("model").loc["Model fusion", "gap"]
+        assert gap > 0
+        assert f"differs by {gap:+.1f} points" in report.result[2]
+
+    def test_what_is_missing_is_said_first(self, report: Report) -> None:
+        assert report.warnings[0] == "Without results: broken (FAILED) and 1 that did not begin."
+        assert any(warning.startswith("image_kfold: patients stand on both sides") for warning in report.warnings)
+        assert report.facts[-1].detail == "of 6: see the warning"
+
+    def test_a_sweep_that_goes_on_says_so(self, material: Material) -> None:
+        running = compose(replace(material, status="RUNNING"))
+        assert "The sweep itself is RUNNING: there may be more cells to come." in running.warnings
+
+
+class TestTables:
+    def test_ours_and_the_published_one_by_fold(self, report: Report) -> None:
+        blocks = section(report, "folds").blocks
+        ours, published = table(blocks, "Accuracy by fold, %: kfold"), table(blocks, "Published accuracy by fold")
+        assert ours.header == published.header == ["Model", "f1", "f2", "f3", "mean", "std"]
+        assert [row[0] for row in ours.rows] == ["AlexNet-8", VGG, "std over models", "Model fusion"]
+        assert published.rows[0] == ["AlexNet-8", "80.0", "81.0", "82.0", "81.0", "0.8"]
+        beside = table(blocks, "Published, and ours")
+        assert beside.header[2:] == ["published", "image_kfold", "kfold"]
+        assert beside.rows[0][4] == ours.rows[0][4]
+
+    def test_every_row_is_as_long_as_its_header(self, report: Report) -> None:
+        tables = [block for each in report.sections for block in each.blocks if isinstance(block, Table)]
+        assert len(tables) > 20
+        for each in tables:
+            assert {len(row) for row in each.rows} <= {len(each.header)}, each.caption
+
+    def test_a_verdict_for_each_metric(self, report: Report) -> None:
+        verdicts = table(section(report, "comparison").blocks, "Each cell against AlexNet-8: kfold")
+        assert [row[1] for row in verdicts.rows] == ["Accuracy, points", "Balanced accuracy, points", "AUC"]
+        assert {row[2] for row in verdicts.rows} <= {"better", "worse", "not shown"}
+
+    def test_the_reference_can_be_chosen(self, material: Material) -> None:
+        blocks = section(compose(replace(material, reference=VGG)), "comparison").blocks
+        assert table(blocks, f"Each cell against {VGG}").rows[0][0] == "AlexNet-8"
+
+    def test_the_audit_by_split(self, report: Report) -> None:
+        blocks = section(report, "audit").blocks
+        assert ["Patients on both sides of a split", "24"] in table(blocks, "Leak audit: demo image_kfold").rows
+        assert table(blocks, "Leak audit: demo kfold").tones == {}
+        found = table(blocks, "What the audit found: demo image_kfold")
+        assert len(found.rows) == 20
+        assert found.notes == ["4 more in audit.csv."]
+        assert table(blocks, "Folds: demo kfold").rows[0] == ["1", "16", "8", "8", "8", "32"]
+
+    def test_where_the_configs_differ(self, report: Report) -> None:
+        blocks = section(report, "made").blocks
+        differences, shared = table(blocks, "In what the configs differ"), table(blocks, "The config that all")
+        assert differences.header == ["Cell", "protocol", "encoder.label"]
+        assert ["crop.size", "64"] in shared.rows
+        assert not any(row[0].startswith("tracking") for row in shared.rows)
+
+    def test_a_cell_that_failed_is_told_with_its_reason(self, report: Report) -> None:
+        runs = table(section(report, "made").blocks, "Runs")
+        assert [row[1] for row in runs.rows].count("FAILED") == 1
+        said = section(report, "notes").blocks[0]
+        assert isinstance(said, Text)
+        assert "broken ended FAILED: ValueError: no memory left for <i>this</i>" in said.lines
+
+    def test_commands_are_shown_once_and_without_passwords(self, report: Report) -> None:
+        typed = next(block for block in section(report, "made").blocks if isinstance(block, Commands))
+        assert typed.lines.count("python -m src.run -m tracking.uri=http://***@server") == 1
+        assert "secret" not in str(typed.lines)
+
+
+class TestPictures:
+    def test_photographs_are_no_wider_than_they_are_shown(self, report: Report) -> None:
+        galleries = [block for block in section(report, "examples").blocks if isinstance(block, Gallery)]
+        pictures = [picture for gallery in galleries for picture in gallery.pictures]
+        assert len(pictures) == 8
+        for picture in pictures:
+            with Image.open(io.BytesIO(picture.content)) as image:
+                assert image.size == picture.size == (WIDTH, WIDTH // 2)
+
+    def test_they_are_the_same_again(self, material: Material, report: Report) -> None:
+        assert compose(material) == report
+
+    def test_examples_are_spread(self) -> None:
+        assert spread(list("abcdefgh"), 4) == list("aceg")
+        assert spread(list("ab"), 4) == list("ab")
+
+
+def test_a_single_run_has_no_comparison(kept: Kept) -> None:
+    tracking, parent = kept
+    first = tracking.children(parent)[:1]
+    report = compose(gather(tracking, None, first, replicates=20))
+    assert (report.kind, report.title) == ("Run", first[0].info.run_name)
+    assert not {"comparison", "groups"} & {section.id for section in report.sections}
+    assert [fact.label for fact in report.facts] == ["Accuracy", "Balanced accuracy", "AUC", "Calibration error"]
+
+
+def test_an_unknown_reference_is_refused(kept: Kept) -> None:
+    tracking, parent = kept
+    runs = [run for run in tracking.children(parent) if run.data.params.get("protocol") == "kfold"]
+    with pytest.raises(ValueError, match="must be one of AlexNet-8.*, VGG-8 .*, but got reference=ResNet"):
+        gather(tracking, None, runs, replicates=5, reference="ResNet")
+
+
+def test_runs_without_results_are_refused(kept: Kept) -> None:
+    tracking, _ = kept
+    with pytest.raises(ValueError, match="broken has no finished cells to report"):
+        gather(tracking, None, [tracking.find("broken")])
