@@ -32,7 +32,8 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return a row per case, as `python -m src.predict` writes them."""
-        return answer(self.members, model_input)
+        table = answer(self.members, model_input)
+        return table.astype(object).where(table.notna(), None)  # JSON has no word for what is not a number
 
 
 def members(cells: Path) -> list[Member]:

@@ -63,8 +63,8 @@ class Known:
 
     def table(self) -> pd.DataFrame:
         """Return `case, sample, distance` of the known images; none where all are of one patient."""
-        table = self.facts.rename(columns={"content": "sample"}).assign(distance=self.own / self.median)
-        return table[np.isfinite(table["distance"])]
+        facts = {"case": self.facts["case"], "sample": self.facts["content"], "distance": self.own / self.median}
+        return pd.DataFrame(facts)[np.isfinite(self.own)]
 
     @property
     def median(self) -> float:

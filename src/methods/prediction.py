@@ -25,6 +25,8 @@ PREDICTED = "predicted"
 """The outcome of a case without bad images; that of others is `passed` or `left out`."""
 
 OUTCOME = ["outcome", "reason"]
+UNKNOWN = ["patient", "label"]
+"""What a run's predictions table says of its samples, and nobody of new images."""
 
 
 @dataclass
@@ -67,7 +69,8 @@ def predict(members: list[Member], images: pd.DataFrame, root: Path, track: Trac
     classes = members[0].classes
     table = outcomes(images, bad, each).join(fused(each, classes)).join(distances)
     order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
-    table = table.assign(label=table["label"].fillna(""), unlike=table["distance"] > 1)[order].reset_index()
+    label = table["label"].astype(object).where(table["label"].notna(), "")
+    table = table.assign(label=label, unlike=table["distance"] > 1)[order].reset_index()
     known = {content for member in members for known in member.known.values() for content in known.facts["content"]}
     return Prediction(table, each, int(rows["content"].isin(known).sum()))
 
@@ -167,10 +170,10 @@ def likeness(members: list[Member], distances: pd.DataFrame) -> "pd.Series[float
 def outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
     """Return, by case in the order of the images, `outcome` and `reason`."""
     predicted = set(each["case"]) if len(each) else set()
-    found = images.merge(bad.drop_duplicates("sample"), on="sample", how="left").fillna({"outcome": "", "reason": ""})
+    found = images.merge(bad.drop_duplicates("sample"), on="sample", how="left")
     rows = {}
     for case, part in found.groupby("case", sort=False):
-        wrong = part[part["outcome"] != ""]
+        wrong = part[part["outcome"].notna()]
         outcome = PASSED if (wrong["outcome"] == PASSED).any() else PREDICTED
         reason = "; ".join(f"{row.sample}: {row.reason}" for row in wrong.itertuples())
         rows[case] = (outcome if case in predicted else LEFT_OUT, reason)

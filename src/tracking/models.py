@@ -205,6 +205,7 @@ def register(
     client = tracking.client
     mlflow.set_tracking_uri(tracking.uri)
     mlflow.set_registry_uri(tracking.uri)
+    mlflow.set_experiment(experiment_id=client.get_run(located.run).info.experiment_id)
     try:
         logged = Model.log(
             artifact_path=None,

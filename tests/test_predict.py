@@ -1,0 +1,100 @@
+"""Predicting new images by a run's or a sweep's model, as typed; and what cannot be predicted."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.commands import QUICK, run
+from tests.test_run import tracking
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of a sweep of two cells, one of which has a seed more."""
+    workspace = tmp_path_factory.mktemp("fitted")
+    process = run("run", *QUICK, "pool.p=1,3", "name=powers", workspace=workspace, sweep=True)
+    assert process.returncode == 0, process.stderr
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def copies(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the training images under other names."""
+    folder = tmp_path_factory.mktemp("copies")
+    for file in sorted((workspace / "demo").rglob("*.png")):
+        shutil.copy(file, folder / f"new-{file.name}")
+    return folder
+
+
+def test_copies_of_a_sweeps_images_get_its_probabilities(workspace: Path, copies: Path, tmp_path: Path) -> None:
+    (copies / "letter.png").write_text("Dear Sir")
+    options = [f"input={copies}", f"output={tmp_path / 'new.csv'}", f"members={tmp_path / 'members.csv'}"]
+    process = run("predict", "model=powers", *options, workspace=workspace)
+    (copies / "letter.png").unlink()
+    assert process.returncode == 0, process.stderr
+    assert "letter.png: left out: letter.png: the file is not an image that can be read" in process.stderr
+    assert "8 images are copies of images of the run" in process.stderr
+    table = pd.read_csv(tmp_path / "new.csv", keep_default_na=False)
+    classes = [f"p_{name}" for name in ("Normal", "Benign", "InSitu", "Invasive")]
+    facts = ["label", "agreement", "spread", "distance", "unlike", "outcome", "reason"]
+    assert list(table) == ["case", *classes, *facts]
+    assert len(table) == 9
+    members = pd.read_csv(tmp_path / "members.csv", keep_default_na=False)
+    members["case"] = members["case"].str.removeprefix("new-")
+    keep = tracking(workspace)
+    for cell in keep.children(keep.find("powers").info.run_id):
+        said = keep.predictions(cell)
+        both = said.merge(members, on=["case", "model", "fold", "seed"], suffixes=("", "_new"))
+        assert len(both) == len(said) == 8
+        for name in classes:
+            np.testing.assert_allclose(both[f"{name}_new"], both[name], rtol=0, atol=1e-6)
+    mean = members.groupby("case")[classes].mean()
+    known = table[table["case"] != "letter.png"].set_index("case").rename(index=lambda case: case.removeprefix("new-"))
+    np.testing.assert_allclose(known[classes].astype(float), mean.loc[known.index], atol=1e-9)
+
+
+def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{copies}/new-iv002.png\n")
+    options = [f"input={tmp_path / 'new.csv'}", f"output={tmp_path / 'out.csv'}", "format=bach"]
+    keep = tracking(workspace)
+    one = keep.children(keep.find("powers").info.run_id)[0].info.run_id
+    process = run("predict", f"model={one}", *options, workspace=workspace)
+    assert process.returncode == 0, process.stderr
+    made = pd.read_csv(tmp_path / "out.csv")
+    assert list(made) == ["case", "class"]
+    assert made["case"].tolist() == [1, 2]
+    assert set(made["class"]) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["model=0123456789abcdef0123456789abcdef"], "no run has the id or name '0123456789abcdef0123456789abcdef'"),
+        (["model=power"], "nor is a model registered under it; did you mean powers"),
+        (["model=powers@champion"], "no registered model is powers@champion"),
+        (["model=powers", "input={copies}/nothing"], "input is a folder of images, a CSV or an image, but there is no"),
+        (["model=powers", "output={copies}/no/such.csv"], "output is a CSV to write in a folder that exists"),
+        (["model=powers", "format=kaggle"], "`format` must be one of table, bach, but got format=kaggle"),
+        ([], "give it on the command line: model=..."),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_predicted_is_named(
+    workspace: Path, copies: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    given = {"input": str(copies), "output": str(tmp_path / "out.csv")}
+    given |= dict(option.format(copies=copies).split("=", 1) for option in options)
+    process = run("predict", *(f"{key}={value}" for key, value in given.items()), workspace=workspace)
+    assert said in process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.returncode == 1
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_help_says_how_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    process = run("predict", "--help", workspace=tmp_path)
+    assert "model=NAME@ALIAS" in process.stdout
+    assert process.returncode == 0
