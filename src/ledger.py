@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ WITHOUT = ("data.root", "method.workers", "method.device", "method.batch", "meth
 ELSEWHERE = ("data.root", "tracking.uri", "tracking.experiment")
 """What of the rest a command has to say to find the data, and to leave its run where the others are."""
 TUNED, STUDY = "tuned", "study"
+TRIALS = ("search", "trials", "inner_folds", "objective", "sampler", "pruner")
+"""The groups and keys that say how parameters are chosen."""
 NESTED, FLAGGED = "nested", "flagged"
 
 
@@ -75,7 +77,7 @@ class Ledger:
             note = f"{other.data.params['protocol']}: run {other.info.run_id[:8]}"
             yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE, note)
         else:
-            made = remake(run, COUNTERPART.get(protocol, "image_kfold"))
+            made = remake(run, f"protocol={COUNTERPART.get(protocol, 'image_kfold')}")
             yield Entry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
 
     def tuned(self, name: str, run: "Run", table: "pd.DataFrame") -> "Iterator[Entry]":
@@ -90,7 +92,7 @@ class Ledger:
             note = f"{tags[TUNED]}: study {tags.get(STUDY, '')}, run {other.info.run_id[:8]}"
             yield from self.held(PRACTICE, name, run, other, not nested, note)
         else:
-            made = f"python -m src.tune ... nested={str(not nested).lower()}, all else alike"
+            made = remake(run, f"nested={str(not nested).lower()}")
             yield Entry(practice=PRACTICE, model=name, note=f"no such run yet; to make it: {made}")
 
     def held(self, practice: str, name: str, run: "Run", other: "Run", claims: bool, note: str) -> "Iterator[Entry]":
@@ -126,7 +128,7 @@ class Ledger:
             and other.data.tags.get("splits") == run.data.tags.get("splits")
             and (made(other) == made(run) or other.data.tags.get(STUDY) == run.data.tags.get(STUDY))
         ]
-        return max(found, key=lambda other: other.data.tags.get(STUDY) == run.data.tags.get(STUDY), default=None)
+        return max(found, key=lambda other: likeness(run, other), default=None)
 
     def of_same_data(self, run: "Run") -> "list[Run]":
         """Return the finished cells on the data of a run, the newest first."""
@@ -144,32 +146,44 @@ def makes(key: str) -> bool:
     return key.split(".")[0] in MADE and key not in WITHOUT
 
 
-def agree(one: Mapping[str, str], other: Mapping[str, str], keys: tuple[str, ...]) -> bool:
+def agree(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[str]) -> bool:
     """Return whether two runs have the same values of the keys that both have."""
     return all(one[key] == other[key] for key in keys if key in one and key in other)
 
 
-def remake(run: "Run", protocol: str) -> str:
-    """Return the command that makes a run again under another protocol, from its parameters."""
-    if TUNED in run.data.tags:
-        return f"python -m src.tune ... protocol={protocol}, all else alike"
+def likeness(run: "Run", other: "Run") -> tuple[bool, bool]:
+    """Return whether parameters of two runs were chosen in one study, and whether in the same way."""
+    keys = [key for key in run.data.params if key.split(".")[0] in TRIALS]
+    same_study = other.data.tags.get(STUDY) == run.data.tags.get(STUDY)
+    return same_study, agree(run.data.params, other.data.params, keys)
+
+
+def remake(run: "Run", change: str) -> str:
+    """Return the command that makes a run again but for one override, from its parameters."""
+    program = "tune" if TUNED in run.data.tags else "run"
     try:
-        overrides = [shlex.quote(each) for each in overrides_of(run.data.params, protocol)]
+        overrides = [shlex.quote(each) for each in overrides_of(run.data.params, program, change)]
     except HydraException:  # made by options that are gone
-        overrides = [f"protocol={protocol}", "and the run's other values"]
-    return " ".join(["python -m src.run", *overrides])
+        overrides = [change, "and the run's other values"]
+    return " ".join([f"python -m src.{program}", *overrides])
 
 
-def overrides_of(params: Mapping[str, str], protocol: str) -> list[str]:
-    """Return the overrides that lead to a run's parameters under another protocol."""
-    default = compose("config", return_hydra_config=True)
+def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[str]:
+    """Return the overrides of a command that lead to a run's parameters, but for one that differs."""
+    config, changed = ("tune" if program == "tune" else "config"), change.split("=")[0]
+    default = compose(config, return_hydra_config=True)
     usual = {**default.hydra.runtime.choices, "workspace": default.workspace}
-    named = [key for key in (*MADE, "workspace") if key in usual and params.get(key, usual[key]) != usual[key]]
-    given = [f"protocol={protocol}", *(override(key, params[key]) for key in named)]
-    given += [override(key, params[key]) for key in sorted(OmegaConf.missing_keys(compose("config", given)))]
-    keys = [key for key in params if makes(key) or key in ELSEWHERE or key.startswith("protocol.")]
-    ours = flat(compose("config", given))
-    return given + [override(key, params[key]) for key in keys if key in ours and params[key] != str(ours[key])]
+    named = [key for key in (*MADE, *TRIALS, "protocol", "workspace") if key in usual and key != changed]
+    given = [change, *(override(key, params[key]) for key in named if params.get(key, usual[key]) != usual[key])]
+    given += [override(key, params[key]) for key in sorted(OmegaConf.missing_keys(compose(config, given)))]
+    ours = flat(compose(config, given))
+    keys = [key for key in params if remade(key) and key in ours and key not in usual]
+    return given + [override(key, params[key]) for key in keys if params[key] != str(ours[key])]
+
+
+def remade(key: str) -> bool:
+    """Return whether a command has to say a key to make a run again where the others are."""
+    return makes(key) or key in ELSEWHERE or key.split(".")[0] in ("protocol", *TRIALS)
 
 
 def override(key: str, value: str) -> str:
