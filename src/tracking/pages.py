@@ -83,7 +83,9 @@ def link_model(client: "MlflowClient", run: str) -> None:
     made = client.create_logged_model(known.info.experiment_id, name, run, tags, params, "tenfold")
     client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
     client.log_outputs(run, [LoggedModelOutput(made.model_id, 0)])
-    figures = [point for key in HEADLINE if key in known.data.metrics for point in client.get_metric_history(run, key)]
-    # The same points once more, now as the model's: the run does not get any twice.
-    points = [Metric(point.key, point.value, point.timestamp, point.step, made.model_id) for point in figures]
+    data = next((each.dataset for each in known.inputs.dataset_inputs), None) if known.inputs else None
+    where = (data.name, data.digest) if data else (None, None)
+    found = [point for key in HEADLINE if key in known.data.metrics for point in client.get_metric_history(run, key)]
+    # The same points once more, now as the model's on this data set: the run does not get any twice.
+    points = [Metric(each.key, each.value, each.timestamp, each.step, made.model_id, *where) for each in found]
     client.log_batch(run, points)

@@ -1,0 +1,136 @@
+"""What a run says of itself on MLflow's pages, and what is linked to it; on a real database."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.tracking import CELL, SWEEP, TrackedRun, Tracking
+from src.tracking.datasets import dataset, of_runs
+from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, link_model
+
+MANIFEST = pd.DataFrame(
+    {
+        "sample": ["a.png", "b.png", "c.png"],
+        "case": ["1", "1", "2"],
+        "patient": ["p", "p", ""],
+        "view": ["cc", "mlo", "cc"],
+        "label": pd.Categorical(["x", "x", "y"], ["x", "y", "z"]),
+        "magnification": [40, 40, 100],
+    }
+)
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Tracking:
+    return Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts", spool=f"{tmp_path}/spool")
+
+
+def leave(run: TrackedRun) -> None:
+    """What a cell leaves, as far as the pages go."""
+    run.log({"encoder": "resnet", "encoder.label": "ResNet"}, {"accuracy": 0.75, "accuracy_low": 0.5, "ece": 0.1})
+    run.log_data(dataset("demo", "d" * 40, "/data/demo", MANIFEST))
+    (run.folder / "metrics.json").write_text(json.dumps({"accuracy": 0.75, "accuracy_low": 0.5, "accuracy_high": 1.0}))
+    (run.folder / "table.md").write_text("| model | mean |\n| --- | ---: |\n| ResNet-96 | 75.0 |\n\nuntrained\n")
+    (run.folder / "roc.png").write_bytes(b"picture")
+    (run.folder / "model").mkdir()
+    (run.folder / "model" / "classes.json").write_text("[]")
+
+
+def test_a_data_set_is_described_by_what_it_counts() -> None:
+    described = dataset("demo", "d" * 40, "/data/demo", MANIFEST)
+    profile = json.loads(described["profile"])
+    assert profile == {
+        "num_rows": 3,
+        "num_elements": 18,
+        "cases": 2,
+        "patients": 1,
+        "classes": {"x": 1, "y": 1, "z": 0},
+    }
+    columns = {each["name"]: each["type"] for each in json.loads(described["schema"])["mlflow_colspec"]}
+    assert (columns["sample"], columns["label"], columns["magnification"]) == ("string", "string", "long")
+    assert len(described["digest"]) == 36
+    assert json.loads(described["source"]) == {"uri": "/data/demo"}
+
+
+def test_a_run_has_a_description_a_data_set_and_a_model(tracking: Tracking) -> None:
+    with tracking.run("ResNet-96", CELL) as run:
+        leave(run)
+    found = tracking.find("ResNet-96")
+    note = found.data.tags[NOTE]
+    assert note.startswith("Accuracy 0.750 (95 %: 0.500 to 1.000)\n\n| model | mean |")
+    assert f"![roc](get-artifact?path=roc.png&run_uuid={run.id})" in note
+    (data,) = found.inputs.dataset_inputs
+    assert data.dataset.name == "demo"
+    (output,) = found.outputs.model_outputs
+    model = tracking.client.get_logged_model(output.model_id)
+    assert (model.name, model.source_run_id, model.params) == ("ResNet-96", run.id, {"encoder": "resnet"})
+    assert {(each.key, each.value, each.dataset_name) for each in model.metrics} == {("accuracy", 0.75, "demo")}
+    assert len(tracking.client.get_metric_history(run.id, "accuracy")) == 1
+
+
+def test_a_second_time_changes_nothing(tracking: Tracking) -> None:
+    with tracking.run("ResNet-96", CELL) as run:
+        leave(run)
+    link_model(tracking.client, run.id)
+    with tracking.open(run.id) as again:
+        leave(again)
+    found = tracking.find("ResNet-96")
+    assert (len(found.outputs.model_outputs), len(found.inputs.dataset_inputs)) == (1, 1)
+
+
+def test_what_did_not_finish_has_no_model(tracking: Tracking) -> None:
+    def fail() -> None:
+        with tracking.run("ResNet-96", CELL) as run:
+            leave(run)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not tracking.find("ResNet-96").outputs.model_outputs
+
+
+def test_the_data_of_cells_are_those_of_their_sweep(tracking: Tracking) -> None:
+    parent = tracking.create("sweep", SWEEP)
+    for name in ("a", "b"):
+        with tracking.run(name, CELL, parent) as run:
+            leave(run)
+    with tracking.open(parent) as run:
+        for data in of_runs(tracking.children(parent)):
+            run.log_data(data)
+    (data,) = tracking.find(parent).inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("demo", "d" * 36)
+
+
+def test_names_that_a_model_must_not_have_are_no_obstacle(tracking: Tracking) -> None:
+    with tracking.run("ResNet-96 pool.p=1 data.path=/a:b%", CELL) as run:
+        leave(run)
+    (output,) = tracking.find(run.id).outputs.model_outputs
+    assert tracking.client.get_logged_model(output.model_id).name == "ResNet-96 pool-p=1 data-path=-a-b-"
+
+
+def test_the_experiment_is_one_of_trained_models(tracking: Tracking) -> None:
+    tracking.create("sweep", SWEEP)
+    found = tracking.client.get_experiment_by_name("tenfold")
+    assert EXPERIMENT.items() <= found.tags.items()
+
+
+def test_a_run_that_the_server_does_not_know_yet_has_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "table.md").write_text("| a |\n")
+    (tmp_path / "roc.png").write_bytes(b"picture")
+    assert description(tmp_path, "spooled-1") == "| a |"
+    assert description(tmp_path / "nothing", "1") == ""
+
+
+@given(st.integers(0, 3000))
+def test_a_description_fits_into_a_tag(rows: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "table.md").write_text("| model | mean |\n" + "| ResNet-96 | 75.0 |\n" * rows)
+        text = description(Path(folder), "1")
+    assert len(text) < LONGEST + 100
+    assert all(line in ("| model | mean |", "| ResNet-96 | 75.0 |") for line in text.splitlines()[: min(rows, 100)])
