@@ -22,7 +22,9 @@ from src.config import CONF, ROOT
 def command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, interrupt)
     messages = logging.StreamHandler()
     messages.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("src").addHandler(messages)

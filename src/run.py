@@ -54,13 +54,15 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     done = [run for run in old if run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == tags[DIGEST]]
     material = prepare(build(config)) if done else None
     if material and (same := [run for run in done if material.facts.items() <= run.data.tags.items()]):
+        supersede(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].info.run_id)
         take_over(config, tracking, same[-1], tags, sweep)
         return
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         if sweep:
             supersede(tracking, old, run.id)
         OmegaConf.save(config, run.folder / "config.yaml", resolve=True)
-        run.log(params=chosen() | flat(config))
+        params = chosen() | flat(config)
+        run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         evaluation, notes = predict(build(config), name, run, material)
     if sweep:
         say(summary(evaluation, name))
@@ -83,7 +85,7 @@ def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str
         evaluation, notes = fuse(tracking, [run], config.replicates)
         show(evaluation, str(run.info.run_name), notes)
     elif run.data.tags.get(JOB) != tags[JOB]:
-        tracking.tag(run.info.run_id, {JOB: tags[JOB]})
+        tracking.tag(run.info.run_id, {JOB: tags[JOB]})  # the sweep may vary the same in another order
 
 
 def chosen() -> dict[str, str]:

@@ -26,10 +26,11 @@ def machine() -> str:
 
     Two containers may have one host name, but not one namespace of processes.
     """
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    if not boot.exists():
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux
         return f"{platform.node()} {uuid.getnode():x}"
-    return f"{boot.read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def born(pid: int) -> str:

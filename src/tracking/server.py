@@ -2,7 +2,7 @@
 
 import os
 
-SECONDS = 5
+SECONDS = 10
 """How long a tracking server may take to answer before it counts as unreachable."""
 BOUNDS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

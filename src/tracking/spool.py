@@ -171,7 +171,7 @@ class Outbox:
         """Say that from here on things are kept."""
         self.tried = time.monotonic()
         log.warning(
-            "the tracking server fails (%s): the run goes on, and what it logs is kept in %s",
+            "tracking fails (%s): the run goes on, and what it logs is kept in %s",
             first_line(error),
             self.entry.folder,
         )
@@ -188,7 +188,7 @@ class Outbox:
         except away():
             return
         shutil.rmtree(self.entry.folder)
-        log.warning("the tracking server is back: what was kept is sent")
+        log.warning("tracking works again: what was kept is sent")
 
     def end(self, folder: Path, status: str) -> None:
         """End the run, with the files of a folder, which goes."""

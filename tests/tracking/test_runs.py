@@ -1,7 +1,6 @@
 """Tracking on a real database, and on a real server."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,45 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import requests
 
-from src.tracking import CELL, SWEEP, Tracking
-from src.tracking.environment import alive
-from src.tracking.server import quieten
+from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, life
+from tests.tracking.servers import Server, misbehaving
 
 
 @pytest.fixture
 def tracking(tmp_path: Path) -> Tracking:
-    return Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts")
+    return Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts", spool=f"{tmp_path}/spool")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    quieten()
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, *store], stdout=log, stderr=log, cwd=folder, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            if requests.get(f"{address}/health", timeout=1).ok:
-                break
-        except requests.RequestException:
-            time.sleep(0.2)
-        assert process.poll() is None, (folder / "log").read_text()
-    yield address
-    os.killpg(process.pid, 15)
-    process.wait(timeout=30)
+    started = Server(tmp_path_factory.mktemp("server")).start()
+    yield started.address
+    started.kill()
 
 
 def test_a_run_keeps_what_is_logged_and_written(tracking: Tracking) -> None:
@@ -88,13 +63,28 @@ def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     assert tracking.find("one").info.status == "KILLED"
 
 
-def test_results_that_cannot_be_stored_are_kept(tracking: Tracking, tmp_path: Path) -> None:
+def test_results_that_cannot_be_stored_are_spooled(tracking: Tracking, tmp_path: Path) -> None:
+    with tracking.run("one", CELL) as run:
+        (run.folder / "predictions.parquet").write_text("precious")
+        (tmp_path / "artifacts").write_text("a file where the folder should be")
+    found = tracking.find("one")
+    assert tracking.artifact(found, "predictions.parquet") == b"precious"
+    (tmp_path / "artifacts").unlink()
+    assert [(sent.files, sent.left) for sent in tracking.deliver()] == [(1, "")]
+    found = tracking.find("one")
+    assert found.info.status == "FINISHED"
+    assert tracking.artifact(found, "predictions.parquet") == b"precious"
+    assert not tracking.spooled.entries()
+
+
+def test_results_that_cannot_be_spooled_either_are_kept(tracking: Tracking, tmp_path: Path) -> None:
     def lose() -> None:
         with tracking.run("one", CELL) as run:
             (run.folder / "predictions.parquet").write_text("precious")
-            (tmp_path / "artifacts").write_text("a file where the folder should be")
+            for name in ("artifacts", "spool"):
+                (tmp_path / name).write_text("a file where the folder should be")
 
-    with pytest.raises(ValueError, match="could not be stored at .*artifacts") as caught:
+    with pytest.raises(ValueError, match="could not be stored at .*artifacts, nor in .*spool") as caught:
         lose()
     folder = Path(str(caught.value).rsplit(" ", 1)[-1])
     assert (folder / "predictions.parquet").read_text() == "precious"
@@ -110,13 +100,20 @@ def test_a_deleted_experiment_is_named(tracking: Tracking) -> None:
 def test_runs_of_dead_processes_are_found(tracking: Tracking) -> None:
     finished = subprocess.Popen([sys.executable, "-c", ""])
     finished.wait()
-    assert not alive(finished.pid)
-    left = tracking.create("left", CELL)
-    tracking.client.set_tag(left, "pid", str(finished.pid))
+    left = tracking.create("left", CELL, tags={"pid": str(finished.pid), "process": "another"})
     going = tracking.create("going", CELL)
     tracking.bury()
     assert tracking.client.get_run(left).info.status == "KILLED"
     assert tracking.client.get_run(going).info.status == "RUNNING"
+
+
+def test_an_open_run_shows_that_it_lives(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "PERIOD", 0.05)
+    with tracking.run("one", CELL) as run:
+        tracking.client.set_tag(run.id, "heartbeat", "0")
+        until = time.monotonic() + 20
+        while tracking.find(run.id).data.tags["heartbeat"] == "0":
+            assert time.monotonic() < until
 
 
 def test_cells_know_their_sweep(tracking: Tracking) -> None:
@@ -129,6 +126,27 @@ def test_cells_know_their_sweep(tracking: Tracking) -> None:
     assert tracking.find("table", SWEEP).info.run_id == sweep
     assert tracking.find("table").info.run_id != sweep
     assert tracking.find(sweep).data.tags["sweep_keys"] == "encoder"
+
+
+def test_cells_stand_in_the_order_of_their_jobs_without_those_run_anew(tracking: Tracking) -> None:
+    sweep = tracking.create("table", SWEEP)
+    for name, job in (("second", "1"), ("first, failed", "0"), ("first", "0")):
+        with tracking.run(name, CELL, sweep, {JOB: job}):
+            pass
+    tracking.tag(tracking.find("first, failed").info.run_id, {SUPERSEDED: tracking.find("first").info.run_id})
+    assert [run.info.run_name for run in tracking.children(sweep)] == ["first", "second"]
+
+
+def test_a_run_that_ended_can_go_on(tracking: Tracking) -> None:
+    with tracking.run("one", CELL) as run:
+        run.log(metrics={"accuracy": 0.9})
+    time.sleep(0.002)
+    tracking.reopen(run.id)
+    assert tracking.find("one").info.status == "RUNNING"
+    with tracking.open(run.id) as again:
+        again.log(metrics={"accuracy": 0.1})
+    found = tracking.find("one")
+    assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.1)
 
 
 def test_a_run_that_does_not_exist_is_named(tracking: Tracking) -> None:
@@ -154,3 +172,26 @@ def test_an_unreachable_server_is_named_at_once() -> None:
     ):
         pass
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (500, "answers with an error \\(500 Internal Server Error\\)"),
+        (None, "does not answer within 10 seconds"),
+        (401, "refuses these credentials .*MLFLOW_TRACKING_USERNAME"),
+        (403, "refuses these credentials"),
+        (404, "answers with an error \\(404 Not Found\\)"),
+        (200, "is no MLflow server"),
+    ],
+)
+def test_a_server_that_misbehaves_is_named(status: int | None, said: str) -> None:
+    start = time.monotonic()
+    with (
+        misbehaving(status) as address,
+        pytest.raises(ValueError, match=said) as caught,
+        Tracking(uri=address).run("one", CELL),
+    ):
+        pass
+    assert address in str(caught.value)
+    assert time.monotonic() - start < 20
