@@ -23,6 +23,7 @@ check: .venv/ready ## lint, format, types, direction of imports
 	$(BIN)/lint-imports
 
 ui: .venv/ready ## MLflow's pages on mlruns/, at http://127.0.0.1:5000
+	@echo "the runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
 
 benchmark: .venv/ready ## speed, as ratios to something run beside it

@@ -89,9 +89,9 @@ def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str
 
 
 def chosen() -> dict[str, str]:
-    """Return the option chosen of each group, such as encoder: resnet."""
-    choices = HydraConfig.get().runtime.choices
-    return {name: option for name, option in choices.items() if "/" not in name and option}
+    """Return the option chosen of each group, such as encoder: resnet, in the order of `conf/config.yaml`."""
+    choices = reversed(HydraConfig.get().runtime.choices.items())
+    return {name: option for name, option in choices if "/" not in name and option}
 
 
 def remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
