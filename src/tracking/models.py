@@ -130,11 +130,19 @@ def registered(tracking: Tracking, version: "ModelVersion", place: Path) -> Loca
     from mlflow.artifacts import download_artifacts
 
     title = f"{version.name}/{version.version}"
-    where = {"dst_path": str(place), "tracking_uri": tracking.uri, "registry_uri": tracking.uri}
-    cells = Path(download_artifacts(f"models:/{title}", **where)) / "artifacts" / CELLS
+    point(tracking)
+    cells = Path(download_artifacts(f"models:/{title}", dst_path=str(place))) / "artifacts" / CELLS
     if not cells.is_dir():
-        raise ValueError(f"the registered model {title} is not one of `python -m src.register`")
+        raise ValueError(f"the registered model {title} is not one of `python -m src.register`, or its files are gone")
     return Located(title, str(version.run_id or ""), unpacked(cells), packed=True)
+
+
+def point(tracking: Tracking) -> None:
+    """Point MLflow itself, which takes no client for models, to where runs are kept."""
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking.uri)
+    mlflow.set_registry_uri(tracking.uri)
 
 
 @dataclass
@@ -203,8 +211,7 @@ def register(
     from mlflow.models import Model
 
     client = tracking.client
-    mlflow.set_tracking_uri(tracking.uri)
-    mlflow.set_registry_uri(tracking.uri)
+    point(tracking)
     mlflow.set_experiment(experiment_id=client.get_run(located.run).info.experiment_id)
     try:
         logged = Model.log(
