@@ -165,7 +165,9 @@ def remake(run: "Run", change: str) -> str:
         overrides = [shlex.quote(each) for each in overrides_of(run.data.params, program, change)]
     except HydraException:  # made by options that are gone
         overrides = [change, "and the run's other values"]
-    return " ".join([f"python -m src.{program}", *overrides])
+    # A study of the same name would go on with the trials of this one.
+    study = [f"study={run.data.tags.get(STUDY, 'study')}_{change.replace('=', '_')}"] if program == "tune" else []
+    return " ".join([f"python -m src.{program}", *overrides, *study])
 
 
 def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[str]:

@@ -23,7 +23,8 @@ def against(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     from scipy.stats import norm
 
     groups = [str(name) for name in published if name not in OF_PUBLISHED]
-    rows = published.melt(OF_PUBLISHED, groups, var_name="group", value_name="ours")
+    sides = [published[OF_PUBLISHED].assign(group=name, ours=published[name]) for name in groups]
+    rows = pd.concat(sides, ignore_index=True)
     rows = rows.assign(difference=rows["ours"] - rows["published"], group=rows["group"].replace("ours", ""))
     half = np.array([_half_width(ours, row) for row in rows.to_dict("records")])
     p = np.full(len(rows), np.nan)

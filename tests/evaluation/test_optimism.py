@@ -1,0 +1,88 @@
+"""What habits of papers claim, beside an honest figure: on models that know nothing, and on one that is really best."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.evaluation.optimism import BEST_CELL, BEST_SEED, Entry, best_cell, best_seed, claim, figure, ledger, scores
+from src.evaluation.tables import fold_table
+from tests.evaluation.simulation import pair, table
+
+Make = Callable[..., pd.DataFrame]
+COLUMNS = ["practice", "model", "claimed", "honest", "optimism", "low", "high", "note"]
+
+
+def guesses(generator: np.random.Generator, seeds: int = 1, patients: int = 60) -> pd.DataFrame:
+    """A model that guesses between two classes, a fold having as many patients as any other."""
+    patient, label, fold = (np.arange(patients) // part % of for part, of in ((1, patients), (1, 2), (2, 5)))
+    tables = [table(generator, patient, label, fold, generator.random(patients) < 0.5, 2) for _ in range(seeds)]
+    return pd.concat([each.assign(seed=seed) for seed, each in enumerate(tables)])
+
+
+def test_a_figure_is_that_of_the_table_by_fold(make: Make) -> None:
+    predictions = make(cases=40, seeds=3)
+    assert figure(scores(predictions)) == pytest.approx(fold_table(predictions)["mean"].iloc[0])
+
+
+def test_the_best_of_the_seeds_by_hand(make: Make) -> None:
+    predictions = make(cases=48, seeds=4)
+    each = [fold_table(rows)["mean"].iloc[0] for _, rows in predictions.groupby("seed")]
+    entry = best_seed("m", predictions, replicates=200)
+    assert (entry.practice, entry.model) == (BEST_SEED, "m")
+    assert (entry.claimed, entry.honest) == pytest.approx((max(each), np.mean(each)))
+    assert entry.optimism == pytest.approx(max(each) - np.mean(each))
+    assert entry.low <= entry.optimism <= entry.high
+    assert entry.note == f"seed {np.argmax(each)} of 4; the worst has {min(each):.1f}"
+
+
+def test_one_seed_says_what_would_show_it(make: Make) -> None:
+    entry = best_seed("m", make(seeds=1))
+    assert np.isnan(entry.claimed)
+    assert "seeds=[0,1,2,3,4]" in entry.note
+
+
+def test_of_models_that_guess_the_best_claims_more_than_chance_and_the_honest_figure_does_not() -> None:
+    generator = np.random.default_rng(0)
+    cells = [{str(n): guesses(generator) for n in range(8)} for _ in range(8)]
+    entries = [best_cell(tables, replicates=2) for tables in cells]
+    assert np.mean([entry.claimed for entry in entries]) > 55
+    assert np.mean([entry.honest for entry in entries]) == pytest.approx(50, abs=4.6)  # two of its deviations
+
+
+def test_of_seeds_that_guess_the_best_claims_more_than_chance() -> None:
+    generator = np.random.default_rng(1)
+    entries = [best_seed("m", guesses(generator, seeds=8), replicates=2) for _ in range(8)]
+    assert np.mean([entry.claimed for entry in entries]) > 55
+    assert np.mean([entry.honest for entry in entries]) == pytest.approx(50, abs=2)
+
+
+def test_a_model_that_is_really_best_is_no_optimism() -> None:
+    tables = pair(np.random.default_rng(0), patients=100, accuracies=(0.6, 0.95))
+    entry = best_cell(tables, replicates=50)
+    assert (entry.practice, entry.model, entry.optimism, entry.low, entry.high) == (BEST_CELL, "two", 0, 0, 0)
+    assert entry.note == "without the fold: two in 5 of 5 folds"
+
+
+def test_the_best_of_one_fold_has_no_honest_figure() -> None:
+    entry = best_cell(pair(np.random.default_rng(0), folds=1))
+    assert np.isnan(entry.claimed)
+    assert "two folds or more" in entry.note
+
+
+def test_folds_may_differ_and_patients_are_drawn_alike() -> None:
+    tables = pair(np.random.default_rng(0), patients=100, accuracies=(0.9, 0.7), paired=0.9)
+    other = tables["two"].assign(fold=tables["two"]["fold"] % 5 + 1)
+    entry = claim("folds by image", "m", tables["one"], other, replicates=300)
+    assert entry.optimism == pytest.approx(figure(scores(tables["one"])) - figure(scores(other)))
+    assert 0 < entry.low < entry.optimism < entry.high
+    same = claim("folds by image", "m", other, other, replicates=300)
+    assert (same.optimism, same.low, same.high) == (0, 0, 0)
+
+
+def test_the_ledger_is_a_table_even_if_it_is_empty() -> None:
+    assert ledger([]).columns.tolist() == COLUMNS
+    found = ledger([Entry(practice="a", model="m", note="no such run yet")])
+    assert found.columns.tolist() == COLUMNS
+    assert found.loc[0, ["claimed", "honest", "optimism", "low", "high"]].isna().all()
