@@ -42,7 +42,7 @@ def done(material: Material, group: Group) -> list[str]:
     unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
     held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
     of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
-    data = f"Data set {listed(values(material, 'data')) or 'unknown'}: {held}, {of_classes}."
+    data = f"Judged on {held} of the data set {listed(values(material, 'data')) or 'unknown'}, {of_classes}."
     protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
     return [data, methods(material)]

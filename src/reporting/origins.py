@@ -168,7 +168,10 @@ def cell_table(material: Material) -> Table:
 def differences(material: Material) -> Table:
     """Return the params in which cells differ, a row per cell, or if these are more, a row per param."""
     cells = configured(material)
-    keys = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) > 1]
+    differ = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) > 1]
+    # What hangs on an option that differs, such as the mean and the scale of an encoder, is said by the option.
+    keys = [key for key in differ if key in material.keys or key.split(".")[0] not in differ or "." not in key]
+    hidden = dict.fromkeys(key.split(".")[0] for key in differ if key not in keys)
     table = pd.DataFrame(
         [[masked(cell.params.get(key, MISSING)) for key in keys] for cell in cells],
         index=pd.Index([cell.name for cell in cells]),
@@ -179,6 +182,7 @@ def differences(material: Material) -> Table:
     rows = [[str(name), *map(str, values)] for name, values in zip(table.index, table.to_numpy(), strict=True)]
     header = [str(table.columns.name), *map(str, table.columns)]
     notes = [] if keys else ["The configs of the cells do not differ."]
+    notes += [f"What hangs on {listed(list(hidden))} stands in the runs' config.yaml."] if hidden else []
     return Table(caption="In what the configs differ", header=header, rows=rows, text=len(header), notes=notes)
 
 
