@@ -77,23 +77,22 @@ def see(page: "Page", *texts: str | re.Pattern[str]) -> None:
 
 def loaded(page: "Page", name: str) -> bool:
     """Whether a picture of a run's is there, with its pixels."""
-    page.locator(f"img[alt='{name}']").first.wait_for()
-    width = f"document.querySelector(\"img[alt='{name}']\").naturalWidth"
+    picture = f"img[src*='path={name}.png']"
+    page.locator(picture).first.wait_for()
+    width = f'document.querySelector("{picture}").naturalWidth'
     page.wait_for_function(f"{width} > 0")
     return int(page.evaluate(width)) > 300
 
 
 def test_the_list_shows_the_sweep_with_its_cells_data_and_models(page: "Page", address: str) -> None:
-    page.goto(f"{address}/#/experiments")
-    page.get_by_role("link", name="tenfold", exact=True).click()
-    # A page of trained models: not one of language models, as is MLflow's first choice.
-    page.wait_for_url(re.compile("workflowType=machine_learning"))
+    # As `make ui` says: MLflow's own first choice are the pages of language models.
+    page.goto(f"{address}/#/experiments/1/runs?workflowType=machine_learning")
     row = page.get_by_role("link", name="two sizes", exact=True)
     row.locator("xpath=ancestor::div[contains(@class, 'ag-cell')][1]").locator(".anticon, svg").first.click()
     for cell in ("SqueezeNet-32", "SqueezeNet-48"):
         assert page.get_by_role("link", name=cell, exact=True).count() >= 1
         page.get_by_role("link", name=cell, exact=True).nth(1).wait_for()  # the run, and its model
-    see(page, re.compile(r"^demo \(\w{8}"), "run.py")
+    see(page, re.compile(r"^demo \(\w{8}"), "run.py", "Model registry")
 
 
 def test_the_sweep_opens_with_the_fused_table_and_its_figures(page: "Page", address: str, ids: dict[str, str]) -> None:
@@ -115,7 +114,7 @@ def test_a_cell_shows_params_metrics_with_intervals_data_and_model(
     names.first.wait_for()
     shown = names.all_inner_texts()
     assert shown[:2] == ["data", "protocol"]  # the choices before the values
-    page.get_by_role("link", name="SqueezeNet-48", exact=True).first.click()
+    page.get_by_role("link", name="SqueezeNet-48", exact=True).last.click()  # the others open another tab
     page.wait_for_url(re.compile(r"/models/m-"))
     see(page, "Source run", f"python -m src.predict model={ids['SqueezeNet-48']}")
 
