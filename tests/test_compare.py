@@ -1,0 +1,245 @@
+"""Comparing tracked runs: what is shown and written, the ledger's partners, and what cannot be compared."""
+
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from src.compare import known, newest, of_runs, of_sweep, patiently, ratios, spelled
+from src.config import CONF, Compare, flat
+from src.ledger import makes, override, overrides_of
+from src.tracking import CELL, SWEEP, Tracking
+from src.verdicts import to_markdown
+from tests.commands import QUICK, ROOT, run
+from tests.evaluation.simulation import pair
+
+PARAMS = {"protocol": "kfold", "protocol.folds": "5", "encoder": "resnet", "seeds": "[0]", "workspace": "mlruns"}
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """Runs that fit, and runs that do not; a sweep of two tasks; the two ways of tuning."""
+    workspace = tmp_path_factory.mktemp("compare")
+    tracking = Tracking(
+        uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts", spool=f"{workspace}/spool"
+    )
+    tables = pair(np.random.default_rng(0), patients=60, accuracies=(0.6, 0.9))
+    keep(tracking, "worse", tables["one"])
+    keep(tracking, "better", tables["two"], encoder="vgg")
+    folds = tables["one"]["fold"]
+    keep(tracking, "other folds", tables["one"].assign(fold=folds % 5 + 1), splits="t", encoder="x")
+    keep(tracking, "other cases", tables["one"].iloc[1:], splits="u", encoder="y")
+    by_image = tables["two"].assign(fold=folds % 4 + 1)
+    keep(tracking, "leaking", by_image, splits="v", protocol="image_kfold")
+    keep(tracking, "tuned", tables["one"], {"tuned": "nested", "study": "n"}, seeds="[1]")
+    keep(tracking, "tuned, optimistic", tables["two"], {"tuned": "flagged", "study": "f"}, seeds="[1]")
+    swept(tracking)
+    tracking.create("empty", SWEEP)
+    return tracking
+
+
+def keep(
+    tracking: Tracking,
+    name: str,
+    table: pd.DataFrame,
+    tags: dict[str, str] | None = None,
+    splits: str = "s",
+    parent: str = "",
+    **params: str,
+) -> None:
+    with tracking.run(name, CELL, parent, {"data": "d", "splits": splits} | (tags or {})) as tracked:
+        tracked.log(params=PARAMS | params)
+        table.to_parquet(tracked.folder / "predictions.parquet")
+
+
+def swept(tracking: Tracking) -> None:
+    sweep = tracking.create("tasks", SWEEP, tags={"sweep_keys": "encoder data.task"})
+    for task, patients in {"one": 30, "two": 40}.items():
+        tables = pair(np.random.default_rng(1), patients=patients)
+        for name, table in zip(("A", "B"), tables.values(), strict=True):
+            params = {"experiment": "demo", "encoder": name, "data.task": task}
+            keep(tracking, f"{name} data.task={task}", table, splits=task, parent=sweep, **params)
+    keep(tracking, "C data.task=odd", tables["one"].iloc[2:], splits="odd", parent=sweep, **{"data.task": "odd"})
+    tracking.end(sweep, "FINISHED")
+
+
+@pytest.fixture(autouse=True)
+def composing() -> Iterator[None]:
+    """What a command finds when it begins."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def options(tracking: Tracking, **given: object) -> Compare:
+    return Compare(tracking=tracking, replicates=50, **given)  # type: ignore[arg-type]
+
+
+def test_the_command_shows_verdicts_and_the_ledger_and_writes_them(tracking: Tracking, tmp_path: Path) -> None:
+    workspace = Path(tracking.uri.removeprefix("sqlite:///")).parent
+    before = len(tracking.search())
+    process = run("compare", "runs=[worse,better]", "replicates=50", f"output={tmp_path / 'out'}", workspace=workspace)
+    assert process.returncode == 0, process.stderr
+    for said in (
+        "each against worse",
+        "│ better │ accuracy",
+        "McNemar's test takes",
+        "optimism ledger",
+        "image_kfold: run",
+    ):
+        assert said in process.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"comparison.csv", "comparison.md", "optimism.csv"}
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv")
+    assert table["verdict"].tolist() == ["better"] * 3
+    assert table["difference"][0] == pytest.approx(table["value"][0] - table["reference_value"][0], abs=2e-6)
+    assert "| better | accuracy | better |" in (tmp_path / "out" / "comparison.md").read_text()
+    ledger = pd.read_csv(tmp_path / "out" / "optimism.csv").set_index(["practice", "model"])
+    assert ledger.loc[("folds by image", "worse"), "optimism"] > 20  # the run that leaks is the better one's
+    assert len(tracking.search()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["runs=[worse,other folds]"], "same fold in all runs, but"),
+        (["runs=[worse,nobody]"], "no run has the id or name 'nobody'"),
+        (["experiment=nothing"], "`experiment` must be one of demo,"),
+        ([], "give one of runs=[A,B,...]"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_one_message(tracking: Tracking, arguments: list[str], said: str) -> None:
+    process = run("compare", *arguments, workspace=Path(tracking.uri.removeprefix("sqlite:///")).parent)
+    assert process.returncode == 1
+    assert said in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda t: of_runs(options(t, runs=["worse", "other cases"]), None), "run 'other cases' lacks 1"),
+        (lambda t: of_runs(options(t, runs=["worse", "worse"]), None), "worse is given twice"),
+        (lambda t: of_runs(options(t, runs=["worse"]), None), "two runs or more, but got 1"),
+        (lambda t: of_runs(options(t, runs=["worse", "better"], reference="x"), None), "one of worse, better, but got"),
+        (lambda t: of_runs(options(t, runs=["worse", "tasks"]), None), "has no predictions.parquet"),
+        (lambda t: of_sweep(options(t, sweep="empty"), None), "has 0 finished cells, but a comparison needs two"),
+        (lambda t: of_sweep(options(t, sweep="nothing"), None), "no sweep has the id or name 'nothing'"),
+        (lambda t: newest(t, "rakhlin2018"), "no sweep of experiment rakhlin2018.*src.run -m experiment=rakhlin2018"),
+        (lambda t: known(t, "nobody"), "the newest are C data.task=odd|the newest are empty"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(ask: Callable[[Tracking], object], said: str, tracking: Tracking) -> None:
+    with pytest.raises(ValueError, match=said):
+        ask(tracking)
+
+
+def test_the_reference_may_be_an_id(tracking: Tracking) -> None:
+    wanted = tracking.find("better").info.run_id
+    part = of_runs(options(tracking, runs=["worse", "better"], reference=wanted), None).parts[0]
+    assert set(part.comparison["reference"]) == {"better"}
+    assert part.comparison["verdict"].tolist() == ["worse"] * 3
+
+
+def test_the_two_ways_of_tuning_are_told_once(tracking: Tracking) -> None:
+    (part,) = of_runs(options(tracking, runs=["tuned", "tuned, optimistic"]), None).parts
+    (row,) = part.ledger[part.ledger["practice"] == "tuned on the reported folds"].to_dict("records")
+    assert row["claimed"] > row["honest"] + 20
+    assert row["low"] > 0
+    assert row["note"].startswith("flagged: study f")
+
+
+@pytest.mark.parametrize("given", [{"sweep": "tasks"}, {"newest_of": "demo"}], ids=str)
+def test_a_sweep_is_compared_by_cases_and_folds(tracking: Tracking, given: dict[str, str]) -> None:
+    found = of_sweep(options(tracking, **given), None)
+    assert [part.title for part in found.parts] == ["one", "two"]
+    for part in found.parts:
+        assert part.comparison["model"].tolist() == ["B"] * 3
+        assert set(part.comparison["reference"]) == {"A"}
+    assert found.left == ["C data.task=odd is alone on its cases and folds: nothing to compare it with"]
+    assert found.published is None
+    assert "# tasks one: each against A" in to_markdown(found)
+
+
+def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
+    roles = pd.DataFrame({"case": list("abcd"), "fold": 1, "role": ["fit", "stopping", "unused", "report"]})
+    with tracking.run("roles", CELL) as tracked:
+        roles.to_csv(tracked.folder / "roles.csv", index=False)
+    runs = {"roles": tracking.find("roles"), "none": tracking.find("worse")}
+    assert ratios(tracking, runs) == {"roles": 0.5}
+
+
+def test_progress_is_shown_from_the_first_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr("src.compare.track", lambda items, _, total, size: shown.append(total) or items)
+    assert list(patiently(range(5), "x", 5)) == list(range(5))
+    assert shown == []
+    monkeypatch.setattr("src.compare.SECONDS", -1.0)
+    assert list(patiently(range(5), "x", 5)) == list(range(5))
+    assert shown == [4]
+
+
+def test_experiment_is_spelled_for_hydra() -> None:
+    assert spelled(["compare", "experiment=demo", "sweep=experiment=x"]) == [
+        "compare",
+        "newest_of=demo",
+        "sweep=experiment=x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("None", "k=null"),
+        ("[0, 1]", "k=[0, 1]"),
+        ("[{'trainable': 'head', 'epochs': 2}]", "k=[{trainable: 'head', epochs: 2}]"),
+        ("/a/b.csv", "k=/a/b.csv"),
+        ("/a b(1)", "k='/a b(1)'"),
+        ("", "k="),
+    ],
+)
+def test_values_are_written_as_the_command_line_takes_them(value: str, written: str) -> None:
+    assert override("k", value) == written
+
+
+@pytest.mark.parametrize(
+    ("program", "given"),
+    [
+        ("run", ["data=folder", "data.root=a b/c", "encoder=vgg", "pool.p=3", "seeds=[0,1]", "protocol.seed=4"]),
+        ("run", ["experiment=yi2017", "method=finetune", "data.root=x", "workspace=/tmp/w"]),
+        ("tune", ["data=demo", "search=logistic", "classifier=logistic", "trials=7", "classifier.c=3"]),
+    ],
+    ids=str,
+)
+def test_the_ledgers_command_leads_to_the_same_values(program: str, given: list[str]) -> None:
+    config = {"run": "config", "tune": "tune"}[program]
+    made = compose(config, given, return_hydra_config=True)
+    choices = {str(group): str(option) for group, option in made.hydra.runtime.choices.items()}
+    wanted = flat(compose(config, given))
+    params = {key: str(value) for key, value in wanted.items()} | choices
+    found = flat(compose(config, overrides_of(params, program, "protocol=image_kfold")))
+    alike = [key for key in wanted if makes(key) or key.split(".")[0] in ("protocol", "trials", "search", "workspace")]
+    assert {key: found[key] for key in alike} == {key: wanted[key] for key in alike}
+
+
+@pytest.mark.slow
+def test_the_ledgers_command_makes_what_it_lacks(tmp_path: Path) -> None:
+    """Two real runs; the command that the ledger names is run as it stands, and the ledger then has its row."""
+    cells = run("run", *QUICK[1:], "data=demo", "pool.p=1,3", "seeds=[0,1]", workspace=tmp_path, sweep=True)
+    assert cells.returncode == 0, cells.stderr
+    tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts")
+    (sweep,) = tracking.search({"kind": SWEEP})
+    name = str(sweep.info.run_id)
+    before = run("compare", f"sweep={name}", "replicates=50", workspace=tmp_path)
+    assert before.returncode == 0, before.stderr
+    lacking = [line for line in before.stdout.splitlines() if "to make it: " in line]
+    assert len(lacking) == 2
+    command = shlex.split(lacking[1].split("to make it: ")[1])
+    subprocess.run([".venv/bin/python", *command[1:]], cwd=ROOT, check=True, capture_output=True, timeout=240)
+    after = run("compare", f"sweep={name}", "replicates=50", workspace=tmp_path)
+    assert "image_kfold: run" in after.stdout
+    assert after.stdout.count("to make it: ") == 1
