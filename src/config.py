@@ -1,5 +1,6 @@
 """From YAML to objects: the schema of every config group is the dataclass of its operator."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,6 +189,15 @@ class Register:
     weights: str = ""
     """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
     workspace: str = "mlruns"
+
+    def __post_init__(self) -> None:
+        """Check name and alias before any work, by MLflow's rules."""
+        if not self.name or set(self.name) & set("/:.%\"'@"):
+            raise ValueError(f"`name` is text without / : . % @ and quotes, but got name={self.name}")
+        if not re.fullmatch(r"[\w-]+", self.alias, re.ASCII) or re.fullmatch(r"v\d+|latest", self.alias, re.IGNORECASE):
+            raise ValueError(
+                f"`alias` is of letters, digits, - and _, and not latest or a version's such as v1, but got {self.alias}"
+            )
 
 
 @dataclass(kw_only=True)

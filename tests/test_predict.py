@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.config import Register
 from tests.commands import QUICK, run
 from tests.test_run import tracking
 
@@ -92,6 +93,14 @@ def test_what_cannot_be_predicted_is_named(
     assert "Traceback" not in process.stderr
     assert process.returncode == 1
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "a/b"}, {"name": ""}, {"alias": "v1"}, {"alias": "Latest"}, {"alias": "a b"}]
+)
+def test_names_that_mlflow_refuses_are_refused_before_any_work(wrong: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` is .* but got"):
+        Register(**({"tracking": tracking(tmp_path), "model": "one", "name": "demo"} | wrong))
 
 
 def test_help_says_how_and_loads_nothing_heavy(tmp_path: Path) -> None:

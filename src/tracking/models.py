@@ -3,6 +3,7 @@
 import base64
 import difflib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -107,8 +108,12 @@ def version_of(tracking: Tracking, name: str) -> "ModelVersion":
     try:
         return client.get_model_version_by_alias(stem, which) if "@" in name else client.get_model_version(stem, which)
     except MlflowException as error:
-        reason = str(error).splitlines()[0].removeprefix("RESOURCE_DOES_NOT_EXIST: ")
-        raise ValueError(f"no registered model is {name}: {reason}{hint(tracking, stem)}") from None
+        raise ValueError(f"no registered model is {name}: {said(error)}{hint(tracking, stem)}") from None
+
+
+def said(error: Exception) -> str:
+    """Return what an error of MLflow says to people: its first line, without the code, as part of a sentence."""
+    return re.sub(r"^[A-Z_]+: ", "", str(error).splitlines()[0]).rstrip(".")
 
 
 def newest(tracking: Tracking, name: str) -> "ModelVersion | None":
@@ -231,7 +236,7 @@ def register(
         client.set_registered_model_alias(name, alias, version)
         client.set_model_version_tag(name, version, "made_by", located.title)
     except MlflowException as error:
-        raise ValueError(f"MLflow refuses {name}@{alias}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"MLflow refuses {name}@{alias}: {said(error)}") from None
     return version
 
 

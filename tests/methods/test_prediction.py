@@ -352,7 +352,7 @@ def said(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @given(said(), st.integers(0, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_fusion_is_a_mean_whatever_the_order(each: pd.DataFrame, seed: int) -> None:
     table = fused(each, ["a", "b"])
     pd.testing.assert_frame_equal(fused(each.sample(frac=1, random_state=seed), ["a", "b"]), table, check_exact=True)
