@@ -191,10 +191,11 @@ CONTRAST = """
 """
 
 
-def test_the_page_is_printed_whole(swept: Swept, browser: "Browser", tmp_path: Path) -> None:
-    page = browser.new_page(color_scheme="dark")
+def test_the_page_is_printed_whole(swept: Swept, browser: "Browser") -> None:
+    page = browser.new_page(color_scheme="dark", viewport={"width": 690, "height": 980})  # A4
     page.goto(swept[0].as_uri())
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
     assert 5 < pages < 40

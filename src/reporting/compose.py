@@ -158,7 +158,7 @@ def warnings(material: Material) -> list[str]:
     """Return what a reader has to know before any figure."""
     lines = [f"Without results: {listed(material.missing, 12)}."] if material.missing else []
     if material.kind == "sweep" and material.status != FINISHED:
-        lines.append(f"The sweep itself is {material.status}: there may be more cells to come.")
+        lines.append(f"The sweep itself is {material.status}: cells may be missing.")
     lines += [f"The cells of {title} could not be fused: {why}" for title, why in material.fusion.failed.items()]
     lines += [leaking(group) for group in material.fusion.groups if group.leaks]
     return lines + untrained(material.done)

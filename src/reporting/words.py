@@ -9,12 +9,17 @@ MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 def number(value: float, digits: int = 1) -> str:
     """Return a figure as text, with a true minus; a dash where it is not a number."""
-    return MISSING if value != value else f"{value:.{digits}f}".replace("-", MINUS)
+    return MISSING if value != value else f"{plain(value, digits):.{digits}f}".replace("-", MINUS)
+
+
+def plain(value: float, digits: int) -> float:
+    """Return a figure rounded, a zero without a sign."""
+    return round(value, digits) + 0.0
 
 
 def signed(value: float, digits: int = 1) -> str:
     """Return a difference as text, with its sign."""
-    return MISSING if value != value else f"{value:+.{digits}f}".replace("-", MINUS)
+    return MISSING if value != value else f"{plain(value, digits):+.{digits}f}".replace("-", MINUS)
 
 
 def percent(value: float, digits: int = 1) -> str:

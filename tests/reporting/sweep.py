@@ -72,7 +72,12 @@ def cell(tracking: Tracking, parent: str, model: str, protocol: str, published: 
             path.parent.mkdir(parents=True)
             path.write_bytes(photograph())
         params = {"data": "demo", "method": "finetune", "protocol": protocol, "encoder.label": model, "crop": "whole"}
-        params |= {"crop.size": 64, "slices": ["side"], "published": str(published), "tracking.uri": "http://me:secret@server"}
+        params |= {
+            "crop.size": 64,
+            "slices": ["side"],
+            "published": str(published),
+            "tracking.uri": "http://me:secret@server",
+        }
         tags = {"splits": protocol, "notes": f"made up; of {INJECTED}", "version.torch": "2.0", "python": "3.11"}
         tags |= {"audit_patients": 24 if protocol == "image_kfold" else 0, "audit_identical": 0}
         tags |= {"command": "python -m src.run -m tracking.uri=http://me:secret@server"}

@@ -67,7 +67,7 @@ class TestResult:
 
     def test_a_sweep_that_goes_on_says_so(self, material: Material) -> None:
         running = compose(replace(material, status="RUNNING"))
-        assert "The sweep itself is RUNNING: there may be more cells to come." in running.warnings
+        assert "The sweep itself is RUNNING: cells may be missing." in running.warnings
 
 
 class TestTables:

@@ -10,6 +10,7 @@ MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 def test_figures() -> None:
     assert number(-1.25, 1) == f"{MINUS}1.2"
+    assert number(-0.0004, 3) == "0.000"
     assert number(NAN) == DASH
     assert signed(0.04) == "+0.0"
     assert ranged(1, 0.5, 2) == "1.0 (0.5 to 2.0)"
