@@ -196,7 +196,8 @@ class Register:
             raise ValueError(f"`name` is text without / : . % @ and quotes, but got name={self.name}")
         if not re.fullmatch(r"[\w-]+", self.alias, re.ASCII) or re.fullmatch(r"v\d+|latest", self.alias, re.IGNORECASE):
             raise ValueError(
-                f"`alias` is of letters, digits, - and _, and not latest or a version's such as v1, but got {self.alias}"
+                "`alias` is of letters, digits, - and _, and neither latest nor a version's such as v1, "
+                f"but got alias={self.alias}"
             )
 
 
