@@ -70,6 +70,8 @@ def explain(error: BaseException) -> str:
         return (
             f"{error.strerror}: {error.filename or 'while writing'}; descriptors made so far are kept for the next run"
         )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's, on a GPU
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
     if isinstance(root := cause(error), sqlite3.OperationalError):
         return f"the tracking database cannot be used: {root}; free space, or choose another workspace=FOLDER"
     frames = traceback.extract_tb(error.__traceback__)

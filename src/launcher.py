@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -48,12 +48,14 @@ class Processes(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the cells; whether one failed is in its run."""
         waiting = deque(enumerate(job_overrides, start=initial_job_idx))
+        same = set.intersection(*map(set, job_overrides))
         going: dict[subprocess.Popen[bytes], str] = {}
         try:
             while waiting or going:
                 while waiting and len(going) < self.n_jobs:
                     number, overrides = waiting.popleft()
-                    going[self.start(number, overrides)] = f"cell {number} ({' '.join(filter_overrides(overrides))})"
+                    varied = " ".join(override for override in overrides if override not in same)
+                    going[self.start(number, overrides)] = f"cell {number} ({varied})"
                 time.sleep(0.05)
                 for process in [process for process in going if process.poll() is not None]:
                     tell(process.returncode, going.pop(process))

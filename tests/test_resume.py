@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from omegaconf import DictConfig
 
 from src.config import CONF
-from src.resume import config_digest
+from src.resume import config_digest, wanted
 from src.tracking import PARENT, SWEEP, Tracking
 from tests.commands import QUICK, ROOT, run
 
@@ -197,10 +197,11 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return workspace, going.said.read_text()
 
 
+@pytest.mark.slow
 class TestProcesses:
     def test_a_cell_that_the_kernel_kills_ends_nothing_else(self, broken: tuple[Path, str]) -> None:
         workspace, said = broken
-        assert "was ended by SIGKILL; was there enough memory?" in said
+        assert "cell 1 (pool.p=3) was ended by SIGKILL; was there enough memory?" in said
         assert "cells failed: SqueezeNet-48 pool.p=3.0" in said
         tracking = at(workspace)
         (parent,) = tracking.search({"kind": SWEEP})
@@ -241,21 +242,26 @@ class TestProcesses:
             time.sleep(0.05)
         going.end(signal.SIGKILL)
         until = time.monotonic() + 60
-        while statuses(tmp_path / "w").count("KILLED") < 2:  # they see to it themselves
+        while "RUNNING" in statuses(tmp_path / "w"):
             assert time.monotonic() < until
-            time.sleep(0.1)
-        at(tmp_path / "w").bury()
+            at(tmp_path / "w").bury()
         assert statuses(tmp_path / "w") == ["KILLED"] * 3
+        # The cells have closed their runs themselves, with what they had.
+        for cell in at(tmp_path / "w").search({"kind": "cell"}):
+            assert at(tmp_path / "w").artifact(cell, "config.yaml")
 
 
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of a finished cell."""
+    workspace = tmp_path_factory.mktemp("single")
+    assert run("run", *QUICK, workspace=workspace).returncode == 0
+    return workspace
+
+
+@pytest.mark.slow
 class TestTakingOver:
     """On one workspace, in this order."""
-
-    @pytest.fixture(scope="class")
-    def workspace(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        workspace = tmp_path_factory.mktemp("single")
-        assert run("run", *QUICK, workspace=workspace).returncode == 0
-        return workspace
 
     def test_a_finished_cell_is_shown_again(self, workspace: Path) -> None:
         process = run("run", *QUICK, "resume=true", "name=other", "method.workers=1", workspace=workspace)
@@ -273,6 +279,17 @@ class TestTakingOver:
         assert len(runs(workspace)) == 2
 
 
+@pytest.mark.slow
+def test_a_cell_that_runs_out_of_memory_does_not_end_the_sweep(tmp_path: Path) -> None:
+    process = run("run", *QUICK, "replicates=1000000000000,50", "name=greedy", workspace=tmp_path, sweep=True)
+    assert process.returncode == 1
+    assert "failed: out of memory: Unable to allocate" in process.stderr
+    cells = [run for run in runs(tmp_path) if run.data.tags["kind"] == "cell"]
+    assert [run.info.status for run in cells] == ["FAILED", "FINISHED"]
+    assert "MemoryError" in at(tmp_path).artifact(cells[0], "traceback.txt").decode()
+
+
+@pytest.mark.slow
 def test_a_sweep_that_is_going_on_is_not_taken_up(tmp_path: Path) -> None:
     slow = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=400"]
     arguments = [*QUICK, *slow, "pool.p=1,3", "name=slow", "resume=true"]
@@ -285,14 +302,29 @@ def test_a_sweep_that_is_going_on_is_not_taken_up(tmp_path: Path) -> None:
     assert "resume=false" in process.stderr
 
 
+@pytest.mark.slow
 def test_an_experiment_is_resumed_as_a_matter_of_course(tmp_path: Path) -> None:
-    whole = ["experiment=demo", *QUICK, "encoder=squeezenet", "stain=none", "augment=none", "crop.size=48"]
+    whole = ["experiment=demo", *QUICK, "encoder=squeezenet", "stain=none", "augment=none", "augment.count=1"]
+    whole += ["crop.size=48", "seeds=[0]"]
     first = run("run", *whole, workspace=tmp_path, sweep=True)
     assert first.returncode == 0, first.stderr
     again = run("run", *whole, workspace=tmp_path, sweep=True)
     assert again.stdout == first.stdout
     assert "1 of 1 cells are finished" in again.stderr
     assert len(at(tmp_path).search({PARENT: at(tmp_path).search({"kind": SWEEP})[0].info.run_id})) == 1
-    anew = run("run", *whole, "resume=false", workspace=tmp_path, sweep=True)
-    assert anew.returncode == 0, anew.stderr
-    assert len(at(tmp_path).search({"kind": SWEEP})) == 2
+
+
+@pytest.mark.parametrize(
+    ("resume", "experiment", "sweeping", "taken"),
+    [
+        ("null", "demo", True, True),
+        ("null", None, True, False),
+        ("null", "demo", False, False),
+        ("false", "demo", True, False),
+        ("true", None, False, True),
+    ],
+)
+def test_what_is_finished_is_taken_over_if_wanted(
+    resume: str, experiment: str | None, sweeping: bool, taken: bool
+) -> None:
+    assert wanted(config(f"resume={resume}"), {"experiment": experiment}, sweeping) == taken

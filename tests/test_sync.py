@@ -33,6 +33,7 @@ def wait_for_descriptors(process: "subprocess.Popen[str]", workspace: Path) -> N
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_run_outlives_its_server(server: Server, tmp_path: Path) -> None:
     there = f"tracking.uri={server.address}"
     process = start("run", *QUICK, *LONG, there, "name=survivor", workspace=tmp_path)
@@ -93,6 +94,7 @@ def test_what_is_kept_can_be_looked_at(tmp_path: Path) -> None:
     assert "0 files are kept" in shown.stderr
 
 
+@pytest.mark.slow
 def test_a_whole_sweep_without_a_server(server: Server, tmp_path: Path) -> None:
     arguments = [*QUICK, "pool.p=1,3", "name=alone"]
     process = run("run", *arguments, "tracking.offline=true", workspace=tmp_path, sweep=True)
