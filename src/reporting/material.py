@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.evaluation.binary import Binary
 from src.evaluation.groups import SideBySide, side_by_side
-from src.fusion import AXES, HERE, Fusion, finished, fuse_sweep, published, read_table, stem
+from src.fusion import AXES, HERE, Fusion, finished, fuse_sweep, leaks, published, read_table, stem
 from src.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def gather(
     known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
     if reference and reference not in known:
         raise ValueError(f"`reference` must be one of {', '.join(sorted(known))}, but got reference={reference}")
-    examples, beyond = pictures(tracking, done)
+    examples, beyond = pictures(tracking, sorted(done, key=leaks))
     return Material(
         title=title,
         kind="sweep" if sweep else "runs" if len(runs) > 1 else "run",

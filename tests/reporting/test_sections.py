@@ -134,6 +134,10 @@ class TestPictures:
             with Image.open(io.BytesIO(picture.content)) as image:
                 assert image.size == picture.size == (WIDTH, WIDTH // 2)
 
+    def test_those_of_patient_level_folds_come_first(self, material: Material) -> None:
+        cells = [example.cell.rpartition("=")[2] for example in material.examples]
+        assert cells == ["kfold"] * 4 + ["image_kfold"] * 4
+
     def test_they_are_the_same_again(self, material: Material, report: Report) -> None:
         assert compose(material) == report
 
