@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hydra import compose
@@ -50,6 +51,8 @@ class Ledger:
     replicates: int = 1000
     told: set[frozenset[str]] = field(default_factory=set)
     """The pairs of runs that have an entry."""
+    cells: "dict[str, list[Run]]" = field(default_factory=dict)
+    """The finished cells by the digest of their data, the newest first."""
 
     def entries(self, runs: "Mapping[str, Run]", tables: "Mapping[str, pd.DataFrame]") -> "Iterator[Entry]":
         """Yield the entries on runs of the same cases and folds, from their predictions, both by name."""
@@ -132,8 +135,10 @@ class Ledger:
 
     def of_same_data(self, run: "Run") -> "list[Run]":
         """Return the finished cells on the data of a run, the newest first."""
-        tags = {KIND: CELL, "data": run.data.tags.get("data", "")}
-        return self.tracking.search(tags, "FINISHED")[::-1]
+        data = run.data.tags.get("data", "")
+        if data not in self.cells:
+            self.cells[data] = self.tracking.search({KIND: CELL, "data": data}, "FINISHED")[::-1]
+        return self.cells[data]
 
 
 def made(run: "Run") -> dict[str, str]:
@@ -173,14 +178,23 @@ def remake(run: "Run", change: str) -> str:
 def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[str]:
     """Return the overrides of a command that lead to a run's parameters, but for one that differs."""
     config, changed = ("tune" if program == "tune" else "config"), change.split("=")[0]
-    default = compose(config, return_hydra_config=True)
-    usual = {**default.hydra.runtime.choices, "workspace": default.workspace}
+    usual = defaults(config)
     named = [key for key in (*MADE, *TRIALS, "protocol", "workspace") if key in usual and key != changed]
     given = [change, *(override(key, params[key]) for key in named if params.get(key, usual[key]) != usual[key])]
-    given += [override(key, params[key]) for key in sorted(OmegaConf.missing_keys(compose(config, given)))]
-    ours = flat(compose(config, given))
-    keys = [key for key in params if remade(key) and key in ours and key not in usual]
-    return given + [override(key, params[key]) for key in keys if params[key] != str(ours[key])]
+    ours = compose(config, given)
+    if lacking := sorted(OmegaConf.missing_keys(ours)):
+        given += [override(key, params[key]) for key in lacking]
+        ours = compose(config, given)
+    values = flat(ours)
+    keys = [key for key in params if remade(key) and key in values and key not in usual]
+    return given + [override(key, params[key]) for key in keys if params[key] != str(values[key])]
+
+
+@cache
+def defaults(config: str) -> dict[str, str]:
+    """Return the options of a command's groups, and its workspace, unless others are given."""
+    default = compose(config, return_hydra_config=True)
+    return {**default.hydra.runtime.choices, "workspace": default.workspace}
 
 
 def remade(key: str) -> bool:

@@ -14,7 +14,7 @@ from src.compare import known, newest, of_runs, of_sweep, patiently, ratios, spe
 from src.config import CONF, Compare, flat
 from src.ledger import makes, override, overrides_of
 from src.tracking import CELL, SWEEP, Tracking
-from src.verdicts import to_markdown
+from src.verdicts import to_markdown, write
 from tests.commands import QUICK, ROOT, run
 from tests.evaluation.simulation import pair
 
@@ -39,6 +39,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     keep(tracking, "tuned", tables["one"], {"tuned": "nested", "study": "n"}, seeds="[1]")
     keep(tracking, "tuned, optimistic", tables["two"], {"tuned": "flagged", "study": "f"}, seeds="[1]")
     swept(tracking)
+    reproduced(tracking)
     tracking.create("empty", SWEEP)
     return tracking
 
@@ -65,6 +66,16 @@ def swept(tracking: Tracking) -> None:
             params = {"experiment": "demo", "encoder": name, "data.task": task}
             keep(tracking, f"{name} data.task={task}", table, splits=task, parent=sweep, **params)
     keep(tracking, "C data.task=odd", tables["one"].iloc[2:], splits="odd", parent=sweep, **{"data.task": "odd"})
+    tracking.end(sweep, "FINISHED")
+
+
+def reproduced(tracking: Tracking) -> None:
+    """A sweep of an experiment that has published figures."""
+    sweep = tracking.create("ours", SWEEP, tags={"sweep_keys": "encoder"})
+    params = {"experiment": "rakhlin2018", "published": "experiments/rakhlin2018/published/table1.csv"}
+    tables = pair(np.random.default_rng(2), patients=100, classes=4, accuracies=(0.6, 0.8))
+    for name, table in zip(("ResNet-400", "VGG-400"), tables.values(), strict=True):
+        keep(tracking, name, table, parent=sweep, encoder=name, **params)
     tracking.end(sweep, "FINISHED")
 
 
@@ -129,8 +140,8 @@ def test_mistakes_are_one_message(tracking: Tracking, arguments: list[str], said
         (lambda t: of_runs(options(t, runs=["worse", "tasks"]), None), "has no predictions.parquet"),
         (lambda t: of_sweep(options(t, sweep="empty"), None), "has 0 finished cells, but a comparison needs two"),
         (lambda t: of_sweep(options(t, sweep="nothing"), None), "no sweep has the id or name 'nothing'"),
-        (lambda t: newest(t, "rakhlin2018"), "no sweep of experiment rakhlin2018.*src.run -m experiment=rakhlin2018"),
-        (lambda t: known(t, "nobody"), "the newest are C data.task=odd|the newest are empty"),
+        (lambda t: newest(t, "yi2017"), "no sweep of experiment yi2017.*src.run -m experiment=yi2017"),
+        (lambda t: known(t, "nobody"), "the newest are empty, VGG-400"),
     ],
 )
 def test_what_cannot_be_compared_is_named(ask: Callable[[Tracking], object], said: str, tracking: Tracking) -> None:
@@ -163,6 +174,19 @@ def test_a_sweep_is_compared_by_cases_and_folds(tracking: Tracking, given: dict[
     assert found.left == ["C data.task=odd is alone on its cases and folds: nothing to compare it with"]
     assert found.published is None
     assert "# tasks one: each against A" in to_markdown(found)
+
+
+def test_an_experiment_stands_beside_what_is_published(tracking: Tracking, tmp_path: Path) -> None:
+    found = of_sweep(options(tracking, newest_of="rakhlin2018"), None)
+    assert found.title == "ours"
+    assert found.published is not None
+    rows = found.published.set_index("model")
+    assert rows.loc["ResNet-400", ["published", "verdict"]].tolist() == [84.2, "worse"]
+    assert rows.loc["VGG-400", "verdict"] == "not shown"
+    assert np.isnan(rows.loc["Inception-400", "ours"])
+    write(found, tmp_path)
+    assert len(pd.read_csv(tmp_path / "published.csv")) == len(rows)
+    assert "| ResNet-400 | accuracy | worse | 84.2 +- 4.2 |" in (tmp_path / "comparison.md").read_text()
 
 
 def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
