@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
+MAIN = ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
+"""The columns of a comparison that a narrow terminal shows."""
 
 
 @dataclass(kw_only=True)
@@ -39,10 +41,13 @@ def show(result: Compared) -> None:
     """Print the tables and what their reader has to know."""
     terminal = console()
     for part in result.parts:
-        header, rows = verdicts(part.comparison)
+        full = verdicts(part.comparison)
+        header, rows = fitting(*full, terminal.width)
         title = " ".join([result.title, *filter(None, [part.title])])
         against = part.comparison["reference"].iloc[0]
         terminal.print(plain_table(f"{title}: each against {against}", header, rows, text=3))
+        if len(header) < len(full[0]):
+            terminal.print("a wider terminal shows the other tests, output=FOLDER writes them", markup=False)
         for line in explained(part.comparison):
             terminal.print(line, markup=False)
         for note in part.notes:
@@ -73,6 +78,15 @@ def verdicts(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
         least = between(unit * row["smallest"], None, None, digits)
         rows.append([row["model"], titled(row["metric"]), row["verdict"], *figures, difference, *p, least])
     return header, rows
+
+
+def fitting(header: list[str], rows: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """Return a comparison's header and rows, in a terminal that is too narrow those that the verdict hangs on."""
+    widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    if sum(widest) + 3 * len(header) + 1 <= width:
+        return header, rows
+    kept = [header.index(name) for name in MAIN]
+    return MAIN, [[row[number] for number in kept] for row in rows]
 
 
 def titled(metric: str) -> str:

@@ -14,7 +14,7 @@ from src.compare import known, newest, of_runs, of_sweep, patiently, ratios, spe
 from src.config import CONF, Compare, flat
 from src.ledger import makes, override, overrides_of
 from src.tracking import CELL, SWEEP, Tracking
-from src.verdicts import to_markdown, write
+from src.verdicts import fitting, to_markdown, verdicts, write
 from tests.commands import QUICK, ROOT, run
 from tests.evaluation.simulation import pair
 
@@ -205,6 +205,16 @@ def test_progress_is_shown_from_the_first_second_on(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("src.compare.SECONDS", -1.0)
     assert list(patiently(range(5), "x", 5)) == list(range(5))
     assert shown == [4]
+
+
+def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -> None:
+    part = of_runs(options(tracking, runs=["worse", "better"]), None).parts[0]
+    header, rows = verdicts(part.comparison)
+    assert fitting(header, rows, 160) == (header, rows)
+    narrow, cut = fitting(header, rows, 100)
+    assert narrow == ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
+    assert [row[:3] for row in cut] == [row[:3] for row in rows]
+    assert [row[4] for row in cut] == [row[6] for row in rows]
 
 
 def test_experiment_is_spelled_for_hydra() -> None:
