@@ -24,6 +24,8 @@ from src.methods.samples import prefetch
 PREDICTED = "predicted"
 """The outcome of a case without bad images; that of others is `passed` or `left out`."""
 
+BLOCK = 200
+"""Images that are predicted together: their descriptors are held on disk meanwhile."""
 OUTCOME = ["outcome", "reason"]
 UNKNOWN = ["patient", "label"]
 """What a run's predictions table says of its samples, and nobody of new images."""
@@ -57,15 +59,12 @@ def predict(members: list[Member], images: pd.DataFrame, root: Path, track: Trac
     """
     check(members, images)
     rows, unread = digested(images, root, members[0].method.workers, track)
-    answers: dict[str, Applied] = {}
-    for _, alike in groupby(sorted(members, key=kind), key=kind):
-        with place(store) as folder:  # cells of the same descriptors share them
-            answers |= {member.name: member.apply(rows, root, folder, track) for member in alike if len(rows)}
-    each = together(
-        {name: answers[name].predictions for name in (member.name for member in members) if name in answers}
-    )
-    bad = pd.concat([unread, *(answer.bad for answer in answers.values())], ignore_index=True)
-    distances = likeness(members, together({name: answer.distances for name, answer in answers.items()}))
+    # What is held does not grow with the number of images but by the answers.
+    blocks = [rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    answers = [answer for block in blocks for answer in apply(members, block, root, track, store)]
+    each = together([(name, answer.predictions) for name, answer in answers]).drop(columns=UNKNOWN, errors="ignore")
+    bad = pd.concat([unread, *(answer.bad for _, answer in answers)], ignore_index=True)
+    distances = likeness(members, together([(name, answer.distances) for name, answer in answers]))
     classes = members[0].classes
     table = outcomes(images, bad, each).join(fused(each, classes)).join(distances)
     order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
@@ -73,6 +72,16 @@ def predict(members: list[Member], images: pd.DataFrame, root: Path, track: Trac
     table = table.assign(label=label, unlike=table["distance"] > 1)[order].reset_index()
     known = {content for member in members for known in member.known.values() for content in known.facts["content"]}
     return Prediction(table, each, int(rows["content"].isin(known).sum()))
+
+
+def apply(
+    members: list[Member], rows: pd.DataFrame, root: Path, track: Track, store: str
+) -> Iterator[tuple[str, Applied]]:
+    """Yield the name of each fitted cell, and what it says of images with contents."""
+    for _, alike in groupby(sorted(members, key=kind), key=kind):
+        with place(store) as folder:  # cells of the same descriptors share them
+            for member in alike:
+                yield member.name, member.apply(rows, root, folder, track)
 
 
 def check(members: list[Member], images: pd.DataFrame) -> None:
@@ -128,9 +137,9 @@ def content(path: Path) -> tuple[str, str]:
         return "", f"the file cannot be opened: {error.strerror}"
 
 
-def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def together(tables: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     """Return one table of several models' tables, those that are empty left out, with the column `model`."""
-    found = [table.assign(model=name) for name, table in tables.items() if len(table)]
+    found = [table.assign(model=name) for name, table in tables if len(table)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 

@@ -25,6 +25,7 @@ from src.data.table import Table
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.torchvision import Torchvision
 from src.images.crop import Crop
+from src.methods import prediction
 from src.methods.cell import Cell, Method, Outcome
 from src.methods.finetune import FineTune
 from src.methods.fitted import DESCRIPTION, Member, load, load_all, pack, save, unpacked
@@ -103,23 +104,23 @@ class TestCopiesOfTheImages:
     )
     def test_are_predicted_as_in_the_run(self, images: Path, tmp_path: Path, classifier: Classifier) -> None:
         outcome, folder = kept(cell(images, classifier=classifier, seeds=[0, 3]), FROZEN, tmp_path)
-        prediction = asked([load(folder, build)], copied(images, tmp_path / "new"))
-        both = beside(outcome, prediction.members)
+        predicted = asked([load(folder, build)], copied(images, tmp_path / "new"))
+        both = beside(outcome, predicted.members)
         assert len(both) == len(outcome.predictions) == 24
         for name in ("p_one", "p_two"):
             np.testing.assert_allclose(both[f"{name}_new"], both[name], rtol=0, atol=1e-6)
-        assert len(prediction.members) == 12 * 2 * 2
-        assert prediction.copies == 12
+        assert len(predicted.members) == 12 * 2 * 2
+        assert predicted.copies == 12
 
     def test_are_predicted_as_in_the_run_by_trained_networks(self, images: Path, tmp_path: Path) -> None:
         outcome, folder = kept(trained_cell(images), TRAINED, tmp_path)
         shutil.rmtree(tmp_path / "store")  # the folder holds the networks
-        prediction = asked([load(folder, build)], copied(images, tmp_path / "new"))
-        both = beside(outcome, prediction.members)
+        predicted = asked([load(folder, build)], copied(images, tmp_path / "new"))
+        both = beside(outcome, predicted.members)
         assert len(both) == 12
         np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
         one = asked([load(folder, build)], tmp_path / "new" / "copy of 003.png").table.iloc[0]
-        among = prediction.table.set_index("case").loc["copy of 003.png"]
+        among = predicted.table.set_index("case").loc["copy of 003.png"]
         np.testing.assert_allclose([one["p_one"], one["distance"]], [among["p_one"], among["distance"]], atol=1e-6)
 
     def test_are_predicted_as_in_the_run_where_nothing_can_be_trained(self, images: Path, tmp_path: Path) -> None:
@@ -154,9 +155,9 @@ class TestTwoViews:
 
     def test_a_row_per_case(self, model: tuple[Outcome, Path, Path]) -> None:
         outcome, folder, root = model
-        prediction = asked([load(folder, build)], root / "manifest.csv")
-        assert prediction.table["case"].tolist() == ["case0", "case1", "case2", "case3"]
-        both = beside(outcome, prediction.members)
+        predicted = asked([load(folder, build)], root / "manifest.csv")
+        assert predicted.table["case"].tolist() == ["case0", "case1", "case2", "case3"]
+        both = beside(outcome, predicted.members)
         assert len(both) == 8
         np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
 
@@ -250,6 +251,18 @@ class TestSeveralCells:
         other = replace(member, name="other", classes=["one", "three"])
         with pytest.raises(ValueError, match="one has one, two and other has one, three"):
             asked([member, other], images)
+
+
+def test_blocks_of_images_change_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = kept(cell(images), FROZEN, tmp_path)
+    new = copied(images, tmp_path / "new")
+    (new / "letter.png").write_text("Dear Sir")
+    at_once = asked([load(folder, build)], new)
+    monkeypatch.setattr(prediction, "BLOCK", 5)
+    by_block = asked([load(folder, build)], new)
+    pd.testing.assert_frame_equal(by_block.table, at_once.table, rtol=1e-9)
+    assert list(by_block.members) == ["sample", "case", "view", "fold", "seed", "p_one", "p_two", "model"]
+    assert len(by_block.members) == len(at_once.members) == 24
 
 
 class TestStore:
