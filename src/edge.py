@@ -70,7 +70,7 @@ def explain(error: BaseException) -> str:
         return (
             f"{error.strerror}: {error.filename or 'while writing'}; descriptors made so far are kept for the next run"
         )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's, on a GPU
+    if exhausted(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
     if isinstance(root := cause(error), sqlite3.OperationalError):
         return f"the tracking database cannot be used: {root}; free space, or choose another workspace=FOLDER"
@@ -79,6 +79,12 @@ def explain(error: BaseException) -> str:
     # joblib raises the error of one of our folds anew, without the frames that it came from.
     ours = raised_in.is_relative_to(ROOT / "src") or raised_in.parent.name == "joblib"
     return str(error) if isinstance(error, ValueError) and ours else ""
+
+
+def exhausted(error: BaseException) -> bool:
+    """Return whether an error, Python's or PyTorch's on a GPU or on the CPU, says that there is not enough memory."""
+    torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and torch)
 
 
 def cause(error: BaseException) -> BaseException:

@@ -281,12 +281,12 @@ class TestTakingOver:
 
 @pytest.mark.slow
 def test_a_cell_that_runs_out_of_memory_does_not_end_the_sweep(tmp_path: Path) -> None:
-    process = run("run", *QUICK, "replicates=1000000000000,50", "name=greedy", workspace=tmp_path, sweep=True)
+    process = run("run", *QUICK, "method.batch=1000000000000,16", "name=greedy", workspace=tmp_path, sweep=True)
     assert process.returncode == 1
-    assert "failed: out of memory: Unable to allocate" in process.stderr
+    assert "failed: out of memory: " in process.stderr
     cells = [run for run in runs(tmp_path) if run.data.tags["kind"] == "cell"]
     assert [run.info.status for run in cells] == ["FAILED", "FINISHED"]
-    assert "MemoryError" in at(tmp_path).artifact(cells[0], "traceback.txt").decode()
+    assert "allocate memory" in at(tmp_path).artifact(cells[0], "traceback.txt").decode()
 
 
 @pytest.mark.slow
