@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -14,16 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from src.config import Experiment, Tune, build, flat
 from src.edge import command, explain
 from src.files import replace
-from src.methods.studies import hidden
+from src.methods.studies import Owner, Watch, hidden
+from src.methods.tuning import OBJECTIVES, Chosen, Tuning, search_of
 from src.presentation import save, say, show, slug, summary
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept
-from src.run import chosen, place, predict
+from src.run import chosen, predict
+from src.run import place as place_of
 from src.sweep import cell_name
 from src.tracking import CELL, TrackedRun, Tracking
-
-if TYPE_CHECKING:
-    from src.methods.studies import Owner
-    from src.methods.tuning import Chosen, Tuning
 
 TRIAL = "trial"
 """The kind of the runs of trials; the run of their tuning is their parent."""
@@ -52,13 +50,16 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     plan: Tune = build(config)
     name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
     tags = {DIGEST: config_digest(config), "tuned": plan.kind, "study": plan.study}
-    tags |= place(hydra, sweep) if sweep else {}
+    tags |= place_of(hydra, sweep) if sweep else {}
     old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
+    place = plan.storage or str(studies / f"{plan.study}.log")
+    search = search_of(plan, plan, plan.method, place, owner())  # before any work
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         supersede(tracking, old, run.id)
         describe(config, run)
-        tuning = tuning_of(plan, studies, tracking, run)
+        watch = watched(plan, tracking, run)
+        tuning = Tuning(plan=plan, method=plan.method, search=search, work=studies / "work", watch=watch)
         try:
             evaluation, notes = predict(plan, name, run, tuning=tuning)
         except KeyboardInterrupt:
@@ -80,7 +81,7 @@ def study_name(config: DictConfig, cell: str, search: str, sweep: Sweep | None) 
         raise ValueError(f"`study` must be of letters, digits, '.', '_' and '-', but got study={config.study}")
     if config.study and sweep is None:
         return str(config.study)
-    return slug("_".join(part for part in (config.study, cell, search) if part))
+    return slug(f"{config.study}_{cell}" if config.study else f"{cell}_{search}")
 
 
 def describe(config: DictConfig, run: TrackedRun) -> None:
@@ -93,9 +94,8 @@ def describe(config: DictConfig, run: TrackedRun) -> None:
     run.log(params=flat(config) | chosen())
 
 
-def tuning_of(plan: Tune, studies: Path, tracking: Tracking, run: TrackedRun) -> "Tuning":
-    """Return the method that tunes, with a child run for each trial."""
-    from src.methods.tuning import Tuning
+def watched(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
+    """Return what opens a child run for each trial."""
 
     @contextmanager
     def watch(name: str, values: Mapping[str, Any]) -> Iterator[Trial]:
@@ -104,19 +104,11 @@ def tuning_of(plan: Tune, studies: Path, tracking: Tracking, run: TrackedRun) ->
             opened.log(params=values)
             yield Trial(opened, plan.objective)
 
-    return Tuning(
-        plan=plan,
-        method=plan.method,
-        place=plan.storage or str(studies / f"{plan.study}.log"),
-        work=studies / "work",
-        watch=watch,
-        owner=owner(),
-    )
+    return watch
 
 
-def owner() -> "Owner":
+def owner() -> Owner:
     """Return the marks of this process, and what says whether that of others is gone."""
-    from src.methods.studies import Owner
     from src.tracking.life import dead, identity
 
     return Owner(marks=identity(), gone=dead)
@@ -144,10 +136,9 @@ class Trial:
         self.run.log(tags={TRIAL: state})
 
 
-def keep(chosen: "Chosen", plan: Tune, studies: Path, run: TrackedRun, notes: list[str]) -> None:
+def keep(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, notes: list[str]) -> None:
     """Write what was chosen, for people and for `classifier=tuned`, and the tables and figures of each study."""
     from src.evaluation.studies import draw_studies
-    from src.methods.tuning import OBJECTIVES
 
     text = (json.dumps(chosen.record, indent=2) + "\n").encode()
     for path in (run.folder / "tuning.json", studies / f"{plan.study}.json"):
@@ -163,7 +154,7 @@ def keep(chosen: "Chosen", plan: Tune, studies: Path, run: TrackedRun, notes: li
             save(figure, folder / f"{kind}.png")
 
 
-def adopt(chosen: "Chosen", tracking: Tracking, run: TrackedRun) -> None:
+def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
     """Make the trials' runs of a process that was killed children of this run."""
     found = {each.info.run_id: each for each in tracking.search({"study": chosen.record["study"]})}
     for trials in chosen.trials.values():

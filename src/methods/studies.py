@@ -101,26 +101,30 @@ class Search:
     n_jobs: int = 1
     owner: Owner = field(default_factory=Owner)
 
-    def begin(self, names: list[str], asked: Mapping[str, Any], resume: bool) -> None:
-        """Make the studies, with their trials waiting; or go on with those that exist, if they are the same.
-
-        `asked` is what determines a study beside its name; `ValueError` where studies exist that are not to be
-        continued, or that were asked something else.
-        """
+    def found(self) -> list[str]:
+        """Return the names of the studies of this search that exist."""
         import optuna
 
-        known = set(optuna.get_all_study_names(self.storage))
-        found = sorted(each for each in known if each.split("/")[0] == self.name)
-        if found and not resume:
-            done = sum(map(self.finished, found))
+        return sorted(name for name in optuna.get_all_study_names(self.storage) if name.split("/")[0] == self.name)
+
+    def refuse(self) -> None:
+        """Raise `ValueError` where the studies exist."""
+        if found := self.found():
             raise ValueError(
-                f"there is a study {self.name} with {done} finished trials: resume=true goes on with it, study=NAME "
-                "begins another"
+                f"there is a study {self.name} with {sum(map(self.finished, found))} finished trials: resume=true goes "
+                "on with it, study=NAME begins another"
             )
-        for each in found:
-            same(self.name, self.study(each).user_attrs.get(ASKED, {}), asked)
-        for each in names:
-            study = self.study(each) if each in known else self.create(each, asked)
+
+    def begin(self, names: list[str], asked: Mapping[str, Any]) -> None:
+        """Make the studies, with their trials waiting; or go on with those that exist.
+
+        `asked` is what determines them beside their names; `ValueError` where they were asked something else before.
+        """
+        found = self.found()
+        for name in found:
+            same(self.name, self.study(name).user_attrs.get(ASKED, {}), asked)
+        for name in names:
+            study = self.study(name) if name in found else self.create(name, asked)
             for _ in range(len(study.get_trials(deepcopy=False)), self.trials):
                 study.enqueue_trial({})
 

@@ -130,51 +130,23 @@ class Chosen:
 class Tuning:
     """A method whose parameters are chosen: `predict` is that of a `Method`, and leaves in `chosen` what it chose.
 
-    `place` is where studies are kept (`src.methods.studies.storage`), `work` a folder for what trials train, `watch`
-    opens the tracked run of a trial.
+    `search` is that of `search_of`, `work` a folder for what trials train; `watch` opens the tracked run of a trial.
     """
 
     plan: Plan
     method: Method
-    place: str
+    search: Search
     work: Path
     watch: Watch
-    owner: Owner = field(default_factory=Owner)
     chosen: Chosen | None = None
 
     def predict(
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample, by the parameters that its fold's study chose."""
-        search = self.search(cell)  # before any work
         learner = self.learner(cell, manifest, store, track, record)
-        outcome, self.chosen = tune(self.plan, search, learner, cell, manifest, splits, self.watch, track)
+        outcome, self.chosen = tune(self.plan, self.search, learner, cell, manifest, splits, self.watch, track)
         return outcome
-
-    def trained(self, cell: Cell) -> bool:
-        """Return whether networks are trained: an encoder that has nothing to train is used frozen."""
-        return isinstance(self.method, FineTune) and cell.encoder.trainable
-
-    def search(self, cell: Cell) -> Search:
-        """Return what keeps and runs the studies."""
-        plan, trained = self.plan, self.trained(cell)
-        if plan.n_jobs > 1 and trained:
-            raise ValueError(
-                f"n_jobs={plan.n_jobs}, but networks are trained one after the other here: take n_jobs=1, and start "
-                "the same command with resume=true on other machines, with storage= the address of a database"
-            )
-        return Search(
-            name=plan.study,
-            space=space(plan.search, cell, TRAINED if trained else FROZEN),
-            storage=storage(self.place),
-            trials=plan.trials,
-            minimize=OBJECTIVES[plan.objective],
-            sampler=plan.sampler,
-            pruner=plan.pruner,
-            seed=cell.seed,
-            n_jobs=plan.n_jobs,
-            owner=self.owner,
-        )
 
     def learner(self, cell: Cell, manifest: pd.DataFrame, store: Path, track: Track, record: Record) -> Learner:
         """Return what learns with the parameters of a trial, with all done that does not depend on them."""
@@ -183,6 +155,34 @@ class Tuning:
         method = self.method.frozen() if isinstance(self.method, FineTune) else self.method
         assert isinstance(method, Frozen), "there is no other method"
         return descriptors(method, cell, manifest, store, track)
+
+
+def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) -> Search:
+    """Return what keeps and runs the studies of a plan; `ValueError` where they cannot be, before any work.
+
+    `place` is where they are kept (`src.methods.studies.storage`).
+    """
+    trained = isinstance(method, FineTune) and cell.encoder.trainable
+    if plan.n_jobs > 1 and trained:
+        raise ValueError(
+            f"n_jobs={plan.n_jobs}, but networks are trained one after the other here: take n_jobs=1, and start "
+            "the same command with resume=true on other machines, with storage= the address of a database"
+        )
+    search = Search(
+        name=plan.study,
+        space=space(plan.search, cell, TRAINED if trained else FROZEN),
+        storage=storage(place),
+        trials=plan.trials,
+        minimize=OBJECTIVES[plan.objective],
+        sampler=plan.sampler,
+        pruner=plan.pruner,
+        seed=cell.seed,
+        n_jobs=plan.n_jobs,
+        owner=owner,
+    )
+    if not plan.resume:
+        search.refuse()
+    return search
 
 
 def tune(
@@ -198,7 +198,7 @@ def tune(
     """Run a plan's studies, and return the outer predictions by what was chosen, and what that is."""
     questions = nested(plan, learner, cell, splits) if plan.nested else flagged(plan, learner, cell, splits)
     asked = identity(plan, cell, learner, manifest, splits)
-    search.begin(list(questions), asked, bool(plan.resume))
+    search.begin(list(questions), asked)
     for name, question in questions.items():
         left = plan.trials - search.finished(name)
         if left > 0:

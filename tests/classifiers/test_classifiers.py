@@ -12,8 +12,10 @@ from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.classifiers.stored import load
+from src.classifiers.tuned import Tuned
 
-ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn()]
+CHOSEN = Tuned(study="given", folder=str(Path(__file__).parent))
+ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn(), CHOSEN]
 
 
 def problem(classes: int = 3, rows: int = 60, features: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
