@@ -73,6 +73,7 @@ def link_model(client: "MlflowClient", run: str) -> None:
     The files stay where they are, in the run's `model/`. A second time changes nothing.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+    from mlflow.exceptions import MlflowException
 
     known = client.get_run(run)
     if known.outputs and known.outputs.model_outputs:
@@ -80,7 +81,12 @@ def link_model(client: "MlflowClient", run: str) -> None:
     name = re.sub(r"[/:.%\"']+", "-", str(known.info.run_name))  # which a model's name must not have
     params = {key: value for key, value in known.data.params.items() if "." not in key}
     tags = {"run": run, NOTE: f"The files are in the run's `model/`. `python -m src.predict model={run}` applies them."}
-    made = client.create_logged_model(known.info.experiment_id, name, run, tags, params, "tenfold")
+    try:
+        made = client.create_logged_model(known.info.experiment_id, name, run, tags, params, "tenfold")
+    except MlflowException as error:
+        if error.get_http_status_code() == 404:  # a server from before MLflow 3 knows no models of runs
+            return
+        raise
     client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
     client.log_outputs(run, [LoggedModelOutput(made.model_id, 0)])
     data = next((each.dataset for each in known.inputs.dataset_inputs), None) if known.inputs else None

@@ -1,6 +1,8 @@
 """What a run says of itself on MLflow's pages, and what is linked to it; on a real database."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -134,3 +136,33 @@ def test_a_description_fits_into_a_tag(rows: int) -> None:
         text = description(Path(folder), "1")
     assert len(text) < LONGEST + 100
     assert all(line in ("| model | mean |", "| ResNet-96 | 75.0 |") for line in text.splitlines()[: min(rows, 100)])
+
+
+class Old(BaseHTTPRequestHandler):
+    """A server that knows a run, and of models as much as MLflow 2."""
+
+    def do_GET(self) -> None:
+        info = {"run_id": "1", "run_uuid": "1", "run_name": "a", "experiment_id": "1", "status": "FINISHED"}
+        self.answer(200, {"run": {"info": info, "data": {}}})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(404, {"error_code": "ENDPOINT_NOT_FOUND", "message": self.path})
+
+    def answer(self, code: int, content: dict[str, object]) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_from_before_models_of_runs_is_left_alone() -> None:
+    from mlflow import MlflowClient
+
+    with HTTPServer(("127.0.0.1", 0), Old) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        link_model(MlflowClient(f"http://127.0.0.1:{server.server_port}"), "1")
+        server.shutdown()
