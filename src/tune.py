@@ -140,6 +140,7 @@ def keep(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, notes: list
     """Write what was chosen, for people and for `classifier=tuned`, and the tables and figures of each study."""
     from src.evaluation.studies import draw_studies
 
+    studies.mkdir(parents=True, exist_ok=True)
     text = (json.dumps(chosen.record, indent=2) + "\n").encode()
     for path in (run.folder / "tuning.json", studies / f"{plan.study}.json"):
         replace(path, text)
