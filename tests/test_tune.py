@@ -225,7 +225,8 @@ def test_two_processes_share_the_trials_of_a_database(tmp_path: Path) -> None:
         time.sleep(0.05)
     second = run("tune", *shared, "name=two", "resume=true", workspace=tmp_path)
     assert second.returncode == 0, second.stderr
-    assert first.wait(timeout=120) == 0, first.communicate()
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 0, errors
     one, two = (trials_of(tmp_path, "shared", name) for name in ("one", "two"))
     assert one.groupby("study")["trial"].apply(list).tolist() == [list(range(8))] * 2
     pd.testing.assert_frame_equal(one, two, check_exact=True)
