@@ -75,7 +75,7 @@ def draw_slices(trials: pd.DataFrame, keys: list[str], objective: str, note: str
     complete = trials[trials["state"] == COMPLETE]
     columns = min(3, len(keys))
     rows = -(-len(keys) // columns)
-    figure = _figure(1.0 + 3.0 * columns, 0.8 + 2.8 * rows)
+    figure = _figure(max(7.0, 1.0 + 3.0 * columns), 0.8 + 2.8 * rows)  # as wide as its title
     for number, key in enumerate(keys):
         axes = figure.add_subplot(rows, columns, number + 1)
         axes.scatter(
