@@ -108,7 +108,7 @@ def remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
 
 @dataclass
 class Material:
-    """What a cell works on: manifest and splits, and the digests of both and of the encoder's weights."""
+    """What a cell works on: manifest and splits, and digests: of both, of the encoder's weights, of what was tuned."""
 
     manifest: "pd.DataFrame"
     splits: "pd.DataFrame"
@@ -127,6 +127,8 @@ def prepare(experiment: Experiment) -> Material:
         "splits": splits_digest(splits),
         "weights": experiment.encoder.digest(),
     }
+    if tuned := experiment.classifier.digest():
+        facts["tuned_parameters"] = tuned
     return Material(manifest, splits, facts)
 
 

@@ -40,6 +40,10 @@ class Classifier:
         """
         raise NotImplementedError
 
+    def digest(self) -> str:
+        """Return the identity of what it knows besides its parameters; empty where that is nothing."""
+        return ""
+
     def check(self, splits: str, data: str) -> list[str]:
         """Return what a reader has to know; `ValueError` where splits and data of these digests may not be predicted.
 

@@ -1,5 +1,6 @@
 """A classifier with the parameters that a study chose."""
 
+import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -32,6 +33,10 @@ class Tuned(Classifier):
     def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
         """Return a model per seed with the parameters of the fold."""
         return self.of_fold(fold).fit(features, labels, classes, fold, seeds)
+
+    def digest(self) -> str:
+        """Return the identity of what the study chose: it may be made anew under its name."""
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
 
     def check(self, splits: str, data: str) -> list[str]:
         """Return what a reader has to know; `ValueError` where parameters may have seen what is held out."""

@@ -3,6 +3,7 @@
 import getpass
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ def environment() -> dict[str, str]:
     return {
         "git_commit": commit or "unknown",
         "git_dirty": str(bool(status)).lower(),
-        "command": " ".join([f"python -m src.{program.stem}", *map(shlex.quote, sys.argv[1:])]),
+        "command": masked(" ".join([f"python -m src.{program.stem}", *map(shlex.quote, sys.argv[1:])])),
         "mlflow.source.name": f"src/{program.name}",  # its page shows what follows the last slash
         "mlflow.source.type": "LOCAL",
         "mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME") or user(),
@@ -32,6 +33,11 @@ def environment() -> dict[str, str]:
         **{f"version.{name}": version(name) for name in LIBRARIES},
         **identity(),
     }
+
+
+def masked(text: str) -> str:
+    """Return a text without the user and the password that an address in it may hold."""
+    return re.sub(r"(\w+://)[^/\s]+@", r"\1***@", text)
 
 
 def user() -> str:

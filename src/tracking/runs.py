@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src.tracking.environment import environment
+from src.tracking.environment import environment, masked
 from src.tracking.life import HEARTBEAT, beating, dead, now
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.server import quieten, reach
@@ -54,7 +54,7 @@ class TrackedRun:
         """Log; metrics that are not numbers (such as the AUC of one class) are left out."""
         moment = milliseconds()
         self.outbox.log(
-            params={name: str(value) for name, value in (params or {}).items()},
+            params={name: masked(str(value)) for name, value in (params or {}).items()},
             metrics=[(name, float(value), moment, 0) for name, value in (metrics or {}).items() if value == value],
             tags={name: str(value) for name, value in (tags or {}).items()},
         )
