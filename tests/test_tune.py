@@ -188,6 +188,7 @@ def killed_and_resumed(workspace: Path, trials: int) -> None:
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_with_the_same_trials(tmp_path: Path) -> None:
     assert run("tune", *LONG, workspace=tmp_path / "whole").returncode == 0
     killed_and_resumed(tmp_path / "killed", trials=9)
@@ -294,7 +295,10 @@ def test_a_study_that_exists_is_named(small: tuple[Path, Any]) -> None:
         (["search=logstic"], ["Could not find 'search/logstic'", "lightgbm"]),
         (["search=logistic", "classifier=knn"], ["Knn has no c; it has neighbours, metric"]),
         (["search=logistic", "search.classifier.c.low=big"], ["search.classifier.c.low must be a number", "'big'"]),
-        (["storage=postgresql://me:secret@127.0.0.1:9/db"], ["storage=postgresql://me:***@127.0.0.1:9/db cannot"]),
+        (
+            ["search=logistic", "storage=postgresql://me:secret@127.0.0.1:9/db"],
+            ["storage=postgresql://me:***@127.0.0.1:9/db cannot"],
+        ),
         (["search=finetune", "n_jobs=2"], ["n_jobs=2, but networks are trained one after the other"]),
     ],
     ids=str,
