@@ -29,11 +29,18 @@ def composed(*overrides: str, name: str = "config") -> object:
 
 
 @pytest.mark.parametrize("option", GROUPS, ids=str)
-def test_every_option_becomes_an_object(option: Path) -> None:
+def test_every_option_becomes_an_object(option: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")  # what tracking=server takes
     choice = f"{option.parts[0]}={option.name}"
     experiment = composed(choice, *GIVEN.get(choice, []))
     assert isinstance(experiment, Experiment)
     assert isinstance(experiment.method, Method)
+
+
+@pytest.mark.parametrize("name", ["compare", "fuse", "predict", "register", "report", "sync"])
+def test_every_command_composes(name: str) -> None:
+    needed = {"predict": ["model=A", "input=B", "output=C"], "register": ["model=A", "name=B"]}
+    assert composed(*needed.get(name, []), name=name)
 
 
 @pytest.mark.parametrize("name", SEARCHES)
