@@ -1,6 +1,7 @@
 # Each target sets up all that it needs: Python 3.11 or later and make are enough.
 PYTHON ?= python3
 BIN := .venv/bin
+PORT ?= 5000
 
 .PHONY: run test test-all test-server check ui benchmark requirements
 
@@ -22,9 +23,10 @@ check: .venv/ready ## lint, format, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: .venv/ready ## MLflow's pages on mlruns/, at http://127.0.0.1:5000
-	@echo "the runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
+ui: .venv/ready ## MLflow's pages on mlruns/, at http://127.0.0.1:5000, or another PORT=
+	@$(BIN)/python -c 'import sys; from src.tracking.server import in_use; in_use("127.0.0.1", $(PORT)) and sys.exit("port $(PORT) is in use: make ui PORT=5001")'
+	@echo "the runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri sqlite:///mlruns/mlflow.db
 
 benchmark: .venv/ready ## speed, as ratios to something run beside it
 	$(BIN)/python -m tests.benchmarks

@@ -179,6 +179,26 @@ class Predict:
 
 
 @dataclass(kw_only=True)
+class Serve:
+    """What `python -m src.serve` takes: a registered model, and where it listens."""
+
+    tracking: Tracking
+    model: str
+    host: str = "127.0.0.1"
+    port: int = 5001
+    workers: int = 1
+    """Processes that answer, each with the model in its memory."""
+    workspace: str = "mlruns"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"`1 <= port <= 65535` must hold, but got port={self.port}")
+        if self.workers < 1:
+            raise ValueError(f"`workers >= 1` must hold, but got workers={self.workers}")
+
+
+@dataclass(kw_only=True)
 class Register:
     """What `python -m src.register` takes: a model, and the name and alias under which it is registered."""
 
@@ -226,6 +246,7 @@ SCHEMAS = [
     Report,
     Predict,
     Register,
+    Serve,
     Download,
     Bach,
     BreakHis,

@@ -31,8 +31,7 @@ def main(config: DictConfig) -> None:
     say(
         f"registered as {options.name}, version {version}, alias {options.alias}\n"
         f"  python -m src.predict model={options.name}@{options.alias} input=FOLDER output=FILE.csv\n"
-        f"  MLFLOW_TRACKING_URI={options.tracking.uri} mlflow models serve -m models:/{options.name}@{options.alias} "
-        "--env-manager local --port 5001"
+        f"  python -m src.serve model={options.name}@{options.alias}"
     )
 
 

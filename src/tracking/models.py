@@ -111,6 +111,16 @@ def version_of(tracking: Tracking, name: str) -> "ModelVersion":
         raise ValueError(f"no registered model is {name}: {said(error)}{hint(tracking, stem)}") from None
 
 
+def called(tracking: Tracking, model: str) -> str:
+    """Return NAME/VERSION of a registered model (NAME, NAME@ALIAS, NAME/VERSION); `ValueError` where there is none."""
+    name = model.removeprefix("models:/")
+    version = version_of(tracking, name) if "@" in name or "/" in name else newest(tracking, name)
+    if version is None:
+        ours = "`python -m src.register model=RUN name=NAME` makes one"
+        raise ValueError(f"no registered model is {name}{hint(tracking, name)}; {ours}")
+    return f"{version.name}/{version.version}"
+
+
 def said(error: Exception) -> str:
     """Return what an error of MLflow says to people: its first line, without the code, as part of a sentence."""
     return re.sub(r"^[A-Z_]+: ", "", str(error).splitlines()[0]).rstrip(".")

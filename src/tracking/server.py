@@ -1,6 +1,8 @@
 """A tracking server, before MLflow is asked to talk to it."""
 
+import errno
 import os
+import socket
 
 SECONDS = 10
 """How long a tracking server may take to answer before it counts as unreachable."""
@@ -30,6 +32,19 @@ def quieten() -> None:
         **{name: os.environ.get(name, value) for name, value in BOUNDS.items()},
     }
     logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def in_use(host: str, port: int) -> bool:
+    """Return whether somebody listens there already; `ValueError` for a host that is not this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise ValueError(f"nothing can listen at {host}:{port}: {error.strerror or error}") from None
+    return False
 
 
 def reach(uri: str) -> None:

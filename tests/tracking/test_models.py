@@ -23,7 +23,7 @@ import torch
 from src.encoders.torchvision import Torchvision
 from src.tracking import CELL, SWEEP, Tracking
 from src.tracking.models import example, locate, version_of
-from tests.commands import QUICK, run
+from tests.commands import QUICK, ROOT, run
 from tests.test_run import tracking as tracking_of
 
 
@@ -191,6 +191,19 @@ class TestRegistered:
         assert answer.status_code == 400
         assert "Model is missing inputs ['image']" in answer.json()["message"]
 
+    def test_a_port_in_use_is_named(self, served: str, workspace: Path) -> None:
+        port = served.rpartition(":")[2]
+        process = run("serve", "model=demo", f"port={port}", workspace=workspace)
+        assert process.returncode == 1
+        assert process.stderr.strip().endswith(
+            f"port {port} of 127.0.0.1 is in use: give another, port={int(port) + 1}"
+        )
+
+    def test_a_model_that_is_not_there_is_named(self, workspace: Path) -> None:
+        process = run("serve", "model=dem", workspace=workspace)
+        assert process.returncode == 1
+        assert "no registered model is dem; did you mean demo?" in process.stderr
+
 
 @pytest.fixture(scope="module")
 def served(workspace: Path) -> Iterator[str]:
@@ -198,16 +211,14 @@ def served(workspace: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/demo@champion"]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{workspace}/mlflow.db", "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    command = [sys.executable, "-m", "src.serve", "model=demo@champion", f"port={port}", f"workspace={workspace}"]
     with (workspace / "log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--env-manager", "local", "--port", str(port)],
+            command,
             stdout=log,
             stderr=log,
-            cwd=workspace,
-            env=environment,
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
     address = f"http://127.0.0.1:{port}"
