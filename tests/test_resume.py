@@ -140,6 +140,7 @@ def encoded(found: list[Run]) -> int:
     return sum(int(run.data.tags.get("encoded_crops", 0)) for run in found)
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed_is_as_one_left_alone(tmp_path: Path) -> None:
     arguments = [*QUICK, "pool.p=1,3,inf", "name=powers", "resume=true"]
     kill_and_resume(arguments, tmp_path, [(0, 1.0), (2, 0.2)], cells=3)

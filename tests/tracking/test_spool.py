@@ -70,6 +70,7 @@ def check(tracking: Tracking, run: Run) -> None:
     assert linked.dataset.name == "demo"
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_of_a_run(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_server_that_dies_in_the_middle_of_a_run(
     check(tracking, tracking.find(run))
 
 
+@pytest.mark.slow
 def test_a_server_that_is_briefly_away_is_caught_up_with(server: Server, tmp_path: Path) -> None:
     tracking = at(server, tmp_path)
     with tracking.run("brief", CELL) as run:
@@ -117,6 +119,7 @@ def test_a_server_that_is_briefly_away_is_caught_up_with(server: Server, tmp_pat
     assert tracking.find("brief").info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_cells_go_on_without_the_server_of_their_sweep(server: Server, tmp_path: Path) -> None:
     tracking = at(server, tmp_path)
     sweep = tracking.create("table", SWEEP)
@@ -131,6 +134,7 @@ def test_cells_go_on_without_the_server_of_their_sweep(server: Server, tmp_path:
         check(again, run)
 
 
+@pytest.mark.slow
 def test_a_sweep_without_any_server_is_whole_and_can_be_sent(server: Server, tmp_path: Path) -> None:
     offline = Tracking(uri="http://127.0.0.1:9", spool=f"{tmp_path}/spool", offline=True)
     sweep = offline.create("table", SWEEP)
@@ -161,6 +165,7 @@ def test_a_killed_offline_run_is_found(tmp_path: Path) -> None:
     assert offline.find(run).info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_what_the_server_does_not_know_is_left_and_named(server: Server, tmp_path: Path) -> None:
     tracking = at(server, tmp_path)
     unknown = tracking.spooled.entry("0" * 32)
