@@ -276,10 +276,10 @@ def test_networks_are_tuned_on_the_folds_within(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_of_tuned_cells(tmp_path: Path) -> None:
-    arguments = [*SMALL, "trials=2", "search=logistic,lightgbm"]
+    arguments = [*SMALL, "trials=2", "objective=log_loss,brier"]
     process = run("tune", *arguments, workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
-    for name in ("SqueezeNet-48 search=logistic tuned", "SqueezeNet-48 search=lightgbm tuned", "Model fusion"):
+    for name in ("SqueezeNet-48 objective=log_loss tuned", "SqueezeNet-48 objective=brier tuned", "Model fusion"):
         assert name in process.stdout
 
 
