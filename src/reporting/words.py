@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from src.tracking.environment import masked
+
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
@@ -61,11 +63,6 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def masked(text: str) -> str:
-    """Return a text without the user and the password that an address in it may hold."""
-    return re.sub(r"(\w+://)[^/\s]+@", r"\1***@", text)
 
 
 def command(line: str) -> str:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from src.reporting.words import command, counted, duration, listed, masked, measured, number, ranged, signed, typeset
+from src.reporting.words import command, counted, duration, listed, measured, number, ranged, signed, typeset
+from src.tracking.environment import masked
 
 NAN = float("nan")
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
