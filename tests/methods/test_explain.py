@@ -1,6 +1,6 @@
 """What the models of a method look at, for the cases that a run shows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,7 @@ from src.training.network import Classifier
 from tests.methods.test_extraction import cell, folder_of_images
 from tests.methods.test_frozen import predict, quiet
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -43,12 +43,7 @@ FROZEN = Frozen(workers=2, batch=4, device="cpu")
 TRAINED = FineTune(workers=2, device="cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
