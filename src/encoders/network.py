@@ -2,16 +2,21 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from src.encoders.backends import FLOAT32, TORCH, runner
+from src.encoders.backends import check as check_backend
 from src.encoders.encoder import Encoder, check
 from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find, sha256
 
 if TYPE_CHECKING:
     import torch
+
+    from src.encoders.backends import Forward
 
 RANDOM = "random"
 IMAGENET = "imagenet"
@@ -29,6 +34,8 @@ class NetworkEncoder(Encoder):
       `channels` says in which order the network takes them, `rgb` or `bgr`.
     - Crops are resized to `input_size` pixels (bilinear, antialiased); 0 leaves them as they come, in which case they
       must measure `smallest` pixels at least.
+    - `backend` what computes descriptors: `torch`, `compile` (PyTorch's compiler), `openvino` (fastest on CPUs).
+    - `precision` in which they are computed: `float32`, `bfloat16`, `float16`. Training has its own.
     """
 
     architecture: str
@@ -40,9 +47,12 @@ class NetworkEncoder(Encoder):
     channels: str = "rgb"
     input_size: int = 0
     smallest: int = 32
+    backend: str = TORCH
+    precision: str = FLOAT32
 
     trainable: ClassVar[bool] = True
     whence: ClassVar[tuple[str, ...]] = ("label", "seed", "smallest", "tag", "repository", "file", "url", "md5", "head")
+    added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32}
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __post_init__(self) -> None:
@@ -59,6 +69,7 @@ class NetworkEncoder(Encoder):
             raise ValueError(
                 f"{self.label} has no encoder.weights={self.weights}: its published ones are {self.published()}"
             )
+        check_backend(self.backend, self.precision)
         if self.channels not in ("rgb", "bgr"):
             raise ValueError(f"`channels` must be rgb or bgr, but got {self.channels!r}")
 
@@ -168,14 +179,12 @@ class Network:
         A crop's descriptor does not depend on its neighbours in a batch of the same shape.
         Errors: ValueError for crops of another type or shape, or smaller than the network takes.
         """
-        import torch
-
         self._check(crops)
-        # Full float32 and one order of summation on GPUs too: a store may be filled by several devices.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            descriptors: torch.Tensor = self.module(self.prepare(crops)).float()
-        return descriptors
+        return self._forward(self.prepare(crops)).float()
+
+    @cached_property
+    def _forward(self) -> "Forward":
+        return runner(self.module, self.encoder.backend, self.encoder.precision, self.device)
 
     def _check(self, crops: "torch.Tensor") -> None:
         size = check(crops)

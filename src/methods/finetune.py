@@ -98,8 +98,13 @@ class FineTune(Method):
         return Frozen(workers=self.workers, device=self.device)
 
     def checked(self, cell: Cell) -> str:
-        """Return the device; `ValueError` where it cannot train in this precision."""
+        """Return the device; `ValueError` where it cannot train so."""
         device = resolve(self.device)
+        encoder = cell.encoder
+        if encoder.trainable and any(getattr(encoder, name) != before for name, before in encoder.added.items()):
+            raise ValueError(
+                "encoder.backend and encoder.precision are for frozen descriptors: fine-tuning has finetune.precision"
+            )
         if cell.finetune.precision == "16-mixed" and device == "cpu":
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
         return device

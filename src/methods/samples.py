@@ -49,8 +49,9 @@ def preparation(cell: Cell) -> Recipe:
 
 def encoder_recipe(cell: Cell, weights: str) -> Recipe:
     """Return all that determines an encoder; `weights` is the digest of its weights."""
-    whence = cell.encoder.whence
-    return {name: value for name, value in described(cell.encoder).items() if name not in whence} | {"weights": weights}
+    encoder = cell.encoder
+    left_out = {*encoder.whence, *(name for name, before in encoder.added.items() if getattr(encoder, name) == before)}
+    return {name: value for name, value in described(encoder).items() if name not in left_out} | {"weights": weights}
 
 
 def described(operator: Any) -> dict[str, Any]:
