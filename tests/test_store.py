@@ -21,9 +21,9 @@ def descriptors(seed: int = 0) -> np.ndarray:
 
 def test_gives_back_what_was_stored(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert not store.holds(RECIPE, "a")
+    assert "a" not in store.held(RECIPE)
     store.write(RECIPE, "a", descriptors())
-    assert store.holds(RECIPE, "a")
+    assert store.held(RECIPE).samples == {"a"}
     np.testing.assert_array_equal(store.read(RECIPE, "a"), descriptors())
 
 
@@ -56,10 +56,11 @@ def test_damage_is_named(tmp_path: Path, damage: bytes | None) -> None:
 
 def test_notes_say_what_is_wrong_with_an_image(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.noted(RECIPE, "a") == ""
+    assert store.held(RECIPE).notes == {}
     store.note(RECIPE, "a", "flat")
-    assert store.noted(RECIPE, "a") == "flat"
-    assert not store.holds(RECIPE, "a")
+    held = store.held(RECIPE)
+    assert (held.samples, held.notes) == (set(), {"a": "flat"})
+    assert "a" in held
 
 
 def test_a_miss_is_explained_by_the_nearest_recipe(tmp_path: Path) -> None:
