@@ -43,8 +43,10 @@ def main(config: DictConfig) -> None:
 
 def cell(config: DictConfig, sweep: Sweep | None) -> None:
     """Predict, evaluate and track one cell, unless it is finished and may be taken over."""
+    from src.store import Store
     from src.sweep import cell_name
 
+    Store(config.store)  # an address that holds keys is refused before it is written anywhere
     hydra = HydraConfig.get()
     tracking = build(config.tracking)
     # In a sweep `name` is the sweep's.

@@ -60,7 +60,8 @@ def samples(cell: Cell) -> list[Sample]:
 def extract_all(cell: Cell, root: Path, chosen: list[Sample], batch: int = 4, workers: int = 2) -> dict[str, bytes]:
     """Extract into a store, and return the bytes of its files."""
     store, wanted = Store(root), recipe(cell, cell.encoder.digest())
-    missing = [sample for sample in chosen if not store.holds(wanted, sample.content)]
+    held = store.held(wanted)
+    missing = [sample for sample in chosen if sample.content not in held]
     list(extract(cell, missing, cell.encoder.load(), store, wanted, batch, workers))
     return {file.name: file.read_bytes() for file in sorted(root.rglob("*.safetensors"))}
 
