@@ -320,7 +320,7 @@ class Bucket:
                 return ask(*arguments, **options)
             except failures() as error:
                 if code(error) == "NoSuchKey":
-                    raise FileNotFoundError(errno.ENOENT, "No such object", self.address("")) from None
+                    raise FileNotFoundError(errno.ENOENT, "No such object", f"s3://{arguments[0]}") from None
                 if (reason := self.refused(error)) or time.monotonic() + pause > until:
                     raise ValueError(reason or self.away(error)) from None
             time.sleep(pause)
