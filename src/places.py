@@ -55,13 +55,16 @@ class Place(Protocol):
     def names(self, folder: str) -> list[str]:
         """Return the names of a folder's files."""
 
+    def holds(self, name: str) -> bool:
+        """Return whether there is a file."""
+
     def read(self, name: str) -> bytes:
         """Return what a file holds; `FileNotFoundError` where there is none."""
 
     def local(self, name: str, check: Callable[[bytes], object]) -> Path:
         """Return a file on this machine. What has to be fetched is checked before it is kept."""
 
-    def create(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: Callable[[], bytes]) -> None:
         """Write a file that says what its folder holds, unless it is there."""
 
     def write(self, name: str, content: bytes) -> None:
@@ -120,6 +123,10 @@ class Folder:
         except FileNotFoundError:
             return []
 
+    def holds(self, name: str) -> bool:
+        """Return whether there is a file."""
+        return (self.folder / name).is_file()
+
     def read(self, name: str) -> bytes:
         """Return what a file holds."""
         return (self.folder / name).read_bytes()
@@ -128,12 +135,12 @@ class Folder:
         """Return the path."""
         return self.folder / name
 
-    def create(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: Callable[[], bytes]) -> None:
         """Write a file, and its folder, unless it is there."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            replace(path, content)
+            replace(path, content())
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file under a temporary name, and rename it."""
@@ -208,6 +215,11 @@ class Bucket:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def holds(self, name: str) -> bool:
+        """Return whether there is an object, by one request."""
+        found = next(self.pages(name, MaxKeys=1)).get("Contents", [])
+        return any(each["Key"] == self.key(name) for each in found)
+
     def read(self, name: str) -> bytes:
         """Return what an object holds, by one request."""
         return self.ask("cat_file", self.path(name), max_concurrency=1)
@@ -221,7 +233,7 @@ class Bucket:
             self.keep(name, content)
         return copy
 
-    def create(self, name: str, content: bytes) -> None:
+    def create(self, name: str, content: Callable[[], bytes]) -> None:
         """Write an object unless it is there; others write the same bytes."""
         with self.giving:
             if name in self.created:
@@ -229,8 +241,8 @@ class Bucket:
             try:
                 self.read(name)
             except FileNotFoundError:
-                self.send(name, content)
-            self.keep(name, content)
+                self.send(name, content())
+            self.keep(name, content())
             self.created.add(name)
 
     def write(self, name: str, content: bytes) -> None:

@@ -67,8 +67,9 @@ class Store:
         self.place = place(self.root, self.copies)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Other processes connect by themselves."""
-        return Store, (self.root, self.copies)
+        """Other processes connect by themselves, and may work in other folders."""
+        root = str(self.root) if "://" in str(self.root) else Path(self.root).absolute()
+        return Store, (root, self.copies.absolute())
 
     def check(self) -> None:
         """Raise `ValueError`, with what to do, where the store cannot be used."""
@@ -77,6 +78,10 @@ class Store:
     def path(self, recipe: Recipe, content: str) -> Path:
         """Return the file of one sample's descriptors, or of their copy."""
         return self.place.folder / digest(recipe) / f"{content}{SAMPLE}"
+
+    def holds(self, recipe: Recipe, content: str) -> bool:
+        """Return whether one sample's descriptors are stored; of many ask `held`."""
+        return self.place.holds(f"{digest(recipe)}/{content}{SAMPLE}")
 
     def held(self, recipe: Recipe) -> Held:
         """Return what is stored of a recipe, by one listing however many samples there are."""
@@ -108,7 +113,7 @@ class Store:
     def open(self, recipe: Recipe) -> Path:
         """Return the recipe's folder on this machine, and leave a word in the store on what it holds."""
         name = digest(recipe)
-        self.place.create(f"{name}/{RECIPE}", (json.dumps(recipe, indent=2, sort_keys=True) + "\n").encode())
+        self.place.create(f"{name}/{RECIPE}", lambda: (json.dumps(recipe, indent=2, sort_keys=True) + "\n").encode())
         return self.place.folder / name
 
     def read(self, recipe: Recipe, content: str) -> Float32[np.ndarray, "augmentation crop feature"]:

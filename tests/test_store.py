@@ -49,6 +49,7 @@ def test_gives_back_what_was_stored(opened: Callable[..., Store]) -> None:
     store.write(RECIPE, "a", descriptors())
     store.write(RECIPE, "b", descriptors(1))
     assert store.held(RECIPE).samples == {"a", "b"}
+    assert [store.holds(RECIPE, content) for content in ("a", "absent")] == [True, False]
     for machine in (store, opened(), pickle.loads(pickle.dumps(opened()))):
         np.testing.assert_array_equal(machine.read(RECIPE, "a"), descriptors())
         given = machine.each(RECIPE, iter("bab"))
