@@ -21,7 +21,7 @@ from src.files import replace
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[^?#@]*))?")
+ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w./=+,~-]*))?")
 REQUESTS = 16
 """Requests that are under way at the same time, at most; objects that wait to be written are as many again."""
 PATIENCE = 20.0
