@@ -44,6 +44,8 @@ from src.training.finetuning import FineTuning
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FORMATS = ("table", "bach")
+COPIES = "copies"
+"""The folder of the workspace with what was read from a store that is far, or written to it."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +58,7 @@ class Experiment(Cell):
     workspace: str = "mlruns"
     """Where everything is written: runs, descriptors, generated data."""
     store: str = "${workspace}/store"
+    """The folder that keeps descriptors and trained networks, or s3://BUCKET/PREFIX (`src.places`)."""
     audit: str = "warn"
     """What becomes of a run with a patient or (nearly) identical images on both sides of a split: warn or fail."""
     replicates: int = 1000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.config import Predict, build, rebuilt
+from src.config import COPIES, Predict, build, rebuilt
 from src.edge import command
 from src.files import replace
 from src.presentation import console, say, track
@@ -26,8 +26,12 @@ def main(config: DictConfig) -> None:
     from src.data.listing import listed
     from src.methods.fitted import load_all
     from src.methods.prediction import predict, submission
+    from src.store import Store
     from src.tracking.models import locate
 
+    store = Store(options.store, Path(options.workspace) / COPIES) if options.store else None
+    if store is not None:
+        store.check()
     images, root = listed(Path(options.input))
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
         located = locate(options.tracking, options.model, Path(place))
@@ -37,7 +41,7 @@ def main(config: DictConfig) -> None:
             member.method = changed(member.method, workers=workers, device=options.device)
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
-        prediction = predict(members, images, root, track, options.store)
+        prediction = predict(members, images, root, track, store)
     if options.members:
         write(prediction.members, options.members)
     show(prediction)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import Experiment, build, flat
+from src.config import COPIES, Experiment, build, flat
 from src.edge import command, explain
 from src.launcher import follow, register
 from src.presentation import say, show, summary, track, write
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from src.evaluation.evaluation import Evaluation
     from src.methods.cell import Outcome
     from src.methods.tuning import Tuning
+    from src.store import Store
     from src.tracking import TrackedRun
 
 
@@ -42,8 +43,10 @@ def main(config: DictConfig) -> None:
 
 def cell(config: DictConfig, sweep: Sweep | None) -> None:
     """Predict, evaluate and track one cell, unless it is finished and may be taken over."""
+    from src.store import Store
     from src.sweep import cell_name
 
+    Store(config.store)  # an address that holds keys is refused before it is written anywhere
     hydra = HydraConfig.get()
     tracking = build(config.tracking)
     # In a sweep `name` is the sweep's.
@@ -147,7 +150,7 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
 
 
 def audited(
-    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", store: Path, run: "TrackedRun"
+    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", store: "Store", run: "TrackedRun"
 ) -> list[str]:
     """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
     from src.methods.audit import audit
@@ -175,11 +178,14 @@ def predict(
     """
     from src.evaluation.evaluation import evaluate
     from src.evaluation.slices import slice_facts
+    from src.store import Store
     from src.tracking.datasets import dataset
 
     def record(name: str, value: float, step: int) -> None:
         run.log_steps(name, {step: value})
 
+    store = Store(experiment.store, Path(experiment.workspace) / COPIES)
+    store.check()
     say(f"{name}: data in {experiment.data.root}")
     material = material or prepare(experiment)
     manifest, splits = material.manifest, material.splits
@@ -190,7 +196,6 @@ def predict(
     run.log(tags=material.facts)
     root = experiment.data.root
     run.log_data(dataset(Path(root).name, material.facts["data"], root, manifest))
-    store = Path(experiment.store)
     leaks = audited(experiment, manifest, splits, store, run)
     outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
     predictions = outcome.predictions
@@ -203,7 +208,7 @@ def predict(
         metrics=evaluation.metrics, tags=outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
     )
     run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
-    explain_examples(experiment, manifest, outcome, run)
+    explain_examples(experiment, manifest, outcome, store, run)
     return evaluation, notes
 
 
@@ -218,14 +223,16 @@ def keep(experiment: Experiment, name: str, outcome: "Outcome", classes: list[st
     save(run.folder / "model", name, experiment, experiment.method, outcome, classes)
 
 
-def explain_examples(experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", run: "TrackedRun") -> None:
+def explain_examples(
+    experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", store: "Store", run: "TrackedRun"
+) -> None:
     """Write what the models look at in a few cases of each class, right and wrong, as pictures."""
     from src.evaluation.explanations import choose, pictures
 
     if not experiment.examples:
         return
     chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
-    made = experiment.method.explain(experiment, chosen, dict(outcome.models), Path(experiment.store))
+    made = experiment.method.explain(experiment, chosen, dict(outcome.models), store)
     for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
         path = run.folder / "explanations" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
-"""Descriptors and trained networks on disk, addressed by the recipe that made them: `python -m src.store --help`."""
+"""Descriptors and trained networks, addressed by the recipe that made them: `python -m src.store --help`."""
 
 import argparse
 import hashlib
 import json
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from src.files import replace
+from src.places import place
 
 Recipe = dict[str, Any]
 """All that determines a descriptor but the sample's bytes, or a trained network, as JSON values."""
@@ -23,6 +22,8 @@ KIND, FIT = "kind", "fit"
 """What the recipe of a trained network says of itself; those of descriptors say nothing."""
 WEIGHTS, TRAINING = "model.safetensors", "training.json"
 """A trained network, and how its training went."""
+RECIPE, SAMPLE, NOTE = "recipe.json", ".safetensors", ".txt"
+"""What a folder holds, and of each sample its descriptors or what is wrong with its image."""
 MODEL = "model"
 """The entry of a network's file that says, as JSON, what it is."""
 
@@ -33,80 +34,142 @@ def digest(recipe: Recipe) -> str:
 
 
 @dataclass
+class Held:
+    """What is stored of a recipe: the samples that have descriptors, and what is wrong with images, by content."""
+
+    samples: set[str]
+    notes: dict[str, str]
+
+    def __contains__(self, content: str) -> bool:
+        """Return whether anything is known of a sample."""
+        return content in self.samples or content in self.notes
+
+
+@dataclass
 class Store:
     """A folder per recipe with `recipe.json` and one file per sample, named by the digest of the sample's bytes.
 
     A sample whose image is bad has a note, a text file of that name, with the reason.
 
     The recipe of a fit is of one trained network: its folder holds `model.safetensors` and `training.json`, and while
-    the training runs its checkpoint.
+    the training runs its checkpoint, on the machine that trains.
 
-    Files are written under a temporary name and renamed, so a killed process leaves only whole ones, and two processes
-    that write the same sample write the same bytes.
+    `root` is a folder, or s3://BUCKET/PREFIX on S3-compatible storage (`src.places`), of which what was read or written
+    is kept in `copies`. A file appears as a whole or not at all, so a killed process leaves only whole ones, and two
+    processes that write the same sample write the same bytes.
     """
 
-    root: Path
+    root: Path | str
+    copies: Path = Path("mlruns/copies")
+
+    def __post_init__(self) -> None:
+        """Check the root; nothing is asked yet."""
+        self.place = place(self.root, self.copies)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes connect by themselves, and may work in other folders."""
+        root = str(self.root) if "://" in str(self.root) else Path(self.root).absolute()
+        return Store, (root, self.copies.absolute())
+
+    def check(self) -> None:
+        """Raise `ValueError`, with what to do, where the store cannot be used."""
+        self.place.check()
 
     def path(self, recipe: Recipe, content: str) -> Path:
-        """Return the file of one sample's descriptors."""
-        return self.root / digest(recipe) / f"{content}.safetensors"
+        """Return the file of one sample's descriptors, or of their copy."""
+        return self.place.folder / digest(recipe) / f"{content}{SAMPLE}"
 
     def holds(self, recipe: Recipe, content: str) -> bool:
-        """Return whether the sample's descriptors are stored."""
-        return self.path(recipe, content).is_file()
+        """Return whether one sample's descriptors are stored; of many ask `held`."""
+        return self.place.holds(f"{digest(recipe)}/{content}{SAMPLE}")
+
+    def held(self, recipe: Recipe) -> Held:
+        """Return what is stored of a recipe, by one listing however many samples there are."""
+        folder = digest(recipe)
+        names = self.place.names(folder)
+        noted = sorted(name for name in names if name.endswith(NOTE))
+        reasons = self.place.abreast(lambda name: self.place.read(f"{folder}/{name}").decode(), noted)
+        notes = {name.removesuffix(NOTE): reason for name, reason in zip(noted, reasons, strict=True)}
+        return Held({name.removesuffix(SAMPLE) for name in names if name.endswith(SAMPLE)}, notes)
 
     def write(
         self, recipe: Recipe, content: str, descriptors: Float32[np.ndarray, "augmentation crop feature"]
     ) -> None:
-        """Store the unpooled descriptors of one sample."""
+        """Store the unpooled descriptors of one sample, at the latest when `finish` returns."""
         from safetensors.numpy import save
 
-        self.open(recipe)
+        name = f"{self.open(recipe).name}/{content}{SAMPLE}"
         tensors = {"descriptors": descriptors}
-        replace(self.path(recipe, content), save(tensors, {"checksum": checksum(tensors)}))
+        self.place.write(name, save(tensors, {"checksum": checksum(tensors)}))
 
     def note(self, recipe: Recipe, content: str, reason: str) -> None:
         """Store what is wrong with a sample's image, whether or not it has descriptors."""
-        self.open(recipe)
-        replace(self.path(recipe, content).with_suffix(".txt"), reason.encode())
+        self.place.write(f"{self.open(recipe).name}/{content}{NOTE}", reason.encode())
 
-    def noted(self, recipe: Recipe, content: str) -> str:
-        """Return what is wrong with a sample's image, empty where nothing is known to be."""
-        note = self.path(recipe, content).with_suffix(".txt")
-        return note.read_text() if note.is_file() else ""
+    def finish(self) -> None:
+        """Wait until all is stored that was written: storage that is far is written to while the caller goes on."""
+        self.place.finish()
 
     def open(self, recipe: Recipe) -> Path:
-        """Make and return the recipe's folder, which says what it holds."""
-        folder = self.root / digest(recipe)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (file := folder / "recipe.json").exists():
-            replace(file, (json.dumps(recipe, indent=2, sort_keys=True) + "\n").encode())
-        return folder
+        """Return the recipe's folder on this machine, and leave a word in the store on what it holds."""
+        name = digest(recipe)
+        self.place.create(f"{name}/{RECIPE}", lambda: (json.dumps(recipe, indent=2, sort_keys=True) + "\n").encode())
+        return self.place.folder / name
 
     def read(self, recipe: Recipe, content: str) -> Float32[np.ndarray, "augmentation crop feature"]:
         """Return the descriptors of one sample; `ValueError` where the file is damaged."""
-        return load(self.path(recipe, content))["descriptors"]
+        return next(self.each(recipe, [content]))
+
+    def each(
+        self, recipe: Recipe, contents: Iterable[str]
+    ) -> Iterator[Float32[np.ndarray, "augmentation crop feature"]]:
+        """Yield the descriptors of samples, in their order; `ValueError` where a file is damaged."""
+        self.finish()
+        folder = digest(recipe)
+        names = (f"{folder}/{content}{SAMPLE}" for content in contents)
+        yield from self.place.abreast(lambda name: load(self.local(name))["descriptors"], names)
+
+    def local(self, name: str) -> Path:
+        """Return a file of tensors on this machine; one that is fetched and found damaged is not kept."""
+        return self.place.local(name, lambda content: parse(content, self.place.address(name)))
 
     def fit(self, recipe: Recipe) -> Path | None:
-        """Return the file of a fit's network, where it is stored."""
-        path = self.root / digest(recipe) / WEIGHTS
-        return path if path.is_file() else None
+        """Return the file of a fit's network, beside it how its training went, where it is stored."""
+        name = digest(recipe)
+        if WEIGHTS not in self.place.names(name):
+            return None
+        self.place.local(f"{name}/{TRAINING}", json.loads)
+        return self.local(f"{name}/{WEIGHTS}")
 
     def write_fit(self, recipe: Recipe, weights: Tensors, facts: dict[str, Any], training: dict[str, Any]) -> Path:
         """Store a trained network with the facts that describe it, and how its training went; return its file."""
         from safetensors.numpy import save
 
         folder = self.open(recipe)
-        replace(folder / TRAINING, (json.dumps(training, indent=2) + "\n").encode())
+        self.place.write(f"{folder.name}/{TRAINING}", (json.dumps(training, indent=2) + "\n").encode())
+        self.place.finish()  # a network without its training is none
         # One entry: safetensors writes several in no fixed order.
         stated = {MODEL: json.dumps(facts | {"checksum": checksum(weights)}, sort_keys=True)}
-        replace(folder / WEIGHTS, save(dict(weights), stated))
+        self.place.write(f"{folder.name}/{WEIGHTS}", save(dict(weights), stated))
+        self.place.finish()
         return folder / WEIGHTS
 
     def recipes(self) -> dict[str, Recipe]:
         """Return the stored recipes by digest."""
-        files = sorted(self.root.glob("*/recipe.json"))
-        return {file.parent.name: json.loads(file.read_text()) for file in files}
+        names = self.place.folders()
+        return {
+            name: recipe for name, recipe in zip(names, self.place.abreast(self.recipe, names), strict=True) if recipe
+        }
+
+    def recipe(self, name: str) -> Recipe:
+        """Return the recipe of a folder; none where it has none."""
+        file = f"{name}/{RECIPE}"
+        try:
+            return json.loads(self.place.read(file))
+        except FileNotFoundError:
+            return {}
+        except json.JSONDecodeError as error:
+            raise damaged(self.place.address(file), error) from None
 
     def nearest(self, recipe: Recipe) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
         """Return the other stored recipe with the fewest differing fields: its digest and {field: (here, there)}."""
@@ -126,12 +189,39 @@ def load(path: Path) -> Tensors:
         with safe_open(path, "np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
             metadata = file.metadata()
+    except SafetensorError as error:
+        raise damaged(path, error) from None
+    return checked(tensors, metadata, path)
+
+
+def parse(content: bytes, name: str) -> Tensors:
+    """Return the tensors that the content of a file holds, by name; `ValueError` as `load` has it."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    except (SafetensorError, KeyError) as error:
+        raise damaged(name, error) from None
+    return checked(tensors, metadata, name)
+
+
+def checked(tensors: Tensors, metadata: Any, name: Path | str) -> Tensors:
+    """Return tensors; `ValueError` where they are not those that the file's metadata are of."""
+    try:
         expected = (json.loads(metadata[MODEL]) if MODEL in metadata else metadata)["checksum"]
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and run again") from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise damaged(name, error) from None
     if checksum(tensors) != expected:
-        raise ValueError(f"{path} is damaged (its checksum differs); delete it and run again")
+        raise damaged(name, "its checksum differs")
     return tensors
+
+
+def damaged(name: Path | str, reason: object) -> ValueError:
+    """Return the error that names a damaged file, and the way out."""
+    return ValueError(f"{name} is damaged ({reason}); delete it and run again")
 
 
 def checksum(tensors: Tensors) -> str:
@@ -164,25 +254,32 @@ def listing(store: Store) -> Iterator[str]:
         keys = sorted({key for leaves in like.values() for key in leaves})
         varying = [key for key in keys if len({repr(leaves.get(key)) for leaves in like.values()}) > 1]
         for name, leaves in like.items():
-            files = [file for file in (store.root / name).iterdir() if file.suffix in (".safetensors", ".ckpt")]
-            size = sum(file.stat().st_size for file in files) / 2**20
-            held = f"{len(files):6d} samples" if kind is None else state(store.fit(recipes[name]))
+            sizes = store.place.sizes(name)
+            kept = [size for file, size in sizes.items() if file.endswith((SAMPLE, ".ckpt"))]
+            held = f"{len(kept):6d} samples" if kind is None else state(WEIGHTS in sizes)
             traits = " ".join(f"{key}={leaves[key]}" for key in varying if key in leaves)
-            yield f"{name} {held} {size:9.1f} MiB  {traits}"
+            yield f"{name} {held} {sum(kept) / 2**20:9.1f} MiB  {traits}"
 
 
-def state(fit: Path | None) -> str:
+def state(trained: bool) -> str:
     """Return in as many letters as samples take whether a network is trained."""
-    return f"{'trained' if fit else 'in training':>14}"
+    return f"{'trained' if trained else 'in training':>14}"
 
 
 def verify(store: Store) -> Iterator[str]:
     """Yield a line for every damaged file."""
-    for file in sorted(store.root.glob("*/*.safetensors")):
+
+    def look(name: str) -> str:
+        content = store.place.read(name)
         try:
-            load(file)
+            parse(content, store.place.address(name))
         except ValueError as error:
-            yield str(error)
+            return str(error)
+        return ""
+
+    for folder in store.place.folders():
+        files = sorted(name for name in store.place.names(folder) if name.endswith(SAMPLE))
+        yield from filter(None, store.place.abreast(look, (f"{folder}/{name}" for name in files)))
 
 
 def explain(store: Store, name: str) -> Iterator[str]:
@@ -198,7 +295,7 @@ def explain(store: Store, name: str) -> Iterator[str]:
 def prune(store: Store, name: str) -> Iterator[str]:
     """Delete one recipe's descriptors, or its network."""
     find(store, name)
-    shutil.rmtree(store.root / name)
+    store.place.delete(name)
     yield f"deleted {name}"
 
 
@@ -215,9 +312,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.store", description=__doc__)
     parser.add_argument("action", choices=["list", "verify", "explain", "prune"])
     parser.add_argument("recipe", nargs="?", default="", help="a recipe's digest, for explain and prune")
-    parser.add_argument("--root", type=Path, default=Path("mlruns/store"), help="the store's folder")
+    parser.add_argument("--root", default="mlruns/store", help="the store's folder, or s3://BUCKET/PREFIX")
     arguments = parser.parse_args()
-    store = Store(arguments.root)
     actions: dict[str, Callable[[], Iterator[str]]] = {
         "list": lambda: listing(store),
         "verify": lambda: verify(store),
@@ -225,6 +321,8 @@ def main() -> None:
         "prune": lambda: prune(store, arguments.recipe),
     }
     try:
+        store = Store(arguments.root)
+        store.check()
         lines = list(actions[arguments.action]())
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -19,6 +19,7 @@ from src.evaluation.binary import Binary
 from src.fusion import Fusion, finished, fuse_sweep, published_at
 from src.presentation import say, show_groups, slug, write_groups
 from src.resume import DIGEST, VARIABLE, Sweep, catch_up, sweep_digest, to_take_up, wanted
+from src.store import Store
 from src.tracking import SWEEP, Tracking, away
 from src.tracking.datasets import of_runs
 
@@ -44,6 +45,7 @@ class TrackedSweep(Callback):
         with edge():
             if config.published:
                 published_at(config.published)  # before any work
+            Store(config.store)
             swept = varied(config)
             self.expected = math.prod(len(values) for values in swept.values())
             self.tracking = build(config.tracking)

@@ -20,6 +20,7 @@ from src.presentation import save, say, show, slug, summary
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept
 from src.run import chosen, predict
 from src.run import place as place_of
+from src.store import Store
 from src.sweep import cell_name
 from src.tracking import CELL, TrackedRun, Tracking
 
@@ -42,6 +43,7 @@ def main(config: DictConfig) -> None:
 
 def tune(config: DictConfig, sweep: Sweep | None) -> None:
     """Choose parameters, predict by them, evaluate and track: a run like that of any cell, and a child per trial."""
+    Store(config.store)  # an address that holds keys is refused before it is written anywhere
     hydra = HydraConfig.get()
     tracking: Tracking = build(config.tracking)
     cell = cell_name(config, hydra.runtime.choices, sweep)

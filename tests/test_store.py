@@ -1,8 +1,13 @@
 """The store: whole files only, addressed by recipe, damage named."""
 
+import json
 import multiprocessing
+import pickle
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.store import Store, difference, digest, explain, listing, load, prune, verify
+from src.store import TRAINING, Store, difference, digest, explain, listing, load, prune, verify
+from tests.buckets import BUCKET, Storage, storage
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
 
@@ -19,51 +25,91 @@ def descriptors(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(2, 3, 4)).astype(np.float32)
 
 
-def test_gives_back_what_was_stored(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    assert not store.holds(RECIPE, "a")
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    with storage(tmp_path_factory.mktemp("s3")) as made:
+        yield made
+
+
+@pytest.fixture(params=["folder", "s3"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
+    """What opens one and the same store, or another one of a name, as each of several machines would."""
+    if request.param == "folder":
+        return lambda name="store": Store(tmp_path / name)
+    for key, value in request.getfixturevalue("served").environment.items():
+        monkeypatch.setenv(key, value)
+    machines = count()
+    below = f"s3://{BUCKET}/{tmp_path.name}"
+    return lambda name="store": Store(f"{below}/{name}", tmp_path / f"machine{next(machines)}")
+
+
+def test_gives_back_what_was_stored(opened: Callable[..., Store]) -> None:
+    store = opened()
+    assert "a" not in store.held(RECIPE)
     store.write(RECIPE, "a", descriptors())
-    assert store.holds(RECIPE, "a")
-    np.testing.assert_array_equal(store.read(RECIPE, "a"), descriptors())
+    store.write(RECIPE, "b", descriptors(1))
+    assert store.held(RECIPE).samples == {"a", "b"}
+    assert [store.holds(RECIPE, content) for content in ("a", "absent")] == [True, False]
+    for machine in (store, opened(), pickle.loads(pickle.dumps(opened()))):
+        np.testing.assert_array_equal(machine.read(RECIPE, "a"), descriptors())
+        given = machine.each(RECIPE, iter("bab"))
+        for read, seed in zip(given, (1, 0, 1), strict=True):
+            np.testing.assert_array_equal(read, descriptors(seed))
+    with pytest.raises(FileNotFoundError):
+        store.read(RECIPE, "absent")
 
 
-def test_same_descriptors_are_the_same_bytes(tmp_path: Path) -> None:
-    stores = Store(tmp_path / "one"), Store(tmp_path / "two")
+def test_same_descriptors_are_the_same_bytes(opened: Callable[..., Store]) -> None:
+    stores = opened("one"), opened("two")
     for store in stores:
         store.write(RECIPE, "a", descriptors())
+        store.finish()
     one, two = (store.path(RECIPE, "a").read_bytes() for store in stores)
-    assert one == two
+    assert one == two == stores[0].place.read(f"{digest(RECIPE)}/a.safetensors")
 
 
-def test_only_whole_files_appear(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_only_whole_files_appear(opened: Callable[..., Store]) -> None:
+    store = opened()
     store.write(RECIPE, "a", descriptors())
-    names = sorted(file.name for file in (tmp_path / digest(RECIPE)).iterdir())
-    assert names == ["a.safetensors", "recipe.json"]
+    store.finish()
+    names = ["a.safetensors", "recipe.json"]
+    assert sorted(store.place.names(digest(RECIPE))) == names
+    assert sorted(file.name for file in store.path(RECIPE, "a").parent.iterdir()) == names
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None], ids=["empty", "short", "changed"])
-def test_damage_is_named(tmp_path: Path, damage: bytes | None) -> None:
-    store = Store(tmp_path)
+def test_damage_is_named(opened: Callable[..., Store], damage: bytes | None) -> None:
+    store = opened()
     store.write(RECIPE, "a", descriptors())
-    path = store.path(RECIPE, "a")
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage is None else damage)
-    with pytest.raises(ValueError, match=f"{path} is damaged"):
-        store.read(RECIPE, "a")
-    assert [line.split(" is damaged")[0] for line in verify(store)] == [str(path)]
+    store.finish()
+    name = f"{digest(RECIPE)}/a.safetensors"
+    content = store.place.read(name)
+    store.place.write(name, content[:-1] + bytes([content[-1] ^ 1]) if damage is None else damage)
+    store.finish()
+    elsewhere = opened()
+    address = elsewhere.place.address(name)
+    assert address.startswith(str(store.root))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^{re.escape(address)} is damaged .*; delete it and run again$"):
+            elsewhere.read(RECIPE, "a")
+    assert [line.split(" is damaged")[0] for line in verify(store)] == [address]
+    store.place.write(name, content)
+    store.finish()
+    np.testing.assert_array_equal(elsewhere.read(RECIPE, "a"), descriptors())
+    assert not list(verify(store))
 
 
-def test_notes_say_what_is_wrong_with_an_image(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    assert store.noted(RECIPE, "a") == ""
+def test_notes_say_what_is_wrong_with_an_image(opened: Callable[..., Store]) -> None:
+    store = opened()
+    assert store.held(RECIPE).notes == {}
     store.note(RECIPE, "a", "flat")
-    assert store.noted(RECIPE, "a") == "flat"
-    assert not store.holds(RECIPE, "a")
+    held = store.held(RECIPE)
+    assert (held.samples, held.notes) == (set(), {"a": "flat"})
+    assert "a" in held
 
 
-def test_a_miss_is_explained_by_the_nearest_recipe(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_a_miss_is_explained_by_the_nearest_recipe(opened: Callable[..., Store]) -> None:
+    store = opened()
     far = RECIPE | {"crop": {"size": 650, "scale": 1.0}, "seed": 1}
     near = RECIPE | {"crop": {"size": 650, "scale": 0.5}}
     assert store.nearest(RECIPE) is None
@@ -75,34 +121,42 @@ def test_a_miss_is_explained_by_the_nearest_recipe(tmp_path: Path) -> None:
     assert sum("crop.scale=1.0" in line for line in listing(store)) == 1
 
 
-def test_pruning_takes_one_recipe(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_pruning_takes_one_recipe(opened: Callable[..., Store]) -> None:
+    store = opened()
     other = RECIPE | {"seed": 1}
     for recipe in (RECIPE, other):
         store.write(recipe, "a", descriptors())
     list(prune(store, digest(RECIPE)))
     assert list(store.recipes()) == [digest(other)]
+    assert "a" not in store.held(RECIPE)
+    assert not store.path(RECIPE, "a").exists()
     with pytest.raises(ValueError, match="holds no recipe"):
         list(prune(store, digest(RECIPE)))
+    store.write(RECIPE, "a", descriptors())
+    assert set(store.recipes()) == {digest(RECIPE), digest(other)}
 
 
 FIT = {"kind": "fit", "encoder": {"weights": "abc"}, "fold": 1}
 
 
-def test_trained_networks_are_kept_beside_descriptors(tmp_path: Path) -> None:
+def test_trained_networks_are_kept_beside_descriptors(opened: Callable[..., Store]) -> None:
     """Verified, told apart from their like only, and the same bytes whatever is stored about them."""
     weights = {"head": np.ones((2, 3), np.float32), "count": np.array(4)}
     facts = {name: [name] for name in "abcdefgh"}
     paths = []
-    for root in (tmp_path / "one", tmp_path / "two"):
-        store = Store(root)
+    for name in ("one", "two"):
+        store = opened(name)
         assert store.fit(FIT) is None
         paths.append(store.write_fit(FIT, weights, facts, {"best_epoch": 2}))
         store.write(RECIPE, "a", descriptors())
         store.open(FIT | {"fold": 2})
+        store.finish()
     assert store.fit(FIT) == paths[1]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    for name, values in load(paths[0]).items():
+    elsewhere = opened("two").fit(FIT)
+    assert elsewhere is not None
+    assert json.loads((elsewhere.parent / TRAINING).read_text()) == {"best_epoch": 2}
+    for name, values in load(elsewhere).items():
         np.testing.assert_array_equal(values, weights[name])
     assert store.nearest(FIT) == (digest(FIT | {"fold": 2}), {"fold": (1, 2)})
     assert list(explain(store, digest(RECIPE))) == [f"{digest(RECIPE)} is the only recipe of its kind"]
@@ -111,9 +165,11 @@ def test_trained_networks_are_kept_beside_descriptors(tmp_path: Path) -> None:
     assert lines[digest(FIT)].split()[1:] == ["trained", "0.0", "MiB", "fold=1"]
     assert "in training" in lines[digest(FIT | {"fold": 2})]
     assert not list(verify(store))
+    name = f"{digest(FIT)}/model.safetensors"
     content = paths[1].read_bytes()
-    paths[1].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert [line.split(" is damaged")[0] for line in verify(store)] == [str(paths[1])]
+    store.place.write(name, content[:-1] + bytes([content[-1] ^ 1]))
+    store.finish()
+    assert [line.split(" is damaged")[0] for line in verify(store)] == [store.place.address(name)]
     list(prune(store, digest(FIT)))
     assert digest(FIT) not in store.recipes()
 
@@ -125,29 +181,35 @@ def test_digest_is_the_content_not_the_order(recipe: dict[str, object]) -> None:
     assert digest(recipe) != digest(recipe | {"one more": 1})
 
 
-def write_many(root: Path) -> None:
+def write_many(store: Store) -> None:
     for number in range(20):
-        Store(root).write(RECIPE, f"sample{number}", descriptors(number))
+        store.write(RECIPE, f"sample{number}", descriptors(number))
+    store.finish()
 
 
-def test_two_processes_may_write_the_same_samples(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_two_processes_may_write_the_same_samples(opened: Callable[..., Store]) -> None:
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_many, args=(tmp_path,)) for _ in range(2)]
+    writers = [context.Process(target=write_many, args=(opened(),)) for _ in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
+    store = opened()
     for number in range(20):
-        np.testing.assert_array_equal(Store(tmp_path).read(RECIPE, f"sample{number}"), descriptors(number))
-    assert not list(verify(Store(tmp_path)))
+        np.testing.assert_array_equal(store.read(RECIPE, f"sample{number}"), descriptors(number))
+    assert len(store.held(RECIPE).samples) == 20
+    assert not list(verify(store))
 
 
-def test_the_command_lists_and_verifies(tmp_path: Path) -> None:
-    Store(tmp_path).write(RECIPE, "a", descriptors())
+def test_the_command_lists_and_verifies(opened: Callable[..., Store]) -> None:
+    store = opened()
+    store.write(RECIPE, "a", descriptors())
+    store.finish()
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "src.store", *arguments, "--root", str(tmp_path)]
+        command = [sys.executable, "-m", "src.store", *arguments, "--root", str(store.root)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert digest(RECIPE) in run("list").stdout
@@ -155,3 +217,5 @@ def test_the_command_lists_and_verifies(tmp_path: Path) -> None:
     unknown = run("explain", "0000")
     assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
     assert "holds no recipe '0000'" in unknown.stderr
+    assert run("prune", digest(RECIPE)).stderr == ""
+    assert "empty" in run("list").stdout

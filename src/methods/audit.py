@@ -2,7 +2,6 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,9 +47,11 @@ class Audit:
             raise ValueError(f"audit=fail, and figures would be optimistic: {reasons}. (audit=warn runs all the same)")
 
 
-def audit(data: Reader, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, workers: int, track: Track) -> Audit:
+def audit(
+    data: Reader, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, workers: int, track: Track
+) -> Audit:
     """Return what stands on both sides of splits. `manifest` has the column `content`; hashes are kept in the store."""
-    hashes, unknown = compute(data, samples(manifest), Store(store), workers, track)
+    hashes, unknown = compute(data, samples(manifest), store, workers, track)
     findings = leaks(manifest, splits, hashes)
     lines = state(findings, manifest)
     if unknown:
@@ -66,23 +67,22 @@ def compute(
     """Return the hashes by content, and why an image has none, by its name. The store keeps both."""
     wanted = recipe(data)
     distinct = {sample.content: sample for sample in samples}
-    missing = [each for each in distinct.values() if not known(store, wanted, each)]
+    held = store.held(wanted)
+    missing = [each for content, each in distinct.items() if content not in held]
     if missing:
         done = prefetch(lambda sample: add(data, sample, store, wanted), missing, workers)
         deque(track(done, "auditing", len(missing)), maxlen=0)
-    held = [content for content in distinct if store.holds(wanted, content)]
-    hashes = {content: store.read(wanted, content)[0].astype(np.uint8) for content in held}
-    return hashes, {each.name: store.noted(wanted, each.content) for each in samples if each.content not in hashes}
+        store.finish()
+        held = store.held(wanted)
+    kept = [content for content in distinct if content in held.samples]
+    read = zip(kept, store.each(wanted, kept), strict=True)
+    hashes = {content: each[0].astype(np.uint8) for content, each in read}
+    return hashes, {each.name: held.notes[each.content] for each in samples if each.content not in hashes}
 
 
 def recipe(data: Reader) -> Recipe:
     """Return all that determines an image's hash but the bytes of its file."""
     return described(PerceptualHash()) | data.decoding()
-
-
-def known(store: Store, wanted: Recipe, sample: Sample) -> bool:
-    """Return whether the store has the sample's hash, or why it has none."""
-    return store.holds(wanted, sample.content) or bool(store.noted(wanted, sample.content))
 
 
 def add(data: Reader, sample: Sample, store: Store, wanted: Recipe) -> None:

@@ -22,6 +22,7 @@ from src.images.augment import Augment
 from src.images.crop import Crop
 from src.images.stain import Stain
 from src.methods.known import Known
+from src.store import Store
 from src.training.finetuning import FineTuning
 
 
@@ -194,23 +195,25 @@ class Method(ABC):
 
     @abstractmethod
     def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
     ) -> Outcome:
         """Predict every case of a fold from 1 on.
 
-        `manifest` has the column `content` (`src.methods.samples.with_contents`); `store` is the folder that keeps
-        descriptors and trained networks.
+        `manifest` has the column `content` (`src.methods.samples.with_contents`); `store` keeps descriptors
+        and trained networks.
         """
 
     @abstractmethod
-    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
         """Predict new samples by every model of their view.
 
         `manifest` is as in `predict`; labels are empty, but of the models' categories, and so may be the table.
         """
 
     @abstractmethod
-    def explain(self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Path) -> Iterator[Explanation]:
+    def explain(
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Store
+    ) -> Iterator[Explanation]:
         """Yield what the models look at in each of `examples`, in their order.
 
         They have the columns of `src.evaluation.explanations.choose` (`label` is categorical, its categories are all

@@ -54,6 +54,7 @@ def extract(
             store.write(wanted, started.popleft().content, rows[:size].reshape(shape))
             rows = rows[size:]
         yield len(descriptors)
+    store.finish()
 
 
 def batches(crops: Iterable["Tensor"], size: int) -> Iterator[tuple["Tensor", int]]:
@@ -117,4 +118,4 @@ def pooled(
     cell: Cell, store: Store, wanted: Recipe, samples: list[Sample]
 ) -> Float32[np.ndarray, "sample augmentation feature"]:
     """Return the pooled descriptors of stored samples."""
-    return np.stack([cell.pool(store.read(wanted, sample.content)) for sample in samples])
+    return np.stack([cell.pool(each) for each in store.each(wanted, [sample.content for sample in samples])])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -38,7 +37,7 @@ class FineTune(Method):
             raise ValueError(f"`memory >= 0` must hold, but got memory={self.memory}")
 
     def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample; an encoder that has nothing to train is used frozen, and the run says so."""
         if not cell.encoder.trainable:
@@ -50,7 +49,7 @@ class FineTune(Method):
         kept = without(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, cell.finetune.validation, cell.seed)
         jobs = [job for view, rows in by_view(cell, kept) for job in jobs_of(cell, view, rows, part)]
-        training = Learning(cell, images, Store(store), device, self.workers, record)
+        training = Learning(cell, images, store, device, self.workers, record)
         epochs = training.all(jobs, track)
         models = {job.name: training.model(job) for job in jobs}
         asked = [(job.name, models[job.name], job.report) for job in jobs]
@@ -61,7 +60,7 @@ class FineTune(Method):
         facts: dict[str, str | int] = {"recipe": digest(recipe(cell)), "trained_epochs": epochs}
         return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, training.notes(), known)
 
-    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
         """Predict new samples."""
         if not cell.encoder.trainable:
             return self.frozen().apply(cell, fitted, manifest, store, track)
@@ -79,7 +78,9 @@ class FineTune(Method):
             parts.append((predictions(rows, predicted, *key), rows, distances))
         return applied(parts, bad)
 
-    def explain(self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Path) -> Iterator[Explanation]:
+    def explain(
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Store
+    ) -> Iterator[Explanation]:
         """Yield Grad-CAM and integrated gradients."""
         from src.methods.explaining import explain_networks
 

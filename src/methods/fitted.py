@@ -20,6 +20,7 @@ from src.methods.cell import Applied, Cell, Fitted, Method, Outcome, Track, reso
 from src.methods.known import Known
 from src.methods.parts import named
 from src.methods.trained import FineTuned
+from src.store import Store
 
 DESCRIPTION, KNOWN = "model.json", "known"
 """What a model's folder holds beside its fitted models: what they were made of and by, and what they know."""
@@ -70,7 +71,7 @@ class Member:
         if found != self.weights:
             raise ValueError(f"the {whence} are others than those here ({self.weights}, here {found}): {way_out}")
 
-    def apply(self, manifest: pd.DataFrame, root: Path, store: Path, track: Track) -> Applied:
+    def apply(self, manifest: pd.DataFrame, root: Path, store: Store, track: Track) -> Applied:
         """Predict the samples of a manifest without labels, which are relative to `root`."""
         policy = "pass" if self.cell.on_bad_image == "pass" else "skip"  # one bad image must not cost the others
         cell = replace(self.cell, data=replace(self.cell.data, root=str(root)), on_bad_image=policy)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -52,20 +51,19 @@ class Frozen(Method):
             raise ValueError(f"`batch >= 1` must hold, but got batch={self.batch}")
 
     def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample."""
         notes = cell.classifier.check(splits_digest(splits), data_digest(manifest))  # before any work
-        held = Store(store)
         wanted = recipe(cell, cell.encoder.digest())
-        encoded, bad = self.encode(cell, samples(manifest), held, wanted, track)
+        encoded, bad = self.encode(cell, samples(manifest), store, wanted, track)
         kept = without(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, seed=cell.seed)
         tables: list[pd.DataFrame] = []
         models: dict[str, Model] = {}
         known: dict[str, Known] = {}
         for view, rows in by_view(cell, kept):
-            features = pooled(cell, held, wanted, samples(rows))
+            features = pooled(cell, store, wanted, samples(rows))
             known[view or ALL] = Known.of(rows, features.mean(axis=1))
             for fold, fitted, table in self.learn(cell, view, rows, part, features, track):
                 tables.append(table)
@@ -73,14 +71,13 @@ class Frozen(Method):
         facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
         return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, notes, known)
 
-    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Path, track: Track) -> Applied:
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
         """Predict new samples."""
-        held = Store(store)
         wanted = recipe(cell, cell.encoder.digest())
-        _, bad = self.encode(cell, samples(manifest), held, wanted, track, fitted.encoder)
+        _, bad = self.encode(cell, samples(manifest), store, wanted, track, fitted.encoder)
         parts = []
         for view, rows in by_view(cell, remaining(manifest, bad)):
-            features = pooled(cell, held, wanted, samples(rows))
+            features = pooled(cell, store, wanted, samples(rows))
             distances = fitted.known[view or ALL](features.mean(axis=1), rows["content"].tolist())
             for fold, seed, model in models_of(view, fitted.models):
                 predicted = mean_probabilities(model, features, len(rows["label"].cat.categories))
@@ -88,7 +85,7 @@ class Frozen(Method):
         return applied(parts, bad)
 
     def explain(
-        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Path
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Store
     ) -> Iterator[Explanation]:
         """Yield maps of class probabilities over an image; of models that know one window, what they lose by parts."""
         from src.methods.explaining import explain_descriptors
@@ -106,8 +103,9 @@ class Frozen(Method):
     ) -> tuple[int, pd.DataFrame]:
         """Extract the descriptors that the store lacks; return how many crops were encoded, and the bad images."""
         encoded = self.encode_missing(cell, samples, store, wanted, track, encoder)
-        reasons = {sample.content: store.noted(wanted, sample.content) for sample in samples}
-        return encoded, bad_images(samples, reasons, lambda content: store.holds(wanted, content))
+        held = store.held(wanted)
+        reasons = {sample.content: held.notes.get(sample.content, "") for sample in samples}
+        return encoded, bad_images(samples, reasons, held.samples.__contains__)
 
     def encode_missing(
         self,
@@ -120,11 +118,11 @@ class Frozen(Method):
     ) -> int:
         """Extract the descriptors that the store lacks; return how many crops were encoded."""
         distinct = {sample.content: sample for sample in samples}.values()
-        notes = {sample.content: store.noted(wanted, sample.content) for sample in distinct}
+        held = store.held(wanted)
         for sample in distinct:
-            if notes[sample.content]:
-                refuse(cell, sample, notes[sample.content])
-        missing = [each for each in distinct if not notes[each.content] and not store.holds(wanted, each.content)]
+            if reason := held.notes.get(sample.content):
+                refuse(cell, sample, reason)
+        missing = [each for each in distinct if each.content not in held]
         if not missing:
             return 0
         network = encoder() if encoder else cell.encoder.load(resolve(self.device))

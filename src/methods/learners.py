@@ -141,7 +141,7 @@ class Networks:
     manifest: pd.DataFrame
     rows: pd.DataFrame
     recipe: str
-    store: Path
+    store: Store
     work: Path
     track: Track
     record: Record
@@ -152,7 +152,7 @@ class Networks:
 
     def trial(self, cell: Cell, part: pd.DataFrame, place: str) -> pd.DataFrame:
         """Return the predictions; what a killed trial has trained is found again."""
-        return self.ask(cell, part, self.work / place, quiet, unrecorded).predictions
+        return self.ask(cell, part, Store(self.work / place), quiet, unrecorded).predictions
 
     def forget(self, place: str) -> None:
         """Delete a trial's networks."""
@@ -162,7 +162,7 @@ class Networks:
         """Return what fine-tuning returns."""
         return self.ask(cell, part, self.store, self.track, self.record)
 
-    def ask(self, cell: Cell, part: pd.DataFrame, store: Path, track: Track, record: Record) -> Outcome:
+    def ask(self, cell: Cell, part: pd.DataFrame, store: Store, track: Track, record: Record) -> Outcome:
         """Return what fine-tuning makes of the cases of splits."""
         rows = self.manifest[self.manifest["case"].isin(part["case"])]
         return self.method.predict(cell, rows, part, store, track, record)
@@ -186,20 +186,20 @@ class Prepared(FineTune):
         return images, self.bad[self.bad["sample"].isin([sample.name for sample in wanted])]
 
 
-def descriptors(method: Frozen, cell: Cell, manifest: pd.DataFrame, store: Path, track: Track) -> Descriptors:
+def descriptors(method: Frozen, cell: Cell, manifest: pd.DataFrame, store: Store, track: Track) -> Descriptors:
     """Return what learns on descriptors, once all are stored."""
-    held, wanted = Store(store), recipe(cell, cell.encoder.digest())
-    encoded, bad = method.encode(cell, samples(manifest), held, wanted, track)
+    wanted = recipe(cell, cell.encoder.digest())
+    encoded, bad = method.encode(cell, samples(manifest), store, wanted, track)
     facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
 
     def read(cell: Cell, rows: pd.DataFrame) -> Pooled:
-        return pooled(cell, held, wanted, samples(rows))
+        return pooled(cell, store, wanted, samples(rows))
 
     return Descriptors(manifest, without(manifest, bad), read, bad, facts)
 
 
 def networks(
-    method: FineTune, cell: Cell, manifest: pd.DataFrame, store: Path, work: Path, track: Track, record: Record
+    method: FineTune, cell: Cell, manifest: pd.DataFrame, store: Store, work: Path, track: Track, record: Record
 ) -> Networks:
     """Return what trains networks, once all images are prepared."""
     method.checked(cell)

@@ -137,7 +137,7 @@ class Learning:
             material=material,
             key=(job.seed, job.view, job.fold),
             name=job.name,
-            folder=self.store.root / digest(self.recipe(job)),
+            folder=self.store.place.folder / digest(self.recipe(job)),
             record=self.record,
         )
 

@@ -20,6 +20,7 @@ from src.methods.fitted import Member
 from src.methods.known import by_case, threshold
 from src.methods.parts import LEFT_OUT, PASSED
 from src.methods.samples import prefetch
+from src.store import Store
 
 PREDICTED = "predicted"
 """The outcome of a case without bad images; that of others is `passed` or `left out`."""
@@ -51,11 +52,13 @@ class Prediction:
     copies: int
 
 
-def predict(members: list[Member], images: pd.DataFrame, root: Path, track: Track, store: str = "") -> Prediction:
+def predict(
+    members: list[Member], images: pd.DataFrame, root: Path, track: Track, store: Store | None = None
+) -> Prediction:
     """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
 
-    `store` is the folder of a store that gives and keeps descriptors; empty: none are kept. `ValueError` where the
-    cells have different classes, or a view has no model.
+    `store` gives and keeps descriptors; without one none are kept. `ValueError` where the cells have different classes,
+    or a view has no model.
     """
     check(members, images)
     rows, unread = digested(images, root, members[0].method.workers, track)
@@ -75,13 +78,13 @@ def predict(members: list[Member], images: pd.DataFrame, root: Path, track: Trac
 
 
 def apply(
-    members: list[Member], rows: pd.DataFrame, root: Path, track: Track, store: str
+    members: list[Member], rows: pd.DataFrame, root: Path, track: Track, store: Store | None
 ) -> Iterator[tuple[str, Applied]]:
     """Yield the name of each fitted cell, and what it says of images with contents."""
     for _, alike in groupby(sorted(members, key=kind), key=kind):
-        with place(store) as folder:  # cells of the same descriptors share them
+        with kept(store) as held:  # cells of the same descriptors share them
             for member in alike:
-                yield member.name, member.apply(rows, root, folder, track)
+                yield member.name, member.apply(rows, root, held, track)
 
 
 def check(members: list[Member], images: pd.DataFrame) -> None:
@@ -109,13 +112,13 @@ def kind(member: Member) -> str:
 
 
 @contextmanager
-def place(store: str) -> Iterator[Path]:
-    """Give the folder of a store; where none is named, one that is deleted afterwards."""
-    if store:
-        yield Path(store)
+def kept(store: Store | None) -> Iterator[Store]:
+    """Give the store; where there is none, one that is deleted afterwards."""
+    if store is not None:
+        yield store
         return
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
-        yield Path(folder)
+        yield Store(folder)
 
 
 def digested(images: pd.DataFrame, root: Path, workers: int, track: Track) -> tuple[pd.DataFrame, pd.DataFrame]:

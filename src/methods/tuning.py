@@ -22,6 +22,7 @@ from src.methods.identity import data_digest, splits_digest
 from src.methods.learners import Learner, descriptors, networks
 from src.methods.space import FROZEN, TRAINED, Values, applied, space
 from src.methods.studies import PRUNERS, SAMPLERS, Owner, Search, Watch, storage
+from src.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -141,14 +142,14 @@ class Tuning:
     chosen: Chosen | None = None
 
     def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Path, track: Track, record: Record
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample, by the parameters that its fold's study chose."""
         learner = self.learner(cell, manifest, store, track, record)
         outcome, self.chosen = tune(self.plan, self.search, learner, cell, manifest, splits, self.watch, track)
         return outcome
 
-    def learner(self, cell: Cell, manifest: pd.DataFrame, store: Path, track: Track, record: Record) -> Learner:
+    def learner(self, cell: Cell, manifest: pd.DataFrame, store: Store, track: Track, record: Record) -> Learner:
         """Return what learns with the parameters of a trial, with all done that does not depend on them."""
         if isinstance(self.method, FineTune) and cell.encoder.trainable:
             return networks(self.method, cell, manifest, store, self.work, track, record)

@@ -19,6 +19,7 @@ from src.data.splits import ImageKFold, KFold
 from src.methods.audit import Audit, audit
 from src.methods.samples import with_contents
 from src.run import predict
+from src.store import Store
 from tests.commands import QUICK, run
 from tests.methods.test_extraction import folder_of_images
 from tests.test_config import composed
@@ -41,7 +42,7 @@ def audited(
     progress = Progress()
     manifest = with_contents(data.manifest(), data.root, workers, Progress())
     splits = (protocol or KFold(folds=2)).split(manifest)
-    return audit(data, manifest, splits, store, workers, progress), progress
+    return audit(data, manifest, splits, Store(store), workers, progress), progress
 
 
 def copy(root: Path, name: str, to: str, **options: Any) -> None:

@@ -17,6 +17,7 @@ from src.methods.cell import Cell, Explanation
 from src.methods.explaining import explain_networks, hidden_maps, window_maps
 from src.methods.frozen import Frozen
 from src.methods.samples import with_contents
+from src.store import Store
 from src.training.network import Classifier
 from tests.methods.test_extraction import cell, folder_of_images
 from tests.methods.test_frozen import predict, quiet
@@ -38,7 +39,7 @@ def explained(one: Cell, store: Path) -> tuple[pd.DataFrame, list[Explanation]]:
     outcome = predict(one, store)
     shown = examples(one, outcome.predictions)
     method = Frozen(workers=2, batch=4, device="cpu")
-    return shown, list(method.explain(one, shown, dict(outcome.models), store))
+    return shown, list(method.explain(one, shown, dict(outcome.models), Store(store)))
 
 
 def test_frozen_descriptors_give_a_map_of_each_class_that_matters(images: Path, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_a_map_holds_what_the_model_says_of_each_window(images: Path, tmp_path: 
     shown = examples(one, outcome.predictions)
     network = one.encoder.load()
     for each, row in zip(
-        Frozen(batch=4, device="cpu").explain(one, shown, dict(outcome.models), tmp_path),
+        Frozen(batch=4, device="cpu").explain(one, shown, dict(outcome.models), Store(tmp_path)),
         shown.to_dict("records"),
         strict=True,
     ):

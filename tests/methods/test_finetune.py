@@ -74,7 +74,7 @@ def predict(
     manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
     splits = one.protocol.split(manifest)
     tuner = FineTune(**({"workers": 2, "device": "cpu"} | method))
-    return tuner.predict(one, change(manifest), splits, store, quiet, Curves() if record is None else record)
+    return tuner.predict(one, change(manifest), splits, Store(store), quiet, Curves() if record is None else record)
 
 
 def weights(store: Path) -> dict[str, bytes]:
@@ -277,7 +277,7 @@ def test_what_a_network_looks_at(images: Path, tmp_path: Path) -> None:
     contents = with_contents(one.data.manifest(), one.data.root, 1, quiet).set_index("sample")["content"]
     examples["content"] = examples["sample"].map(contents)
     examples["label"] = pd.Categorical(examples["label"], ["one", "two"])
-    (made,) = FineTune(device="cpu").explain(one, examples, dict(outcome.models), tmp_path)
+    (made,) = FineTune(device="cpu").explain(one, examples, dict(outcome.models), Store(tmp_path))
     assert {shown.shape for shown in made.maps.values()} == {made.image.shape[:2]}
     assert "Grad-CAM for two" in made.maps
 

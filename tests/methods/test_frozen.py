@@ -15,6 +15,7 @@ from src.data.splits import roles
 from src.methods.cell import Cell, Method, Outcome
 from src.methods.frozen import Frozen, fit_fold
 from src.methods.samples import with_contents
+from src.store import Store
 from tests.methods.test_extraction import cell, folder_of_images, spoil
 
 
@@ -29,7 +30,7 @@ def unrecorded(name: str, value: float, step: int) -> None:
 def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
     manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
     return Frozen(workers=workers, batch=4, device="cpu").predict(
-        one, manifest, one.protocol.split(manifest), store, quiet, unrecorded
+        one, manifest, one.protocol.split(manifest), Store(store), quiet, unrecorded
     )
 
 
@@ -157,7 +158,7 @@ def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
     one = cell(images)
     manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
     with pytest.raises(ValueError, match="method.device=cuda, but PyTorch finds no such GPU"):
-        Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), tmp_path, quiet, unrecorded)
+        Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), Store(tmp_path), quiet, unrecorded)
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"batch": 0}])

@@ -33,6 +33,7 @@ from src.methods.frozen import Frozen
 from src.methods.known import MOST, Known, by_case, threshold
 from src.methods.prediction import fused, predict, submission
 from src.methods.samples import with_contents
+from src.store import Store
 from tests.images.test_stain import tissue
 from tests.methods.test_extraction import cell, folder_of_images
 from tests.methods.test_finetune import cell as trained_cell
@@ -60,7 +61,7 @@ def build(description: Mapping[str, Any]) -> Any:
 
 def fit(one: Cell, method: Method, store: Path) -> Outcome:
     manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    return method.predict(one, manifest, one.protocol.split(manifest), store, quiet, lambda *_: None)
+    return method.predict(one, manifest, one.protocol.split(manifest), Store(store), quiet, lambda *_: None)
 
 
 def kept(one: Cell, method: Method, folder: Path, name: str = "one") -> tuple[Outcome, Path]:
@@ -270,7 +271,7 @@ class TestStore:
         assert sorted((tmp_path / "store").rglob("*")) == before
         count = Counted()
         rows, root = listed(images)
-        kept_ones = predict([load(folder, build)], rows, root, count, store=str(tmp_path / "store"))
+        kept_ones = predict([load(folder, build)], rows, root, count, store=Store(tmp_path / "store"))
         assert count.crops == 0
         pd.testing.assert_frame_equal(kept_ones.table, table)
 
