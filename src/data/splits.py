@@ -174,8 +174,8 @@ def roles(
     for fold in sorted(set(splits["fold"]) - {0}):
         training = training_cases(manifest, splits, fold, patients, seed)
         deciding = stopping_cases(manifest, training, stopping, seed)
-        role = splits["case"].map(lambda case, training=training: FIT if case in training else UNUSED)
-        role = role.mask(splits["case"].isin(deciding), STOPPING).mask(splits["fold"] == fold, REPORT)
+        conditions = [splits["fold"] == fold, splits["case"].isin(deciding), splits["case"].isin(training)]
+        role = np.select(conditions, [REPORT, STOPPING, FIT], UNUSED)
         tables.append(pd.DataFrame({"case": splits["case"], "fold": fold, "role": role}))
     return pd.concat(tables, ignore_index=True)
 
@@ -223,11 +223,17 @@ def ordered_groups(manifest: pd.DataFrame, seed: int) -> "pd.Series[float]":
     """Each group's place (0 to 1) among those of its class, groups in the order of their places: every beginning of
     the order has the classes' shares, one of each class comes first, and one of each class has place 1."""
     table = cases(manifest).assign(group=groups(manifest).to_numpy())
-    label = table.assign(label=table["label"].astype(str)).groupby("group")["label"].agg(lambda each: each.mode()[0])
-    drawn = label.sample(frac=1, random_state=seed)
+    drawn = commonest(table).sample(frac=1, random_state=seed)
     rank = drawn.groupby(drawn).cumcount()
     count = drawn.groupby(drawn).transform("size")
     return (rank / (count - 1).clip(lower=1)).sort_values(kind="stable")
+
+
+def commonest(table: pd.DataFrame) -> "pd.Series[str]":
+    """By group, in order: the label that most of its cases have, of several the first by name."""
+    counts = table.groupby(["group", table["label"].astype(str)]).size().rename("cases").reset_index()
+    counts = counts.sort_values(["group", "cases", "label"], ascending=[True, False, True])
+    return counts.drop_duplicates("group").set_index("group")["label"]
 
 
 def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -> pd.DataFrame:
@@ -264,8 +270,9 @@ def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]") -> None:
 
 def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
     """The folds of each known patient that stands in several, by patient."""
-    folds = cases(manifest).merge(splits, on="case").query("patient != ''").groupby("patient")["fold"].unique()
-    folds = folds[folds.map(len) > 1]
+    known = cases(manifest).merge(splits, on="case").query("patient != ''")
+    several = known.groupby("patient")["fold"].transform("nunique") > 1
+    folds = known[several].groupby("patient")["fold"].unique()
     return folds.map(lambda numbers: " and ".join(str(number) for number in sorted(numbers)))
 
 

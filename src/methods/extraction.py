@@ -105,5 +105,9 @@ def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Ite
 def pooled(
     cell: Cell, store: Store, wanted: Recipe, samples: list[Sample]
 ) -> Float32[np.ndarray, "sample augmentation feature"]:
-    """Return the pooled descriptors of stored samples."""
-    return np.stack([cell.pool(store.read(wanted, sample.content)) for sample in samples])
+    """Return the pooled descriptors of stored samples, one sample at least."""
+    first = cell.pool(store.read(wanted, samples[0].content))
+    found = np.empty((len(samples), *first.shape), np.float32)
+    for number, sample in enumerate(samples):
+        found[number] = cell.pool(store.read(wanted, sample.content)) if number else first
+    return found

@@ -376,7 +376,7 @@ WARM = 600
 def measured(stage: str, made: Simulation) -> dict[str, float]:
     """Seconds by the clock and of the processor, and MiB at the peak, of a stage in a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.scale", stage, str(made.count), str(made.folder)]
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     process = subprocess.run(command, env=os.environ | one, capture_output=True, text=True, check=False)
     if process.returncode:
         raise RuntimeError(f"{stage} of {made.count} samples failed: {process.stderr[-4000:]}")
@@ -418,7 +418,7 @@ def growth(sizes: tuple[int, ...] = SIZES, stages: Iterable[str] = tuple(STAGES)
 
 
 def scale(sizes: tuple[int, ...] = SIZES, stages: Iterable[str] = tuple(STAGES)) -> Iterator[Row]:
-    """Each stage at the largest size; beside it half as many, and the ratio is that of processor seconds: 2 is linear."""
+    """Each stage at the largest size, beside it the smaller ones; the ratio is to half as many: 2 is linear."""
     for name, rows in growth(sizes, stages).items():
         ours, half = rows[-1], rows[-2]
         exponent = slope(sizes, [row["processor"] for row in rows])
