@@ -280,14 +280,29 @@ def listing(made: Simulation) -> None:
 
 
 def frozen(made: Simulation) -> None:
-    """Pool, learn and predict by stored descriptors; new images' distances to known ones."""
-    from src.methods.cell import Fitted
+    """Pool, learn and predict by stored descriptors."""
     from src.methods.frozen import Frozen
 
-    method, rows = Frozen(workers=2), made.manifest()
-    outcome = method.predict(made.cell, rows, made.splits(), made.store.root, silently, record)
+    outcome = Frozen(workers=2).predict(made.cell, made.manifest(), made.splits(), made.store.root, silently, record)
     assert len(outcome.predictions) == made.count
-    method.apply(made.cell, Fitted(outcome.models, outcome.known, unasked), rows, made.store.root, silently)
+
+
+def prediction(made: Simulation) -> None:
+    """Predict new images, in blocks, by what was learnt from a few; their distances to known ones."""
+    from src.methods.cell import Fitted
+    from src.methods.frozen import Frozen
+    from src.methods.known import by_case
+    from src.methods.prediction import BLOCK
+
+    method, rows, folds = Frozen(workers=2), made.manifest(), made.splits()
+    few = rows.head(WARM)
+    known = folds[folds["case"].isin(few["case"])]
+    outcome = method.predict(made.cell, few, known, made.store.root, silently, record)
+    fitted = Fitted(outcome.models, outcome.known, unasked)
+    blocks = (rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+    answers = [method.apply(made.cell, fitted, block, made.store.root, silently) for block in blocks]
+    assert sum(len(answer.predictions) for answer in answers) == FOLDS * made.count
+    by_case(pd.concat([answer.distances for answer in answers]).assign(model="one"))
 
 
 def record(name: str, value: float, step: int) -> None:
@@ -367,7 +382,20 @@ def report(made: Simulation) -> None:
 Stage = Callable[[Simulation], None]
 STAGES: dict[str, Stage] = {
     stage.__name__: stage
-    for stage in (folder, manifest, splits, write, listing, frozen, audit, evaluation, fusion, comparison, report)
+    for stage in (
+        folder,
+        manifest,
+        splits,
+        write,
+        listing,
+        frozen,
+        prediction,
+        audit,
+        evaluation,
+        fusion,
+        comparison,
+        report,
+    )
 }
 WARM = 600
 """Samples of a first time that does not count: imports, and what is made once."""
