@@ -100,7 +100,7 @@ def alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int) -> 
         yield pd.DataFrame(columns | {"distance": bits})
 
 
-def portions(blocks: Iterable[Int64[np.ndarray, "pair 3"]]) -> Iterator[Int64[np.ndarray, "portion 3"]]:
+def portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[np.ndarray, "_ 3"]]:
     """The rows of blocks in portions of `PORTION`; the last one, or the only one, may be empty."""
     held = np.empty((0, 3), np.int64)
     for block in blocks:

@@ -121,9 +121,11 @@ def bootstrap_weights(groups: Int[np.ndarray, " cases"], replicates: int, seed: 
     count = int(groups.max()) + 1
     rows = max(FEWEST, CHUNK // len(groups))
     for start in range(0, replicates, rows):
-        chunk = range(start, min(start + rows, replicates))
-        drawn = [np.random.default_rng([seed, row]).integers(count, size=count) for row in chunk]
-        yield np.stack([np.bincount(each, minlength=count)[groups] for each in drawn]).astype(np.float64)
+        chunk = np.empty((min(rows, replicates - start), len(groups)))
+        for row, weights in enumerate(chunk, start):
+            drawn = np.random.default_rng([seed, row]).integers(count, size=count)
+            weights[:] = np.bincount(drawn, minlength=count)[groups]
+        yield chunk
 
 
 def interval(values: Values) -> tuple[float, float]:

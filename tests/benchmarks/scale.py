@@ -111,16 +111,20 @@ class Simulation:
 
 def simulate(folder: Path, count: int) -> Simulation:
     """Leave samples, descriptors, hashes and the runs of a sweep in a folder."""
-    made = Simulation(folder, count)
-    rows = table(count)
-    images = folder / "images"
+    made = lay(folder, count)
+    track(made)
+    return made
+
+
+def lay(folder: Path, count: int) -> Simulation:
+    """Leave samples, descriptors and hashes in a folder."""
+    made, rows = Simulation(folder, count), table(count)
     for name in CLASSES:
-        (images / name).mkdir(parents=True)
+        (folder / "images" / name).mkdir(parents=True)
     for sample, octets in zip(rows["sample"], files(count), strict=True):
-        (images / sample).write_bytes(octets)
+        (folder / "images" / sample).write_bytes(octets)
     rows.to_csv(folder / "table.csv", index=False)
     fill(made)
-    track(made)
     return made
 
 
