@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from src.data.manifest import cases, groups
+from src.data.manifest import among, cases, groups
 
 NAMES = ("case", "image", "sample")
 FIT, STOPPING, REPORT, UNUSED = "fit", "stopping", "report", "unused"
@@ -135,7 +135,7 @@ class Published(SplitProtocol):
         self._refuse(differ.index[differ > 1], "a case has one fold", "has several")
         fold = matched.groupby("case")["fold"].first()
         wanted = cases(manifest)["case"]
-        self._refuse(wanted[~wanted.isin(fold.index)], "every case of the manifest has a row", "has none")
+        self._refuse(wanted[~among(wanted, fold.index)], "every case of the manifest has a row", "has none")
         return fold.loc[wanted].to_numpy(dtype=np.int64)
 
     def _read(self) -> "pd.Series[int]":
@@ -174,7 +174,7 @@ def roles(
     for fold in sorted(set(splits["fold"]) - {0}):
         training = training_cases(manifest, splits, fold, patients, seed)
         deciding = stopping_cases(manifest, training, stopping, seed)
-        conditions = [splits["fold"] == fold, splits["case"].isin(deciding), splits["case"].isin(training)]
+        conditions = [splits["fold"] == fold, among(splits["case"], deciding), among(splits["case"], training)]
         role = np.select(conditions, [REPORT, STOPPING, FIT], UNUSED)
         tables.append(pd.DataFrame({"case": splits["case"], "fold": fold, "role": role}))
     return pd.concat(tables, ignore_index=True)
@@ -184,7 +184,7 @@ def training_cases(
     manifest: pd.DataFrame, splits: pd.DataFrame, fold: int, patients: int = 0, seed: int = 0
 ) -> set[str]:
     """The cases that a fold's models may learn from; of so many `patients` (0: all), the first of `ordered_groups`."""
-    training = manifest[manifest["case"].isin(splits["case"][splits["fold"] != fold])]
+    training = manifest[among(manifest["case"], splits["case"][splits["fold"] != fold])]
     group = groups(training)
     if not patients:
         return set(group.index)
@@ -194,10 +194,10 @@ def training_cases(
             f"training_patients={patients}, but fold {fold} has {len(order)} to learn from: lower it, or 0 for all"
         )
     chosen = order.index[:patients]
-    lacking = sorted(set(training["label"]) - set(training["label"][training["case"].map(group).isin(chosen)]))
+    lacking = sorted(set(training["label"]) - set(training["label"][among(training["case"].map(group), chosen)]))
     if lacking:
         raise ValueError(f"training_patients={patients} leaves no case of {lacking[0]} in fold {fold}: raise it")
-    return set(group.index[group.isin(chosen)])
+    return set(group.index[among(group, chosen)])
 
 
 def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, seed: int) -> set[str]:
@@ -205,12 +205,12 @@ def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, 
     class, and of each class one at least; every class is left to learn from."""
     if not fraction:
         return set()
-    rows = manifest[manifest["case"].isin(training)]
+    rows = manifest[among(manifest["case"], training)]
     place, group = ordered_groups(rows, seed), groups(rows)
     chosen = place.index[place >= 1 - fraction]
-    stopping = set(group.index[group.isin(chosen)])
+    stopping = set(group.index[among(group, chosen)])
     for part, what in ((stopping, "stop by"), (training - stopping, "learn from")):
-        lacking = sorted(set(rows["label"]) - set(rows["label"][rows["case"].isin(part)]))
+        lacking = sorted(set(rows["label"]) - set(rows["label"][among(rows["case"], part)]))
         if lacking:
             raise ValueError(
                 f"finetune.validation={fraction} leaves no patient of class {lacking[0]} to {what}: change it, or "
@@ -241,8 +241,8 @@ def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -
     part, and if `grouped` no known patient stands in two folds."""
     table = cases(manifest)
     double = splits["case"][splits["case"].duplicated()]
-    lacking = table["case"][~table["case"].isin(splits["case"])]
-    unknown = splits["case"][~splits["case"].isin(table["case"])]
+    lacking = table["case"][~among(table["case"], splits["case"])]
+    unknown = splits["case"][~among(splits["case"], table["case"])]
     for names, verb in ((double, "stands twice"), (lacking, "is lacking"), (unknown, "is not in the manifest")):
         if len(names):
             raise ValueError(f"splits hold every case once, but {names.iloc[0]!r} {verb}; so do {len(names)} in all")
