@@ -46,6 +46,14 @@ CONF = ROOT / "conf"
 FORMATS = ("table", "bach")
 COPIES = "copies"
 """The folder of the workspace with what was read from a store that is far, or written to it."""
+REPLICATES = 1_000_000
+"""Replicates at most: an interval's ends do not change beyond, and the values of each are kept until it is computed."""
+
+
+def check_replicates(replicates: int) -> None:
+    """Raise `ValueError` for a number of bootstrap replicates that no interval can be made of, or none needs."""
+    if not 1 <= replicates <= REPLICATES:
+        raise ValueError(f"`1 <= replicates <= {REPLICATES}` must hold, but got replicates={replicates}")
 
 
 @dataclass(kw_only=True)
@@ -82,8 +90,7 @@ class Experiment(Cell):
             raise ValueError(f"`audit` must be one of {', '.join(AUDIT)}, but got audit={self.audit}")
         if self.examples < 0:
             raise ValueError(f"`examples >= 0` must hold, but got examples={self.examples}")
-        if self.replicates < 1:
-            raise ValueError(f"`replicates >= 1` must hold, but got replicates={self.replicates}")
+        check_replicates(self.replicates)
 
 
 @dataclass(kw_only=True)
@@ -114,6 +121,10 @@ class Fuse:
     workspace: str = "mlruns"
     replicates: int = 1000
 
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_replicates(self.replicates)
+
 
 @dataclass(kw_only=True)
 class Compare:
@@ -133,8 +144,7 @@ class Compare:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.replicates < 1:
-            raise ValueError(f"`replicates >= 1` must hold, but got replicates={self.replicates}")
+        check_replicates(self.replicates)
 
 
 @dataclass(kw_only=True)
@@ -152,6 +162,10 @@ class Report:
     """Whether the page becomes an artefact of the sweep's run, too."""
     workspace: str = "mlruns"
     replicates: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_replicates(self.replicates)
 
 
 @dataclass(kw_only=True)

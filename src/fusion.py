@@ -4,6 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,8 +194,8 @@ def told_apart(tracking: Tracking, runs: "list[Run]", slices: Sequence[str] = ()
     names = list(slices) or list(dict.fromkeys(name for each in given for name in each))
     if not names:
         return None
-    manifests = [read_table(tracking, run, "manifest.csv") for run in runs]
-    return slice_facts(pd.concat(manifests).drop_duplicates("sample"), names)
+    manifests = (read_table(tracking, run, "manifest.csv") for run in runs)  # mostly one and the same
+    return slice_facts(reduce(lambda one, other: pd.concat([one, other]).drop_duplicates("sample"), manifests), names)
 
 
 def published(runs: "list[Run]") -> "pd.DataFrame | None":

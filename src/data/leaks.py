@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from src.images.similarity import near
 
@@ -94,11 +94,21 @@ def alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int) -> 
     """Near-identical contents, both ways: `content_first, content_second, distance`, in portions."""
     contents = pd.Series(list(hashes), dtype="str")
     stacked = np.stack(list(hashes.values())) if hashes else np.empty((0, 8, 8), np.uint8)
-    for block in near(stacked, distance):
-        for start in range(0, max(len(block), 1), PORTION):
-            first, second, bits = np.concatenate([part := block[start : start + PORTION], part[:, [1, 0, 2]]]).T
-            columns = {"content_first": contents.take(first).array, "content_second": contents.take(second).array}
-            yield pd.DataFrame(columns | {"distance": bits})
+    for pairs in portions(near(stacked, distance)):
+        first, second, bits = np.concatenate([pairs, pairs[:, [1, 0, 2]]]).T
+        columns = {"content_first": contents.take(first).array, "content_second": contents.take(second).array}
+        yield pd.DataFrame(columns | {"distance": bits})
+
+
+def portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[np.ndarray, "_ 3"]]:
+    """The rows of blocks in portions of `PORTION`; the last one, or the only one, may be empty."""
+    held = np.empty((0, 3), np.int64)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while len(held) > PORTION:
+            yield held[:PORTION]
+            held = held[PORTION:]
+    yield held
 
 
 def across(findings: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from src.data.manifest import cases, groups
+from src.data.manifest import among, cases, groups
 
 NAMES = ("case", "image", "sample")
 FIT, STOPPING, REPORT, UNUSED = "fit", "stopping", "report", "unused"
@@ -135,7 +135,7 @@ class Published(SplitProtocol):
         self._refuse(differ.index[differ > 1], "a case has one fold", "has several")
         fold = matched.groupby("case")["fold"].first()
         wanted = cases(manifest)["case"]
-        self._refuse(wanted[~wanted.isin(fold.index)], "every case of the manifest has a row", "has none")
+        self._refuse(wanted[~among(wanted, fold.index)], "every case of the manifest has a row", "has none")
         return fold.loc[wanted].to_numpy(dtype=np.int64)
 
     def _read(self) -> "pd.Series[int]":
@@ -174,8 +174,8 @@ def roles(
     for fold in sorted(set(splits["fold"]) - {0}):
         training = training_cases(manifest, splits, fold, patients, seed)
         deciding = stopping_cases(manifest, training, stopping, seed)
-        role = splits["case"].map(lambda case, training=training: FIT if case in training else UNUSED)
-        role = role.mask(splits["case"].isin(deciding), STOPPING).mask(splits["fold"] == fold, REPORT)
+        conditions = [splits["fold"] == fold, among(splits["case"], deciding), among(splits["case"], training)]
+        role = np.select(conditions, [REPORT, STOPPING, FIT], UNUSED)
         tables.append(pd.DataFrame({"case": splits["case"], "fold": fold, "role": role}))
     return pd.concat(tables, ignore_index=True)
 
@@ -184,7 +184,7 @@ def training_cases(
     manifest: pd.DataFrame, splits: pd.DataFrame, fold: int, patients: int = 0, seed: int = 0
 ) -> set[str]:
     """The cases that a fold's models may learn from; of so many `patients` (0: all), the first of `ordered_groups`."""
-    training = manifest[manifest["case"].isin(splits["case"][splits["fold"] != fold])]
+    training = manifest[among(manifest["case"], splits["case"][splits["fold"] != fold])]
     group = groups(training)
     if not patients:
         return set(group.index)
@@ -194,10 +194,10 @@ def training_cases(
             f"training_patients={patients}, but fold {fold} has {len(order)} to learn from: lower it, or 0 for all"
         )
     chosen = order.index[:patients]
-    lacking = sorted(set(training["label"]) - set(training["label"][training["case"].map(group).isin(chosen)]))
+    lacking = sorted(set(training["label"]) - set(training["label"][among(training["case"].map(group), chosen)]))
     if lacking:
         raise ValueError(f"training_patients={patients} leaves no case of {lacking[0]} in fold {fold}: raise it")
-    return set(group.index[group.isin(chosen)])
+    return set(group.index[among(group, chosen)])
 
 
 def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, seed: int) -> set[str]:
@@ -205,12 +205,12 @@ def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, 
     class, and of each class one at least; every class is left to learn from."""
     if not fraction:
         return set()
-    rows = manifest[manifest["case"].isin(training)]
+    rows = manifest[among(manifest["case"], training)]
     place, group = ordered_groups(rows, seed), groups(rows)
     chosen = place.index[place >= 1 - fraction]
-    stopping = set(group.index[group.isin(chosen)])
+    stopping = set(group.index[among(group, chosen)])
     for part, what in ((stopping, "stop by"), (training - stopping, "learn from")):
-        lacking = sorted(set(rows["label"]) - set(rows["label"][rows["case"].isin(part)]))
+        lacking = sorted(set(rows["label"]) - set(rows["label"][among(rows["case"], part)]))
         if lacking:
             raise ValueError(
                 f"finetune.validation={fraction} leaves no patient of class {lacking[0]} to {what}: change it, or "
@@ -223,11 +223,17 @@ def ordered_groups(manifest: pd.DataFrame, seed: int) -> "pd.Series[float]":
     """Each group's place (0 to 1) among those of its class, groups in the order of their places: every beginning of
     the order has the classes' shares, one of each class comes first, and one of each class has place 1."""
     table = cases(manifest).assign(group=groups(manifest).to_numpy())
-    label = table.assign(label=table["label"].astype(str)).groupby("group")["label"].agg(lambda each: each.mode()[0])
-    drawn = label.sample(frac=1, random_state=seed)
+    drawn = commonest(table).sample(frac=1, random_state=seed)
     rank = drawn.groupby(drawn).cumcount()
     count = drawn.groupby(drawn).transform("size")
     return (rank / (count - 1).clip(lower=1)).sort_values(kind="stable")
+
+
+def commonest(table: pd.DataFrame) -> "pd.Series[str]":
+    """By group, in order: the label that most of its cases have, of several the first by name."""
+    counts = table.groupby(["group", table["label"].astype(str)]).size().rename("cases").reset_index()
+    counts = counts.sort_values(["group", "cases", "label"], ascending=[True, False, True])
+    return counts.drop_duplicates("group").set_index("group")["label"]
 
 
 def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -> pd.DataFrame:
@@ -235,8 +241,8 @@ def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -
     part, and if `grouped` no known patient stands in two folds."""
     table = cases(manifest)
     double = splits["case"][splits["case"].duplicated()]
-    lacking = table["case"][~table["case"].isin(splits["case"])]
-    unknown = splits["case"][~splits["case"].isin(table["case"])]
+    lacking = table["case"][~among(table["case"], splits["case"])]
+    unknown = splits["case"][~among(splits["case"], table["case"])]
     for names, verb in ((double, "stands twice"), (lacking, "is lacking"), (unknown, "is not in the manifest")):
         if len(names):
             raise ValueError(f"splits hold every case once, but {names.iloc[0]!r} {verb}; so do {len(names)} in all")
@@ -264,8 +270,9 @@ def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]") -> None:
 
 def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
     """The folds of each known patient that stands in several, by patient."""
-    folds = cases(manifest).merge(splits, on="case").query("patient != ''").groupby("patient")["fold"].unique()
-    folds = folds[folds.map(len) > 1]
+    known = cases(manifest).merge(splits, on="case").query("patient != ''")
+    several = known.groupby("patient")["fold"].transform("nunique") > 1
+    folds = known[several].groupby("patient")["fold"].unique()
     return folds.map(lambda numbers: " and ".join(str(number) for number in sorted(numbers)))
 
 

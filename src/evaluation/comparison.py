@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 
 from src.evaluation.binary import Binary
 from src.evaluation.metrics import (
+    CHUNK,
     METRICS,
     Labels,
     Probabilities,
@@ -420,8 +421,9 @@ def _detectable(asked: Float[np.ndarray, " draws"], deviation: float) -> float:
     return float(found)
 
 
-def _drawn_signs(patients: int, seed: int, rows: int = 1000) -> Iterator[Float[np.ndarray, "draws patients"]]:
-    generator = np.random.default_rng([seed, patients])
+def _drawn_signs(patients: int, seed: int) -> Iterator[Float[np.ndarray, "draws patients"]]:
+    """The draws in chunks, whose size bounds the memory and changes no draw."""
+    generator, rows = np.random.default_rng([seed, patients]), min(1000, max(1, CHUNK // patients))
     for start in range(0, DRAWS, rows):
         yield 2.0 * generator.integers(2, size=(min(rows, DRAWS - start), patients)) - 1.0
 

@@ -21,6 +21,8 @@ Metric = Callable[[Probabilities, Labels, Weights], Values]
 
 BINS = 15
 CHUNK = 2_000_000  # weights held at once: 16 MB
+FEWEST = 16
+"""Replicates computed at once, at least: what a metric computes of the cases alone it does anew for each chunk."""
 
 
 def accuracy(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
@@ -117,11 +119,13 @@ def bootstrap_weights(groups: Int[np.ndarray, " cases"], replicates: int, seed: 
     Row r depends on `seed` and r only, never on the size of a chunk, which bounds the memory.
     """
     count = int(groups.max()) + 1
-    rows = max(1, CHUNK // len(groups))
+    rows = max(FEWEST, CHUNK // len(groups))
     for start in range(0, replicates, rows):
-        chunk = range(start, min(start + rows, replicates))
-        drawn = [np.random.default_rng([seed, row]).integers(count, size=count) for row in chunk]
-        yield np.stack([np.bincount(each, minlength=count)[groups] for each in drawn]).astype(np.float64)
+        chunk = np.empty((min(rows, replicates - start), len(groups)))
+        for row, weights in enumerate(chunk, start):
+            drawn = np.random.default_rng([seed, row]).integers(count, size=count)
+            weights[:] = np.bincount(drawn, minlength=count)[groups]
+        yield chunk
 
 
 def interval(values: Values) -> tuple[float, float]:

@@ -17,6 +17,8 @@ Pairs = Int64[np.ndarray, "pair 3"]
 
 BLOCK = 256  # images whose pairs are looked for at the same time
 CANDIDATES = 2**18  # pairs that are compared at the same time: 8 MiB of hashes on either side
+RADII = (0, 1)  # bits in which images may differ where they are looked up
+LOOKED_UP = 20  # bits by which images are looked up, at most: 8 MiB of places a band
 
 
 @dataclass(kw_only=True)
@@ -62,12 +64,15 @@ def near(hashes: UInt8[np.ndarray, "image 8 octet"], distance: int) -> Iterator[
     """Yield rows `first, second, bits`, in order and in blocks: all pairs in which `distance` bits differ at most.
 
     First < second are the numbers of two images, `bits` the least by which an orientation of the first differs from the
-    second. Of `distance` + 1 bands of the bits one is then the same in both (pigeonhole), and only images that share a
-    band are compared: of n images with b bits about 4 n^2 (distance + 1) / 2^(b / (distance + 1)) pairs, not 4 n^2.
-    What is held grows with n, and with the pairs found for a block.
+    second. Of (`distance` + 1) / (radius + 1) bands of the bits one then differs in so many bits as the radius, at most
+    (pigeonhole; multi-index hashing: Norouzi, Punjani and Fleet 2012, https://doi.org/10.1109/CVPR.2012.6248043), and
+    only images that are so much alike in a band are compared. What is held grows with the number of images, and with
+    the pairs found for a block.
     """
     words = np.ascontiguousarray(hashes).view(np.uint64)
-    bands = [Band(hashes[:, 0], number, distance + 1) for number in range(distance + 1)]
+    radius = min(RADII, key=lambda each: work(len(hashes), 8 * hashes.shape[2], distance, each))
+    count = bands_of(distance, radius)
+    bands = [Band(hashes[:, 0], number, count, radius) for number in range(count)]
     for start in range(0, max(len(hashes), 1), BLOCK):
         found = np.empty((0, 3), np.int64)
         for band in bands:
@@ -78,6 +83,22 @@ def near(hashes: UInt8[np.ndarray, "image 8 octet"], distance: int) -> Iterator[
         yield found
 
 
+def bands_of(distance: int, radius: int) -> int:
+    """Return how many bands there must be for one to differ in `radius` bits at most."""
+    return -(-(distance + 1) // (radius + 1))
+
+
+def work(count: int, bits: int, distance: int, radius: int) -> float:
+    """Return about how many places are looked up for an image and how many images are compared with it.
+
+    With a radius of 0 the images soon outnumber the places; with 1 there are some ten times as many places to look at.
+    """
+    bands = bands_of(distance, radius)
+    kept = min(bits / bands, LOOKED_UP)
+    places: float = 8 * bands * kept**radius
+    return places * (1 + count / 2**kept)
+
+
 def least(pairs: Pairs) -> Pairs:
     """Return each pair once, in order, with the least bits."""
     pairs = pairs[np.lexsort(pairs.T[::-1])]
@@ -86,12 +107,17 @@ def least(pairs: Pairs) -> Pairs:
 
 
 class Band:
-    """Some bits of the images' hashes, every `step`-th from `number` on, by which the images can be looked up."""
+    """Some bits of the images' hashes, every `step`-th from `number` on, by which the images can be looked up.
 
-    def __init__(self, hashes: UInt8[np.ndarray, "image octet"], number: int, step: int) -> None:
-        self.bits = range(number, 8 * hashes.shape[1], step)[:31]  # keys and numbers share 63 bits
-        self.count = max(len(hashes), 1)
-        self.sorted = np.sort(self.key(hashes) * self.count + np.arange(len(hashes)))
+    `radius`, 0 or 1, says in how many of the bits what is found may differ.
+    """
+
+    def __init__(self, hashes: UInt8[np.ndarray, "image octet"], number: int, step: int, radius: int) -> None:
+        self.bits = range(number, 8 * hashes.shape[1], step)[:LOOKED_UP]
+        self.changes = np.array([0, *(1 << bit for bit in range(radius * len(self.bits)))])
+        key = self.key(hashes)
+        self.numbers = np.argsort(key, kind="stable")
+        self.begin = np.concatenate([[0], np.bincount(key, minlength=1 << len(self.bits)).cumsum()])
 
     def key(self, hashes: UInt8[np.ndarray, "*shape octet"]) -> Int64[np.ndarray, "*shape"]:
         """Return the bits of each hash as a number."""
@@ -103,17 +129,19 @@ class Band:
     def sharing(
         self, hashes: UInt8[np.ndarray, "block 8 octet"], start: int
     ) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
-        """Yield image, orientation and later image where the bits are the same; the block's images count from `start`.
+        """Yield image, orientation and later image where the bits are alike; the block's images count from `start`.
 
-        They come in portions of `CANDIDATES`, or of one orientation where it shares its bits with more.
+        They come in portions of `CANDIDATES`, or of one place where it holds more.
         """
-        key = self.key(hashes) * self.count
-        number = np.arange(start, start + len(hashes))[:, None]
-        begin = np.searchsorted(self.sorted, (key + number + 1).ravel())
-        count = np.searchsorted(self.sorted, (key + self.count).ravel()) - begin
+        key = (self.key(hashes)[..., None] ^ self.changes).ravel()
+        count = self.begin[key + 1] - self.begin[key]
+        asked = np.flatnonzero(count)  # most places are empty
+        begin, count = self.begin[key[asked]], count[asked]
         portion = count.cumsum() // CANDIDATES
         for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(portion)) + 1):
             counts = count[part]
             places = np.arange(counts.sum()) + np.repeat(begin[part] - (counts.cumsum() - counts), counts)
-            image, orientation = np.divmod(np.repeat(part, counts), 8)
-            yield image + start, orientation, self.sorted[places] % self.count
+            image, orientation = np.divmod(np.repeat(asked[part] // len(self.changes), counts), 8)
+            second = self.numbers[places]
+            later = second > image + start
+            yield image[later] + start, orientation[later], second[later]

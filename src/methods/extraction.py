@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,5 +118,10 @@ def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int) 
 def pooled(
     cell: Cell, store: Store, wanted: Recipe, samples: list[Sample]
 ) -> Float32[np.ndarray, "sample augmentation feature"]:
-    """Return the pooled descriptors of stored samples."""
-    return np.stack([cell.pool(each) for each in store.each(wanted, [sample.content for sample in samples])])
+    """Return the pooled descriptors of stored samples, one sample at least; they are held once."""
+    descriptors = map(cell.pool, store.each(wanted, [sample.content for sample in samples]))
+    first = next(descriptors)
+    found = np.empty((len(samples), *first.shape), np.float32)
+    for number, each in enumerate(chain([first], descriptors)):
+        found[number] = each
+    return found

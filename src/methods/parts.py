@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from src.data.manifest import among
 from src.data.splits import FIT
 from src.methods.cell import Applied, Cell
 from src.methods.samples import Sample
@@ -66,7 +67,7 @@ def named(name: str) -> tuple[str, int, int]:
 def mask(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, role: str) -> npt.NDArray[np.bool_]:
     """Return which rows of a manifest have a role in a fold (`src.data.splits.roles`)."""
     chosen = roles["case"][(roles["fold"] == fold) & (roles["role"] == role)]
-    return rows["case"].isin(chosen).to_numpy()
+    return among(rows["case"], chosen).to_numpy()
 
 
 def check_classes(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, view: str) -> None:

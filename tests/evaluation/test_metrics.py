@@ -134,6 +134,7 @@ def test_weights_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> Non
     groups = np.arange(10)
     (whole,) = bootstrap_weights(groups, 25, seed=3)
     monkeypatch.setattr(metrics, "CHUNK", 30)
+    monkeypatch.setattr(metrics, "FEWEST", 1)
     chunks = list(bootstrap_weights(groups, 25, seed=3))
     assert [len(chunk) for chunk in chunks] == [3] * 8 + [1]
     np.testing.assert_array_equal(np.concatenate(chunks), whole)

@@ -126,14 +126,27 @@ def hash_tables(draw: st.DrawFn) -> np.ndarray:
 
 
 @settings(max_examples=40, deadline=None)
-@given(hashes=hash_tables(), distance=st.integers(0, 40), block=st.integers(1, 50), candidates=st.integers(1, 50))
+@given(
+    hashes=hash_tables(),
+    distance=st.integers(0, 40),
+    block=st.integers(1, 50),
+    candidates=st.integers(1, 50),
+    radius=st.integers(0, 1),
+)
 def test_the_search_finds_what_brute_force_finds(
-    hashes: np.ndarray, distance: int, block: int, candidates: int
+    hashes: np.ndarray, distance: int, block: int, candidates: int, radius: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(similarity, "BLOCK", block)
         patch.setattr(similarity, "CANDIDATES", candidates)
+        patch.setattr(similarity, "RADII", (radius,))
         assert np.concatenate(list(near(hashes, distance))).tolist() == brute_force(hashes, distance)
+
+
+def test_of_many_images_few_are_compared() -> None:
+    """With more images the work of each grows little, as what is looked up may differ in a bit."""
+    for count, grown in ((1_000, 1), (100_000, 7), (1_000_000, 13)):
+        assert min(similarity.work(count, 256, DISTANCE, radius) for radius in similarity.RADII) < 400 * grown
 
 
 def test_many_equal_hashes_are_all_found() -> None:
