@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import cv2
@@ -23,11 +24,11 @@ WHITE = 240.0
 FEWEST = 16
 """Pixels of tissue: two directions and the percentiles of angles mean nothing of fewer."""
 
-STRIP = 2**14
-"""Pixels treated at a time: all that is computed of them, some 200 KiB an array, stays in a core's cache."""
+STRIP = 2**15
+"""Pixels treated at a time: all that is computed of them, some 400 KiB an array, stays in a core's cache."""
 
 OVERLAP = 32
-"""OpenCV rounds an array's last pixels otherwise (one by one, not as a vector): strips go on beyond those that count."""
+"""OpenCV rounds the last pixels of an array otherwise, one by one and not as vectors: strips go on beyond what counts."""
 
 DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(WHITE))
 """Optical density of each 8-bit value: OD = -ln((I + 1) / I0)."""
@@ -65,6 +66,14 @@ def density_covariance(pixels: Pixels) -> Matrix:
     return covariance
 
 
+@cache
+def four_columns_as_three() -> bool:
+    """Return whether BLAS sums products of four columns in the order of three: it does with AVX, and far faster."""
+    four = np.random.default_rng(0).normal(size=(1000, 4))
+    three = four[:, :3].copy()
+    return np.array_equal(np.dot(four.T, four)[:3, :3], np.dot(three.T, three))
+
+
 def upper_percentiles(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], percent: float) -> Iterator[float]:
     """Yield what `numpy.percentile` returns of each quantity that `measure` gives of pixels.
 
@@ -93,22 +102,39 @@ def tails(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], bounds: list[Any
     return [np.concatenate(parts) for parts in zip(*kept, strict=True)]
 
 
-def project(pixels: Pixels, rows: Float64[np.ndarray, "2 3"]) -> tuple[Numbers, Numbers]:
-    """Return each pixel's optical density times the two rows."""
-    # OpenCV's transform from 3 to 3 channels is several times as fast as the one from 3 to 2.
-    square = np.vstack([rows, np.zeros(3)]).astype(np.float32)
-    one, other, _ = cv2.split(cv2.transform(cv2.LUT(pixels, DENSITY), square))
-    return np.asarray(one[0], np.float32), np.asarray(other[0], np.float32)
+class Projection:
+    """Each pixel's optical density times two rows.
+
+    What a call returns lies in arrays that the next one of as many pixels overwrites: fresh ones take several times as
+    long to fill.
+    """
+
+    def __init__(self, rows: Float64[np.ndarray, "2 3"]) -> None:
+        # OpenCV's transform from 3 to 3 channels is several times as fast as the one from 3 to 2.
+        self.square = np.vstack([rows, np.zeros(3)]).astype(np.float32)
+        self.density: Any = None
+        self.projected: Any = None
+        self.planes: Any = None
+
+    def __call__(self, pixels: Pixels) -> tuple[Numbers, Numbers]:
+        """Return the two products of each pixel."""
+        self.density = cv2.LUT(pixels, DENSITY, self.density)
+        self.projected = cv2.transform(self.density, self.square, self.projected)
+        self.planes = cv2.split(self.projected, self.planes)
+        return self.planes[0][0], self.planes[1][0]
 
 
 def transmit(image: Image, mixing: Matrix) -> Image:
     """Return the 8-bit image I0 exp(-mixing OD) of the optical densities of an image."""
     affine = np.column_stack([-mixing, np.full(3, np.log(WHITE))]).astype(np.float32)
     result = np.empty(image.shape, np.uint8)
+    density: Any = None
+    light: Any = None
     for strip, out in zip(strips(image), strips(result), strict=True):
-        light = cv2.transform(cv2.LUT(strip, DENSITY), affine)
-        # The next strip overwrites the overlap.
-        out[:] = truncate(cv2.exp(light, dst=light))
+        density = cv2.LUT(strip, DENSITY, density)
+        light = cv2.transform(density, affine, light)
+        # Truncated as `ndarray.astype` does when released. The next strip overwrites the overlap.
+        np.copyto(out, cv2.threshold(cv2.exp(light, light), 255, 0, cv2.THRESH_TRUNC, light)[1], casting="unsafe")
     return result
 
 
@@ -173,7 +199,7 @@ class Macenko(Stain):
         """Return the image with its two stains replaced by the reference ones, truncated to 8 bits."""
         tissue = self.tissue_pixels(image)
         unmix = np.linalg.pinv(self.stain_vectors(tissue, self.covariance(tissue)))
-        maxima = np.array([*upper_percentiles(lambda pixels: project(pixels, unmix), image, 99)])
+        maxima = np.array([*upper_percentiles(Projection(unmix), image, 99)])
         if (maxima <= 0).any():
             raise BadImage("only one of the two stains is present, so they cannot be told apart")
         return transmit(image, self.STAINS @ np.diag(self.MAXIMA / maxima) @ unmix)
@@ -197,11 +223,12 @@ class Macenko(Stain):
     def stain_vectors(self, tissue: Pixels, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
         """Return the unit vectors (columns) of haematoxylin and eosin in optical density space."""
         plane = self.plane(covariance)
+        project = Projection(plane.T)
 
         def angles(pixels: Pixels) -> tuple[Numbers, Numbers]:
-            first, second = project(pixels, plane.T)
-            angle = np.arctan2(second, first)
-            return -angle, angle
+            first, second = project(pixels)
+            angle = np.arctan2(second, first, out=second)
+            return np.negative(angle, out=first), angle
 
         negative, high = upper_percentiles(angles, tissue, 100 - self.percentile)
         low = -negative
@@ -243,14 +270,17 @@ class MacenkoReleased(Macenko):
         Its sums, in its order: of the densities from the first pixel to the last, and BLAS's of the products.
         """
         table = -np.log((np.arange(256) + 1) / WHITE)
-        strip_after_sum = np.zeros((1, STRIP + 1, 3))
+        after_sum = np.zeros((1, STRIP + 1, 3))
         for strip in strips(tissue, overlap=0):
-            held = strip_after_sum[:, : strip.shape[1] + 1]
-            held[:, 1:] = cv2.LUT(strip, table)
+            held = after_sum[:, : strip.shape[1] + 1]
+            cv2.LUT(strip, table, held[:, 1:])
             held[:, 0] = cv2.sumElems(held)[:3]
-        centred = cv2.LUT(tissue, (table[:, np.newaxis] - held[0, 0] / tissue.shape[1])[np.newaxis])[0]
-        product: Matrix = np.dot(centred.T, centred)
-        return product * np.true_divide(1, tissue.shape[1] - 1)
+        centred = table[:, np.newaxis] - held[0, 0] / tissue.shape[1]
+        if four_columns_as_three():
+            tissue, centred = cv2.cvtColor(tissue, cv2.COLOR_RGB2RGBA), np.column_stack([centred, np.zeros(256)])
+        density = cv2.LUT(tissue, centred[np.newaxis])[0]
+        product: Matrix = np.dot(density.T, density)[:3, :3]
+        return product * np.true_divide(1, len(density) - 1)
 
     def plane(self, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
         """Return the first two eigenvectors in LAPACK's order, negated."""

@@ -15,10 +15,11 @@ from src.images.stain import (
     Macenko,
     MacenkoReleased,
     NoStain,
+    Projection,
     Reinhard,
     Stain,
     density_covariance,
-    project,
+    transmit,
     upper_percentiles,
 )
 from tests.benchmarks import transcription
@@ -159,13 +160,25 @@ def test_the_released_covariance_is_numpys_to_the_last_bit(seed: int) -> None:
     np.testing.assert_array_equal(MacenkoReleased().covariance(pixels), direct)
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 400), st.integers(100, 400), st.integers(0, 10))
+def test_strips_change_no_bit(height: int, width: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mixing = generator.normal(size=(3, 3)) * 0.3 + np.eye(3)
+    affine = np.column_stack([-mixing, np.full(3, np.log(240))]).astype(np.float32)
+    whole = cv2.exp(cv2.transform(DENSITY[image], affine)).clip(0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(transmit(image, mixing), whole)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 300), st.integers(1, 150), st.floats(0, 100), st.integers(0, 10), st.booleans())
 def test_percentiles_are_numpys(height: int, width: int, percent: float, seed: int, ties: bool) -> None:
     image = np.random.default_rng(seed).integers(0, 4 if ties else 256, (height, width, 3), dtype=np.uint8)
     rows = np.array([[0.5, 0.3, 0.2], [-1.0, 0.4, 0.7]])
-    expected = [np.percentile(values.astype(np.float64), percent) for values in project(image.reshape(1, -1, 3), rows)]
-    found = list(upper_percentiles(lambda pixels: project(pixels, rows), image, percent))
+    projected = Projection(rows)(image.reshape(1, -1, 3))
+    expected = [np.percentile(values.astype(np.float64), percent) for values in projected]
+    found = list(upper_percentiles(Projection(rows), image, percent))
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
@@ -174,8 +187,8 @@ def test_percentiles_are_numpys_where_every_64th_pixel_misleads() -> None:
     image[:, 0] = 250
     image[:320, 1:3] = 10
     rows = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
-    expected = [np.percentile(values.astype(np.float64), 99) for values in project(image.reshape(1, -1, 3), rows)]
-    assert list(upper_percentiles(lambda pixels: project(pixels, rows), image, 99)) == pytest.approx(expected)
+    expected = [np.percentile(values.astype(np.float64), 99) for values in Projection(rows)(image.reshape(1, -1, 3))]
+    assert list(upper_percentiles(Projection(rows), image, 99)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("wrong", [{"percentile": 50}, {"percentile": -1}, {"tissue": 2}])
