@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, UInt8
 
+from src.images.crop import interleaved
 from src.images.draws import generator
-from src.images.stain import WHITE
+from src.images.stain import STRIP, WHITE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,18 +83,41 @@ class StainJitter(Augment):
 
 def natural_density(image: "Image") -> "Tensor":
     """Return -ln((I + 1) / 240) as float32 (3, height, width)."""
-    return ((image.float() + 1) / WHITE).log_().neg_()
+    if image.is_cpu:
+        import torch
+
+        # A look-up instead of a logarithm per pixel, of the same logarithms.
+        table = of_values(torch.arange(256)).numpy()
+        planes = cv2.split(interleaved(image))
+        return torch.from_numpy(np.stack([cv2.LUT(plane, table) for plane in planes]))
+    return of_values(image).contiguous()
+
+
+def of_values(values: "Tensor") -> "Tensor":
+    """Return -ln((I + 1) / 240) as float32 of 8-bit values."""
+    return ((values.float() + 1) / WHITE).log_().neg_()
 
 
 def jitter(density: "Tensor", multipliers: Float64[np.ndarray, "2"]) -> "Image":
     """Return the 8-bit image of densities (3, height, width) whose two stains are multiplied.
 
     Unmixing, multiplying and mixing again is one 3 x 3 matrix, and its scale does not depend on the logarithm's base.
+    On the CPU the image's channels lie side by side, as crops and networks take them.
     """
     import torch
 
     stains = np.diag([*multipliers, 1.0])
     matrix = torch.tensor(-StainJitter.MIX.T @ stains @ StainJitter.UNMIX, dtype=torch.float32, device=density.device)
     white = torch.full((3, 1), float(np.log(WHITE)), device=density.device)
-    light = torch.addmm(white, matrix, density.reshape(3, -1)).exp_().sub_(1).clamp_(0, 255)
-    return light.to(torch.uint8).reshape(density.shape)
+
+    def light(densities: "Tensor") -> "Tensor":
+        return torch.addmm(white, matrix, densities).exp_().sub_(1).clamp_(0, 255)
+
+    flat = density.reshape(3, -1)
+    if not density.is_cpu:
+        return light(flat).to(torch.uint8).reshape(density.shape)
+    made = np.empty((1, flat.shape[1], 3), np.uint8)
+    for start in range(0, flat.shape[1], STRIP):  # what is computed of so many pixels stays in a core's cache
+        planes = light(flat[:, start : start + STRIP]).numpy().astype(np.uint8)
+        cv2.merge([plane[np.newaxis] for plane in planes], made[:, start : start + STRIP])
+    return torch.from_numpy(made.reshape(*density.shape[1:], 3)).permute(2, 0, 1)

@@ -28,7 +28,7 @@ STRIP = 2**15
 """Pixels treated at a time: all that is computed of them, some 400 KiB an array, stays in a core's cache."""
 
 OVERLAP = 32
-"""OpenCV rounds the last pixels of an array otherwise, one by one and not as vectors: strips go on beyond what counts."""
+"""OpenCV rounds the last pixels of an array otherwise, one by one, not as vectors: strips go on beyond what counts."""
 
 DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(WHITE))
 """Optical density of each 8-bit value: OD = -ln((I + 1) / I0)."""
