@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from src.images import BadImage
 
@@ -38,8 +38,8 @@ LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1
 OPPONENT = np.diag([1 / np.sqrt(3), 1 / np.sqrt(6), 1 / np.sqrt(2)]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
 
 
-def strips(pixels: UInt8[np.ndarray, "_ _ 3"], overlap: int = OVERLAP) -> Iterator[Pixels]:
-    """Yield strips of `STRIP` pixels and some of the next one's, which do not count; views of a contiguous array."""
+def strips(pixels: Shaped[np.ndarray, "_ _ 3"], overlap: int = OVERLAP) -> Iterator[Any]:
+    """Yield strips (1, n, 3) of `STRIP` pixels and some of the next one's, which do not count: views if contiguous."""
     row = pixels.reshape(1, -1, 3)
     for start in range(0, row.shape[1], STRIP):
         yield row[:, start : start + STRIP + overlap]
