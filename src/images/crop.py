@@ -147,8 +147,11 @@ class Cut:
             source, row, column = (self.transposed, left, top) if turned else (self.pixels, top, left)
             window = source[row : row + self.size, column : column + self.size]
             target = crop.permute(1, 2, 0).numpy()
-            if vertical or horizontal:
-                cv2.flip(window, FLIPS[vertical, horizontal], target)
+            if horizontal:
+                # OpenCV flips both axes three times as fast as this one.
+                cv2.flip(window if vertical else cv2.flip(window, 0), -1, target)
+            elif vertical:
+                cv2.flip(window, 0, target)
             else:
                 np.copyto(target, window)
 
@@ -172,11 +175,8 @@ class Cut:
     @cached_property
     def transposed(self) -> UInt8[np.ndarray, "width height 3"]:
         """The image with rows and columns exchanged."""
-        return np.asarray(cv2.transpose(self.pixels), np.uint8)
-
-
-FLIPS = {(True, False): 0, (False, True): 1, (True, True): -1}
-"""OpenCV's codes of flips up-down and left-right."""
+        # Plane by plane OpenCV transposes faster.
+        return np.asarray(cv2.merge([cv2.transpose(plane) for plane in cv2.split(self.pixels)]), np.uint8)
 
 
 def interleaved(image: "UInt8[Tensor, '3 height width']") -> UInt8[np.ndarray, "height width 3"]:
