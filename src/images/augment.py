@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, UInt8
 
+from src.images.crop import interleaved
 from src.images.draws import generator
-from src.images.stain import WHITE
+from src.images.stain import DENSITY, WHITE, strips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +57,7 @@ class StainJitter(Augment):
     count: int = 50
     low: float = 0.7
     high: float = 1.3
+    revision: ClassVar[int] = 2
 
     # The published (rounded) Ruifrok matrix, and its inverse as printed: C = (D OD')', OD' = C M on rows.
     UNMIX: ClassVar[npt.NDArray[np.float64]] = np.array(
@@ -80,19 +83,35 @@ class StainJitter(Augment):
 
 
 def natural_density(image: "Image") -> "Tensor":
-    """Return -ln((I + 1) / 240) as float32 (3, height, width)."""
-    return ((image.float() + 1) / WHITE).log_().neg_()
+    """Return -ln((I + 1) / 240) as float32 (3, height, width); on the CPU the channels lie side by side."""
+    import torch
+
+    if image.is_cpu:
+        return torch.from_numpy(np.asarray(cv2.LUT(interleaved(image), DENSITY))).permute(2, 0, 1)
+    return ((image.float() + 1) / WHITE).log_().neg_().contiguous()
 
 
 def jitter(density: "Tensor", multipliers: Float64[np.ndarray, "2"]) -> "Image":
     """Return the 8-bit image of densities (3, height, width) whose two stains are multiplied.
 
     Unmixing, multiplying and mixing again is one 3 x 3 matrix, and its scale does not depend on the logarithm's base.
+    On the CPU one thread does it, strip by strip, so that images can be prepared beside a network that runs.
     """
     import torch
 
-    stains = np.diag([*multipliers, 1.0])
-    matrix = torch.tensor(-StainJitter.MIX.T @ stains @ StainJitter.UNMIX, dtype=torch.float32, device=density.device)
-    white = torch.full((3, 1), float(np.log(WHITE)), device=density.device)
-    light = torch.addmm(white, matrix, density.reshape(3, -1)).exp_().sub_(1).clamp_(0, 255)
-    return light.to(torch.uint8).reshape(density.shape)
+    matrix = -StainJitter.MIX.T @ np.diag([*multipliers, 1.0]) @ StainJitter.UNMIX
+    if not density.is_cpu:
+        white = torch.full((3, 1), float(np.log(WHITE)), device=density.device)
+        weights = torch.tensor(matrix, dtype=torch.float32, device=density.device)
+        light = torch.addmm(white, weights, density.reshape(3, -1)).exp_().sub_(1).clamp_(0, 255)
+        return light.to(torch.uint8).reshape(density.shape)
+    affine = np.column_stack([matrix, np.full(3, np.log(WHITE))]).astype(np.float32)
+    densities = density.permute(1, 2, 0).contiguous().numpy()
+    made = np.empty(densities.shape, np.uint8)
+    room: Any = None
+    for strip, out in zip(strips(densities), strips(made), strict=True):
+        room = cv2.transform(strip, affine, room)
+        cv2.threshold(cv2.exp(room, room), 256, 0, cv2.THRESH_TRUNC, room)
+        # Light is positive, so that this is above -1, and truncated to 0 at the least.
+        np.subtract(room, np.float32(1), out=out, casting="unsafe")
+    return torch.from_numpy(made).permute(2, 0, 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import cv2
@@ -13,6 +14,12 @@ from src.images.draws import generator
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Place = tuple[int, int, bool, bool, bool]
+"""Top, left, whether transposed, flipped up-down, and flipped left-right."""
+
+WHOLE: Place = (0, 0, False, False, False)
+"""The place of a crop that is the whole image."""
 
 
 @dataclass(kw_only=True)
@@ -51,17 +58,15 @@ class Crop:
     def __call__(
         self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int
     ) -> "Iterator[UInt8[Tensor, '3 size size']]":
-        """Yield the crops of one augmented image, views where they can be; draws are keyed by names and number."""
-        # A window turned by 90 degrees is a window of the transposed image, flipped: rows stay contiguous to copy.
-        transposed = image.transpose(1, 2).contiguous()
-        draws = generator(seed, content, "crop", augmentation).random((self.count, 5))
-        for top, left, turned, *flips in (self.place(image.shape[1:], row) for row in draws):
-            source, row, column = (transposed, left, top) if turned else (image, top, left)
-            window = source[:, row : row + self.size, column : column + self.size]
-            axes = [axis for axis, flip in zip((1, 2), flips, strict=True) if flip]
-            yield window.flip(axes) if axes else window
+        """Yield the crops of one augmented image; draws are keyed by names and number."""
+        yield from self.cut(image, seed, content, augmentation)
 
-    def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> tuple[int, int, bool, bool, bool]:
+    def cut(self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int) -> "Cut":
+        """Return the crops of one augmented image, to be written where they are wanted."""
+        draws = generator(seed, content, "crop", augmentation).random((self.count, 5))
+        return Cut(image, self.size, [self.place(tuple(image.shape[1:]), row) for row in draws])
+
+    def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> Place:
         """Return top, left, whether transposed, flipped up-down and flipped left-right, of draws from [0, 1).
 
         The eight orientations of a square are equally likely, as after a random rotation and two random flips.
@@ -104,10 +109,80 @@ class Centre(Crop):
         factor = self.shorter / min(image.shape[:2])
         return resize(image, *(round(side * factor) for side in image.shape[:2]))
 
-    def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> tuple[int, int, bool, bool, bool]:
+    def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> Place:
         """Return the place of the centre, and the orientation that the draws give."""
         top, left = ((side - self.size) // 2 for side in shape)
         return top, left, *super().place(shape, draws)[2:]
+
+
+@dataclass
+class Cut:
+    """Squares of `size` pixels of an 8-bit image (3, height, width), at places: a sequence of (3, size, size)."""
+
+    image: "Tensor"
+    size: int
+    places: list[Place]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> "Iterator[UInt8[Tensor, '3 size size']]":
+        for number in range(len(self)):
+            out = self.empty(1)
+            self.write(out, number)
+            yield out[0]
+
+    def empty(self, count: int) -> "Tensor":
+        """Return room for crops (count, 3, size, size), whose channels lie side by side, as networks take them."""
+        return self.image.new_empty((count, self.size, self.size, 3)).permute(0, 3, 1, 2)
+
+    def write(self, out: "UInt8[Tensor, 'count 3 size size']", first: int) -> None:
+        """Write the crops from number `first` on into `out`, which `empty` made, until it is full."""
+        places = self.places[first : first + len(out)]
+        if not out.is_cpu:
+            out.copy_(self.gather(places))
+            return
+        for (top, left, turned, vertical, horizontal), crop in zip(places, out, strict=True):
+            # A window turned by 90 degrees is a window of the transposed image, flipped.
+            source, row, column = (self.transposed, left, top) if turned else (self.pixels, top, left)
+            window = source[row : row + self.size, column : column + self.size]
+            target = crop.permute(1, 2, 0).numpy()
+            if horizontal:
+                # OpenCV flips both axes three times as fast as this one.
+                cv2.flip(window if vertical else cv2.flip(window, 0), -1, target)
+            elif vertical:
+                cv2.flip(window, 0, target)
+            else:
+                np.copyto(target, window)
+
+    def gather(self, places: list[Place]) -> "UInt8[Tensor, 'count 3 size size']":
+        """Return the crops at places by one look-up of all their pixels, as a GPU does it best."""
+        import torch
+
+        top, left, turned, vertical, horizontal = torch.tensor(places, device=self.image.device).T[:, :, None, None]
+        along = torch.arange(self.size, device=self.image.device)
+        down = torch.where(vertical.bool(), self.size - 1 - along, along).mT  # of the crop's rows, and its columns
+        right = torch.where(horizontal.bool(), self.size - 1 - along, along)
+        rows = top + torch.where(turned.bool(), right, down)
+        columns = left + torch.where(turned.bool(), down, right)
+        return self.image.flatten(1)[:, rows * self.image.shape[2] + columns].transpose(0, 1)
+
+    @cached_property
+    def pixels(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The image with its channels side by side."""
+        return interleaved(self.image)
+
+    @cached_property
+    def transposed(self) -> UInt8[np.ndarray, "width height 3"]:
+        """The image with rows and columns exchanged."""
+        # Plane by plane OpenCV transposes faster.
+        return np.asarray(cv2.merge([cv2.transpose(plane) for plane in cv2.split(self.pixels)]), np.uint8)
+
+
+def interleaved(image: "UInt8[Tensor, '3 height width']") -> UInt8[np.ndarray, "height width 3"]:
+    """Return an image on the CPU with its channels side by side, as OpenCV takes it; a view where they lie so."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return pixels if pixels.flags.c_contiguous else np.asarray(cv2.merge([plane.numpy() for plane in image]), np.uint8)
 
 
 def resize(image: UInt8[np.ndarray, "height width 3"], height: int, width: int) -> UInt8[np.ndarray, "_ _ 3"]:

@@ -1,19 +1,21 @@
 """Stain normalisation of H&E images: every operator takes and gives an 8-bit RGB image of the same size."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from src.images import BadImage
 
 Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
-Density = Float32[np.ndarray, "height width 3"]
-Plane = Float32[np.ndarray, "height width"]
+Pixels = UInt8[np.ndarray, "1 pixel 3"]
+Numbers = Float32[np.ndarray, " pixel"]
+Measure = Callable[[Pixels], tuple[Numbers, ...]]
 Matrix = npt.NDArray[np.float64]
 
 WHITE = 240.0
@@ -21,6 +23,12 @@ WHITE = 240.0
 
 FEWEST = 16
 """Pixels of tissue: two directions and the percentiles of angles mean nothing of fewer."""
+
+STRIP = 2**15
+"""Pixels treated at a time: all that is computed of them, some 400 KiB an array, stays in a core's cache."""
+
+OVERLAP = 32
+"""OpenCV rounds the last pixels of an array otherwise, one by one, not as vectors: strips go on beyond what counts."""
 
 DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(WHITE))
 """Optical density of each 8-bit value: OD = -ln((I + 1) / I0)."""
@@ -30,14 +38,23 @@ LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1
 OPPONENT = np.diag([1 / np.sqrt(3), 1 / np.sqrt(6), 1 / np.sqrt(2)]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
 
 
-def density_covariance(image: Image, mask: Mask) -> Matrix:
-    """Return the sample covariance (3 x 3) of the optical densities under a mask.
+def strips(pixels: Shaped[np.ndarray, "_ _ 3"], overlap: int = OVERLAP) -> Iterator[Any]:
+    """Yield strips (1, n, 3) of `STRIP` pixels and some of the next one's, which do not count: views if contiguous."""
+    row = pixels.reshape(1, -1, 3)
+    for start in range(0, row.shape[1], STRIP):
+        yield row[:, start : start + STRIP + overlap]
 
-    The sums run over joint histograms of two channels, so they are exact in double precision at any image size.
+
+def density_covariance(pixels: Pixels) -> Matrix:
+    """Return the sample covariance (3 x 3) of the optical densities of pixels.
+
+    The sums run over joint histograms of two channels, so they are exact in double precision at any number of pixels.
     """
     table = DENSITY.astype(np.float64)
+    planes = cv2.split(pixels)
     pairs = {
-        (i, j): cv2.calcHist([image], [i, j], mask, [256, 256], [0, 256, 0, 256]) for i, j in ((0, 1), (0, 2), (1, 2))
+        (i, j): cv2.calcHist([planes[i], planes[j]], [0, 1], None, [256, 256], [0, 256, 0, 256])
+        for i, j in ((0, 1), (0, 2), (1, 2))
     }
     single = [pairs[0, 1].sum(axis=1), pairs[0, 1].sum(axis=0), pairs[0, 2].sum(axis=0)]
     count = float(single[0].sum())
@@ -49,39 +66,79 @@ def density_covariance(image: Image, mask: Mask) -> Matrix:
     return covariance
 
 
-def percentile(values: Float32[np.ndarray, " values"], percent: float) -> float:
-    """Return what `numpy.percentile` returns, for percentages near 0 or 100 several times as fast.
+@cache
+def four_columns_as_three() -> bool:
+    """Return whether BLAS sums products of four columns in the order of three: it does with AVX, and far faster."""
+    four = np.random.default_rng(0).normal(size=(1000, 4))
+    three = four[:, :3].copy()
+    return np.array_equal(np.dot(four.T, four)[:3, :3], np.dot(three.T, three))
 
-    Only the tail beyond a bound guessed from every 64th value is sorted; where the guess was wrong, everything is.
+
+def upper_percentiles(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], percent: float) -> Iterator[float]:
+    """Yield what `numpy.percentile` returns of each quantity that `measure` gives of pixels.
+
+    For percentages near 100 this is several times as fast: only the tail beyond a bound guessed from every 64th pixel
+    is kept and sorted. Where the guess was wrong, everything is.
     """
-    if percent < 50:
-        return -percentile(-values, 100 - percent)
-    rank = (len(values) - 1) * percent / 100
-    bound = np.percentile(values[::64], max(percent - 1, 0))
-    tail = values.compress(values >= bound)
-    first = len(values) - len(tail)
-    if rank < first:
-        return float(np.percentile(values, percent))
-    low, high = int(rank) - first, min(int(rank) + 1, len(values) - 1) - first
-    ordered = np.partition(tail, [low, high]).astype(np.float64)
-    return float(ordered[low] + (ordered[high] - ordered[low]) * (rank % 1))
+    count = pixels.size // 3
+    rank = (count - 1) * percent / 100
+    bounds = [np.percentile(values, max(percent - 1, 0)) for values in measure(pixels.reshape(1, -1, 3)[:, ::64])]
+    for number, tail in enumerate(tails(measure, pixels, bounds)):
+        first = count - len(tail)
+        if rank < first:
+            yield float(np.percentile(tails(measure, pixels, [-np.inf] * len(bounds))[number], percent))
+            continue
+        low, high = int(rank) - first, min(int(rank) + 1, count - 1) - first
+        ordered = np.partition(tail, [low, high]).astype(np.float64)
+        yield float(ordered[low] + (ordered[high] - ordered[low]) * (rank % 1))
 
 
-def project(density: Density, rows: Float64[np.ndarray, "2 3"]) -> tuple[Plane, Plane]:
-    """Return two images: each pixel's density times the two rows."""
-    # OpenCV's transform from 3 to 3 channels is several times as fast as the one from 3 to 2.
-    square = np.vstack([rows, np.zeros(3)]).astype(np.float32)
-    one, other, _ = cv2.split(cv2.transform(density, square))
-    return np.asarray(one, np.float32), np.asarray(other, np.float32)
+def tails(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], bounds: list[Any]) -> list[Numbers]:
+    """Return the values of each quantity that reach its bound."""
+    kept = []
+    for strip in strips(pixels):
+        measured = (values[:STRIP] for values in measure(strip))
+        kept.append([values.compress(values >= bound) for values, bound in zip(measured, bounds, strict=True)])
+    return [np.concatenate(parts) for parts in zip(*kept, strict=True)]
 
 
-def transmit(density: Density, mixing: Matrix) -> Image:
-    """Return the 8-bit image I0 exp(-mixing OD) of natural optical densities."""
-    affine = np.column_stack([-mixing, np.full(3, np.log(WHITE))])
-    return truncate(cv2.exp(cv2.transform(density, affine.astype(np.float32))))
+class Projection:
+    """Each pixel's optical density times two rows.
+
+    What a call returns lies in arrays that the next one of as many pixels overwrites: fresh ones take several times as
+    long to fill.
+    """
+
+    def __init__(self, rows: Float64[np.ndarray, "2 3"]) -> None:
+        # OpenCV's transform from 3 to 3 channels is several times as fast as the one from 3 to 2.
+        self.square = np.vstack([rows, np.zeros(3)]).astype(np.float32)
+        self.density: Any = None
+        self.projected: Any = None
+        self.planes: Any = None
+
+    def __call__(self, pixels: Pixels) -> tuple[Numbers, Numbers]:
+        """Return the two products of each pixel."""
+        self.density = cv2.LUT(pixels, DENSITY, self.density)
+        self.projected = cv2.transform(self.density, self.square, self.projected)
+        self.planes = cv2.split(self.projected, self.planes)
+        return self.planes[0][0], self.planes[1][0]
 
 
-def truncate(values: Density) -> Image:
+def transmit(image: Image, mixing: Matrix) -> Image:
+    """Return the 8-bit image I0 exp(-mixing OD) of the optical densities of an image."""
+    affine = np.column_stack([-mixing, np.full(3, np.log(WHITE))]).astype(np.float32)
+    result = np.empty(image.shape, np.uint8)
+    density: Any = None
+    light: Any = None
+    for strip, out in zip(strips(image), strips(result), strict=True):
+        density = cv2.LUT(strip, DENSITY, density)
+        light = cv2.transform(density, affine, light)
+        # Truncated as `ndarray.astype` does when released. The next strip overwrites the overlap.
+        np.copyto(out, cv2.threshold(cv2.exp(light, light), 255, 0, cv2.THRESH_TRUNC, light)[1], casting="unsafe")
+    return result
+
+
+def truncate(values: Float32[np.ndarray, "height width 3"]) -> Image:
     """Return values, which are overwritten, clipped to 0..255 and truncated as `ndarray.astype` does when released."""
     return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
@@ -140,34 +197,41 @@ class Macenko(Stain):
 
     def __call__(self, image: Image) -> Image:
         """Return the image with its two stains replaced by the reference ones, truncated to 8 bits."""
-        tissue = self.tissue_mask(image)
-        density = cv2.LUT(image, DENSITY)
-        unmix = np.linalg.pinv(self.stain_vectors(density, tissue, self.covariance(image, tissue)))
-        maxima = np.array([percentile(concentration.ravel(), 99) for concentration in project(density, unmix)])
+        tissue = self.tissue_pixels(image)
+        unmix = np.linalg.pinv(self.stain_vectors(tissue, self.covariance(tissue)))
+        maxima = np.array([*upper_percentiles(Projection(unmix), image, 99)])
         if (maxima <= 0).any():
             raise BadImage("only one of the two stains is present, so they cannot be told apart")
-        return transmit(density, self.STAINS @ np.diag(self.MAXIMA / maxima) @ unmix)
+        return transmit(image, self.STAINS @ np.diag(self.MAXIMA / maxima) @ unmix)
 
-    def tissue_mask(self, image: Image) -> Mask:
-        """Return 255 where the optical density reaches the threshold in all channels, else 0."""
+    def tissue_pixels(self, image: Image) -> Pixels:
+        """Return the pixels whose optical density reaches the threshold in all channels, row by row."""
         darkest = int(np.flatnonzero(DENSITY >= self.density).max(initial=0))
         red, green, blue = cv2.split(image)
-        mask = cv2.inRange(cv2.max(cv2.max(red, green), blue), 0, darkest)
-        count = cv2.countNonZero(mask)
-        share = count / mask.size
+        dark = np.asarray(cv2.max(cv2.max(red, green), blue)).ravel() <= darkest
+        count = np.count_nonzero(dark)
+        share = count / dark.size
         if share < self.tissue or count < FEWEST:
             raise BadImage(
                 f"nearly no tissue: {share:.2%} of its pixels have an optical density of {self.density} or more in all "
                 f"channels, and stain normalisation needs {self.tissue:.2%}"
             )
-        return mask
+        # Pixels of four bytes are picked several times as fast as those of three: each is one number.
+        picked = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32).ravel().compress(dark)
+        return np.asarray(cv2.cvtColor(picked.view(np.uint8).reshape(1, -1, 4), cv2.COLOR_RGBA2RGB), np.uint8)
 
-    def stain_vectors(self, density: Density, tissue: Mask, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
+    def stain_vectors(self, tissue: Pixels, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
         """Return the unit vectors (columns) of haematoxylin and eosin in optical density space."""
         plane = self.plane(covariance)
-        first, second = project(density, plane.T)
-        angles = np.arctan2(second, first).ravel().compress(tissue.ravel())
-        low, high = percentile(angles, self.percentile), percentile(angles, 100 - self.percentile)
+        project = Projection(plane.T)
+
+        def angles(pixels: Pixels) -> tuple[Numbers, Numbers]:
+            first, second = project(pixels)
+            angle = np.arctan2(second, first, out=second)
+            return np.negative(angle, out=first), angle
+
+        negative, high = upper_percentiles(angles, tissue, 100 - self.percentile)
+        low = -negative
         extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
         separation = np.degrees(np.arccos(np.clip(abs(extremes[:, 0] @ extremes[:, 1]), 0, 1)))
         if separation < self.separation:
@@ -178,9 +242,9 @@ class Macenko(Stain):
         # Haematoxylin absorbs more red than eosin does.
         return extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1]
 
-    def covariance(self, image: Image, tissue: Mask) -> Matrix:
+    def covariance(self, tissue: Pixels) -> Matrix:
         """Return the covariance (3 x 3) of the tissue's optical densities."""
-        return density_covariance(image, tissue)
+        return density_covariance(tissue)
 
     def plane(self, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
         """Return the two eigenvectors of largest variance, turned towards positive densities."""
@@ -200,16 +264,23 @@ class MacenkoReleased(Macenko):
 
     separation: float = 0.001
 
-    def covariance(self, image: Image, tissue: Mask) -> Matrix:
+    def covariance(self, tissue: Pixels) -> Matrix:
         """Return what `numpy.cov` returns, as released: the eigenvectors' signs hang on the last bits of this matrix.
 
-        Its steps, but for the mean and the subtraction, which OpenCV does faster and to the same bits.
+        Its sums, in its order: of the densities from the first pixel to the last, and BLAS's of the products.
         """
-        pixels = image.reshape(-1, 3).compress(tissue.ravel(), axis=0)
-        density = cv2.LUT(pixels[np.newaxis], -np.log((np.arange(256) + 1) / WHITE))
-        centred = cv2.subtract(density, np.array(cv2.sumElems(density)) / len(pixels))[0]
-        product: Matrix = np.dot(centred.T, centred)
-        return product * np.true_divide(1, len(pixels) - 1)
+        table = -np.log((np.arange(256) + 1) / WHITE)
+        after_sum = np.zeros((1, STRIP + 1, 3))
+        for strip in strips(tissue, overlap=0):
+            held = after_sum[:, : strip.shape[1] + 1]
+            cv2.LUT(strip, table, held[:, 1:])
+            held[:, 0] = cv2.sumElems(held)[:3]
+        centred = table[:, np.newaxis] - held[0, 0] / tissue.shape[1]
+        if four_columns_as_three():
+            tissue, centred = cv2.cvtColor(tissue, cv2.COLOR_RGB2RGBA), np.column_stack([centred, np.zeros(256)])
+        density = cv2.LUT(tissue, centred[np.newaxis])[0]
+        product: Matrix = np.dot(density.T, density)[:3, :3]
+        return product * np.true_divide(1, len(density) - 1)
 
     def plane(self, covariance: Matrix) -> Float64[np.ndarray, "3 2"]:
         """Return the first two eigenvectors in LAPACK's order, negated."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
+from src.images.crop import WHOLE, Cut
 from src.methods.cell import Cell
 from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, prepare
 from src.store import Recipe, Store
@@ -36,7 +37,7 @@ def extract(
     """
     started: deque[Sample] = deque()
 
-    def crops() -> Iterator["Tensor"]:
+    def cuts() -> Iterator[Cut]:
         prepared = prefetch(lambda sample: prepare(cell, sample), samples, workers)
         for sample, (image, reason) in zip(samples, prepared, strict=True):
             if reason:
@@ -44,12 +45,12 @@ def extract(
             if image is not None:
                 started.append(sample)
                 for number, augmented in enumerate(cell.augment(image.to(network.device), cell.seed, sample.content)):
-                    yield from cell.crop(augmented, cell.seed, sample.content, number)
+                    yield cell.crop.cut(augmented, cell.seed, sample.content, number)
 
     shape = (cell.augment.count, cell.crop.count, network.length)
     size = shape[0] * shape[1]
     rows = np.empty((0, network.length), np.float32)
-    for descriptors in encode(network, batches(crops(), batch)):
+    for descriptors in encode(network, batches(cuts(), batch)):
         rows = np.concatenate([rows, descriptors.numpy()])
         while len(rows) >= size:
             store.write(wanted, started.popleft().content, rows[:size].reshape(shape))
@@ -58,21 +59,25 @@ def extract(
     store.finish()
 
 
-def batches(crops: Iterable["Tensor"], size: int) -> Iterator[tuple["Tensor", int]]:
+def batches(crops: Iterable["Tensor | Cut"], size: int) -> Iterator[tuple["Tensor", int]]:
     """Yield a buffer of `size` crops, and how many of them count: all but in the last. It is used again each time.
 
-    Kernels and their order of summation are chosen by a batch's shape, so the last one is as large as the others.
+    Kernels and their order of summation are chosen by a batch's shape, so the last one is as large as the others. The
+    channels of its pixels lie side by side, as networks take them.
     """
     buffer: Tensor | None = None
     count = 0
     for crop in crops:
-        if buffer is None:
-            buffer = crop.new_zeros((size, *crop.shape))
-        buffer[count] = crop
-        count += 1
-        if count == size:
-            yield buffer, count
-            count = 0
+        cut = crop if isinstance(crop, Cut) else Cut(crop, crop.shape[-1], [WHOLE])
+        written = 0
+        while written < len(cut):
+            buffer = cut.empty(size).zero_() if buffer is None else buffer
+            part = buffer[count : count + len(cut) - written]
+            cut.write(part, written)
+            written, count = written + len(part), count + len(part)
+            if count == size:
+                yield buffer, count
+                count = 0
     if buffer is not None and count:
         yield buffer, count
 

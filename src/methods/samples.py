@@ -80,6 +80,8 @@ def prefetch(
 def prepare(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
     """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it.
 
+    The channels of its pixels lie side by side, as OpenCV makes and networks take them.
+
     A bad image becomes what `on_bad_image` says: an error, none, or the image without normalisation.
     """
     import torch
@@ -96,7 +98,7 @@ def prepare(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
     except BadImage as error:
         refuse(cell, sample, str(error))
         return None, str(error)
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous(), reason
+    return torch.from_numpy(image).permute(2, 0, 1), reason
 
 
 def refuse(cell: Cell, sample: Sample, reason: str) -> None:

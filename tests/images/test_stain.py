@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.images import BadImage
-from src.images.stain import DENSITY, Macenko, MacenkoReleased, NoStain, Reinhard, Stain, density_covariance, percentile
+from src.images.stain import (
+    DENSITY,
+    STRIP,
+    Macenko,
+    MacenkoReleased,
+    NoStain,
+    Projection,
+    Reinhard,
+    Stain,
+    density_covariance,
+    transmit,
+    upper_percentiles,
+)
 from tests.benchmarks import transcription
 
 NORMALISERS = [Macenko(), MacenkoReleased(), Reinhard()]
@@ -60,8 +72,8 @@ def test_macenko_finds_the_stains_that_made_an_image() -> None:
     stains = STAINS / np.linalg.norm(STAINS, axis=1, keepdims=True)
     image = (240 * np.exp(-amounts @ stains) - 1).clip(0, 255).round().astype(np.uint8)
     normaliser = Macenko(density=0.0)
-    mask = normaliser.tissue_mask(image)
-    found = normaliser.stain_vectors(DENSITY[image], mask, normaliser.covariance(image, mask))
+    pixels = normaliser.tissue_pixels(image)
+    found = normaliser.stain_vectors(pixels, normaliser.covariance(pixels))
     assert np.degrees(np.arccos(np.clip((found.T * stains).sum(axis=1), -1, 1))).max() < 3
 
 
@@ -134,26 +146,49 @@ def test_the_released_normaliser_treats_one_stain_as_it_did() -> None:
 
 def test_covariance_is_numpys() -> None:
     image = tissue()
-    mask = Macenko().tissue_mask(image)
-    expected = np.cov(DENSITY[image[mask > 0]].astype(np.float64), rowvar=False)
-    np.testing.assert_allclose(density_covariance(image, mask), expected, rtol=1e-9)
+    pixels = Macenko().tissue_pixels(image)
+    expected = np.cov(DENSITY[pixels[0]].astype(np.float64), rowvar=False)
+    np.testing.assert_allclose(density_covariance(pixels), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_released_covariance_is_numpys_to_the_last_bit(seed: int) -> None:
-    image = tissue(seed=seed, shape=(90 + seed, 111))
-    mask = MacenkoReleased().tissue_mask(image)
-    direct = np.cov(-np.log((image[mask > 0].astype(np.float64) + 1) / 240), rowvar=False)
-    np.testing.assert_array_equal(MacenkoReleased().covariance(image, mask), direct)
+    image = tissue(seed=seed, shape=(290 + seed, 211))  # more than a strip, and no multiple of one
+    pixels = MacenkoReleased().tissue_pixels(image)
+    assert pixels.shape[1] > STRIP
+    direct = np.cov(-np.log((pixels[0].astype(np.float64) + 1) / 240), rowvar=False)
+    np.testing.assert_array_equal(MacenkoReleased().covariance(pixels), direct)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 400), st.integers(100, 400), st.integers(0, 10))
+def test_strips_change_no_bit(height: int, width: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mixing = generator.normal(size=(3, 3)) * 0.3 + np.eye(3)
+    affine = np.column_stack([-mixing, np.full(3, np.log(240))]).astype(np.float32)
+    whole = cv2.exp(cv2.transform(DENSITY[image], affine)).clip(0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(transmit(image, mixing), whole)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 5000), st.floats(0, 100), st.integers(0, 10), st.booleans())
-def test_percentile_is_numpys(count: int, percent: float, seed: int, ties: bool) -> None:
-    values = np.random.default_rng(seed).normal(size=count).astype(np.float32)
-    values = values.round(1) if ties else values
-    expected = np.percentile(values.astype(np.float64), percent)
-    assert percentile(values, percent) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+@given(st.integers(1, 300), st.integers(1, 150), st.floats(0, 100), st.integers(0, 10), st.booleans())
+def test_percentiles_are_numpys(height: int, width: int, percent: float, seed: int, ties: bool) -> None:
+    image = np.random.default_rng(seed).integers(0, 4 if ties else 256, (height, width, 3), dtype=np.uint8)
+    rows = np.array([[0.5, 0.3, 0.2], [-1.0, 0.4, 0.7]])
+    projected = Projection(rows)(image.reshape(1, -1, 3))
+    expected = [np.percentile(values.astype(np.float64), percent) for values in projected]
+    found = list(upper_percentiles(Projection(rows), image, percent))
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_percentiles_are_numpys_where_every_64th_pixel_misleads() -> None:
+    image = np.full((640, 64, 3), 20, np.uint8)
+    image[:, 0] = 250
+    image[:320, 1:3] = 10
+    rows = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    expected = [np.percentile(values.astype(np.float64), 99) for values in Projection(rows)(image.reshape(1, -1, 3))]
+    assert list(upper_percentiles(Projection(rows), image, 99)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("wrong", [{"percentile": 50}, {"percentile": -1}, {"tissue": 2}])
