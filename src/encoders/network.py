@@ -1,17 +1,21 @@
 """Encoders that are networks: their parameters, the identity of their weights, and the network made of them."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from src.encoders.encoder import Encoder, check
 from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find, sha256
 
 if TYPE_CHECKING:
     import torch
+
+Output = TypeVar("Output")
 
 RANDOM = "random"
 IMAGENET = "imagenet"
@@ -123,6 +127,13 @@ class NetworkEncoder(Encoder):
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file."""
 
+    def maps(self, module: "torch.nn.Module", pixels: "torch.Tensor") -> "list[torch.Tensor]":
+        """The maps (n, channels, height, width) of prepared pixels whose means are the descriptors; none if none are.
+
+        `module` is what `build` gave.
+        """
+        return []
+
     def import_libraries(self) -> None:
         """Import what builds the network."""
         for name in self.libraries:
@@ -168,17 +179,30 @@ class Network:
         A crop's descriptor does not depend on its neighbours in a batch of the same shape.
         Errors: ValueError for crops of another type or shape, or smaller than the network takes.
         """
+        self._check(crops)
+        return self._exactly(self.module, crops).float()
+
+    def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
+        """The maps (n, channels, height, width), float32, whose means are the descriptors (`Averaging`).
+
+        There are none where crops are resized, each by itself.
+        """
+        if self.encoder.input_size:
+            return []
+        self._check(images, square=False)
+        return [each.float() for each in self._exactly(partial(self.encoder.maps, self.module), images)]
+
+    def _exactly(self, function: Callable[["torch.Tensor"], Output], crops: "torch.Tensor") -> Output:
+        """What a part of the network gives of prepared crops."""
         import torch
 
-        self._check(crops)
         # Full float32 and one order of summation on GPUs too: a store may be filled by several devices.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
-            descriptors: torch.Tensor = self.module(self.prepare(crops)).float()
-        return descriptors
+            return function(self.prepare(crops))
 
-    def _check(self, crops: "torch.Tensor") -> None:
-        size = check(crops)
+    def _check(self, crops: "torch.Tensor", square: bool = True) -> None:
+        size = check(crops, square)
         if not self.encoder.input_size and size < self.encoder.smallest:
             raise ValueError(
                 f"crops must measure {self.encoder.smallest} pixels at least for {self.encoder.architecture}, "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
+from src.images.crop import MAP
 from src.methods.cell import Cell
 from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, prepare
 from src.store import Recipe, Store
@@ -32,7 +33,13 @@ def extract(
 
     Batches span augmentations and samples, and all have the same shape, so that neither the workers nor where an
     earlier extraction was killed changes a bit. What is held does not grow with the number of samples.
+    With crop.sharing=map the crops of an augmentation share one pass (`src.methods.sharing`).
     """
+    if cell.crop.sharing == MAP:
+        from src.methods.sharing import extract_shared
+
+        yield from extract_shared(cell, samples, network, store, wanted, batch, workers)
+        return
     started: deque[Sample] = deque()
 
     def crops() -> Iterator["Tensor"]:
@@ -75,7 +82,9 @@ def batches(crops: Iterable["Tensor"], size: int) -> Iterator[tuple["Tensor", in
         yield buffer, count
 
 
-def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Iterator["Tensor"]:
+def encode(
+    network: "Extractor", batches: Iterable[tuple["Tensor", int]], way_out: str = "a smaller crop.size"
+) -> Iterator["Tensor"]:
     """Yield the descriptors of each batch's crops, on the CPU.
 
     A batch that does not fit the device's memory is halved, from then on.
@@ -94,8 +103,8 @@ def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Ite
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise ValueError(
-                        f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take a "
-                        "smaller crop.size, another encoder, or method.device=cpu"
+                        f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
+                        f"{way_out}, another encoder, or method.device=cpu"
                     ) from None
                 size //= 2
                 log.warning("out of memory on %s: batches of %d crops from here on", network.device, size)

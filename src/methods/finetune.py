@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from src.data.splits import roles
+from src.images.crop import MAP
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.frozen import Frozen
 from src.methods.known import Known
@@ -98,7 +99,12 @@ class FineTune(Method):
         return Frozen(workers=self.workers, device=self.device)
 
     def checked(self, cell: Cell) -> str:
-        """Return the device; `ValueError` where it cannot train in this precision."""
+        """Return the device; `ValueError` where it cannot train in this precision, or crops share a map."""
+        if cell.crop.sharing == MAP:
+            raise ValueError(
+                "crop.sharing=map is for frozen descriptors, and training changes the network with every step: take "
+                "method=frozen, or crop.sharing=exact"
+            )
         device = resolve(self.device)
         if cell.finetune.precision == "16-mixed" and device == "cpu":
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
