@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 5000
 
-.PHONY: run test test-all test-server check ui benchmark requirements
+EXTRAS := openvino ray s3 slurm
+
+.PHONY: run test test-all test-server check ui benchmark requirements $(EXTRAS)
 
 run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
 	$(BIN)/python -m src.run -m experiment=demo
@@ -28,12 +30,16 @@ ui: .venv/ready ## MLflow's pages on mlruns/, at http://127.0.0.1:5000, or anoth
 	@echo "the runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri sqlite:///mlruns/mlflow.db
 
-benchmark: .venv/ready ## speed, as ratios to something run beside it
+benchmark: .venv/extras ## speed, as ratios to something run beside it
 	$(BIN)/python -m tests.benchmarks
 
 requirements: .venv/ready ## pin what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group server-tests -c requirements.txt -o docker/requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev $(EXTRAS:%=--extra %) --group server-tests --group benchmarks -c requirements.txt pyproject.toml -o requirements-extras.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group server-tests -c requirements-extras.txt -o docker/requirements.txt
+
+$(EXTRAS): .venv/ready ## what an option needs besides: a faster encoder on CPUs, a Ray cluster, a store on S3, Slurm
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra $@ -c requirements-extras.txt
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Tenfold needs Python 3.11 or later; give one with make PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -44,4 +50,8 @@ requirements: .venv/ready ## pin what pyproject.toml asks for
 
 .venv/server: .venv/ready docker/requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r docker/requirements.txt
+	touch $@
+
+.venv/extras: .venv/ready requirements-extras.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-extras.txt
 	touch $@

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,8 @@ class Encoder(ABC):
     revision: ClassVar[int] = 1
     whence: ClassVar[tuple[str, ...]] = ("label",)
     """Parameters that say how results are named and where weights come from: they do not change a descriptor."""
+    added: ClassVar[dict[str, Any]] = {}
+    """Parameters that came later, and what they were before: a recipe names them only where they are something else."""
     trainable: ClassVar[bool] = False
     """Whether it is a network, which can be trained further."""
 

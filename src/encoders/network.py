@@ -1,21 +1,22 @@
 """Encoders that are networks: their parameters, the identity of their weights, and the network made of them."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from src.encoders.backends import FLOAT32, TORCH, Torch, runner
+from src.encoders.backends import check as check_backend
 from src.encoders.encoder import Encoder, check
 from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find, sha256
 
 if TYPE_CHECKING:
     import torch
 
-Output = TypeVar("Output")
+    from src.encoders.backends import Forward
 
 RANDOM = "random"
 IMAGENET = "imagenet"
@@ -33,6 +34,8 @@ class NetworkEncoder(Encoder):
       `channels` says in which order the network takes them, `rgb` or `bgr`.
     - Crops are resized to `input_size` pixels (bilinear, antialiased); 0 leaves them as they come, in which case they
       must measure `smallest` pixels at least.
+    - `backend` what computes descriptors: `torch`, `compile` (PyTorch's compiler), `openvino` (fastest on CPUs).
+    - `precision` in which they are computed: `float32`, `bfloat16`, `float16`. Training has its own.
     """
 
     architecture: str
@@ -44,9 +47,12 @@ class NetworkEncoder(Encoder):
     channels: str = "rgb"
     input_size: int = 0
     smallest: int = 32
+    backend: str = TORCH
+    precision: str = FLOAT32
 
     trainable: ClassVar[bool] = True
     whence: ClassVar[tuple[str, ...]] = ("label", "seed", "smallest", "tag", "repository", "file", "url", "md5", "head")
+    added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32}
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __post_init__(self) -> None:
@@ -63,6 +69,7 @@ class NetworkEncoder(Encoder):
             raise ValueError(
                 f"{self.label} has no encoder.weights={self.weights}: its published ones are {self.published()}"
             )
+        check_backend(self.backend, self.precision)
         if self.channels not in ("rgb", "bgr"):
             raise ValueError(f"`channels` must be rgb or bgr, but got {self.channels!r}")
 
@@ -180,26 +187,27 @@ class Network:
         Errors: ValueError for crops of another type or shape, or smaller than the network takes.
         """
         self._check(crops)
-        return self._exactly(self.module, crops).float()
+        return self._forward(self.prepare(crops)).float()
 
     def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
         """The maps (n, channels, height, width), float32, whose means are the descriptors (`Averaging`).
 
         There are none where crops are resized, each by itself.
+        Errors: as for crops, and ValueError for a backend that is not torch: it would compile for every shape of image.
         """
         if self.encoder.input_size:
             return []
+        if self.encoder.backend != TORCH:
+            raise ValueError(
+                f"crop.sharing=map is computed by encoder.backend=torch, but got encoder.backend={self.encoder.backend}"
+            )
         self._check(images, square=False)
-        return [each.float() for each in self._exactly(partial(self.encoder.maps, self.module), images)]
+        forward = Torch(partial(self.encoder.maps, self.module), False, self.encoder.precision, self.device)
+        return [each.float() for each in forward(self.prepare(images))]
 
-    def _exactly(self, function: Callable[["torch.Tensor"], Output], crops: "torch.Tensor") -> Output:
-        """What a part of the network gives of prepared crops."""
-        import torch
-
-        # Full float32 and one order of summation on GPUs too: a store may be filled by several devices.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            return function(self.prepare(crops))
+    @cached_property
+    def _forward(self) -> "Forward":
+        return runner(self.module, self.encoder.backend, self.encoder.precision, self.device)
 
     def _check(self, crops: "torch.Tensor", square: bool = True) -> None:
         size = check(crops, square)

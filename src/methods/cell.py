@@ -1,6 +1,8 @@
 """One cell of a sweep: all that determines its predictions, and what a method makes of it."""
 
+import logging
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +47,8 @@ class Saved(Protocol):
     def save(self, stem: Path) -> None:
         """Write the model, without a pickle, to `stem` with the suffix of its format."""
 
+
+log = logging.getLogger(__name__)
 
 BAD_IMAGE = ("fail", "skip", "pass")
 VIEWS = ("separate", "shared")
@@ -219,12 +223,21 @@ def resolve(device: str) -> str:
     """Return the device that `auto` stands for, and check one that is named."""
     import torch
 
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    # PyTorch warns where there is a GPU that it cannot use, as with a driver that is too old.
+    unusable = " ".join(str(said[0].message).split("(Triggered")[0].split()) if said and not found else ""
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if unusable:
+            log.warning("the GPU cannot be used, so that the CPU is: %s", unusable)
+        return "cuda" if found else "cpu"
     try:
         known = torch.device(device)
     except RuntimeError:
         raise ValueError(f"`device` must be auto, cpu, cuda or cuda:N, but got method.device={device}") from None
     if known.type == "cuda" and (known.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"method.device={device}, but PyTorch finds no such GPU here; take method.device=cpu")
+        why = unusable or (f"PyTorch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "")
+        reason = f" ({why})" if why else ""
+        raise ValueError(f"method.device={device}, but PyTorch finds no such GPU here{reason}; take method.device=cpu")
     return device

@@ -89,26 +89,37 @@ def encode(
 
     A batch that does not fit the device's memory is halved, from then on.
     """
-    import torch
-
+    under_way: Tensor | None = None
     size: int | None = None
     for buffer, count in batches:
-        size = size or len(buffer)
-        parts: list[Tensor] = []
-        done = 0
-        while done < count:
-            try:
-                parts.append(network(buffer[done : done + size]).cpu())
-                done += size
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise ValueError(
-                        f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
-                        f"{way_out}, another encoder, or method.device=cpu"
-                    ) from None
-                size //= 2
-                log.warning("out of memory on %s: batches of %d crops from here on", network.device, size)
-        yield torch.cat(parts)[:count]
+        descriptors, size = encode_batch(network, buffer, count, size or len(buffer), way_out)
+        # A GPU computes while its next batch is prepared: descriptors are asked for once that is under way.
+        if under_way is not None:
+            yield under_way.cpu()
+        under_way = descriptors
+    if under_way is not None:
+        yield under_way.cpu()
+
+
+def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int, way_out: str) -> tuple["Tensor", int]:
+    """Return the descriptors of the first `count` crops, `size` or fewer at a time, and how many were."""
+    import torch
+
+    parts: list[Tensor] = []
+    done = 0
+    while done < count:
+        try:
+            parts.append(network(buffer[done : done + size]))
+            done += size
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise ValueError(
+                    f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
+                    f"{way_out}, another encoder, or method.device=cpu"
+                ) from None
+            size //= 2
+            log.warning("out of memory on %s: batches of %d crops from here on", network.device, size)
+    return torch.cat(parts)[:count], size
 
 
 def pooled(

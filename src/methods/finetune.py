@@ -99,13 +99,18 @@ class FineTune(Method):
         return Frozen(workers=self.workers, device=self.device)
 
     def checked(self, cell: Cell) -> str:
-        """Return the device; `ValueError` where it cannot train in this precision, or crops share a map."""
+        """Return the device; `ValueError` where it cannot train so."""
         if cell.crop.sharing == MAP:
             raise ValueError(
                 "crop.sharing=map is for frozen descriptors, and training changes the network with every step: take "
                 "method=frozen, or crop.sharing=exact"
             )
         device = resolve(self.device)
+        encoder = cell.encoder
+        if encoder.trainable and any(getattr(encoder, name) != before for name, before in encoder.added.items()):
+            raise ValueError(
+                "encoder.backend and encoder.precision are for frozen descriptors: fine-tuning has finetune.precision"
+            )
         if cell.finetune.precision == "16-mixed" and device == "cpu":
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
         return device

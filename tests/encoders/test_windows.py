@@ -110,6 +110,18 @@ def test_resized_crops_share_nothing(option: Callable[..., Encoder]) -> None:
         Windows(network, [80], "SqueezeNet")
 
 
+def test_other_backends_are_refused_and_other_precisions_are_not(option: Callable[..., Encoder]) -> None:
+    network = option("squeezenet", weights="random", backend="compile").load()
+    with pytest.raises(ValueError, match="is computed by encoder.backend=torch, but got encoder.backend=compile"):
+        Windows(network, [80], "SqueezeNet")
+    full, narrow = (
+        Windows(option("squeezenet", weights="random", precision=precision).load(), [80], "SqueezeNet")(crops(1, 96))
+        for precision in ("float32", "bfloat16")
+    )
+    assert full.dtype == narrow.dtype == torch.float32
+    assert 0 < (narrow - full).norm() / full.norm() < 0.05
+
+
 def test_images_of_another_kind_are_refused(option: Callable[..., Encoder]) -> None:
     network = option("squeezenet", weights="random").load()
     for wrong in (crops().float(), crops()[0], crops()[:, :2]):

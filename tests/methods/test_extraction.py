@@ -1,6 +1,7 @@
 """Extraction: the same bytes however it is done, bounded memory, and defined outcomes for bad images."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +125,12 @@ def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -
         of(crop=Crop(size=41, scale=0.5, count=3)),
         of(on_bad_image="pass"),
         of(encoder=Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", seed=1)),
+        of(encoder=replace(cell(images).encoder, backend="openvino")),
+        of(encoder=replace(cell(images).encoder, precision="bfloat16")),
     ]
     assert len({*same, *other}) == 1 + len(other)
+    one = cell(images)  # what was stored before there were other backends is still found
+    assert not {"backend", "precision"} & set(recipe(one, one.encoder.digest())["encoder"])
 
 
 @given(st.integers(0, 30), st.integers(1, 7))

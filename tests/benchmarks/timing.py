@@ -1,0 +1,40 @@
+"""How things are timed: medians, and in turns where one is held against another."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+Row = tuple[str, str, str, float | None]
+"""What was measured, the figure, what was run beside it, and the ratio (above 1: ours is faster, or takes more)."""
+
+
+def once(function: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def seconds(function: Callable[[], object], repeats: int = 7) -> float:
+    """Return the median of several calls, after one that does not count."""
+    function()
+    return median(once(function) for _ in range(repeats))
+
+
+def in_turns(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
+    """Return each function's median seconds, after a call that does not count.
+
+    They are called in turns, so that a drift of the machine's speed meets all of them.
+    """
+    for function in functions:
+        function()
+    taken = [[once(function) for function in functions] for _ in range(repeats)]
+    return [median(column) for column in zip(*taken, strict=True)]
+
+
+def time_text(seconds: float) -> str:
+    """Return seconds as a reader wants them: 3.1 ms, 2.40 s, 3.2 h."""
+    for unit, size in (("days", 172800.0), ("h", 7200.0), ("min", 120.0)):
+        if seconds >= size:
+            return f"{seconds / {'days': 86400, 'h': 3600, 'min': 60}[unit]:.1f} {unit}"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.1f} ms"

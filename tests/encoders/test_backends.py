@@ -1,0 +1,90 @@
+"""What computes descriptors: every backend gives what PyTorch gives, but for roundings, and is told from it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from src.encoders.backends import BACKENDS
+from src.encoders.encoder import Encoder
+from src.encoders.network import Network
+from tests.encoders.test_encoder import NETWORKS, crops, untrained
+
+WAYS: list[Any] = [("openvino", "float32", 1e-5), ("openvino", "bfloat16", 0.05)]
+WAYS += [("torch", "bfloat16", 0.05), ("torch", "float16", 0.01)]
+WAYS += [pytest.param("compile", "float32", 1e-5, marks=pytest.mark.slow)]
+
+
+def load(option: Callable[..., Encoder], name: str, **changes: Any) -> Network:
+    if changes.get("backend") == "openvino":
+        pytest.importorskip("openvino")
+    return option(name, weights="random", **changes).load()
+
+
+def error(descriptors: torch.Tensor, expected: torch.Tensor) -> float:
+    """How far descriptors are from others, relative to the largest."""
+    return float((descriptors - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize(("backend", "precision", "tolerance"), WAYS)
+def test_descriptors_are_those_of_pytorch_but_for_roundings(
+    option: Callable[..., Encoder], backend: str, precision: str, tolerance: float
+) -> None:
+    batch = crops()
+    network = load(option, "squeezenet", backend=backend, precision=precision)
+    descriptors = network(batch)
+    assert descriptors.dtype == torch.float32
+    assert not descriptors.requires_grad
+    kept = descriptors.clone()
+    order = [2, 0, 1]
+    assert torch.equal(network(batch[order]), descriptors[order])
+    assert torch.equal(descriptors, kept)  # the next batch's are not written over them
+    assert error(descriptors, load(option, "squeezenet")(batch)) < tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_openvino_computes_every_network(option: Callable[..., Encoder], name: str) -> None:
+    pytest.importorskip("openvino")
+    network = untrained(option, name).load()
+    other = untrained(option, name)
+    other.backend = "openvino"
+    assert error(other.load()(crops()), network(crops())) < 1e-5
+
+
+def test_a_batch_of_another_size_is_computed_too(option: Callable[..., Encoder]) -> None:
+    network = load(option, "squeezenet", backend="openvino")
+    assert error(network(crops(1)), network(crops(3))[:1]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backend": "tensorrt"}, f"`backend` must be one of {', '.join(BACKENDS)}, but got 'tensorrt'"),
+        ({"precision": "int8"}, "`precision` must be one of float32, bfloat16, float16"),
+        ({"backend": "openvino", "precision": "float16"}, "computes in float32 or bfloat16"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(
+    option: Callable[..., Encoder], changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        option("squeezenet", **changes)
+
+
+def test_openvino_is_told_to_be_installed_where_it_is_not(
+    option: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ValueError, match="needs the package openvino"):
+        option("squeezenet", weights="random", backend="openvino").load()(crops())
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    pytest.importorskip("openvino")
+    script = "import sys; from src.encoders.backends import import_openvino as i; i(); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not [name for name in run.stdout.split() if name.startswith("openvino_telemetry.")]

@@ -1,0 +1,34 @@
+"""Where networks run: what is asked for, or one message on why not."""
+
+import warnings
+
+import pytest
+import torch
+
+from src.methods.cell import resolve
+
+OLD = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update it. "
+
+
+def old_driver() -> bool:
+    """What PyTorch answers, and says, on a machine with a GPU and an old driver."""
+    warnings.warn(f"{OLD}(Triggered internally at CUDAFunctions.cpp:119.)", stacklevel=1)
+    return False
+
+
+def test_an_old_driver_is_told_once_and_the_cpu_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", old_driver)
+    assert resolve("auto") == "cpu"
+    assert caplog.messages == [f"the GPU cannot be used, so that the CPU is: {OLD.strip()}"]
+    with pytest.raises(ValueError, match=r"method.device=cuda:7, but .*\(.*driver on your system is too old.*=cpu"):
+        resolve("cuda:7")
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="method.device=cuda:9, but PyTorch finds no such GPU here"):
+        resolve("cuda:9")
+    with pytest.raises(ValueError, match="must be auto, cpu, cuda or cuda:N, but got method.device=gpu"):
+        resolve("gpu")
+    assert resolve("cpu") == "cpu"
