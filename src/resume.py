@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep."""
-WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "data.root"}
+WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "data.root", "crop.together"}
 """What of a config does not change results: data are known by their bytes."""
 WITHOUT |= {f"method.{name}" for name in ("workers", "device", "batch", "memory")}
 DIGEST, POINT = "digest", "point"
@@ -57,9 +57,10 @@ def config_digest(config: DictConfig, **more: Any) -> str:
 def significant(config: DictConfig, prefix: str = "") -> dict[str, Any]:
     """Return what of a config may change results, by dotted key; of a node also its operator, with its revision."""
     values: dict[str, Any] = {}
+    added = getattr(OmegaConf.get_type(config), "added", {})  # runs from before have no such keys
     for key in map(str, config):
         name = f"{prefix}{key}"
-        if name in WITHOUT:
+        if name in WITHOUT or (key in added and config[key] == added[key]):
             continue
         value = config[key]
         if isinstance(value, DictConfig):

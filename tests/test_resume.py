@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from omegaconf import DictConfig
 
 from src.config import CONF
-from src.resume import config_digest, wanted
+from src.resume import config_digest, significant, wanted
 from src.tracking import PARENT, SWEEP, Tracking
 from tests.commands import QUICK, ROOT, run
 
@@ -166,11 +166,18 @@ def config(*overrides: str) -> DictConfig:
         ["name=other", "workspace=/elsewhere", "examples=3", "resume=true"],
         ["method.workers=1", "method.device=cpu", "method.batch=3"],
         ["tracking.uri=http://127.0.0.1:9", "data.root=/moved", "store=/moved"],
+        ["crop.sharing=exact"],
     ],
     ids=" ".join,
 )
 def test_what_does_not_change_results_does_not_change_the_digest(same: list[str]) -> None:
     assert config_digest(config(*same)) == config_digest(config())
+
+
+def test_parameters_that_came_later_change_the_digest_where_they_are_used() -> None:
+    assert config_digest(config("crop.sharing=map", "crop.together=[400]")) == config_digest(config("crop.sharing=map"))
+    assert "crop.sharing" not in significant(config())
+    assert significant(config("crop.sharing=map"))["crop.sharing"] == "map"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def runner(module: "torch.nn.Module", backend: str, precision: str, device: "tor
 class Torch:
     """PyTorch, layer by layer or compiled; on a GPU compiled means CUDA graphs, too."""
 
-    def __init__(self, module: "torch.nn.Module", compiled: bool, precision: str, device: "torch.device") -> None:
+    def __init__(self, module: "Callable[..., Any]", compiled: bool, precision: str, device: "torch.device") -> None:
         import torch
 
         self.type = device.type
@@ -52,8 +52,8 @@ class Torch:
         mode = "reduce-overhead" if self.type == "cuda" else "default"
         self.module = torch.compile(module, dynamic=False, mode=mode) if compiled else module
 
-    def __call__(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Return the descriptors of prepared pixels."""
+    def __call__(self, pixels: "torch.Tensor") -> Any:
+        """Return what the module gives of prepared pixels: descriptors."""
         import torch
 
         # Full float32 and one order of summation on GPUs too: a store may be filled by several devices.

@@ -23,6 +23,19 @@ class Extractor(Protocol):
         """
 
 
+@runtime_checkable
+class Averaging(Extractor, Protocol):
+    """An extractor whose descriptors are means over an image, of maps that all its crops can share."""
+
+    def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
+        """The maps (n, channels, height, width), float32, of the images (n, 3, height, width), uint8.
+
+        Their means, one after the other, are the descriptors; there are none where an encoder has descriptors of
+        another kind. Maps have strides of their own, and do not depend on neighbours in a batch of the same shape.
+        Errors: ValueError for images of another type or shape, or too small.
+        """
+
+
 @dataclass(kw_only=True)
 class Encoder(ABC):
     """What turns a crop into a descriptor. `label` is its short name in tables."""
@@ -51,11 +64,12 @@ class Encoder(ABC):
         """The encoder on a device, ready for crops."""
 
 
-def check(crops: "torch.Tensor") -> int:
-    """The size of crops; ValueError unless they are uint8 and (n, 3, size, size)."""
+def check(crops: "torch.Tensor", square: bool = True) -> int:
+    """The shorter side of crops; ValueError unless they are uint8 and (n, 3, size, size), or not so if not `square`."""
     import torch
 
     shape = tuple(crops.shape)
-    if crops.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
-        raise ValueError(f"crops must be uint8 and (n, 3, size, size), but got {crops.dtype} and {shape}")
-    return shape[2]
+    if crops.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3 or (square and shape[2] != shape[3]):
+        sides = "size, size" if square else "height, width"
+        raise ValueError(f"crops must be uint8 and (n, 3, {sides}), but got {crops.dtype} and {shape}")
+    return min(shape[2:])

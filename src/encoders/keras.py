@@ -73,6 +73,10 @@ class Keras(NetworkEncoder):
             raise ValueError(f"encoder.layers must be layers of {self.architecture} ({known}), but got {unknown}")
         return [model.get_layer(name).output for name in self.layers] or [model.output]
 
+    def maps(self, module: Any, pixels: "torch.Tensor") -> "list[torch.Tensor]":
+        """The outputs that are averaged."""
+        return list(module.feature_maps(pixels))
+
     def fill(self, module: Any, path: Path) -> None:
         """Replace the random weights by those of a file that `keras.Model.save_weights` wrote, or Keras published."""
         import torch

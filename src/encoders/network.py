@@ -2,13 +2,13 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.encoders.backends import FLOAT32, TORCH, runner
+from src.encoders.backends import FLOAT32, TORCH, Torch, runner
 from src.encoders.backends import check as check_backend
 from src.encoders.encoder import Encoder, check
 from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find, sha256
@@ -134,6 +134,13 @@ class NetworkEncoder(Encoder):
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file."""
 
+    def maps(self, module: "torch.nn.Module", pixels: "torch.Tensor") -> "list[torch.Tensor]":
+        """The maps (n, channels, height, width) of prepared pixels whose means are the descriptors; none if none are.
+
+        `module` is what `build` gave.
+        """
+        return []
+
     def import_libraries(self) -> None:
         """Import what builds the network."""
         for name in self.libraries:
@@ -182,12 +189,28 @@ class Network:
         self._check(crops)
         return self._forward(self.prepare(crops)).float()
 
+    def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
+        """The maps (n, channels, height, width), float32, whose means are the descriptors (`Averaging`).
+
+        There are none where crops are resized, each by itself.
+        Errors: as for crops, and ValueError for a backend that is not torch: it would compile for every shape of image.
+        """
+        if self.encoder.input_size:
+            return []
+        if self.encoder.backend != TORCH:
+            raise ValueError(
+                f"crop.sharing=map is computed by encoder.backend=torch, but got encoder.backend={self.encoder.backend}"
+            )
+        self._check(images, square=False)
+        forward = Torch(partial(self.encoder.maps, self.module), False, self.encoder.precision, self.device)
+        return [each.float() for each in forward(self.prepare(images))]
+
     @cached_property
     def _forward(self) -> "Forward":
         return runner(self.module, self.encoder.backend, self.encoder.precision, self.device)
 
-    def _check(self, crops: "torch.Tensor") -> None:
-        size = check(crops)
+    def _check(self, crops: "torch.Tensor", square: bool = True) -> None:
+        size = check(crops, square)
         if not self.encoder.input_size and size < self.encoder.smallest:
             raise ValueError(
                 f"crops must measure {self.encoder.smallest} pixels at least for {self.encoder.architecture}, "

@@ -1,5 +1,6 @@
 """What becomes the descriptor: networks that read it out of another network. Imports torch, so import it late."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,12 +30,17 @@ class Stages(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Descriptors (n, length) of the pixels (n, 3, size, size)."""
-        maps, means = pixels, []
+        return torch.cat([maps.mean((2, 3)) for maps in self.feature_maps(pixels)], dim=1)
+
+    def feature_maps(self, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The last activations of each block but the first (n, channels, height, width)."""
+        maps, blocks = pixels, 0
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):  # a block ends where pooling begins, after the activation
-                means.append(maps.mean((2, 3)))
+                blocks += 1
+                if blocks > 1:
+                    yield maps
             maps = layer(maps)
-        return torch.cat(means[1:], dim=1)
 
     def length(self) -> int:
         """How many channels the blocks but the first have together."""
@@ -76,12 +82,16 @@ class Averages(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Descriptors (n, length) of the pixels (n, 3, size, size)."""
+        return torch.cat([maps.mean((2, 3)) for maps in self.feature_maps(pixels)], dim=1)
+
+    def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """The outputs of the Keras model (n, channels, height, width)."""
         import keras
 
         with keras.device(str(pixels.device)):  # Keras moves its tensors to the accelerator unless told
             outputs = self.keras[1](pixels, training=self.training)
         *others, last = outputs if isinstance(outputs, list) else [outputs]
-        return torch.cat([each.mean((2, 3)) for each in (*others, self.maps(last))], dim=1)
+        return [*others, self.maps(last)]
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Averages":
         """Move or convert everything; torch replaces buffers, of which Keras' variables must hear."""

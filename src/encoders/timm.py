@@ -65,6 +65,12 @@ class Timm(NetworkEncoder):
             return stages, stages.length()
         return model, int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)
 
+    def maps(self, module: Any, pixels: "torch.Tensor") -> "list[torch.Tensor]":
+        """VGG's last activations, or what timm pools; where that is not an average, it is not the descriptor's mean."""
+        if self.readout == "stages":
+            return list(module.feature_maps(pixels))
+        return [module.forward_features(pixels)] if self.readout == "pooled" else []
+
     def _create(self) -> Any:
         import timm
 

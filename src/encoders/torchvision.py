@@ -61,6 +61,16 @@ class Torchvision(NetworkEncoder):
         model.classifier = nn.AdaptiveAvgPool2d(1)
         return model, 512
 
+    def maps(self, module: "torch.nn.Module", pixels: "torch.Tensor") -> "list[torch.Tensor]":
+        """The last convolutions' maps of GoogLeNet and SqueezeNet."""
+        if self.architecture in ("alexnet", "vgg16"):
+            return []
+        for name, layer in module.named_children():  # in the order in which they are called
+            if name in ("avgpool", "classifier"):
+                break
+            pixels = layer(pixels)
+        return [pixels]
+
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file."""
         fill(module, path, self.architecture, self.head, AUXILIARY)

@@ -1,13 +1,13 @@
 """Scaling, and random square crops with rotations by 90 degrees and flips."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int, UInt8
 
 from src.images import BadImage
 from src.images.draws import generator
@@ -21,12 +21,21 @@ Place = tuple[int, int, bool, bool, bool]
 WHOLE: Place = (0, 0, False, False, False)
 """The place of a crop that is the whole image."""
 
+EXACT, MAP = SHARING = "exact", "map"
+
 
 @dataclass(kw_only=True)
 class Crop:
     """`count` random squares of `size` pixels, cut from the image scaled by `scale` (Rakhlin et al. 2018, section 3).
 
     Each is rotated by a random multiple of 90 degrees and flipped up-down and left-right with probability 1/2.
+
+    - `sharing` exact encodes every crop by itself. map encodes the whole image once per augmentation, and a crop's
+      descriptor is the mean over its window of the encoder's feature maps: many times faster, and not quite the same,
+      as a window's borders see what lies beyond them. The crops of an augmentation are turned and flipped together,
+      and their places are multiples of the encoder's stride.
+    - `together` other sizes that the same pass of sharing=map serves: their descriptors are stored as if they had been
+      asked for, so that a sweep over sizes, one after the other, encodes once.
     """
 
     size: int = 224
@@ -34,7 +43,13 @@ class Crop:
     count: int = 20
     orient: bool = True
     """Whether crops are rotated and flipped."""
+    sharing: str = EXACT
+    together: list[int] = field(default_factory=list)
     revision: ClassVar[int] = 1
+    whence: ClassVar[tuple[str, ...]] = ("together",)
+    """Parameters that change no descriptor."""
+    added: ClassVar[dict[str, str]] = {"sharing": EXACT}
+    """Parameters that came later, and the values at which descriptors are what they were before."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -42,6 +57,18 @@ class Crop:
             raise ValueError(f"`size >= 1` and `count >= 1` must hold, but got size={self.size}, count={self.count}")
         if not 0 < self.scale <= 8:
             raise ValueError(f"`0 < scale <= 8` must hold, but got scale={self.scale}")
+        if self.sharing not in SHARING:
+            raise ValueError(f"`sharing` must be one of {', '.join(SHARING)}, but got sharing={self.sharing}")
+        if self.together and (self.sharing != MAP or min(self.together) < 1):
+            raise ValueError(
+                "`together` must hold crop sizes from 1 on that sharing=map serves in one pass, but got "
+                f"together={self.together}, sharing={self.sharing}"
+            )
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes whose descriptors are made together."""
+        return sorted({self.size, *self.together})
 
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
         """Return the image scaled with OpenCV's cubic interpolation, as released; too small a one is a `BadImage`."""
@@ -75,6 +102,23 @@ class Crop:
         turned, vertical, horizontal = (draws[2:] < 0.5) & self.orient
         return top, left, bool(turned), bool(vertical), bool(horizontal)
 
+    def turn(
+        self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int
+    ) -> "UInt8[Tensor, '3 _ _']":
+        """Return an augmented image in the orientation that sharing=map gives all its crops: that of the first."""
+        first = generator(seed, content, "crop", augmentation).random(5)
+        turned, *flips = (first[2:] < 0.5) & self.orient
+        axes = [axis for axis, flip in zip((1, 2), flips, strict=True) if flip]
+        return (image.transpose(1, 2) if turned else image).flip(axes)
+
+    def cells(
+        self, grid: tuple[int, int], seed: int, content: str, augmentation: int
+    ) -> "tuple[Int[np.ndarray, ' count'], Int[np.ndarray, ' count']]":
+        """Return rows and columns of the crops with sharing=map, among so many places that are equally likely."""
+        draws = generator(seed, content, "crop", augmentation).random((self.count, 5))
+        rows, columns = (draws[:, :2] * grid).astype(int).T
+        return rows, columns
+
 
 @dataclass(kw_only=True)
 class Whole(Crop):
@@ -83,6 +127,11 @@ class Whole(Crop):
     scale: float = 1.0
     count: int = 1
     orient: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        check_alone(self)
 
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """Return the image resized, averaging areas where it shrinks."""
@@ -101,6 +150,7 @@ class Centre(Crop):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
+        check_alone(self)
         if self.shorter < self.size:
             raise ValueError(f"`shorter >= size` must hold, but got shorter={self.shorter}, size={self.size}")
 
@@ -113,6 +163,15 @@ class Centre(Crop):
         """Return the place of the centre, and the orientation that the draws give."""
         top, left = ((side - self.size) // 2 for side in shape)
         return top, left, *super().place(shape, draws)[2:]
+
+
+def check_alone(crop: Crop) -> None:
+    """Raise `ValueError` where a crop that is an image's only one is to share something."""
+    if crop.sharing != EXACT:
+        raise ValueError(
+            f"`sharing=exact` must hold for crop={type(crop).__name__.lower()}, whose images have one crop each, but "
+            f"got sharing={crop.sharing}: take it with crop=half400, or any crop.size=, crop.scale= and crop.count="
+        )
 
 
 @dataclass

@@ -11,12 +11,15 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from src.classifiers.classifier import Model
+from src.encoders.windows import Windows
 from src.explanations.networks import explain_image
 from src.explanations.windows import RELATIVE, Corner, Map, assemble, corners, grid, relative
+from src.images.crop import MAP
 from src.methods.cell import Cell, Explanation
 from src.methods.extraction import batches, encode
 from src.methods.parts import model_name
 from src.methods.samples import Sample, prepare
+from src.methods.sharing import WAY_OUT
 from src.training.surroundings import exact
 
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ def explain_descriptors(
 
     `network` is the encoder's, and encodes `batch` crops together.
     """
+    sharing = cell.crop.sharing == MAP
+    windows = Windows(network, [cell.crop.size], cell.encoder.label) if sharing else None
     for example in each_of(cell, examples):
         model = models[example.model]
 
@@ -86,7 +91,10 @@ def explain_descriptors(
 
         image = example.image.to(network.device)
         places = corners(cell.crop, *image.shape[1:])
-        if len(places) > 1:
+        if len(places) > 1 and windows:
+            maps = shared_maps(image, places, cell.crop.size, windows, model, example.targets)
+            yield example.explanation(maps, PROBABILITY)
+        elif len(places) > 1:
             yield example.explanation(window_maps(image, places, cell.crop.size, ask, example.targets), PROBABILITY)
         else:
             yield example.explanation(hidden_maps(image, places[0], cell.crop.size, ask, example.targets), RELATIVE)
@@ -99,8 +107,32 @@ def window_maps(image: Image, places: list[Corner], size: int, ask: Ask, targets
     is not the mean of its map.
     """
     probabilities = ask(image[:, top : top + size, left : left + size] for top, left in places)
+    return probability_maps(places, probabilities, size, image.shape[1:], targets)
+
+
+def shared_maps(
+    image: Image, places: list[Corner], size: int, windows: Windows, model: Model, targets: dict[str, int]
+) -> dict[str, Map]:
+    """Return `window_maps` by descriptors of windows that share a map: `places` move to the stride before them."""
+    shape = (image.shape[1], image.shape[2])
+    cells = list(dict.fromkeys((top // windows.stride, left // windows.stride) for top, left in places))
+    (found,) = encode(windows, [(image[None], 1)], WAY_OUT)
+    grid = windows.split(found, shape)[size][0]
+    probabilities = model.predict(np.stack([grid[cell].numpy() for cell in cells]))
+    aligned = [(row * windows.stride, column * windows.stride) for row, column in cells]
+    return probability_maps(aligned, probabilities, size, shape, targets)
+
+
+def probability_maps(
+    places: list[Corner],
+    probabilities: Float64[np.ndarray, "window class"],
+    size: int,
+    shape: Iterable[int],
+    targets: dict[str, int],
+) -> dict[str, Map]:
+    """Return a map of each class's probability out of those of the windows."""
     return {
-        f"probability of {name}": spread(places, probabilities[:, target], size, image.shape[1:])
+        f"probability of {name}": spread(places, probabilities[:, target], size, shape)
         for name, target in targets.items()
     }
 

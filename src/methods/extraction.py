@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from src.images.crop import WHOLE, Cut
+from src.images.crop import MAP, WHOLE, Cut
 from src.methods.cell import Cell
 from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, prepare
 from src.store import Recipe, Store
@@ -34,7 +34,21 @@ def extract(
 
     Batches span augmentations and samples, and all have the same shape, so that neither the workers nor where an
     earlier extraction was killed changes a bit. What is held does not grow with the number of samples.
+    With crop.sharing=map the crops of an augmentation share one pass (`src.methods.sharing`).
     """
+    if cell.crop.sharing == MAP:
+        from src.methods.sharing import extract_shared
+
+        yield from extract_shared(cell, samples, network, store, wanted, batch, workers)
+    else:
+        yield from extract_each(cell, samples, network, store, wanted, batch, workers)
+    store.finish()
+
+
+def extract_each(
+    cell: Cell, samples: list[Sample], network: "Extractor", store: Store, wanted: Recipe, batch: int, workers: int
+) -> Iterator[int]:
+    """Do what `extract` does, every crop being encoded by itself."""
     started: deque[Sample] = deque()
 
     def cuts() -> Iterator[Cut]:
@@ -53,10 +67,21 @@ def extract(
     for descriptors in encode(network, batches(cuts(), batch)):
         rows = np.concatenate([rows, descriptors.numpy()])
         while len(rows) >= size:
-            store.write(wanted, started.popleft().content, rows[:size].reshape(shape))
+            keep(store, wanted, started.popleft(), rows[:size].reshape(shape))
             rows = rows[size:]
         yield len(descriptors)
-    store.finish()
+
+
+def keep(
+    store: Store, wanted: Recipe, sample: Sample, descriptors: Float32[np.ndarray, "augmentation crop feature"]
+) -> None:
+    """Store the descriptors of a sample; `ValueError` where they are not finite."""
+    if not np.isfinite(descriptors).all():
+        raise ValueError(
+            f"{sample.name}: its descriptors are not finite: take encoder.precision=bfloat16 or float32, where numbers "
+            "may be larger than in float16; if it is float32, the encoder's weights are damaged"
+        )
+    store.write(wanted, sample.content, descriptors)
 
 
 def batches(crops: Iterable["Tensor | Cut"], size: int) -> Iterator[tuple["Tensor", int]]:
@@ -82,7 +107,9 @@ def batches(crops: Iterable["Tensor | Cut"], size: int) -> Iterator[tuple["Tenso
         yield buffer, count
 
 
-def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Iterator["Tensor"]:
+def encode(
+    network: "Extractor", batches: Iterable[tuple["Tensor", int]], way_out: str = "a smaller crop.size"
+) -> Iterator["Tensor"]:
     """Yield the descriptors of each batch's crops, on the CPU.
 
     A batch that does not fit the device's memory is halved, from then on.
@@ -90,7 +117,7 @@ def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Ite
     under_way: Tensor | None = None
     size: int | None = None
     for buffer, count in batches:
-        descriptors, size = encode_batch(network, buffer, count, size or len(buffer))
+        descriptors, size = encode_batch(network, buffer, count, size or len(buffer), way_out)
         # A GPU computes while its next batch is prepared: descriptors are asked for once that is under way.
         if under_way is not None:
             yield under_way.cpu()
@@ -99,7 +126,7 @@ def encode(network: "Extractor", batches: Iterable[tuple["Tensor", int]]) -> Ite
         yield under_way.cpu()
 
 
-def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int) -> tuple["Tensor", int]:
+def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int, way_out: str) -> tuple["Tensor", int]:
     """Return the descriptors of the first `count` crops, `size` or fewer at a time, and how many were."""
     import torch
 
@@ -112,8 +139,8 @@ def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int) 
         except torch.OutOfMemoryError:
             if size == 1:
                 raise ValueError(
-                    f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take a "
-                    "smaller crop.size, another encoder, or method.device=cpu"
+                    f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
+                    f"{way_out}, another encoder, or method.device=cpu"
                 ) from None
             size //= 2
             log.warning("out of memory on %s: batches of %d crops from here on", network.device, size)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from src.data.splits import roles
+from src.images.crop import MAP
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.frozen import Frozen
 from src.methods.known import Known
@@ -100,6 +101,11 @@ class FineTune(Method):
 
     def checked(self, cell: Cell) -> str:
         """Return the device; `ValueError` where it cannot train so."""
+        if cell.crop.sharing == MAP:
+            raise ValueError(
+                "crop.sharing=map is for frozen descriptors, and training changes the network with every step: take "
+                "method=frozen, or crop.sharing=exact"
+            )
         device = resolve(self.device)
         encoder = cell.encoder
         if encoder.trainable and any(getattr(encoder, name) != before for name, before in encoder.added.items()):

@@ -49,14 +49,21 @@ def preparation(cell: Cell) -> Recipe:
 
 def encoder_recipe(cell: Cell, weights: str) -> Recipe:
     """Return all that determines an encoder; `weights` is the digest of its weights."""
-    encoder = cell.encoder
-    left_out = {*encoder.whence, *(name for name, before in encoder.added.items() if getattr(encoder, name) == before)}
-    return {name: value for name, value in described(encoder).items() if name not in left_out} | {"weights": weights}
+    return described(cell.encoder) | {"weights": weights}
 
 
 def described(operator: Any) -> dict[str, Any]:
-    """Return an operator's name, revision and parameters."""
-    return {"operator": type(operator).__name__, "revision": operator.revision} | asdict(operator)
+    """Return an operator's name, revision and the parameters that determine what it does.
+
+    Its `whence` do not; those that it names as `added` do so unless they have the value given there.
+    """
+    idle, added = getattr(operator, "whence", ()), getattr(operator, "added", {})
+    parameters = {
+        name: value
+        for name, value in asdict(operator).items()
+        if name not in idle and not (name in added and value == added[name])
+    }
+    return {"operator": type(operator).__name__, "revision": operator.revision} | parameters
 
 
 def prefetch(

@@ -129,3 +129,47 @@ def test_the_centre_may_be_turned() -> None:
 def test_a_centre_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="`shorter >= size` must hold, but got shorter=200, size=224"):
         Centre(shorter=200)
+
+
+def test_crops_that_share_a_map_are_turned_together_in_eight_ways() -> None:
+    image = numbered(12, 15)
+    crop = Crop(size=6, sharing="map")
+    turned = [crop.turn(image, 0, "content", number) for number in range(200)]
+    ways = [
+        next(number for number, way in enumerate(orientations(image.numpy())) if np.array_equal(way, each.numpy()))
+        for each in turned
+    ]
+    assert np.bincount(ways, minlength=8).min() > 10
+    assert torch.equal(turned[0], Crop(size=8, sharing="map", count=1).turn(image, 0, "content", 0))  # for all sizes
+    assert torch.equal(Crop(size=6, orient=False, sharing="map").turn(image, 0, "content", 0), image)
+
+
+def test_crops_that_share_a_map_reach_every_place_equally_often() -> None:
+    rows, columns = Crop(size=6, count=1200, sharing="map").cells((3, 4), 0, "content", 0)
+    counts = np.bincount(4 * rows + columns, minlength=12)
+    assert len(counts) == 12
+    assert counts.min() > 60
+    few = Crop(size=8, count=5, sharing="map").cells((3, 4), 0, "content", 0)
+    np.testing.assert_array_equal(few, (rows[:5], columns[:5]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sharing": "some"}, "`sharing` must be one of exact, map, but got sharing=some"),
+        (
+            {"together": [400, 650]},
+            r"in one pass, but got together=\[400, 650\], sharing=exact",
+        ),
+        ({"sharing": "map", "together": [0]}, "`together` must hold crop sizes from 1 on"),
+    ],
+)
+def test_sharing_checks_itself(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Crop(**wrong)
+
+
+@pytest.mark.parametrize("kind", [Whole, Centre])
+def test_an_only_crop_shares_nothing(kind: type[Crop]) -> None:
+    with pytest.raises(ValueError, match=f"`sharing=exact` must hold for crop={kind.__name__.lower()}"):
+        kind(size=64, sharing="map")

@@ -21,7 +21,7 @@ from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
 from src.methods.cell import Cell
-from src.methods.extraction import batches, encode, extract, recipe
+from src.methods.extraction import batches, encode, extract, keep, recipe
 from src.methods.samples import Sample, prefetch
 from src.store import Store
 from src.training.finetuning import FineTuning
@@ -185,6 +185,12 @@ def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -
 def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
     with pytest.raises(ValueError, match="one crop of 2 pixels does not fit"):
         list(encode(Small(0), [(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4)]))
+
+
+def test_descriptors_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a.png: its descriptors are not finite: take encoder.precision=bfloat16"):
+        keep(Store(tmp_path), {}, Sample("a.png", "0"), np.full((1, 1, 2), np.inf, np.float32))
+    assert not list(tmp_path.iterdir())
 
 
 def spoil(root: Path) -> Path:
