@@ -11,7 +11,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from submitit import Job as Submitted
     from submitit.helpers import DelayedSubmission
 
-PATIENCE = 5.0
-"""Seconds between a cluster's request to end and the end: where it preempts a job, SIGUSR2 comes right after SIGTERM."""
+PATIENCE = 3.0
+"""Seconds between a cluster's request to end and the end: where it preempts a job, SIGUSR2 comes after SIGTERM."""
 GRACE = 15.0
 """Seconds that jobs which were cancelled have to close their runs."""
 PERIOD = 0.5
@@ -46,7 +47,7 @@ class LocalJobs:
     _target_: str = ""
     submitit_folder: str = "${hydra.sweep.dir}/.submitit/%j"
     """Where the cluster's machines find the jobs, and write their logs."""
-    name: str = "${hydra.job.name}"
+    name: str = "tenfold"
     timeout_min: int = 60
     max_num_timeout: int = 3
     """How often a job whose time is up is sent back to the queue, to go on."""
@@ -135,7 +136,7 @@ class Job:
         """
         from submitit.helpers import DelayedSubmission
 
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # SIG_IGN would complain of one that is on its way
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.leaving = True
         return DelayedSubmission(replace(self, again=True))
@@ -191,24 +192,47 @@ class Jobs(Launcher):
         numbered = enumerate(job_overrides, start=initial_job_idx)
         cells = [Job(module(), arguments(self.config, number, overrides), told) for number, overrides in numbered]
         try:
-            jobs = self.executor().submit_array(cells)
+            with unreached():
+                jobs = self.executor().submit_array(cells)
         except FailedSubmissionError as error:
             raise ValueError(f"{self.cluster} takes no job: {str(error).strip().splitlines()[-1]}") from None
-        wait(dict(zip(titles(job_overrides, initial_job_idx), jobs, strict=True)))
+        self.wait(dict(zip(titles(job_overrides, initial_job_idx), jobs, strict=True)))
         return completed(len(jobs))
 
+    def wait(self, going: "dict[str, Submitted[str]]") -> None:
+        """Wait for the jobs of cells, and say what each one said when it ends; cancel them if the sweep is to end."""
+        first = next(iter(going.values()))
+        say(f"jobs {', '.join(job.job_id for job in going.values())}; their logs: {first.paths.folder.parent}")
+        try:
+            while going:
+                time.sleep(PERIOD)
+                for name in [name for name, job in going.items() if job.done()]:
+                    tell(name, going.pop(name))
+        except BaseException:
+            self.cancel(list(going.values()))
+            raise
 
-def wait(going: "dict[str, Submitted[str]]") -> None:
-    """Wait for the jobs of cells, and say what each one said when it ends; cancel them if the sweep is to end."""
-    say(f"jobs {', '.join(job.job_id for job in going.values())}; their logs: {next(iter(going.values())).paths.folder}")
-    try:
-        while going:
+    def cancel(self, jobs: "list[Submitted[str]]") -> None:
+        """Cancel jobs, and give them a moment to close their runs."""
+        for job in jobs:
+            if self.cluster == "local":
+                with suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)  # submitit's own way leaves them a second
+            else:
+                job.cancel(check=False)
+        until = time.monotonic() + GRACE
+        while time.monotonic() < until and not all(job.done() for job in jobs):
             time.sleep(PERIOD)
-            for name in [name for name, job in going.items() if job.done()]:
-                tell(name, going.pop(name))
-    except BaseException:
-        cancel(list(going.values()))
-        raise
+
+
+@contextmanager
+def unreached() -> Iterator[None]:
+    """Start processes out of reach of the terminal's Ctrl-C, which would end them twice."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def tell(name: str, job: "Submitted[str]") -> None:
@@ -223,12 +247,3 @@ def tell(name: str, job: "Submitted[str]") -> None:
             say(f"failed: job {job.job_id} of {name}: {why.removeprefix('error: ')}")
     except UncompletedJobError:
         say(f"failed: job {job.job_id} of {name} ended early; was there enough memory and time? {job.paths.stderr}")
-
-
-def cancel(jobs: "list[Submitted[str]]") -> None:
-    """Cancel jobs, and give them a moment to close their runs."""
-    for job in jobs:
-        job.cancel(check=False)
-    until = time.monotonic() + GRACE
-    while time.monotonic() < until and not all(job.done() for job in jobs):
-        time.sleep(PERIOD)

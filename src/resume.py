@@ -19,7 +19,7 @@ VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep."""
 AGAIN = "TENFOLD_AGAIN"
 """The environment variable that tells a cell that it was begun before, by a job that was sent back to the queue."""
-WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "data.root"}
+WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "data.root"}
 """What of a config does not change results: data are known by their bytes."""
 WITHOUT |= {f"method.{name}" for name in ("workers", "device", "batch", "memory")}
 DIGEST, POINT = "digest", "point"

@@ -3,20 +3,20 @@
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from src.tracking import PARENT, SUPERSEDED, SWEEP
 from tests.commands import QUICK, run
-from tests.test_resume import Going, at, query, results, runs, statuses
+from tests.test_resume import Going, at, descriptors, query, results, runs, statuses
 
 pytest.importorskip("submitit")
 
 JOBS = "hydra/launcher=submitit_local"
-SLOW = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=400"]
+SLOW = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=150"]
 """A cell that is still encoding when it is told something."""
 
 
@@ -87,7 +87,7 @@ class TestBroken:
 def test_a_job_that_is_preempted_is_run_again(tmp_path: Path) -> None:
     going = Going(*QUICK, *SLOW, "pool.p=1,3", "name=powers", JOBS, workspace=tmp_path / "w")
     process = process_of(going, "p=3.0")
-    while "encoding" not in "".join(path.read_text() for path in logs(tmp_path / "w", process)):
+    while not any("encoder" in path.parent.joinpath("recipe.json").read_text() for path in descriptors(tmp_path / "w")):
         assert going.process.poll() is None, going.said.read_text()
         time.sleep(0.05)
     os.kill(process, signal.SIGTERM)  # as Slurm does, and then what it was asked for
@@ -102,12 +102,6 @@ def test_a_job_that_is_preempted_is_run_again(tmp_path: Path) -> None:
 
 def begun(run: object) -> int:
     return int(run.info.start_time)  # type: ignore[attr-defined]
-
-
-def logs(workspace: Path, process: int) -> list[Path]:
-    """What the job of a process has written."""
-    folder = Path(f"/proc/{process}/fd/2").resolve()
-    return [folder] if folder.is_relative_to(workspace) else []
 
 
 @pytest.mark.slow
@@ -125,7 +119,9 @@ def test_a_sweep_that_is_ended_cancels_its_jobs(tmp_path: Path) -> None:
 def test_without_slurm_one_message_and_nothing_begun(tmp_path: Path) -> None:
     process = run("run", *QUICK, "pool.p=1,3", "hydra/launcher=submitit_slurm", workspace=tmp_path, sweep=True)
     assert process.returncode == 1
-    assert process.stderr.startswith("error: hydra/launcher=submitit_slurm hands cells to Slurm, but there is no sbatch")
+    assert process.stderr.startswith(
+        "error: hydra/launcher=submitit_slurm hands cells to Slurm, but there is no sbatch"
+    )
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -136,16 +132,59 @@ def test_an_option_that_submitit_does_not_know_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_slurm_is_asked_for_what_was_set() -> None:
-    """All options reach sbatch's script, and those that were left open do not."""
-    from submitit.slurm.slurm import _make_sbatch_string
+SLURM = r'''#!{python}
+"""Stands for Slurm's programs: a job is a process with a bare environment, as where a cluster exports none."""
+import os, re, subprocess, sys
+from pathlib import Path
 
-    from src.jobs import SlurmJobs, parameters
+name, arguments = Path(sys.argv[0]).name, sys.argv[1:]
+if name == "sbatch":
+    script = Path(arguments[0]).read_text()
+    Path("{folder}", "script").write_text(script)
+    last = int(re.search(r"--array=0-(\d+)", script)[1])
+    for task in range(last + 1):
+        own = {"SLURM_JOB_ID": f"{100 + task}", "SLURM_ARRAY_JOB_ID": "100", "SLURM_ARRAY_TASK_ID": f"{task}"}
+        bare = {key: os.environ[key] for key in ("PATH", "HOME")}
+        subprocess.Popen(["bash", arguments[0]], env=bare | own, start_new_session=True, stdout=subprocess.DEVNULL)
+    print("Submitted batch job 100")
+elif name == "srun":
+    begin = next(number for number, word in enumerate(arguments) if "python" in word)
+    for number, stream in ((1, "--output"), (2, "--error")):
+        path = arguments[arguments.index(stream) + 1]
+        for short, key in (("%A", "SLURM_ARRAY_JOB_ID"), ("%a", "SLURM_ARRAY_TASK_ID")):
+            path = path.replace(short, os.environ[key])
+        path = Path(path.replace("%t", "0"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.execv(arguments[begin], arguments[begin:])
+elif name == "sacct":
+    print("JobID|State|NodeList")
+'''
 
-    options = OmegaConf.structured(SlurmJobs(name="cells", partition="gpu", mem_gb=8, cpus_per_task=4, gpus_per_node=1))
-    options.additional_parameters = {"mail-type": "END"}
-    options.setup = ["module load cuda"]
-    common, own = parameters("slurm", options)
-    assert own
-    assert common
-    assert _make_sbatch_string
+
+@pytest.mark.slow
+def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With programs of Slurm's names, which run jobs here: the options are in sbatch's script, and the cells run."""
+    (tmp_path / "bin").mkdir()
+    for name in ("sbatch", "srun", "sacct", "scancel"):
+        program = tmp_path / "bin" / name
+        program.write_text(SLURM.replace("{python}", sys.executable).replace("{folder}", str(tmp_path)))
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    asked = [
+        "partition=gpu",
+        "mem_gb=8",
+        "cpus_per_task=4",
+        "setup=[echo begun]",
+        "+additional_parameters.mail-type=END",
+    ]
+    options = [f"{'+' if each[0] == '+' else ''}hydra.launcher.{each.lstrip('+')}" for each in asked]
+    arguments = [*QUICK, "pool.p=1,3", "name=powers", "hydra/launcher=submitit_slurm", *options]
+    process = run("run", *arguments, workspace=tmp_path / "w", sweep=True)
+    assert process.returncode == 0, process.stderr
+    assert "Model fusion" in process.stdout
+    script = (tmp_path / "script").read_text().splitlines()
+    wanted = ["partition=gpu", "mem=8GB", "cpus-per-task=4", "mail-type=END", "array=0-1%2", "time=60"]
+    assert {f"#SBATCH --{each}" for each in wanted} <= set(script)
+    assert "echo begun" in script
+    assert not any("--qos" in line or "--account" in line for line in script)
