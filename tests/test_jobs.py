@@ -145,7 +145,8 @@ if name == "sbatch":
     for task in range(last + 1):
         own = {"SLURM_JOB_ID": f"{100 + task}", "SLURM_ARRAY_JOB_ID": "100", "SLURM_ARRAY_TASK_ID": f"{task}"}
         bare = {key: os.environ[key] for key in ("PATH", "HOME")}
-        subprocess.Popen(["bash", arguments[0]], env=bare | own, start_new_session=True, stdout=subprocess.DEVNULL)
+        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.Popen(["bash", arguments[0]], env=bare | own, start_new_session=True, **nowhere)
     print("Submitted batch job 100")
 elif name == "srun":
     begin = next(number for number, word in enumerate(arguments) if "python" in word)

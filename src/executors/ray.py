@@ -142,7 +142,7 @@ class Ray(Executor):
         fit(needs)
         # Without max_calls a worker of a GPU would end with each task, and load the network again for the next.
         options = {"max_retries": self.retries, "max_calls": 0, "scheduling_strategy": "SPREAD", **needs}
-        task = ray.remote(call).options(**options)
+        task = ray.remote(**options)(call)
         shared = ray.put(work)
         waiting: deque[Any] = deque()
         try:
