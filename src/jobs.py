@@ -109,15 +109,11 @@ class Job:
     arguments: list[str]
     told: dict[str, str]
     """Environment variables that the cell must have, though a cluster may keep others from it."""
-    again: bool = False
-    """Whether the job was begun before."""
     leaving: bool = field(default=False, init=False)
 
     def __call__(self) -> str:
         """Run the cell; return why it ended early, if it did, and empty where its run says how it went."""
         os.environ.update(self.told)
-        if self.again or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
-            os.environ[AGAIN] = "1"
         signal.signal(signal.SIGTERM, postpone)
         sys.argv = [self.module, *self.arguments]
         try:
@@ -139,7 +135,7 @@ class Job:
         signal.signal(signal.SIGTERM, lambda *_: None)  # SIG_IGN would complain of one that is on its way
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.leaving = True
-        return DelayedSubmission(replace(self, again=True))
+        return DelayedSubmission(replace(self))
 
 
 def postpone(*_: object) -> None:
@@ -188,7 +184,7 @@ class Jobs(Launcher):
         from submitit.core.utils import FailedSubmissionError
 
         assert self.config is not None
-        told = {VARIABLE: os.environ[VARIABLE]}
+        told = {VARIABLE: os.environ[VARIABLE], AGAIN: "1"}
         numbered = enumerate(job_overrides, start=initial_job_idx)
         cells = [Job(module(), arguments(self.config, number, overrides), told) for number, overrides in numbered]
         try:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep."""
 AGAIN = "TENFOLD_AGAIN"
-"""The environment variable that tells a cell that it was begun before, by a job that was sent back to the queue."""
+"""The environment variable that tells a cell that it may have been begun before: a job may have gone back to the queue,
+or a cluster may begin it late, after the sweep was taken up again."""
 WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "data.root"}
 """What of a config does not change results: data are known by their bytes."""
 WITHOUT |= {f"method.{name}" for name in ("workers", "device", "batch", "memory")}

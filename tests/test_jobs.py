@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from src.jobs import check
 from src.tracking import PARENT, SUPERSEDED, SWEEP
 from tests.commands import QUICK, run
 from tests.test_resume import Going, at, descriptors, query, results, runs, statuses
@@ -123,6 +125,13 @@ def test_without_slurm_one_message_and_nothing_begun(tmp_path: Path) -> None:
         "error: hydra/launcher=submitit_slurm hands cells to Slurm, but there is no sbatch"
     )
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_without_submitit_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ValueError, match="hydra/launcher=submitit_local needs the extra `slurm`"):
+        check(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Local"}))
+    check(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Cells"}))
 
 
 def test_an_option_that_submitit_does_not_know_is_named(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ import hashlib
 import logging
 import os
 import platform
+import signal
 import socket
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -117,10 +120,11 @@ class Ray(Executor):
             "env_vars": {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": "0", **caches},
         }
         try:
-            ray.init(self.address, runtime_env=environment, log_to_driver=False, logging_level=logging.CRITICAL)
+            with own_signals():
+                ray.init(self.address, runtime_env=environment, log_to_driver=False, logging_level=logging.CRITICAL)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, ImportError) as error:
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
-            raise ValueError(f"executor.address={self.address}: {said} {WAY_OUT}") from None
+            raise ValueError(f"executor.address={self.address}: {said.rstrip('.')}. {WAY_OUT}") from None
 
     def reach(self) -> None:
         """Raise `ValueError` where nothing listens at the cluster's address: Ray itself takes long to say so."""
@@ -149,9 +153,11 @@ class Ray(Executor):
             for item in items:
                 waiting.append(task.remote(shared, item))
                 if len(waiting) == AHEAD:
-                    yield self.result(waiting.popleft(), needs)
+                    yield self.result(waiting[0], needs)
+                    waiting.popleft()
             while waiting:
-                yield self.result(waiting.popleft(), needs)
+                yield self.result(waiting[0], needs)
+                waiting.popleft()
         finally:
             for left in waiting:
                 ray.cancel(left, force=True)
@@ -168,7 +174,7 @@ class Ray(Executor):
         except exceptions.RayTaskError:  # our own mistake, with its traceback
             raise
         except exceptions.RayError as error:
-            said = str(error).strip().splitlines()[0]
+            said = next(iter(str(error).strip().splitlines()), "")
             raise ValueError(
                 f"the Ray cluster lost the worker of a task {self.retries + 1} times ({type(error).__name__}: {said}); "
                 "was there enough memory? Fewer tasks share a node with more executor.cpus; what is stored is kept"
@@ -176,6 +182,17 @@ class Ray(Executor):
         if isinstance(result, Failed):
             raise result.error
         return result
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Keep our answer to a request to end, which closes runs: Ray would put its own in its place."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def fit(needs: dict[str, float]) -> None:
@@ -278,12 +295,12 @@ def greet(work: Work) -> None:
     for answer in asked:
         try:
             compare(ray.get(answer))
-        except exceptions.RaySystemError:
+        except exceptions.RayTaskError:  # our own mistake, with its traceback
             raise
-        except (exceptions.NodeDiedError, exceptions.TaskUnschedulableError):
-            continue  # it went away
         except exceptions.RuntimeEnvSetupError as error:
             raise ValueError(f"a node of the Ray cluster cannot take the code: {error}") from None
+        except exceptions.RayError:
+            continue  # the node went away
 
 
 def compare(node: Greeting) -> None:

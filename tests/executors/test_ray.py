@@ -123,12 +123,15 @@ class TestBytes:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 class TestErrors:
-    def test_ctrl_c_closes_the_run_and_leaves_the_cluster(self, cluster: Cluster, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_request_to_end_closes_the_run_and_leaves_the_cluster(
+        self, cluster: Cluster, tmp_path: Path, number: signal.Signals
+    ) -> None:
         process = start("run", *CELL, "crop.count=400", *on(cluster), workspace=tmp_path)
         while not cluster.nodes[0].works_at("attempt_all"):
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "Traceback" not in errors
