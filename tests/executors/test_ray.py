@@ -86,10 +86,17 @@ class TestBytes:
         process = start("run", *CELL, *on(cluster), workspace=tmp_path)
         seen = watched(cluster, process)
         errors = ended(process)
-        second.kill()
         assert "encoding crops" in errors
         assert "learning folds" in errors
         assert seen >= {(node, task) for node in (cluster.nodes[0], second) for task in TASKS}
+        told = []
+        for name, executor in (("here", []), ("there", on(cluster))):
+            options = ["model=cell", f"input={tmp_path / 'demo'}", f"output={tmp_path / name}", "device=cpu"]
+            predicted = run("predict", *options, *executor, workspace=tmp_path)
+            assert predicted.returncode == 0, predicted.stderr
+            told.append((tmp_path / name).read_bytes())
+        assert told[0] == told[1]
+        second.kill()
         assert left(tmp_path) == local
 
     def test_nodes_with_a_gpu_encode_and_others_fit(
