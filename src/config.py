@@ -30,6 +30,9 @@ from src.encoders.pool import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 from src.evaluation.binary import Binary
+from src.executors.executor import Executor
+from src.executors.local import Local
+from src.executors.ray import Ray
 from src.images.augment import NoAugment, StainJitter
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko, MacenkoReleased, NoStain, Reinhard
@@ -62,6 +65,8 @@ class Experiment(Cell):
 
     method: Method
     tracking: Tracking
+    executor: Executor
+    """Where the work of method=frozen is done; it changes no result."""
     binary: Binary = field(default_factory=Binary)
     workspace: str = "mlruns"
     """Where everything is written: runs, descriptors, generated data."""
@@ -91,6 +96,7 @@ class Experiment(Cell):
         if self.examples < 0:
             raise ValueError(f"`examples >= 0` must hold, but got examples={self.examples}")
         check_replicates(self.replicates)
+        self.method.use(self.executor)
 
 
 @dataclass(kw_only=True)
@@ -187,6 +193,7 @@ class Predict:
     workers: int = 0
     """Threads that prepare images; 0: one per processor."""
     device: str = "auto"
+    executor: Executor
     workspace: str = "mlruns"
 
     def __post_init__(self) -> None:
@@ -300,6 +307,8 @@ SCHEMAS = [
     Knn,
     Tuned,
     FineTuning,
+    Local,
+    Ray,
     Tracking,
 ]
 

@@ -23,7 +23,7 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, nor in a cluster's job
             signal.signal(number, interrupt)
     messages = logging.StreamHandler()
     messages.setFormatter(logging.Formatter("%(message)s"))

@@ -47,37 +47,57 @@ class Processes(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the cells; whether one failed is in its run."""
-        waiting = deque(enumerate(job_overrides, start=initial_job_idx))
-        same = set.intersection(*map(set, job_overrides))
+        named = titles(job_overrides, initial_job_idx)
+        waiting = deque(zip(range(initial_job_idx, initial_job_idx + len(named)), named, job_overrides, strict=True))
         going: dict[subprocess.Popen[bytes], str] = {}
         try:
             while waiting or going:
                 while waiting and len(going) < self.n_jobs:
-                    number, overrides = waiting.popleft()
-                    varied = " ".join(override for override in overrides if override not in same)
-                    going[self.start(number, overrides)] = f"cell {number} ({varied})"
+                    number, name, overrides = waiting.popleft()
+                    going[self.start(number, overrides)] = name
                 time.sleep(0.05)
                 for process in [process for process in going if process.poll() is not None]:
                     tell(process.returncode, going.pop(process))
         except BaseException:
             end(list(going))
             raise
-        done = JobReturn(status=JobStatus.COMPLETED)
-        done.return_value = None
-        return [done] * len(job_overrides)
+        return completed(len(job_overrides))
 
     def start(self, number: int, overrides: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start one cell, out of reach of the terminal's Ctrl-C, which would end it twice."""
         assert self.config is not None
-        hydra = self.config.hydra
-        folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-        options = [option for folder in folders for option in ("--config-dir", folder)]
-        kept = [override for override in hydra.overrides.hydra if not override.lstrip("+~").startswith(OURS)]
-        spec = sys.modules["__main__"].__spec__
-        module = spec.name if spec else "src.run"
-        command = [sys.executable, "-m", module, *options, *overrides, *kept, f"hydra.job.num={number}"]
+        command = [sys.executable, "-m", module(), *arguments(self.config, number, overrides)]
         environment = os.environ | {LEADER: str(os.getpid())}
         return subprocess.Popen(command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
+
+
+def module() -> str:
+    """Return the module of the command that is running, such as src.run."""
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else "src.run"
+
+
+def arguments(config: DictConfig, number: int, overrides: Sequence[str]) -> list[str]:
+    """Return the command line of one cell of a sweep, `number` in its order, as a command of its own."""
+    hydra = config.hydra
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    options = [option for folder in folders for option in ("--config-dir", folder)]
+    kept = [override for override in hydra.overrides.hydra if not override.lstrip("+~").startswith(OURS)]
+    return [*options, *overrides, *kept, f"hydra.job.num={number}"]
+
+
+def titles(job_overrides: Sequence[Sequence[str]], first: int) -> list[str]:
+    """Return what to call the cells of a sweep on the terminal: `cell 1 (pool.p=3)`."""
+    same = set.intersection(*map(set, job_overrides))
+    varied = [" ".join(override for override in overrides if override not in same) for overrides in job_overrides]
+    return [f"cell {number} ({each})" for number, each in enumerate(varied, start=first)]
+
+
+def completed(count: int) -> list[JobReturn]:
+    """Return what Hydra expects of so many cells; whether one failed is in its run."""
+    done = JobReturn(status=JobStatus.COMPLETED)
+    done.return_value = None
+    return [done] * count
 
 
 def tell(code: int, cell: str) -> None:

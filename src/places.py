@@ -73,6 +73,9 @@ class Place(Protocol):
     def finish(self) -> None:
         """Wait until all is written that this process gave."""
 
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+
     def delete(self, folder: str) -> None:
         """Delete a folder."""
 
@@ -148,6 +151,10 @@ class Folder:
 
     def finish(self) -> None:
         """Do nothing: what was given is written."""
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        (self.folder / name).unlink(missing_ok=True)
 
     def delete(self, folder: str) -> None:
         """Delete a folder."""
@@ -275,6 +282,12 @@ class Bucket:
         copy.parent.mkdir(parents=True, exist_ok=True)
         replace(copy, content)
 
+    def remove(self, name: str) -> None:
+        """Delete an object, if it is there, and its copy."""
+        (self.folder / name).unlink(missing_ok=True)
+        if self.holds(name):
+            self.ask("rm", [self.path(name)])
+
     def delete(self, folder: str) -> None:
         """Delete a folder's objects, and their copies."""
         names = [self.path(f"{folder}/{name}") for name in self.names(folder)]
@@ -307,7 +320,7 @@ class Bucket:
         try:
             from s3fs import S3FileSystem
         except ImportError:
-            raise ValueError(f"the store {self.address('')} needs s3fs, which is not here: pip install s3fs") from None
+            raise ValueError(f"the store {self.address('')} needs s3fs: `make s3` installs it") from None
         once = {"total_max_attempts": 1}  # `ask` asks again
         settings = TIMEOUTS | COMPATIBLE | {"retries": once, "max_pool_connections": 2 * REQUESTS}
         made = S3FileSystem(config_kwargs=settings, use_listings_cache=False, skip_instance_cache=True)

@@ -39,6 +39,7 @@ def main(config: DictConfig) -> None:
         for member in members:
             workers = options.workers or os.cpu_count() or 1
             member.method = changed(member.method, workers=workers, device=options.device)
+            member.method.use(options.executor)
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
         prediction = predict(members, images, root, track, store)

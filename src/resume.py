@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep."""
-WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "data.root", "crop.together"}
+AGAIN = "TENFOLD_AGAIN"
+"""The environment variable that tells a cell that it may have been begun before: a job may have gone back to the queue,
+or a cluster may begin it late, after the sweep was taken up again."""
+WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "data.root", "crop.together"}
 """What of a config does not change results: data are known by their bytes."""
 WITHOUT |= {f"method.{name}" for name in ("workers", "device", "batch", "memory")}
 DIGEST, POINT = "digest", "point"
@@ -44,7 +47,10 @@ class Sweep:
 def swept() -> Sweep | None:
     """Return the sweep that this cell is part of; None where it is alone."""
     told = os.environ.get(VARIABLE, "")
-    return Sweep(**json.loads(told)) if told else None
+    if not told:
+        return None
+    sweep = Sweep(**json.loads(told))
+    return replace(sweep, resumed=sweep.resumed or AGAIN in os.environ)
 
 
 def config_digest(config: DictConfig, **more: Any) -> str:

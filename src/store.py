@@ -116,6 +116,17 @@ class Store:
         self.place.create(f"{name}/{RECIPE}", lambda: (json.dumps(recipe, indent=2, sort_keys=True) + "\n").encode())
         return self.place.folder / name
 
+    def mark(self, recipe: Recipe, token: str) -> Callable[[], None]:
+        """Leave a token with a recipe, by which others know that they have the same store; return what removes it."""
+        name = f"{self.open(recipe).name}/{token}"
+        self.place.write(name, b"")
+        self.place.finish()
+        return lambda: self.place.remove(name)
+
+    def marked(self, recipe: Recipe, token: str) -> bool:
+        """Return whether the store has a token."""
+        return self.place.holds(f"{digest(recipe)}/{token}")
+
     def read(self, recipe: Recipe, content: str) -> Float32[np.ndarray, "augmentation crop feature"]:
         """Return the descriptors of one sample; `ValueError` where the file is damaged."""
         return next(self.each(recipe, [content]))

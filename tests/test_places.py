@@ -149,7 +149,7 @@ def test_no_keys_are_told(tmp_path: Path, here: Storage, monkeypatch: pytest.Mon
 
 def test_storage_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(ValueError, match="needs s3fs, which is not here: pip install s3fs"):
+    with pytest.raises(ValueError, match="needs s3fs: `make s3` installs it"):
         Store("s3://bucket/prefix", tmp_path).check()
 
 

@@ -165,6 +165,7 @@ def config(*overrides: str) -> DictConfig:
     [
         ["name=other", "workspace=/elsewhere", "examples=3", "resume=true"],
         ["method.workers=1", "method.device=cpu", "method.batch=3"],
+        ["executor=ray", "executor.samples=3"],
         ["tracking.uri=http://127.0.0.1:9", "data.root=/moved", "store=/moved"],
         ["crop.sharing=exact"],
     ],

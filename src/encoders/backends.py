@@ -128,7 +128,7 @@ def import_openvino() -> Any:
         import openvino
     except ImportError:
         raise ValueError(
-            "encoder.backend=openvino needs the package openvino: `pip install 'openvino>=2026.2,<2027'`, "
-            "or take encoder.backend=torch"
+            "encoder.backend=openvino needs OpenVINO, which is not here: `make openvino` installs it; or take "
+            "encoder.backend=torch"
         ) from None
     return openvino

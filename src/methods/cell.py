@@ -18,6 +18,8 @@ from src.data.manifest import Reader
 from src.data.splits import SplitProtocol
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.pool import PowerMean
+from src.executors.executor import Executor
+from src.executors.local import Local
 from src.images.augment import Augment
 from src.images.crop import Crop
 from src.images.stain import Stain
@@ -192,6 +194,11 @@ class Method(ABC):
         """Check the parameters."""
         if self.workers < 1:
             raise ValueError(f"`workers >= 1` must hold, but got workers={self.workers}")
+        self.executor: Executor = Local()  # no parameter: it changes nothing of what comes out
+
+    def use(self, executor: Executor) -> None:
+        """Have an executor do the work; `ValueError` where it cannot."""
+        self.executor = executor
 
     @abstractmethod
     def predict(

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from src.data.splits import roles
+from src.executors.executor import Executor
+from src.executors.local import Local
 from src.images.crop import MAP
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.frozen import Frozen
@@ -36,6 +38,14 @@ class FineTune(Method):
         super().__post_init__()
         if not self.memory >= 0:
             raise ValueError(f"`memory >= 0` must hold, but got memory={self.memory}")
+
+    def use(self, executor: Executor) -> None:
+        """Have an executor do the work: networks are trained by this process only."""
+        if not isinstance(executor, Local):
+            raise ValueError(
+                f"executor={type(executor).__name__.lower()} is for method=frozen; networks are trained with "
+                "executor=local, cells of a sweep on machines of their own by hydra/launcher=submitit_slurm"
+            )
 
     def predict(
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record

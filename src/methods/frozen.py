@@ -1,7 +1,8 @@
 """Frozen descriptors and a classifier: extract, pool, learn."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from src.classifiers.classifier import Model, Probabilities
 from src.data.splits import FIT, REPORT, roles
 from src.encoders.encoder import Extractor
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
-from src.methods.extraction import extract, pooled, recipe
+from src.methods.encoding import Encoding, plain
+from src.methods.extraction import pooled, recipe
 from src.methods.identity import data_digest, splits_digest
 from src.methods.known import Known
 from src.methods.parts import (
@@ -125,23 +127,66 @@ class Frozen(Method):
         missing = [each for each in distinct if each.content not in held]
         if not missing:
             return 0
-        network = encoder() if encoder else cell.encoder.load(resolve(self.device))
-        steps = extract(cell, missing, network, store, wanted, self.batch, self.workers)
+        work = Encoding(
+            cell=cell,
+            store=store,
+            wanted=wanted,
+            batch=self.batch,
+            workers=self.workers,
+            device=self.device,
+            encoder=encoder,
+        )
         total = len(missing) * cell.augment.count * cell.crop.count
-        return sum(track(steps, "encoding crops", total, size=int))
+        return sum(track(self.executor.spread(work, missing), "encoding crops", total, size=int))
 
     def learn(
         self, cell: Cell, view: str, rows: pd.DataFrame, roles: pd.DataFrame, features: Pooled, track: Track
     ) -> Iterator[tuple[int, list[Model], pd.DataFrame]]:
         """Yield fold, models (one per seed) and predictions of the cases held out, fold by fold."""
-        from joblib import Parallel, delayed
-
         held_out = roles["case"][(roles["role"] == REPORT) & roles["case"].isin(rows["case"])]
         folds = sorted(set(roles["fold"][held_out.index]))
-        # Threads: the classifiers leave Python's lock, and the descriptors are shared without a copy.
-        fits = (delayed(fit_fold)(cell, view, rows, features, roles, fold) for fold in folds)
-        results = Parallel(min(self.workers, len(folds)), prefer="threads", return_as="generator")(fits)
-        yield from track(results, "learning folds", len(folds))
+        tasks = [(fold, seeds) for fold in folds for seeds in self.executor.shares(cell.seeds)]
+        results = self.executor.map(Fits(cell, view, rows, features, roles), tasks, self.workers)
+        yield from track(whole_folds(results, cell.seeds), "learning folds", len(folds))
+
+
+@dataclass
+class Fits:
+    """The fits of a view as work for an executor: its items are folds, with the seeds of the models to fit."""
+
+    cell: Cell
+    view: str
+    rows: pd.DataFrame
+    features: Pooled
+    roles: pd.DataFrame
+
+    def __call__(self, item: tuple[int, list[int]]) -> tuple[int, list[Model], pd.DataFrame]:
+        """Return fold, models (one per seed) and predictions of the cases held out."""
+        fold, seeds = item
+        cell = copy(self.cell)
+        cell.seeds = seeds
+        return fit_fold(cell, self.view, self.rows, self.features, self.roles, fold)
+
+    def abroad(self) -> "Fits":
+        """Return the same work for processes on other machines: it has no paths."""
+        return replace(self, cell=plain(self.cell))
+
+    def check(self) -> None:
+        """Do nothing: all that is needed comes along."""
+
+
+def whole_folds(
+    parts: Iterator[tuple[int, list[Model], pd.DataFrame]], seeds: list[int]
+) -> Iterator[tuple[int, list[Model], pd.DataFrame]]:
+    """Yield folds as a whole, of which the models of some seeds come after those of others."""
+    models: list[Model] = []
+    tables: list[pd.DataFrame] = []
+    for fold, fitted, table in parts:
+        models += fitted
+        tables.append(table)
+        if len(models) == len(seeds):
+            yield fold, models, pd.concat(tables, ignore_index=True)
+            models, tables = [], []
 
 
 def fit_fold(

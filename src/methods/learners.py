@@ -4,7 +4,7 @@ import copy
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -203,7 +203,7 @@ def networks(
 ) -> Networks:
     """Return what trains networks, once all images are prepared."""
     method.checked(cell)
-    prepared = Prepared(**vars(method))
+    prepared = Prepared(**{each.name: getattr(method, each.name) for each in fields(method)})
     bad = prepared.begin(cell, samples(manifest), track)
     made = digest(learning.recipe(cell))
     return Networks(prepared, manifest, without(manifest, bad), made, store, work, track, record)

@@ -79,7 +79,7 @@ def test_openvino_is_told_to_be_installed_where_it_is_not(
     option: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ValueError, match="needs the package openvino"):
+    with pytest.raises(ValueError, match="needs OpenVINO, which is not here: `make openvino`"):
         option("squeezenet", weights="random", backend="openvino").load()(crops())
 
 

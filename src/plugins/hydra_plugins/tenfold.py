@@ -1,7 +1,28 @@
-"""Our launcher where Hydra looks for one: Hydra takes launchers from the package hydra_plugins only."""
+"""Our launchers where Hydra looks for them: Hydra takes launchers from the package hydra_plugins only."""
 
+from hydra.core.config_store import ConfigStore
+
+from src.jobs import Jobs, LocalJobs, SlurmJobs
 from src.launcher import Processes
 
 
 class Cells(Processes):
     """`hydra/launcher=joblib`."""
+
+
+class Slurm(Jobs):
+    """`hydra/launcher=submitit_slurm`."""
+
+    cluster = "slurm"
+
+
+class Local(Jobs):
+    """`hydra/launcher=submitit_local`."""
+
+    cluster = "local"
+
+
+# Not as files in conf/: Hydra would hold those against the options of hydra-submitit-launcher, if that is installed.
+for launcher, options in ((Slurm, SlurmJobs), (Local, LocalJobs)):
+    node = options(_target_=f"{__name__}.{launcher.__name__}")
+    ConfigStore.instance().store(group="hydra/launcher", name=f"submitit_{launcher.cluster}", node=node)
