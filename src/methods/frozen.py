@@ -93,7 +93,10 @@ class Frozen(Method):
         """Yield maps of class probabilities over an image; of models that know one window, what they lose by parts."""
         from src.methods.explaining import explain_descriptors
 
-        yield from explain_descriptors(cell, examples, models, cell.encoder.load(resolve(self.device)), self.batch)
+        def encoder() -> Extractor:
+            return cell.encoder.load(resolve(self.device))
+
+        yield from explain_descriptors(cell, examples, models, Store(store), encoder, self.batch)
 
     def encode(
         self,
