@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Float32
 
@@ -144,13 +145,14 @@ class Frozen(Method):
         held_out = roles["case"][(roles["role"] == REPORT) & roles["case"].isin(rows["case"])]
         folds = sorted(set(roles["fold"][held_out.index]))
         # Threads: the classifiers leave Python's lock, and the descriptors are shared without a copy.
-        fits = (delayed(fit_fold)(cell, view, rows, features, roles, fold) for fold in folds)
+        threads = max(1, self.workers // len(folds))
+        fits = (delayed(fit_fold)(cell, view, rows, features, roles, fold, threads) for fold in folds)
         results = Parallel(min(self.workers, len(folds)), prefer="threads", return_as="generator")(fits)
         yield from track(results, "learning folds", len(folds))
 
 
 def fit_fold(
-    cell: Cell, view: str, rows: pd.DataFrame, features: Pooled, roles: pd.DataFrame, fold: int
+    cell: Cell, view: str, rows: pd.DataFrame, features: Pooled, roles: pd.DataFrame, fold: int, threads: int = 1
 ) -> tuple[int, list[Model], pd.DataFrame]:
     """Fit the models of one fold on the cases to learn from, and predict the fold's.
 
@@ -160,15 +162,20 @@ def fit_fold(
     training, held_out = (mask(rows, roles, fold, role) for role in (FIT, REPORT))
     labels = rows["label"].cat.codes.to_numpy(np.int64)
     classes = len(rows["label"].cat.categories)
-    augmentations, length = features.shape[1:]
-    models = cell.classifier.fit(
-        features[training].reshape(-1, length), labels[training].repeat(augmentations), classes, fold, cell.seeds
-    )
+    taught = labels[training].repeat(features.shape[1])
+    models = cell.classifier.fit(runs(features, training), taught, classes, fold, cell.seeds, threads)
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
         predicted = mean_probabilities(model, features[held_out], classes)
         tables.append(predictions(rows[held_out], predicted, fold, seed))
     return fold, models, pd.concat(tables, ignore_index=True)
+
+
+def runs(features: Pooled, chosen: npt.NDArray[np.bool_]) -> list[Float32[np.ndarray, "_ feature"]]:
+    """Return the descriptors of the chosen samples, a part for those that follow each other; nothing is copied."""
+    numbers = np.flatnonzero(chosen)
+    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return [features[part[0] : part[-1] + 1].reshape(-1, features.shape[2]) for part in parts]
 
 
 def mean_probabilities(model: Model, features: Pooled, classes: int) -> Probabilities:
