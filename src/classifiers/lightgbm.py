@@ -60,8 +60,9 @@ class LightGBM(Classifier):
             try:
                 lightgbm.train(tried, lightgbm.Dataset(np.eye(2, dtype=np.float32), [0, 1], params=tried), 1)
             except lightgbm.basic.LightGBMError as error:
+                reason = str(error).splitlines()[0].rstrip(".")
                 raise ValueError(
-                    f"LightGBM as it is installed here cannot use classifier.device={self.device} ({error}): install "
+                    f"LightGBM as it is installed here cannot use classifier.device={self.device} ({reason}): install "
                     "its build for that device, or take classifier.device=cpu"
                 ) from None
         return []
