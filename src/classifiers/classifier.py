@@ -1,6 +1,6 @@
 """What every classifier on descriptors does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -11,6 +11,8 @@ from jaxtyping import Float32, Float64, Int64, Shaped
 from src.files import replace
 
 Features = Float32[np.ndarray, "rows features"]
+Parts = Sequence[Float32[np.ndarray, "_ features"]]
+"""Rows that follow each other from part to part."""
 Labels = Int64[np.ndarray, " rows"]
 Codes = Int64[np.ndarray, " present"]
 Probabilities = Float64[np.ndarray, "rows classes"]
@@ -33,10 +35,19 @@ class Classifier:
 
     revision: ClassVar[int] = 1
 
-    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+    def fit(
+        self,
+        features: Features | Parts,
+        labels: Labels,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+    ) -> list[Model]:
         """Return a model per seed for one fold (counted from 1), whose data are the training part's.
 
-        `labels` are codes 0..classes-1. Runs in one thread: folds are what runs in parallel.
+        `labels` are codes 0..classes-1. Folds are
+        what runs in parallel: `threads` are those that this one may use.
         """
         raise NotImplementedError
 
@@ -50,6 +61,11 @@ class Classifier:
         (`src.methods.identity`)
         """
         return []
+
+
+def together(features: Features | Parts) -> Features:
+    """Return the rows of all parts as one array."""
+    return features if isinstance(features, np.ndarray) else np.concatenate(features)
 
 
 def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:

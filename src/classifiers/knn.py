@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities, over_all_classes, save
+from src.classifiers.classifier import (
+    Classifier,
+    Features,
+    Labels,
+    Model,
+    Parts,
+    Probabilities,
+    over_all_classes,
+    save,
+    together,
+)
 
 
 @dataclass(kw_only=True)
@@ -22,8 +32,17 @@ class Knn(Classifier):
         if self.metric not in (choices := ("cosine", "euclidean", "manhattan")):
             raise ValueError(f"`metric` must be one of {', '.join(choices)}, but got metric={self.metric}")
 
-    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+    def fit(
+        self,
+        features: Features | Parts,
+        labels: Labels,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+    ) -> list[Model]:
         """Return the same model for every seed."""
+        features = together(features)
         if self.neighbours > len(features):
             raise ValueError(
                 f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold "

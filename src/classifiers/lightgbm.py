@@ -1,10 +1,15 @@
 """Gradient-boosted trees."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model, Probabilities
+import numpy as np
+
+from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
+
+DEVICES = ("cpu", "gpu", "cuda")
 
 
 @dataclass(kw_only=True)
@@ -25,6 +30,10 @@ class LightGBM(Classifier):
     bagging_freq: int = 0
     lambda_l2: float = 0.0
     max_bin: int = 255
+    quantized: bool = False
+    """Whether gradients are rounded to a few bits (Shi et al. 2022, https://arxiv.org/abs/2207.09682): other trees."""
+    device: str = "cpu"
+    """Where trees are grown: cpu, or by LightGBM's builds for GPUs gpu (OpenCL) or cuda, which sum in another order."""
 
     def __post_init__(self) -> None:
         """Check the parameters that LightGBM would only refuse after the extraction."""
@@ -37,21 +46,66 @@ class LightGBM(Classifier):
                 raise ValueError(f"`0 < {name} <= 1` must hold, but got {name}={getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"`learning_rate > 0` must hold, but got learning_rate={self.learning_rate}")
+        if self.device not in DEVICES:
+            raise ValueError(f"`device` must be one of {', '.join(DEVICES)}, but got device={self.device}")
+        if self.quantized and self.device == "gpu":
+            raise ValueError("`quantized` needs device=cpu or cuda, but got device=gpu")
 
-    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
-        """Return a booster per seed; the descriptors are binned once for all seeds."""
+    def check(self, splits: str, data: str) -> list[str]:
+        """Return nothing; `ValueError` where this build of LightGBM cannot use the device."""
+        import lightgbm
+
+        if self.device != "cpu":
+            tried = {"device_type": self.device, "objective": "binary", "verbosity": -1}
+            try:
+                lightgbm.train(tried, lightgbm.Dataset(np.eye(2, dtype=np.float32), [0, 1], params=tried), 1)
+            except lightgbm.basic.LightGBMError as error:
+                reason = str(error).splitlines()[0].rstrip(".")
+                raise ValueError(
+                    f"LightGBM as it is installed here cannot use classifier.device={self.device} ({reason}): install "
+                    "its build for that device, or take classifier.device=cpu"
+                ) from None
+        return []
+
+    def fit(
+        self,
+        features: Features | Parts,
+        labels: Labels,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+    ) -> list[Model]:
+        """Return a booster per seed; the descriptors are binned once for all seeds, and not copied.
+
+        Seeds are what runs in parallel. The number of threads changes no bit.
+        """
         import lightgbm
 
         shared = self.parameters(classes)
-        data = lightgbm.Dataset(features, labels, params=shared).construct()
-        return [
-            Boosted(lightgbm.train(shared | {"feature_fraction_seed": 1 + 10 * seed + fold - 1}, data, self.rounds))
-            for seed in seeds
-        ]
+        given = features if isinstance(features, np.ndarray) else list(features)
+        binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
+        beside = min(threads, len(seeds))
+        shared["num_threads"] = threads // beside
+
+        def boost(seed: int) -> Model:
+            # Not by `lightgbm.train`: it changes the data set's parameters, which other seeds are reading.
+            booster = lightgbm.Booster(shared | {"feature_fraction_seed": 1 + 10 * seed + fold - 1}, binned)
+            for _ in range(self.rounds):
+                booster.update()
+            # What the trees were grown with takes a gigabyte, and is freed so.
+            return Boosted(booster.model_from_string(booster.model_to_string()).free_dataset())
+
+        with ThreadPoolExecutor(beside) as pool:
+            return list(pool.map(boost, seeds))
 
     def parameters(self, classes: int) -> dict[str, Any]:
         """Return LightGBM's parameters but for the seed."""
-        own = {name: value for name, value in vars(self).items() if name != "rounds"}
+        own = {name: value for name, value in vars(self).items() if name not in ("rounds", "quantized", "device")}
+        if self.quantized:
+            own |= {"use_quantized_grad": True, "quant_train_renew_leaf": True}
+        if self.device != "cpu":
+            own["device_type"] = self.device
         # One order of summation whatever the machine does: the same data give the same trees.
         fixed = {"deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
         return own | fixed | {"objective": "multiclass", "num_class": classes, "feature_pre_filter": False}

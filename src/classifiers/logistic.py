@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from src.classifiers.classifier import Classifier, Codes, Features, Labels, Model, Probabilities, over_all_classes, save
+from src.classifiers.classifier import (
+    Classifier,
+    Codes,
+    Features,
+    Labels,
+    Model,
+    Parts,
+    Probabilities,
+    over_all_classes,
+    save,
+    together,
+)
 
 
 @dataclass(kw_only=True)
@@ -24,11 +35,20 @@ class Logistic(Classifier):
         if self.c <= 0 or self.iterations < 1:
             raise ValueError(f"`c > 0` and `iterations >= 1` must hold, but got c={self.c}, {self.iterations=}")
 
-    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+    def fit(
+        self,
+        features: Features | Parts,
+        labels: Labels,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+    ) -> list[Model]:
         """Return the same model for every seed."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
 
+        features = together(features)
         scaler = StandardScaler().fit(features.astype(np.float64))
         fitted = LogisticRegression(C=self.c, max_iter=self.iterations).fit(scaler.transform(features), labels)
         coefficients, intercept = fitted.coef_, fitted.intercept_

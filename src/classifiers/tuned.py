@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model
+from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
@@ -30,9 +30,17 @@ class Tuned(Classifier):
     folder: str = "mlruns/studies"
     """Where the studies' files are."""
 
-    def fit(self, features: Features, labels: Labels, classes: int, fold: int, seeds: list[int]) -> list[Model]:
+    def fit(
+        self,
+        features: Features | Parts,
+        labels: Labels,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+    ) -> list[Model]:
         """Return a model per seed with the parameters of the fold."""
-        return self.of_fold(fold).fit(features, labels, classes, fold, seeds)
+        return self.of_fold(fold).fit(features, labels, classes, fold, seeds, threads)
 
     def digest(self) -> str:
         """Return the identity of what the study chose: it may be made anew under its name."""
@@ -49,6 +57,8 @@ class Tuned(Classifier):
                 f"parameters may have seen what is held out here: use the same data and protocol, or tune on these by "
                 "`python -m src.tune study=OTHER`"
             )
+        for fold in map(int, chosen["folds"]):
+            self.of_fold(fold).check(splits, data)
         return [*self.flags(), *self.left()]
 
     def flags(self) -> list[str]:

@@ -129,6 +129,7 @@ def show(axes: Any, image: Any, name: str) -> None:
     lines = [line for part in name.split("\n") for line in textwrap.wrap(part, 56)]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
     axes.set_title("\n".join(lines), fontsize=8)
+    axes.set(xticks=[], yticks=[])  # they are not seen, and would be laid out all the same
     axes.set_axis_off()
 
 

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Float32
 
@@ -92,7 +93,10 @@ class Frozen(Method):
         """Yield maps of class probabilities over an image; of models that know one window, what they lose by parts."""
         from src.methods.explaining import explain_descriptors
 
-        yield from explain_descriptors(cell, examples, models, cell.encoder.load(resolve(self.device)), self.batch)
+        def encoder() -> Extractor:
+            return cell.encoder.load(resolve(self.device))
+
+        yield from explain_descriptors(cell, examples, models, store, encoder, self.batch)
 
     def encode(
         self,
@@ -146,7 +150,8 @@ class Frozen(Method):
         held_out = roles["case"][(roles["role"] == REPORT) & roles["case"].isin(rows["case"])]
         folds = sorted(set(roles["fold"][held_out.index]))
         tasks = [(fold, seeds) for fold in folds for seeds in self.executor.shares(cell.seeds)]
-        results = self.executor.map(Fits(cell, view, rows, features, roles), tasks, self.workers)
+        fits = Fits(cell, view, rows, features, roles, threads=max(1, self.workers // len(tasks)))
+        results = self.executor.map(fits, tasks, self.workers)
         yield from track(whole_folds(results, cell.seeds), "learning folds", len(folds))
 
 
@@ -159,17 +164,19 @@ class Fits:
     rows: pd.DataFrame
     features: Pooled
     roles: pd.DataFrame
+    threads: int
+    """Threads of each fit: it has more than one where there are fewer fits than processors."""
 
     def __call__(self, item: tuple[int, list[int]]) -> tuple[int, list[Model], pd.DataFrame]:
         """Return fold, models (one per seed) and predictions of the cases held out."""
         fold, seeds = item
         cell = copy(self.cell)
         cell.seeds = seeds
-        return fit_fold(cell, self.view, self.rows, self.features, self.roles, fold)
+        return fit_fold(cell, self.view, self.rows, self.features, self.roles, fold, self.threads)
 
     def abroad(self) -> "Fits":
-        """Return the same work for processes on other machines: it has no paths."""
-        return replace(self, cell=plain(self.cell))
+        """Return the same work for processes on other machines: it has no paths, and each has one processor."""
+        return replace(self, cell=plain(self.cell), threads=1)
 
     def check(self) -> None:
         """Do nothing: all that is needed comes along."""
@@ -190,7 +197,7 @@ def whole_folds(
 
 
 def fit_fold(
-    cell: Cell, view: str, rows: pd.DataFrame, features: Pooled, roles: pd.DataFrame, fold: int
+    cell: Cell, view: str, rows: pd.DataFrame, features: Pooled, roles: pd.DataFrame, fold: int, threads: int = 1
 ) -> tuple[int, list[Model], pd.DataFrame]:
     """Fit the models of one fold on the cases to learn from, and predict the fold's.
 
@@ -200,15 +207,20 @@ def fit_fold(
     training, held_out = (mask(rows, roles, fold, role) for role in (FIT, REPORT))
     labels = rows["label"].cat.codes.to_numpy(np.int64)
     classes = len(rows["label"].cat.categories)
-    augmentations, length = features.shape[1:]
-    models = cell.classifier.fit(
-        features[training].reshape(-1, length), labels[training].repeat(augmentations), classes, fold, cell.seeds
-    )
+    taught = labels[training].repeat(features.shape[1])
+    models = cell.classifier.fit(runs(features, training), taught, classes, fold, cell.seeds, threads)
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
         predicted = mean_probabilities(model, features[held_out], classes)
         tables.append(predictions(rows[held_out], predicted, fold, seed))
     return fold, models, pd.concat(tables, ignore_index=True)
+
+
+def runs(features: Pooled, chosen: npt.NDArray[np.bool_]) -> list[Float32[np.ndarray, "_ feature"]]:
+    """Return the descriptors of the chosen samples, a part for those that follow each other; nothing is copied."""
+    numbers = np.flatnonzero(chosen)
+    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return [features[part[0] : part[-1] + 1].reshape(-1, features.shape[2]) for part in parts]
 
 
 def mean_probabilities(model: Model, features: Pooled, classes: int) -> Probabilities:

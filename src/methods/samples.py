@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
 
 from src.data import image
 from src.images import BadImage
@@ -85,14 +87,23 @@ def prefetch(
 
 
 def prepare(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
-    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it.
+    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it (`prepared`)."""
+    image, reason = prepared(cell, sample)
+    return None if image is None else planes(image), reason
 
-    The channels of its pixels lie side by side, as OpenCV makes and networks take them.
+
+def planes(image: UInt8[np.ndarray, "height width 3"]) -> "Tensor":
+    """Return an image (3, height, width), whose channels still lie side by side, as networks take them."""
+    import torch
+
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def prepared(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height width 3"] | None, str]:
+    """Return an image, read, scaled and normalised, and what was wrong with it.
 
     A bad image becomes what `on_bad_image` says: an error, none, or the image without normalisation.
     """
-    import torch
-
     reason = ""
     try:
         image = cell.crop.rescale(cell.data.read(sample.name))
@@ -105,7 +116,7 @@ def prepare(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
     except BadImage as error:
         refuse(cell, sample, str(error))
         return None, str(error)
-    return torch.from_numpy(image).permute(2, 0, 1), reason
+    return image, reason
 
 
 def refuse(cell: Cell, sample: Sample, reason: str) -> None:

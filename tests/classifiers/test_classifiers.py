@@ -32,6 +32,14 @@ class TestConformance:
         features, labels = problem(classes)
         assert len(classifier.fit(features, labels, classes, 1, [0, 1, 4])) == 3
 
+    def test_parts_and_threads_change_no_bit(self, classifier: Classifier, classes: int) -> None:
+        features, labels = problem(classes)
+        parts = [features[:7], features[7:8], features[8:]]
+        whole = classifier.fit(features, labels, classes, 1, [0, 1, 4])
+        for threads in (1, 3, 7):
+            for one, other in zip(classifier.fit(parts, labels, classes, 1, [0, 1, 4], threads), whole, strict=True):
+                np.testing.assert_array_equal(one.predict(features), other.predict(features))
+
     def test_learns(self, classifier: Classifier, classes: int) -> None:
         model = classifier.fit(*problem(classes), classes, 1, [0])[0]
         features, labels = problem(classes, seed=1)
@@ -95,6 +103,44 @@ def test_lightgbm_is_lightgbm_called_directly() -> None:
         np.testing.assert_array_equal(model.predict(features), direct.predict(features))
 
 
+def grown(booster: lightgbm.Booster) -> str:
+    """The trees as text: all of a model but the parameters that follow, and the sizes of the trees' own texts."""
+    return booster.model_to_string().split("\nparameters:")[0]
+
+
+def test_the_plain_loop_over_folds_and_seeds_gives_the_same_trees() -> None:
+    """LightGBM's own choices of threads and of the order of summation grow what ours grow."""
+    draws = np.random.default_rng(0)
+    labels = np.arange(400, dtype=np.int64) % 4
+    features = np.exp(draws.normal(size=(400, 30)) + 0.5 * draws.normal(size=(4, 30))[labels]).astype(np.float32)
+    for fold in (1, 2):
+        training = np.arange(400) % 2 == fold - 1
+        parts = np.split(features[training], [3, 100])
+        models = LightGBM(rounds=20).fit(parts, labels[training], 4, fold, [0, 1], threads=2)
+        for seed, model in zip([0, 1], models, strict=True):
+            paper = {"objective": "multiclass", "num_class": 4, "num_leaves": 191, "max_depth": 7, "verbosity": -1}
+            paper |= {"feature_fraction": 0.46, "feature_fraction_seed": 10 * seed + fold, "force_col_wise": True}
+            direct = lightgbm.train(paper, lightgbm.Dataset(features[training], labels[training]), 20)
+            assert grown(model.booster) == grown(direct)
+
+
+def test_quantised_gradients_grow_other_trees_of_the_same_worth() -> None:
+    features, labels = problem(rows=300)
+    exact, rough = (LightGBM(rounds=10, quantized=way).fit(features, labels, 3, 1, [0])[0] for way in (False, True))
+    unseen, truth = problem(rows=300, seed=1)
+    assert not np.array_equal(exact.predict(unseen), rough.predict(unseen))
+    assert (rough.predict(unseen).argmax(axis=1) == truth).mean() > 0.95
+    again = LightGBM(rounds=10, quantized=True).fit(features, labels, 3, 1, [0, 1], threads=2)[0]
+    np.testing.assert_array_equal(again.predict(unseen), rough.predict(unseen))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda"])
+def test_a_build_that_lacks_the_device_is_named_before_any_work(device: str) -> None:
+    assert LightGBM().check("", "") == []
+    with pytest.raises(ValueError, match=f"cannot use classifier.device={device} .*take classifier.device=cpu"):
+        LightGBM(device=device).check("", "")
+
+
 def test_lightgbms_seeds_differ() -> None:
     draws = np.random.default_rng(0)
     features, labels = draws.normal(size=(100, 20)).astype(np.float32), draws.integers(0, 2, 100)
@@ -137,6 +183,8 @@ def test_more_neighbours_than_descriptors_are_refused() -> None:
         (LightGBM, {"learning_rate": 0.0}),
         (LightGBM, {"feature_fraction": 0.0}),
         (LightGBM, {"max_bin": 1}),
+        (LightGBM, {"device": "tpu"}),
+        (LightGBM, {"device": "gpu", "quantized": True}),
         (LightGBM, {"min_data_in_leaf": -1}),
         (Logistic, {"c": 0.0}),
         (Knn, {"neighbours": 0}),

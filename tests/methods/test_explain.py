@@ -1,6 +1,7 @@
 """What the models of a method look at, for the cases that a run shows."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from src.encoders.encoder import Extractor
 from src.evaluation.explanations import choose
 from src.images.augment import NoAugment
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import NoStain
 from src.methods.cell import Cell, Explanation
-from src.methods.explaining import explain_networks, hidden_maps, window_maps
+from src.methods.explaining import explain_descriptors, explain_networks, hidden_maps, window_maps, with_hidden
 from src.methods.frozen import Frozen
 from src.methods.samples import with_contents
 from src.store import Store
@@ -102,10 +104,12 @@ def test_windows_and_hiding_both_find_the_spot() -> None:
     image = torch.zeros((3, 96, 128), dtype=torch.uint8)
     image[:, 70:74, 20:24] = 255
     places = [(top, left) for top in (0, 32, 64) for left in (0, 32, 64, 96)]
-    values = window_maps(image, places, 32, brightest, {"bright": 1})["probability of bright"]
+    asked = brightest(image[:, top : top + 32, left : left + 32] for top, left in places)
+    values = window_maps(asked, places, 32, (96, 128), {"bright": 1})["probability of bright"]
     assert set(values[64:, :32].flatten()) == {1}
     assert values[:64].max() == values[64:, 32:].max() == 0
-    ((name, lost),) = hidden_maps(image[:, :, :96], (0, 0), 96, brightest, {"bright": 1}).items()
+    asked = brightest(with_hidden(image[:, :, :96]))
+    ((name, lost),) = hidden_maps(asked, (0, 0), 96, (96, 96), {"bright": 1}).items()
     assert name.startswith("probability of bright lost where hidden, 0.9")
     assert lost[72, 22] == lost.max() == 1
     assert lost[:40].max() == lost[:, 60:].max() == 0
@@ -113,9 +117,28 @@ def test_windows_and_hiding_both_find_the_spot() -> None:
 
 def test_what_changes_nothing_is_not_blown_up() -> None:
     image = torch.full((3, 32, 32), 100, dtype=torch.uint8)
-    ((name, lost),) = hidden_maps(image, (0, 0), 32, brightest, {"bright": 1}).items()
+    ((name, lost),) = hidden_maps(brightest(with_hidden(image)), (0, 0), 32, (32, 32), {"bright": 1}).items()
     assert name.endswith("0.00 at most")
     assert not lost.any()
+
+
+def refused() -> Extractor:
+    raise AssertionError("the encoder is loaded")
+
+
+def test_what_was_explained_once_is_not_encoded_again(images: Path, tmp_path: Path) -> None:
+    for crop in (Crop(size=40, scale=0.5, count=2), Whole(size=40)):
+        one = cell(images, crop=crop)
+        shown, first = explained(one, tmp_path)
+        models = dict(predict(one, tmp_path).models)
+        again = list(explain_descriptors(one, shown, models, Store(tmp_path), refused, 4))
+        for each, before in zip(again, first, strict=True):
+            assert list(each.maps) == list(before.maps)
+            for name, values in each.maps.items():
+                np.testing.assert_array_equal(values, before.maps[name])
+        other = replace(one, crop=replace(crop, size=32))
+        with pytest.raises(AssertionError, match="is loaded"):
+            next(explain_descriptors(other, shown, models, Store(tmp_path), refused, 4))
 
 
 def test_views_have_models_of_their_own_unless_shared(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.classifiers.classifier import Classifier, Model
+from src.classifiers.classifier import Classifier, Model, Parts, together
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.data.splits import roles
@@ -76,8 +76,10 @@ class Remembering(Classifier):
     def __init__(self) -> None:
         self.seen: dict[int, np.ndarray] = {}
 
-    def fit(self, features: np.ndarray, labels: np.ndarray, classes: int, fold: int, seeds: list[int]) -> list[Model]:
-        self.seen[fold] = features
+    def fit(
+        self, features: Parts, labels: np.ndarray, classes: int, fold: int, seeds: list[int], threads: int = 1
+    ) -> list[Model]:
+        self.seen[fold] = together(features)
         return Logistic().fit(features, labels, classes, fold, seeds)
 
 
