@@ -74,6 +74,13 @@ def test_the_other_commands_compose() -> None:
     assert isinstance(composed("data=bach", name="download"), Download)
 
 
+@pytest.mark.parametrize("replicates", [0, 1_000_001, 10**12])
+@pytest.mark.parametrize("name", ["config", "tune", "fuse", "compare", "report"])
+def test_replicates_are_as_many_as_can_be_held(name: str, replicates: int) -> None:
+    with pytest.raises(ValueError, match=f"`1 <= replicates <= 1000000` must hold, but got replicates={replicates}"):
+        composed(f"replicates={replicates}", name=name)
+
+
 def test_rakhlin2018_is_the_paper() -> None:
     experiment = composed("experiment=rakhlin2018", "encoder=keras_vgg", "crop=half650", "data.root=images")
     assert isinstance(experiment, Experiment)
