@@ -1,6 +1,5 @@
 """What commands show on the terminal and write into a run's folder."""
 
-import io
 import json
 import re
 import sys
@@ -357,6 +356,6 @@ def slug(title: str) -> str:
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=150)
-    replace(path, image.getvalue())
+    from src.evaluation.figures import image_of
+
+    replace(path, image_of(figure, format="png", dpi=150))

@@ -257,3 +257,27 @@ def test_mistakes_get_one_clear_message(tmp_path: Path, arguments: list[str], sa
     assert "Traceback" not in process.stderr + process.stdout
     for part in said:
         assert part in process.stderr
+
+
+WARM = """
+import runpy, sys
+try:
+    runpy.run_module("src.run", run_name="__main__")
+finally:
+    print("LOADED", [name for name in ("torch", "timm", "torchvision", "captum", "keras") if name in sys.modules])
+"""
+
+
+def test_a_cell_that_learns_anew_loads_no_networks(tmp_path: Path) -> None:
+    """Maps of what the models look at included: the descriptors behind them are stored, too."""
+    arguments = [*(value for value in QUICK if value != "examples=0"), f"workspace={tmp_path}"]
+    assert run("run", *arguments, workspace=tmp_path).returncode == 0
+    command = [sys.executable, "-c", WARM, *arguments, "classifier.c=1.01"]
+    warm = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "LOADED []" in warm.stdout
+    keep = tracking(tmp_path)
+    first, second = keep.recent()
+    assert second.data.tags["encoded_crops"] == "0"
+    for each in (first, second):
+        listed = {file.path for file in keep.client.list_artifacts(each.info.run_id, "explanations")}
+        assert "explanations/right" in listed

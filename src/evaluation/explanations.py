@@ -1,6 +1,5 @@
 """What models look at: which cases are shown, and their figures. Knows tables and arrays, not how maps are made."""
 
-import io
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, UInt8
 
+from src.evaluation.figures import image_of
 from src.evaluation.predictions import average, classes, columns
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ def pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Itera
     following = iter(explanations)
     for _, rows in examples.groupby("case", sort=False):
         figure = draw(rows, [next(following) for _ in range(len(rows))])
-        file = io.BytesIO()
-        figure.savefig(file, format="jpg", pil_kwargs={"quality": QUALITY})
-        yield file_name(rows.iloc[0]), file.getvalue()
+        yield file_name(rows.iloc[0]), image_of(figure, format="jpg", pil_kwargs={"quality": QUALITY})
 
 
 def file_name(row: "pd.Series[Any]") -> str:

@@ -320,6 +320,17 @@ def _draw_cell(axes: Any, row: int, column: int, count: int, share: float, size:
     axes.text(column, row + 0.22, text, ha="center", va="center", color=color, fontsize=0.65 * large)
 
 
+def image_of(figure: "matplotlib.figure.Figure", **options: Any) -> bytes:
+    """The bytes of a figure as an image file, by `savefig` with these options; it is laid out once and drawn once."""
+    engine = figure.get_layout_engine()
+    if engine is not None:  # `savefig` would draw everything for the layout, and then again
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+    file = io.BytesIO()
+    figure.savefig(file, **options)
+    return file.getvalue()
+
+
 def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
     """An empty figure of this size in inches that belongs to no window and to no global state."""
     from matplotlib.figure import Figure
