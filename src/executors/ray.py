@@ -159,8 +159,7 @@ class Ray(Executor):
                 yield self.result(waiting[0], needs)
                 waiting.popleft()
         finally:
-            for left in waiting:
-                ray.cancel(left, force=True)
+            give_up(list(waiting))
 
     def result(self, task: Any, needs: dict[str, float]) -> Any:
         """Return the result of a task; `ValueError` where its workers were lost again and again."""
@@ -182,6 +181,18 @@ class Ray(Executor):
         if isinstance(result, Failed):
             raise result.error
         return result
+
+
+def give_up(tasks: list[Any]) -> None:
+    """Cancel the tasks that have not ended, if this process is to go on; where it ends, all of its workers do.
+
+    Not by force: Ray 2.60 ends this process where a task that it kills has just succeeded.
+    """
+    import ray
+
+    if tasks:
+        for left in ray.wait(tasks, num_returns=len(tasks), timeout=0)[1]:
+            ray.cancel(left, force=False)
 
 
 @contextmanager
