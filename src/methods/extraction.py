@@ -63,12 +63,13 @@ def extract_each(
 
     shape = (cell.augment.count, cell.crop.count, network.length)
     size = shape[0] * shape[1]
-    rows = np.empty((0, network.length), np.float32)
+    parts: list[Float32[np.ndarray, "row feature"]] = []
     for descriptors in encode(network, batches(cuts(), batch)):
-        rows = np.concatenate([rows, descriptors.numpy()])
-        while len(rows) >= size:
+        parts.append(descriptors.numpy())
+        while sum(map(len, parts)) >= size:
+            rows = np.concatenate(parts)
             keep(store, wanted, started.popleft(), rows[:size].reshape(shape))
-            rows = rows[size:]
+            parts = [rows[size:]]
         yield len(descriptors)
 
 

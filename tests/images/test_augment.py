@@ -7,6 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
 from src.images.draws import generator
@@ -34,6 +37,35 @@ def test_jitter_is_the_formulas() -> None:
     for multipliers in ([0.7, 1.3], [1.0, 1.0], [1.3, 0.9]):
         made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
         assert_equal_but_for_rounding(made, transcription.jitter(image, np.array(multipliers)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 60), st.just(3))),
+    st.tuples(st.floats(0, 3), st.floats(0, 3)),
+)
+def test_jitter_is_the_formulas_for_any_image(image: np.ndarray, multipliers: tuple[float, float]) -> None:
+    made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
+    expected = transcription.jitter(image, np.array(multipliers))
+    assert np.abs(made.astype(int) - expected.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("multipliers", [(0.7, 1.3), (1.1, 0.8)])
+def test_all_colours_are_jittered_as_in_double_precision(multipliers: tuple[float, float]) -> None:
+    axis = np.arange(0, 256, 3, dtype=np.uint8)
+    image = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(len(axis), -1, 3)
+    made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
+    difference = made.astype(int) - transcription.jitter(image, np.array(multipliers)).astype(int)
+    assert np.abs(difference).max() <= 1
+    assert (difference == 0).mean() >= 0.9998
+
+
+def test_where_channels_lie_changes_nothing() -> None:
+    image = planar(tissue())
+    beside = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    assert torch.equal(natural_density(image), natural_density(beside))
+    factors = np.array([0.8, 1.2])
+    assert torch.equal(jitter(natural_density(image), factors), jitter(natural_density(image).contiguous(), factors))
 
 
 @pytest.mark.parametrize("augment", ALL, ids=lambda augment: type(augment).__name__)

@@ -42,6 +42,26 @@ def test_every_crop_is_a_window_turned_or_flipped(height: int, width: int, size:
     assert all(find(image.numpy(), crop.numpy()) for crop in crops)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(5, 30), st.integers(5, 30), st.integers(1, 5), st.integers(0, 3), st.booleans())
+def test_one_look_up_gives_the_same_crops(height: int, width: int, size: int, seed: int, planar: bool) -> None:
+    image = numbered(height, width)
+    image = image if planar else image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    crop = Crop(size=size, count=20)
+    cut = crop.cut(image, seed, "content", 0)
+    assert len(cut) == 20
+    assert torch.equal(cut.gather(cut.places), torch.stack(list(crop(image, seed, "content", 0))))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 19), st.data())
+def test_crops_are_written_from_any_number_on(first: int, data: st.DataObject) -> None:
+    cut = Crop(size=6, count=20).cut(numbered(12, 15), 0, "content", 0)
+    out = cut.empty(data.draw(st.integers(1, 20 - first)))
+    cut.write(out, first)
+    assert torch.equal(out, torch.stack(list(cut)[first : first + len(out)]))
+
+
 def test_all_eight_orientations_occur_equally_often() -> None:
     image = numbered(12, 15)
     crops = Crop(size=6, count=400)(image, 0, "content", 0)

@@ -142,6 +142,18 @@ def test_batches_keep_crops_and_their_order(count: int, size: int) -> None:
     assert [number for _, numbers in seen for number in numbers] == list(range(count))
 
 
+@given(st.lists(st.integers(1, 9), max_size=6), st.integers(1, 7))
+def test_batches_span_images(counts: list[int], size: int) -> None:
+    image = torch.arange(3 * 20 * 20, dtype=torch.uint8).reshape(3, 20, 20)
+    cuts = [Crop(size=4, count=count).cut(image, 0, "content", number) for number, count in enumerate(counts)]
+    seen = [buffer[:counted].clone() for buffer, counted in batches(cuts, size)]
+    expected = [crop for cut in cuts for crop in cut]
+    assert sum(map(len, seen)) == len(expected)
+    assert all(
+        torch.equal(one, other) for one, other in zip((crop for part in seen for crop in part), expected, strict=True)
+    )
+
+
 def test_prefetch_keeps_order_and_runs_ahead_by_few(images: Path) -> None:
     taken: list[int] = []
 
