@@ -16,8 +16,8 @@ import numpy as np
 
 from src.classifiers.classifier import Model
 from src.classifiers.lightgbm import LightGBM
+from tests.benchmarks.timing import Row
 
-Row = tuple[str, str, str, float]
 ROWS, FEATURES, CLASSES, AUGMENTATIONS = 18_000, 2_048, 4, 50
 ROUNDS = 10
 """Of a measurement of one step: a model has 70."""

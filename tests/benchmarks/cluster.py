@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
+from tests.benchmarks.timing import Row
 from tests.commands import QUICK, run
 from tests.executors.cluster import Cluster
 
-Row = tuple[str, str, str, float]
 CELL = [
     *QUICK,
     *("data.cases=24", "data.width=400", "data.height=300", "crop.size=140", "crop.count=200", "protocol.folds=4"),
@@ -39,3 +39,6 @@ def cluster() -> Iterator[Row]:
     here, there = median(local), median(remote)
     same = "the same bytes" if len(found) == 1 else f"{len(found)} different predictions"
     yield ("a run by 2 Ray nodes", f"{there:.1f} s", f"threads of one process {here:.1f} s; {same}", here / there)
+
+
+PARTS = (cluster,)

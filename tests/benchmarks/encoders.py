@@ -48,3 +48,6 @@ def encode() -> Iterator[Row]:
 def call(network: Network, crops: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Return a call that encodes crops and waits for the descriptors."""
     return lambda: network(crops).cpu()
+
+
+PARTS = (encode,)

@@ -34,7 +34,8 @@ from src.methods.samples import Sample
 from src.store import Store
 from src.training.finetuning import FineTuning
 from tests.benchmarks import transcription
-from tests.benchmarks.images import BATCH, Row, tissue, torchstains
+from tests.benchmarks.images import BATCH, tissue, torchstains
+from tests.benchmarks.timing import Row
 
 ENCODERS = {
     "squeezenet": Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."]),
@@ -199,3 +200,6 @@ def growth() -> Iterator[Row]:
             f"one worker {one_peak:.0f} MiB",
             more_peak / one_peak,
         )
+
+
+PARTS = (extraction, plain_loop, growth)

@@ -21,8 +21,8 @@ from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.extraction import batches
 from tests.benchmarks import transcription
+from tests.benchmarks.timing import Row
 
-Row = tuple[str, str, str, float]
 BATCH = 20
 
 
@@ -192,3 +192,6 @@ def crop_on_gpu() -> Iterator[Row]:
 
         ours, other = taken([at_once, one_by_one], 20)
         yield row(f"crop 20 x {size} on the GPU", ours, "one by one", other, "the same crops")
+
+
+PARTS = (read, scale, normalise, augment, crop, crop_on_gpu)

@@ -25,7 +25,8 @@ from src.methods.extraction import extract, recipe
 from src.methods.samples import Sample
 from src.store import Store
 from src.training.finetuning import FineTuning
-from tests.benchmarks.__main__ import tissue, write_images
+from tests.benchmarks.extraction import write_images
+from tests.benchmarks.images import tissue
 from tests.benchmarks.timing import Row, in_turns, time_text
 from tests.encoders.options import made
 
@@ -135,3 +136,6 @@ def described(
 def relative(ours: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Return by row the distance, relative to the norm."""
     return np.linalg.norm(ours - own, axis=1) / np.linalg.norm(own, axis=1)
+
+
+PARTS = (share, drift)

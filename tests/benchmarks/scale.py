@@ -26,6 +26,7 @@ from src.evaluation.binary import Binary
 from src.methods.cell import Cell
 from src.store import Recipe, Store
 from src.tracking import CELL, SWEEP, Tracking
+from tests.benchmarks.timing import Row
 
 SIZES = (12_500, 25_000, 50_000, 100_000)
 REPLICATES = 100
@@ -38,8 +39,6 @@ SIGNALS = {"ResNet-400": 1.0, "VGG-400": 1.3}
 PROTOCOLS = {"kfold": "patient", "image_kfold": "case"}
 COPIES = 100
 """One image of so many is a copy of another one, byte for byte, and as many are nearly one."""
-
-Row = tuple[str, str, str, float]
 
 
 @dataclass
@@ -462,6 +461,8 @@ def scale(sizes: tuple[int, ...] = SIZES, stages: Iterable[str] = tuple(STAGES))
             ours["processor"] / max(half["processor"], math.ulp(1.0)),
         )
 
+
+PARTS = (scale,)
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -86,3 +86,6 @@ def whole() -> Iterator[Row]:
         cold = once(lambda: run("run", *overrides, workspace=Path(folder)))
         warm = once(lambda: run("run", *overrides, "classifier.rounds=71", workspace=Path(folder)))
         yield "a cell on the demo", time_text(cold), f"again, descriptors stored: {time_text(warm)}", cold / warm
+
+
+PARTS = (pool, evaluation, tracking, whole)

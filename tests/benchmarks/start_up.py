@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-Row = tuple[str, str, str, float]
+from tests.benchmarks.timing import Row
+
 CELL = ["data=demo", "encoder=mobilenet", "encoder.weights=random", "crop.size=96"]
 SWEEPS = (5, 25, 105)
 """Cells of the sweeps: what one more costs, between 5 and 25 and between 25 and 105."""
@@ -84,15 +85,3 @@ def sweep() -> Iterator[Row]:
 
 
 PARTS = (commands, warm_cell, sweep)
-
-
-def main() -> None:
-    """Print all rows, or those of the parts that are named."""
-    for part in PARTS:
-        if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
-            for row in part():
-                print(*row, sep=" | ", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.store import Store
-from tests.benchmarks.__main__ import Row, seconds
+from tests.benchmarks.timing import Row, seconds
 from tests.buckets import BUCKET, storage
 
 COUNT = 1000
@@ -71,3 +71,6 @@ def on_storage() -> Iterator[Row]:
                 f"folder {other:.2f} s",
                 other / mine,
             )
+
+
+PARTS = (in_a_folder, on_storage)
