@@ -28,8 +28,10 @@ PATIENCE = 20.0
 """Seconds within which storage that does not answer is asked again."""
 AT_FIRST = 2.0
 """The same where nothing was done yet: an address may be wrong."""
-TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}
-"""Seconds."""
+TIMEOUTS = {"connect_timeout": 5, "read_timeout": 15}
+"""Seconds. The latter does not hold while an object is sent (aiohttp), for which there is `SLOWEST`."""
+SLOWEST = 2**19
+"""Octets per second: what is sent more slowly counts as unanswered."""
 COMPATIBLE = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
 """Not all that speaks S3 knows Amazon's newer checksums; descriptors hold one of their own."""
 
@@ -273,7 +275,8 @@ class Bucket:
 
     def send(self, name: str, content: bytes) -> None:
         """Write an object, and then its copy."""
-        self.ask("pipe_file", self.path(name), content)
+        longest = TIMEOUTS["read_timeout"] + len(content) / SLOWEST
+        self.ask("pipe_file", self.path(name), content, timeout=longest)
         self.keep(name, content)
 
     def keep(self, name: str, content: bytes) -> None:

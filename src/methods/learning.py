@@ -190,7 +190,8 @@ class Learning:
 
         image = self.images(sample)
         if self.augment is not None:
-            made = self.augment(image.permute(1, 2, 0).contiguous().numpy(), seed, sample.content, epoch)
+            pixels = image.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)  # the image itself is kept
+            made = self.augment(pixels.numpy(), seed, sample.content, epoch)
             image = torch.from_numpy(made).permute(2, 0, 1)
         if min(image.shape[1:]) < self.cell.crop.size:
             height, width = image.shape[1:]
