@@ -25,6 +25,7 @@ PARTS = {
     "store": "descriptors in a folder and on S3-compatible storage",
     "cluster": "a run by a Ray cluster beside the same by threads",
     "scale": "100,000 samples, stage by stage",
+    "costs": "what whole studies take on this machine, computed from its rates",
 }
 """A module each, whose `PARTS` yield rows."""
 
