@@ -241,7 +241,9 @@ class Cut:
 def interleaved(image: "UInt8[Tensor, '3 height width']") -> UInt8[np.ndarray, "height width 3"]:
     """Return an image on the CPU with its channels side by side, as OpenCV takes it; a view where they lie so."""
     pixels = image.permute(1, 2, 0).numpy()
-    return pixels if pixels.flags.c_contiguous else np.asarray(cv2.merge([plane.numpy() for plane in image]), np.uint8)
+    if pixels.flags.c_contiguous:
+        return pixels
+    return cv2.merge([plane.numpy() for plane in image]).astype(np.uint8, casting="safe", copy=False)
 
 
 def resize(image: UInt8[np.ndarray, "height width 3"], height: int, width: int) -> UInt8[np.ndarray, "_ _ 3"]:
