@@ -57,9 +57,10 @@ def config_digest(config: DictConfig, **more: Any) -> str:
 def significant(config: DictConfig, prefix: str = "") -> dict[str, Any]:
     """Return what of a config may change results, by dotted key; of a node also its operator, with its revision."""
     values: dict[str, Any] = {}
+    later = getattr(OmegaConf.get_type(config), "later", {})
     for key in map(str, config):
         name = f"{prefix}{key}"
-        if name in WITHOUT:
+        if name in WITHOUT or (key in later and config[key] == later[key]):
             continue
         value = config[key]
         if isinstance(value, DictConfig):
