@@ -8,13 +8,15 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from mlflow.entities import Run
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from src.classifiers.lightgbm import LightGBM
 from src.config import CONF
 from src.resume import config_digest, significant, wanted
 from src.tracking import PARENT, SWEEP, Tracking
@@ -337,3 +339,12 @@ def test_what_is_finished_is_taken_over_if_wanted(
     resume: str, experiment: str | None, sweeping: bool, taken: bool
 ) -> None:
     assert wanted(config(f"resume={resume}"), {"experiment": experiment}, sweeping) == taken
+
+
+def test_parameters_that_came_later_leave_earlier_runs_as_finished_as_they_were() -> None:
+    def of(**changes: object) -> set[str]:
+        return set(significant(OmegaConf.create({"classifier": OmegaConf.structured(LightGBM(**changes))})))
+
+    before = {f"classifier.{each.name}" for each in fields(LightGBM)} - {"classifier.quantized", "classifier.device"}
+    assert of() == before | {"classifier"}
+    assert of(quantized=True) == before | {"classifier", "classifier.quantized"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
@@ -34,6 +34,8 @@ class Classifier:
     """A way of learning classes from descriptors."""
 
     revision: ClassVar[int] = 1
+    added: ClassVar[dict[str, Any]] = {}
+    """Parameters that came later, and the values with which all is as it was before: runs of then still count."""
 
     def fit(
         self,

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class LightGBM(Classifier):
     feature_fraction_seed = 1 + 10 seed + fold, the fold counted from 0.
     """
 
+    added: ClassVar[dict[str, Any]] = {"quantized": False, "device": "cpu"}
     rounds: int = 70
     learning_rate: float = 0.1
     num_leaves: int = 191
@@ -78,25 +79,24 @@ class LightGBM(Classifier):
     ) -> list[Model]:
         """Return a booster per seed; the descriptors are binned once for all seeds, and not copied.
 
-        Seeds are what runs in parallel. The number of threads changes no bit.
+        Seeds are what runs in parallel, each in one thread: several would write their number into the model.
         """
         import lightgbm
 
         shared = self.parameters(classes)
         given = features if isinstance(features, np.ndarray) else list(features)
         binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
-        beside = min(threads, len(seeds))
-        shared["num_threads"] = threads // beside
 
         def boost(seed: int) -> Model:
             # Not by `lightgbm.train`: it changes the data set's parameters, which other seeds are reading.
-            booster = lightgbm.Booster(shared | {"feature_fraction_seed": 1 + 10 * seed + fold - 1}, binned)
+            own = {"num_iterations": self.rounds, "feature_fraction_seed": 1 + 10 * seed + fold - 1}
+            booster = lightgbm.Booster(shared | own, binned)
             for _ in range(self.rounds):
                 booster.update()
             # What the trees were grown with takes a gigabyte, and is freed so.
             return Boosted(booster.model_from_string(booster.model_to_string()).free_dataset())
 
-        with ThreadPoolExecutor(beside) as pool:
+        with ThreadPoolExecutor(min(threads, len(seeds))) as pool:
             return list(pool.map(boost, seeds))
 
     def parameters(self, classes: int) -> dict[str, Any]:

@@ -49,15 +49,15 @@ def extract_each(
     cell: Cell, samples: list[Sample], network: "Extractor", store: Store, wanted: Recipe, batch: int, workers: int
 ) -> Iterator[int]:
     """Do what `extract` does, every crop being encoded by itself."""
-    started: deque[Sample] = deque()
+    started: deque[tuple[Sample, str]] = deque()
 
     def cuts() -> Iterator[Cut]:
         prepared = prefetch(lambda sample: prepare(cell, sample), samples, workers)
         for sample, (image, reason) in zip(samples, prepared, strict=True):
-            if reason:
+            if image is None:
                 store.note(wanted, sample.content, reason)
-            if image is not None:
-                started.append(sample)
+            else:
+                started.append((sample, reason))
                 for number, augmented in enumerate(cell.augment(image.to(network.device), cell.seed, sample.content)):
                     yield cell.crop.cut(augmented, cell.seed, sample.content, number)
 
@@ -68,20 +68,26 @@ def extract_each(
         parts.append(descriptors.numpy())
         while sum(map(len, parts)) >= size:
             rows = np.concatenate(parts)
-            keep(store, wanted, started.popleft(), rows[:size].reshape(shape))
+            keep(store, wanted, *started.popleft(), rows[:size].reshape(shape))
             parts = [rows[size:]]
         yield len(descriptors)
 
 
 def keep(
-    store: Store, wanted: Recipe, sample: Sample, descriptors: Float32[np.ndarray, "augmentation crop feature"]
+    store: Store,
+    wanted: Recipe,
+    sample: Sample,
+    reason: str,
+    descriptors: Float32[np.ndarray, "augmentation crop feature"],
 ) -> None:
-    """Store the descriptors of a sample; `ValueError` where they are not finite."""
+    """Store the descriptors of a sample, and why its image is bad if it is; `ValueError` where they are not finite."""
     if not np.isfinite(descriptors).all():
         raise ValueError(
             f"{sample.name}: its descriptors are not finite: take encoder.precision=bfloat16 or float32, where numbers "
             "may be larger than in float16; if it is float32, the encoder's weights are damaged"
         )
+    if reason:  # not before: a sample that is noted and has no descriptors is left out
+        store.note(wanted, sample.content, reason)
     store.write(wanted, sample.content, descriptors)
 
 

@@ -116,6 +116,4 @@ def keep_sizes(cell: Cell, store: Store, wanted: Recipe, started: Started) -> No
     """Store a sample's descriptors under the recipe of each size."""
     for size, descriptors in started.descriptors.items():
         recipe = wanted | {"crop": described(replace(cell.crop, size=size))}
-        if started.reason:
-            store.note(recipe, started.sample.content, started.reason)
-        keep(store, recipe, started.sample, descriptors)
+        keep(store, recipe, started.sample, started.reason, descriptors)

@@ -124,6 +124,14 @@ def test_the_plain_loop_over_folds_and_seeds_gives_the_same_trees() -> None:
             assert grown(model.booster) == grown(direct)
 
 
+def test_threads_leave_no_trace_in_a_model(tmp_path: Path) -> None:
+    for threads in (1, 3):
+        LightGBM(rounds=5).fit(*problem(), 3, 1, [0], threads)[0].save(tmp_path / f"{threads}")
+    one, other = sorted(tmp_path.iterdir())
+    assert one.read_bytes() == other.read_bytes()
+    assert "[num_iterations: 5]" in one.read_text()
+
+
 def test_quantised_gradients_grow_other_trees_of_the_same_worth() -> None:
     features, labels = problem(rows=300)
     exact, rough = (LightGBM(rounds=10, quantized=way).fit(features, labels, 3, 1, [0])[0] for way in (False, True))

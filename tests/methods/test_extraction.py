@@ -201,7 +201,7 @@ def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
 
 def test_descriptors_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a.png: its descriptors are not finite: take encoder.precision=bfloat16"):
-        keep(Store(tmp_path), {}, Sample("a.png", "0"), np.full((1, 1, 2), np.inf, np.float32))
+        keep(Store(tmp_path), {}, Sample("a.png", "0"), "", np.full((1, 1, 2), np.inf, np.float32))
     assert not list(tmp_path.iterdir())
 
 
@@ -218,6 +218,17 @@ def test_bad_images_fail_by_name(tmp_path: Path) -> None:
     one = cell(spoil(tmp_path / "images"))
     with pytest.raises(ValueError, match=r"one/white.png: nearly no tissue.*on_bad_image=skip"):
         extract_all(one, tmp_path / "store", samples(one), workers=1)
+
+
+def test_an_extraction_that_ends_early_forgets_no_image_that_is_passed(tmp_path: Path) -> None:
+    one = cell(spoil(tmp_path / "images"), on_bad_image="pass")
+    store, wanted = Store(tmp_path / "store"), recipe(one, one.encoder.digest())
+    steps = extract(one, samples(one), one.encoder.load(), store, wanted, 4, 1)
+    (white,) = (sample for sample in samples(one) if sample.name == "one/white.png")
+    for _ in steps:  # wherever it is killed, the image is still to be encoded, or has its descriptors
+        assert white.content not in store.held(wanted) or store.holds(wanted, white.content)
+    assert store.holds(wanted, white.content)
+    assert "no tissue" in store.held(wanted).notes[white.content]
 
 
 @pytest.mark.parametrize(("on_bad_image", "stored"), [("skip", 6), ("pass", 7)])
