@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from src import memory
 from src.config import CONF, ROOT
 
 ALLOCATIONS = 50_000
@@ -25,6 +26,7 @@ ALLOCATIONS = 50_000
 
 def command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
+    memory.reuse()
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
     for number in (signal.SIGTERM, signal.SIGHUP):

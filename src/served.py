@@ -16,6 +16,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from src import memory
 from src.config import rebuilt
 from src.methods.fitted import CELLS, Member, load_all, unpacked
 from src.methods.prediction import predict
@@ -28,6 +29,7 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 
     def load_context(self, context: Any) -> None:
         """Load the fitted cells."""
+        memory.reuse()
         self.members = members(Path(context.artifacts[CELLS]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:

@@ -6,10 +6,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401  # before the hook, which looks it up
+from src import memory
 
 # Shapes in annotations are checked while testing; not where they name PyTorch, which is imported late.
 CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.store", "src.data"]
 install_import_hook(CHECKED, "tests.typechecker.checked")
+memory.reuse()  # as commands do
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from src import memory
 from src.data import image
 from src.encoders.encoder import Extractor
 from src.encoders.network import NetworkEncoder
@@ -64,6 +65,7 @@ class EncodingAbroad(Encoding):
         """Yield the number of crops after each batch; what a lost worker has stored is not encoded again."""
         import torch
 
+        memory.reuse()
         torch.set_num_threads(self.threads)
         left = [sample for sample in samples if not self.store.holds(self.wanted, sample.content)]
         done = (len(samples) - len(left)) * self.cell.augment.count * self.cell.crop.count

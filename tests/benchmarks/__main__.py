@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from src import memory
 from tests.benchmarks.timing import Row
 
 PARTS = {
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="which parts (all)")
     parser.add_argument("--markdown", type=Path, help="a file that gets the table, too")
     arguments = parser.parse_args()
+    memory.reuse()
     measured = [text(row) for row in rows(arguments.parts or list(PARTS))]
     header = ["what", "ours", "beside it", "ratio"]
     if arguments.markdown:
