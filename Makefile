@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 5000
 
-EXTRAS := openvino ray s3 slurm
+EXTRAS := openvino postgresql ray s3 slurm
 
 .PHONY: run test test-all test-server check ui benchmark requirements $(EXTRAS)
 
@@ -38,7 +38,7 @@ requirements: .venv/ready ## pin what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev $(EXTRAS:%=--extra %) --group server-tests --group benchmarks -c requirements.txt pyproject.toml -o requirements-extras.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group server-tests -c requirements-extras.txt -o docker/requirements.txt
 
-$(EXTRAS): .venv/ready ## what an option needs besides: a faster encoder on CPUs, a Ray cluster, a store on S3, Slurm
+$(EXTRAS): .venv/ready ## what an option needs besides: a faster encoder on CPUs, a database of studies, a Ray cluster, a store on S3, Slurm
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra $@ -c requirements-extras.txt
 
 .venv/ready: requirements.txt

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 from mlflow.entities import Run
 
+from src.methods import studies
 from src.tracking import Tracking
 from tests.commands import QUICK, ROOT, run, start
 
@@ -218,12 +220,19 @@ def test_killed_whenever_it_ends_with_the_same_trials(tmp_path: Path, trials: in
 
 @pytest.mark.slow
 def test_two_processes_share_the_trials_of_a_database(tmp_path: Path) -> None:
-    shared = [*SMALL, "study=shared", "trials=8", f"storage=sqlite:///{tmp_path}/studies.db", "n_jobs=2"]
+    share_trials(f"sqlite:///{tmp_path}/studies.db", tmp_path)
+
+
+def share_trials(storage: str, tmp_path: Path) -> None:
+    """Two processes that tune at the same time, on one database, end with the same trials and predictions."""
+    kept: Any = studies.storage(storage)
+    shared = [*SMALL, "study=shared", "trials=8", f"storage={storage}", "n_jobs=2"]
     first = start("tune", *shared, "name=one", workspace=tmp_path)
-    database = tmp_path / "studies.db"
-    while not database.exists() or b"fold02" not in database.read_bytes():
+    while not any("fold02" in name for name in optuna.get_all_study_names(kept)):
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
+    kept.remove_session()
+    kept.engine.dispose()
     second = run("tune", *shared, "name=two", "resume=true", workspace=tmp_path)
     assert second.returncode == 0, second.stderr
     _, errors = first.communicate(timeout=120)

@@ -1,0 +1,25 @@
+"""Studies of several machines in a PostgreSQL."""
+
+
+import pytest
+
+from tests.server.settings import SECRETS, compose
+from tests.server.test_server import POSTGRES, free_port, postgres
+from tests.test_tune import share_trials
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not POSTGRES, reason="needs PostgreSQL (apt-get install postgresql)"),
+]
+
+
+def test_two_processes_share_the_trials_of_a_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
+    pytest.importorskip("psycopg")
+    folder = tmp_path_factory.mktemp("studies")
+    for each in (folder, folder.parent, folder.parent.parent):
+        each.chmod(0o755)
+    port, password = free_port(), "a password"
+    settings = compose(SECRETS)["services"]["postgres"]["environment"]
+    with postgres(folder / "postgres", port, password):
+        user, database = settings["POSTGRES_USER"], settings["POSTGRES_DB"]
+        share_trials(f"postgresql+psycopg://{user}:a%20password@127.0.0.1:{port}/{database}", folder)
