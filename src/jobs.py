@@ -42,7 +42,7 @@ PERIOD = 0.5
 
 @dataclass(kw_only=True)
 class LocalJobs:
-    """The options of `hydra/launcher=submitit_local`: submitit's for every cluster."""
+    """The options of `hydra/launcher=submitit_local`, which starts all cells at once: submitit's for every cluster."""
 
     _target_: str = ""
     submitit_folder: str = "${hydra.sweep.dir}/.submitit/%j"
@@ -51,8 +51,6 @@ class LocalJobs:
     timeout_min: int = 60
     max_num_timeout: int = 3
     """How often a job whose time is up is sent back to the queue, to go on."""
-    nodes: int = 1
-    tasks_per_node: int = 1
     cpus_per_task: int | None = None
     """Processors of a job; give `method.workers` the same number."""
     gpus_per_node: int | None = None

@@ -16,5 +16,6 @@ def reuse() -> None:
     so. Nothing happens where the C library is another one.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(MMAP_THRESHOLD, LARGE)
-        library.mallopt(TRIM_THRESHOLD, LARGE)
+        # Versions before 2.35 take no more than 32 MiB; where none is taken, the other would do harm alone.
+        if library.mallopt(MMAP_THRESHOLD, LARGE) or library.mallopt(MMAP_THRESHOLD, 2**25):
+            library.mallopt(TRIM_THRESHOLD, LARGE)

@@ -96,7 +96,8 @@ def place(root: Path | str, copies: Path) -> Place:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and without a host, which is taken from AWS_ENDPOINT_URL"
         )
     prefix = (found["prefix"] or "").strip("/")
-    return Bucket(found["bucket"], prefix, copies / found["bucket"] / prefix)
+    host = urlsplit(endpoint().removeprefix(" at ")).netloc or "s3"  # another host's bucket of this name is another
+    return Bucket(found["bucket"], prefix, copies / host / found["bucket"] / prefix)
 
 
 @dataclass

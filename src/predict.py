@@ -32,6 +32,7 @@ def main(config: DictConfig) -> None:
     store = Store(options.store, Path(options.workspace) / COPIES) if options.store else None
     if store is not None:
         store.check()
+    options.executor.check()
     images, root = listed(Path(options.input))
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
         located = locate(options.tracking, options.model, Path(place))

@@ -186,6 +186,7 @@ def predict(
 
     store = Store(experiment.store, Path(experiment.workspace) / COPIES)
     store.check()
+    experiment.executor.check()
     say(f"{name}: data in {experiment.data.root}")
     material = material or prepare(experiment)
     manifest, splits = material.manifest, material.splits

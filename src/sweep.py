@@ -17,7 +17,7 @@ from src.config import CONF, build
 from src.edge import edge
 from src.evaluation.binary import Binary
 from src.fusion import Fusion, finished, fuse_sweep, published_at
-from src.jobs import check
+from src.jobs import check as check_launcher
 from src.presentation import say, show_groups, slug, write_groups
 from src.resume import DIGEST, VARIABLE, Sweep, catch_up, sweep_digest, to_take_up, wanted
 from src.store import Store
@@ -44,7 +44,7 @@ class TrackedSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Create the parent run, or take up the one of an earlier try, and tell the cells of it."""
         with edge():
-            check(config.hydra.launcher)
+            check_launcher(config.hydra.launcher)
             if config.published:
                 published_at(config.published)  # before any work
             Store(config.store)

@@ -244,7 +244,7 @@ class TestCommands:
         monkeypatch.setenv("AWS_ENDPOINT_URL", gate.address)
         arguments = [*SLOWER, f"store=s3://{BUCKET}/{tmp_path.name}"]
         process = start("run", *arguments, workspace=tmp_path / "far")
-        while len(list((tmp_path / "far").glob("copies/*/*/*/*.safetensors"))) < 16 + 4:  # hashes come before
+        while len(list((tmp_path / "far").glob("copies/*/*/*/*/*.safetensors"))) < 16 + 4:  # hashes come before
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         gate.shut()

@@ -48,8 +48,7 @@ class Classifier:
     ) -> list[Model]:
         """Return a model per seed for one fold (counted from 1), whose data are the training part's.
 
-        `labels` are codes 0..classes-1. Folds are
-        what runs in parallel: `threads` are those that this one may use.
+        `labels` are codes 0..classes-1. Folds are what runs in parallel: `threads` are those that this one may use.
         """
         raise NotImplementedError
 

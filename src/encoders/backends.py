@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +19,12 @@ PRECISIONS = (FLOAT32, "bfloat16", "float16")
 
 
 def check(backend: str, precision: str) -> None:
-    """Raise `ValueError` unless there are such a backend and precision, and the one has the other."""
+    """Raise `ValueError` unless there are such a backend and precision here, and the one has the other."""
     for name, value, choices in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
         if value not in choices:
             raise ValueError(f"`{name}` must be one of {', '.join(choices)}, but got {value!r}")
+    if backend == OPENVINO:
+        check_openvino()
     if backend == OPENVINO and precision == "float16":
         raise ValueError("encoder.backend=openvino computes in float32 or bfloat16, but got encoder.precision=float16")
 
@@ -30,13 +33,12 @@ def runner(module: "torch.nn.Module", backend: str, precision: str, device: "tor
     """Return what a module computes in evaluation, as a function: prepared pixels in, descriptors out.
 
     The descriptors of one backend and precision differ from another's by roundings. Errors: ValueError where OpenVINO
-    is not installed or asked to run on a GPU, and at the first call where there is no compiler.
+    is asked to run on a GPU, and at the first call where there is no compiler.
     """
     if backend != OPENVINO:
         return Torch(module, backend == COMPILE, precision, device)
     if device.type != "cpu":
         raise ValueError(f"encoder.backend=openvino runs on the CPU, but the device is {device}: method.device=cpu")
-    import_openvino()
     return OpenVino(module, precision)
 
 
@@ -120,15 +122,19 @@ class OpenVino:
         return openvino.Core().compile_model(model, "CPU", options)
 
 
-def import_openvino() -> Any:
-    """Return OpenVINO; `ValueError` where it is not installed."""
-    # It would tell a server of every import; without this package it does not, and lacks nothing else.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        import openvino
-    except ImportError:
+def check_openvino() -> None:
+    """Raise `ValueError` where OpenVINO is not installed."""
+    if "openvino" not in sys.modules and find_spec("openvino") is None:
         raise ValueError(
             "encoder.backend=openvino needs OpenVINO, which is not here: `make openvino` installs it; or take "
             "encoder.backend=torch"
-        ) from None
+        )
+
+
+def import_openvino() -> Any:
+    """Return OpenVINO."""
+    # It would tell a server of every import; without this package it does not, and lacks nothing else.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
     return openvino

@@ -64,10 +64,10 @@ class Windows:
         shape = (crops.shape[2], crops.shape[3])
         with torch.inference_mode():
             maps = self.network.maps(crops)
-            parts = [self.described(maps, shape, size) for size in self.fitting(shape)]
+            parts = [self.descriptors_of(maps, shape, size) for size in self.fitting(shape)]
         return torch.cat(parts, dim=1)
 
-    def described(self, maps: list[torch.Tensor], shape: Shape, size: int) -> torch.Tensor:
+    def descriptors_of(self, maps: list[torch.Tensor], shape: Shape, size: int) -> torch.Tensor:
         """The descriptors (n, windows, length) of the windows of one size."""
         rows, columns = self.grid(shape, size)
         means = [

@@ -37,6 +37,10 @@ class Executor(ABC):
     """Has work done. It changes no result, and so is part of no recipe, model or digest."""
 
     @abstractmethod
+    def check(self) -> None:
+        """Raise `ValueError`, before any work, where it cannot be reached."""
+
+    @abstractmethod
     def shares(self, seeds: list[int]) -> list[list[int]]:
         """Return the seeds of models that are fitted together, in order."""
 

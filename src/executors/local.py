@@ -11,6 +11,9 @@ from src.executors.executor import Batched, Executor, Work
 class Local(Executor):
     """This process, which shares what it holds with its threads without a copy."""
 
+    def check(self) -> None:
+        """Do nothing: this process is here."""
+
     def shares(self, seeds: list[int]) -> list[list[int]]:
         """Return all seeds together: what they have in common is done once."""
         return [seeds]

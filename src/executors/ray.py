@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).resolve().parents[1]
 """The code that workers get."""
-LIBRARIES = "numpy scipy scikit-learn lightgbm torch torchvision timm keras pandas pillow opencv-python-headless"
+LIBRARIES = (
+    "numpy scipy scikit-learn lightgbm torch torchvision timm keras openvino pandas pillow opencv-python-headless"
+)
 """The libraries that may change results."""
 CACHES = ("TORCH_HOME", "HF_HOME", "KERAS_HOME", "XDG_CACHE_HOME")
 """Environment variables that workers take over: where published weights are kept."""
@@ -65,6 +67,10 @@ class Ray(Executor):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name} >= {least}` must hold, but got executor.{name}={getattr(self, name)}")
 
+    def check(self) -> None:
+        """Connect to the cluster."""
+        self.connect()
+
     def shares(self, seeds: list[int]) -> list[list[int]]:
         """Return each seed by itself, so that there is work for many nodes."""
         return [[seed] for seed in seeds]
@@ -95,6 +101,10 @@ class Ray(Executor):
         """Return how many GPUs a task that encodes takes."""
         import ray
 
+        if ":" in device:
+            raise ValueError(
+                f"method.device={device}, but the workers of a Ray cluster have GPUs of their own: take cuda"
+            )
         held = ray.cluster_resources().get("GPU", 0)
         if device.startswith("cuda") and not held:
             raise ValueError(f"method.device={device}, but the Ray cluster has no GPU; take method.device=auto")
@@ -143,7 +153,7 @@ class Ray(Executor):
         """Yield what a call of work and each item returns, in order; what is not asked for any more is given up."""
         import ray
 
-        fit(needs)
+        check_room(needs)
         # Without max_calls a worker of a GPU would end with each task, and load the network again for the next.
         options = {"max_retries": self.retries, "max_calls": 0, "scheduling_strategy": "SPREAD", **needs}
         task = ray.remote(**options)(call)
@@ -168,7 +178,7 @@ class Ray(Executor):
 
         try:
             while not ray.wait([task], timeout=PERIOD)[0]:
-                fit(needs)
+                check_room(needs)
             result = ray.get(task)
         except exceptions.RayTaskError:  # our own mistake, with its traceback
             raise
@@ -206,7 +216,7 @@ def own_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def fit(needs: dict[str, float]) -> None:
+def check_room(needs: dict[str, float]) -> None:
     """Raise `ValueError` where no node of the cluster could ever do a task with such needs."""
     import ray
 

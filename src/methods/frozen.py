@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from src.classifiers.classifier import Model, Probabilities
 from src.data.splits import FIT, REPORT, roles
 from src.encoders.encoder import Extractor
+from src.executors.local import Local
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.encoding import Encoding, plain
 from src.methods.extraction import pooled, recipe
@@ -94,7 +95,8 @@ class Frozen(Method):
         from src.methods.explaining import explain_descriptors
 
         def encoder() -> Extractor:
-            return cell.encoder.load(resolve(self.device))
+            # A cluster has devices that this machine may lack.
+            return cell.encoder.load(resolve(self.device if isinstance(self.executor, Local) else "auto"))
 
         yield from explain_descriptors(cell, examples, models, store, encoder, self.batch)
 
@@ -128,7 +130,9 @@ class Frozen(Method):
         for sample in distinct:
             if reason := held.notes.get(sample.content):
                 refuse(cell, sample, reason)
-        missing = [each for each in distinct if each.content not in held]
+        # A passed image has a note and descriptors: of one that was killed in between the descriptors are missing.
+        done = held.samples if cell.on_bad_image == "pass" else held
+        missing = [each for each in distinct if each.content not in done]
         if not missing:
             return 0
         work = Encoding(

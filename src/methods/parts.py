@@ -46,7 +46,8 @@ def remaining(manifest: pd.DataFrame, bad: pd.DataFrame) -> pd.DataFrame:
 def by_view(cell: Cell, manifest: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the views that have models of their own, and their rows; one without a name where all share a model."""
     if cell.views == "shared":
-        yield "", manifest
+        if len(manifest):
+            yield "", manifest
     else:
         for view, rows in manifest.groupby("view", sort=True):
             yield str(view), rows

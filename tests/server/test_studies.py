@@ -1,6 +1,5 @@
 """Studies of several machines in a PostgreSQL."""
 
-
 import pytest
 
 from tests.server.settings import SECRETS, compose
