@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat
+from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt
 from src.edge import explain
 from src.methods.cell import Method
 
@@ -113,3 +113,10 @@ def test_values_are_flattened_and_resolved() -> None:
 def test_mistakes_of_users_and_ours_are_told_apart(error: Exception, said: str) -> None:
     assert explain(error).startswith(said)
     assert bool(explain(error)) == bool(said)
+
+
+def test_a_model_is_served_by_the_revisions_that_may() -> None:
+    description = {"operator": "StainJitter", "revision": 1, "count": 3, "low": 0.7, "high": 1.3}
+    assert rebuilt(description).count == 3
+    with pytest.raises(ValueError, match="made by StainJitter of revision 0, but here is revision 2"):
+        rebuilt(description | {"revision": 0})

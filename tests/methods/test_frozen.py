@@ -152,6 +152,19 @@ def test_passed_images_are_predicted_and_named(tmp_path: Path) -> None:
     assert len(outcome.predictions) == 7
 
 
+def test_a_passed_image_whose_descriptors_did_not_get_through_is_encoded(tmp_path: Path) -> None:
+    one = cell(spoil(tmp_path / "images"), on_bad_image="pass")
+    whole = predict(one, tmp_path / "store")
+    store, name = Store(tmp_path / "store"), str(whole.facts["recipe"])
+    manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
+    (white,) = manifest["content"][manifest["sample"] == "one/white.png"]
+    (tmp_path / "store" / name / f"{white}.safetensors").unlink()  # its note is there
+    assert white in store.held(store.recipe(name)).notes
+    again = predict(one, tmp_path / "store")
+    pd.testing.assert_frame_equal(again.predictions, whole.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(again.bad, whole.bad)
+
+
 def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
     import torch
 
