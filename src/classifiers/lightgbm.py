@@ -1,10 +1,8 @@
 """Gradient-boosted trees."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,24 +10,6 @@ import numpy as np
 from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
 
 DEVICES = ("cpu", "gpu", "cuda")
-IMPORT = Lock()
-
-
-def library() -> Any:
-    """Return LightGBM, without the scikit-learn that it imports where it can, for classes that are not used here.
-
-    That takes a second, and nothing else of a cell of boosted trees needs it.
-    """
-    with IMPORT:  # folds learn in threads
-        hidden = not {"lightgbm", "sklearn"} & sys.modules.keys()
-        if hidden:
-            sys.modules["sklearn"] = None  # type: ignore[assignment]  # what Python takes for not installed
-        try:
-            import lightgbm
-        finally:
-            if hidden:
-                del sys.modules["sklearn"]
-    return lightgbm
 
 
 @dataclass(kw_only=True)
@@ -74,7 +54,8 @@ class LightGBM(Classifier):
 
     def check(self, splits: str, data: str) -> list[str]:
         """Return nothing; `ValueError` where this build of LightGBM cannot use the device."""
-        lightgbm = library()
+        import lightgbm
+
         if self.device != "cpu":
             tried = {"device_type": self.device, "objective": "binary", "verbosity": -1}
             try:
@@ -100,7 +81,8 @@ class LightGBM(Classifier):
 
         Seeds are what runs in parallel, each in one thread: several would write their number into the model.
         """
-        lightgbm = library()
+        import lightgbm
+
         shared = self.parameters(classes)
         given = features if isinstance(features, np.ndarray) else list(features)
         binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
@@ -138,7 +120,8 @@ class Boosted:
     @classmethod
     def load(cls, path: Path) -> "Boosted":
         """Return the booster of a file; `ValueError` where it is damaged."""
-        lightgbm = library()
+        import lightgbm
+
         try:
             return cls(lightgbm.Booster(model_file=path))
         except lightgbm.basic.LightGBMError as error:

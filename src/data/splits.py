@@ -51,12 +51,16 @@ class KFold(_Folds):
     grouped: ClassVar[bool] = True
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """As scikit-learn's StratifiedGroupKFold where patients are known, by its StratifiedKFold elsewhere."""
+        """By scikit-learn's StratifiedGroupKFold where patients are known, by its StratifiedKFold elsewhere."""
+        from sklearn.model_selection import StratifiedGroupKFold
+
         if not (manifest["patient"] != "").any():
             return _stratified(manifest, self.folds, self.seed)
         table, group = cases(manifest), groups(manifest)
         _check_enough(table.assign(unit=group.to_numpy()), self.folds, "patients")
-        return grouped_folds(table["label"].astype(str), group, self.folds, self.seed)
+        splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
+        parts = splitter.split(table["case"], table["label"].astype(str).to_numpy(), group.to_numpy())
+        return _numbered(parts, len(table))
 
 
 @dataclass(kw_only=True)
@@ -156,37 +160,6 @@ class Published(SplitProtocol):
     def _refuse(self, names: "pd.Index[str] | pd.Series[str]", rule: str, verb: str) -> None:
         if len(names):
             raise ValueError(f"{rule}, but in {self.path} {names.tolist()[0]!r} {verb}; so do {len(names)} in all")
-
-
-def grouped_folds(labels: "pd.Series[str]", group: "pd.Series[str]", folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """The fold, from 1, of each case: those of scikit-learn's StratifiedGroupKFold, whose import takes a second.
-
-    Groups in random order, the most uneven ones first, each go to the fold that lets classes differ least between
-    folds; of folds that are alike in that, to the smallest.
-    """
-    counts = pd.crosstab(group.to_numpy(), labels.to_numpy())
-    order = np.arange(len(counts))
-    np.random.RandomState(seed).shuffle(order)
-    rows = counts.to_numpy(np.float64)[order]
-    totals, held = rows.sum(axis=0), np.zeros((folds, rows.shape[1]))
-    chosen = np.empty(len(rows), np.int64)
-    for number in np.argsort(-rows.std(axis=1), kind="stable"):
-        tried = held + np.eye(folds)[:, :, None] * rows[number]
-        unevenness = (tried / totals).std(axis=1).mean(axis=1)
-        chosen[number] = _smallest_of_best(unevenness.tolist(), held.sum(axis=1).tolist())
-        held[chosen[number]] += rows[number]
-    by_group = pd.Series(chosen + 1, counts.index[order])
-    return by_group.loc[group].to_numpy(np.int64)
-
-
-def _smallest_of_best(values: list[float], sizes: list[float]) -> int:
-    """The place of the least value; of values that nearly equal the least one before them, of the smallest size."""
-    best = 0
-    for place in range(1, len(values)):
-        close = abs(values[place] - values[best]) <= 1e-8 + 1e-5 * abs(values[best])  # as `numpy.isclose` has it
-        if values[place] < values[best] or (close and sizes[place] < sizes[best]):
-            best = place
-    return best
 
 
 def roles(

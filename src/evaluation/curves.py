@@ -16,19 +16,16 @@ def roc(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"])
 
     A point holds for scores at or above its threshold; the first one is infinite. Points within a line are omitted.
     """
+    from sklearn.metrics import roc_curve
+
     if labels.all() or not labels.any():
         raise ValueError(
             f"a ROC curve needs positive and negative cases, but {labels.sum()} of {len(labels)} are positive"
         )
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # the last case of each different score
-    positives = np.cumsum(labels[order])[last]
-    counts = np.stack([last + 1 - positives, positives])
-    corner = np.ones(len(last), bool)
-    corner[1:-1] = np.diff(counts, 2).any(axis=0)
-    rates = np.pad(counts[:, corner], ((0, 0), (1, 0))) / counts[:, -1:]
-    threshold = np.append(np.inf, scores[order][last][corner])
-    return pd.DataFrame({"false_positive_rate": rates[0], "true_positive_rate": rates[1], "threshold": threshold})
+    false_positive, true_positive, threshold = roc_curve(labels, scores)
+    return pd.DataFrame(
+        {"false_positive_rate": false_positive, "true_positive_rate": true_positive, "threshold": threshold}
+    )
 
 
 def area(curve: pd.DataFrame) -> float:

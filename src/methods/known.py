@@ -99,12 +99,9 @@ def unit(descriptors: Descriptors) -> Descriptors:
 
 def distances(one: Descriptors, other: Descriptors) -> Float64[np.ndarray, "image known"]:
     """Return the Euclidean distances between descriptors."""
-    first, second = one.astype(np.float64), other.astype(np.float64)
-    squares = [np.einsum("ij,ij->i", each, each) for each in (first, second)]
-    found: Float64[np.ndarray, "image known"] = -2 * (first @ second.T)
-    found += squares[0][:, None]
-    found += squares[1]
-    return np.sqrt(np.maximum(found, 0, out=found), out=found)
+    from sklearn.metrics import pairwise_distances
+
+    return np.asarray(pairwise_distances(one.astype(np.float64), other.astype(np.float64)), np.float64)
 
 
 def by_case(table: pd.DataFrame) -> "pd.Series[float]":

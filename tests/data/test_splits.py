@@ -7,10 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sklearn.model_selection import StratifiedGroupKFold
 
 from src.data.manifest import cases
-from src.data.splits import Holdout, ImageKFold, KFold, Published, SplitProtocol, check, grouped_folds
+from src.data.splits import Holdout, ImageKFold, KFold, Published, SplitProtocol, check
 
 Make = Callable[..., pd.DataFrame]
 PROTOCOLS = [KFold(folds=3), KFold(folds=2, seed=7), ImageKFold(folds=3), Holdout(), Holdout(fraction=0.5, seed=3)]
@@ -179,17 +178,3 @@ def test_values_check_themselves() -> None:
     for make in (lambda: KFold(folds=1), lambda: ImageKFold(seed=-1), lambda: Holdout(fraction=1.0)):
         with pytest.raises(ValueError, match=r"folds=1|seed=-1|fraction=1\.0"):
             make()
-
-
-@hypothesis_settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**16), st.integers(2, 6), st.integers(2, 5), st.integers(12, 120))
-def test_grouped_folds_are_those_of_scikit_learn(seed: int, folds: int, classes: int, count: int) -> None:
-    generator = np.random.default_rng(seed)
-    labels = pd.Series([f"c{number % classes}" for number in range(count)])
-    group = pd.Series([f"g{number}" for number in generator.integers(2 * folds, size=count)])
-    assume(group.nunique() >= folds and labels.value_counts().min() >= folds)
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels.to_numpy(), group)
-    expected = np.zeros(count, np.int64)
-    for number, (_, held_out) in enumerate(parts, start=1):
-        expected[held_out] = number
-    np.testing.assert_array_equal(grouped_folds(labels, group, folds, seed), expected)
