@@ -223,7 +223,7 @@ def test_an_address_where_nothing_answers(address: str) -> None:
 
 def test_without_ray_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match="executor=ray needs the extra `ray`"):
+    with pytest.raises(ValueError, match="executor=ray needs Ray, which is not here: `make ray`"):
         Ray().connect()
 
 
