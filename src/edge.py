@@ -1,6 +1,5 @@
 """The edge of a command: what the user types comes in, and a user's mistake goes out as one message."""
 
-import atexit
 import difflib
 import gc
 import logging
@@ -29,7 +28,6 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
     memory.reuse()
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
-    atexit.register(gc.freeze)  # or Python ends by a second of looking for cycles in all that was imported
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, nor in a cluster's job
