@@ -286,7 +286,7 @@ def frozen(made: Simulation) -> None:
     """Pool, learn and predict by stored descriptors."""
     from src.methods.frozen import Frozen
 
-    outcome = Frozen(workers=2).predict(made.cell, made.manifest(), made.splits(), made.store.root, silently, record)
+    outcome = Frozen(workers=2).predict(made.cell, made.manifest(), made.splits(), made.store, silently, record)
     assert len(outcome.predictions) == made.count
 
 
@@ -300,10 +300,10 @@ def prediction(made: Simulation) -> None:
     method, rows, folds = Frozen(workers=2), made.manifest(), made.splits()
     few = rows.head(WARM)
     known = folds[folds["case"].isin(few["case"])]
-    outcome = method.predict(made.cell, few, known, made.store.root, silently, record)
+    outcome = method.predict(made.cell, few, known, made.store, silently, record)
     fitted = Fitted(outcome.models, outcome.known, unasked)
     blocks = (rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
-    answers = [method.apply(made.cell, fitted, block, made.store.root, silently) for block in blocks]
+    answers = [method.apply(made.cell, fitted, block, made.store, silently) for block in blocks]
     assert sum(len(answer.predictions) for answer in answers) == FOLDS * made.count
     by_case(pd.concat([answer.distances for answer in answers]).assign(model="one"))
 
@@ -323,7 +323,7 @@ def audit(made: Simulation) -> None:
 
     for protocol in PROTOCOLS:
         rows = made.manifest()
-        found = audit(made.reader, rows, made.splits(protocol), made.store.root, 2, silently)
+        found = audit(made.reader, rows, made.splits(protocol), made.store, 2, silently)
         assert found.facts["audit_not_compared"] == 0
 
 
