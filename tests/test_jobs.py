@@ -129,7 +129,7 @@ def test_without_slurm_one_message_and_nothing_begun(tmp_path: Path) -> None:
 
 def test_without_submitit_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(ValueError, match="hydra/launcher=submitit_local needs submitit, which is not here: `make slurm`"):
+    with pytest.raises(ValueError, match="submitit_local needs submitit, which is not here: `make slurm`"):
         check(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Local"}))
     check(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Cells"}))
 

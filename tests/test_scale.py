@@ -101,6 +101,7 @@ def test_groups_are_ordered_without_a_call_for_each(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_stage_is_linear_and_fits_the_memory() -> None:
     """At 24,000 samples, which takes three minutes; `python -m tests.benchmarks scale` goes on to 100,000."""
     found = growth((SMALL, LARGE), [name for name in STAGES if name != "write"])
