@@ -20,7 +20,7 @@ from src.methods.samples import samples
 from tests.benchmarks.scale import FOLDS, STAGES, Simulation, growth, lay, predictions, slope, table
 
 GIBIBYTES = 4
-SMALL, LARGE = 6_000, 24_000
+SMALL, LARGE = 3_000, 12_000
 
 
 def held(function: Callable[[], object]) -> float:
@@ -103,7 +103,7 @@ def test_groups_are_ordered_without_a_call_for_each(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_stage_is_linear_and_fits_the_memory() -> None:
-    """At 24,000 samples, which takes three minutes; `python -m tests.benchmarks scale` goes on to 100,000."""
+    """At 12,000 samples; `python -m tests.benchmarks scale` goes on to 100,000."""
     found = growth((SMALL, LARGE), [name for name in STAGES if name != "write"])
     for name, (few, many) in found.items():
         beyond = 100_000 / LARGE * (many["memory"] - many["before"])
