@@ -43,7 +43,7 @@ ENCODERS = {
     "resnet": Timm(label="ResNet", architecture="resnet50", weights="random"),
 }
 # The paper has 50 augmentations of an image that is decoded and normalised once; on a CPU, fewer for time's sake.
-AUGMENTATIONS = {"squeezenet": 10, "mobilenet": 5, "resnet": 2}
+AUGMENTATIONS = {"squeezenet": 20, "mobilenet": 10, "resnet": 2}
 SIZE, CROPS = 400, 20
 
 
