@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from typing import Any
 
 import lightgbm
@@ -16,7 +15,7 @@ import numpy as np
 
 from src.classifiers.classifier import Model
 from src.classifiers.lightgbm import LightGBM
-from tests.benchmarks.timing import Row
+from tests.benchmarks.timing import Row, in_turns
 
 ROWS, FEATURES, CLASSES, AUGMENTATIONS = 18_000, 2_048, 4, 50
 ROUNDS = 10
@@ -49,12 +48,6 @@ def taken(function: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = function()
     return time.perf_counter() - start, result
-
-
-def turns(functions: dict[str, Callable[[], Any]], repeats: int = 3) -> dict[str, float]:
-    """Median seconds of functions that are called in turns, so that a drift of the machine's speed meets all."""
-    times = [{name: taken(function)[0] for name, function in functions.items()} for _ in range(repeats)]
-    return {name: median(each[name] for each in times) for name in functions}
 
 
 def parts_of(features: np.ndarray, training: np.ndarray) -> list[np.ndarray]:
@@ -112,7 +105,7 @@ def stages() -> Iterator[Row]:
 
     data = binned()
     boosted, booster = taken(lambda: lightgbm.train(parameters, data, ROUNDS))
-    bins, predicted = turns({"bin": binned, "predict": lambda: booster.predict(features[:2000])}).values()
+    bins, predicted = in_turns(binned, lambda: booster.predict(features[:2000]), repeats=3)
     model, answer = 70 / ROUNDS * boosted, 7 * predicted
     whole = bins + 5 * (model + answer)
     for name, each, times in (("bin", bins, 1), ("boost 70 rounds", model, 5), ("predict 2,000 rows", answer, 5)):
@@ -151,7 +144,7 @@ def growth() -> Iterator[Row]:
         ("8 classes", "2 classes", fitted(small, 8), fitted(small, 2)),
         ("4 seeds, 1 worker", f"{workers} workers", fitted(large, 4, 4, 1), fitted(large, 4, 4, workers)),
     ):
-        one, two = turns({"own": own, "other": other}).values()
+        one, two = in_turns(own, other, repeats=3)
         yield f"growth, {ROUNDS} rounds, {what}", f"{one:.2f} s", f"{beside} {two:.2f} s", one / two
 
 

@@ -1,10 +1,8 @@
 """Speed of preparing images: every stage against the plain transcription, and torchstain where it has the stage."""
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import cv2
@@ -21,21 +19,10 @@ from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.extraction import batches
 from tests.benchmarks import transcription
-from tests.benchmarks.timing import Row
+from tests.benchmarks.timing import Row, in_turns
 
+REPEATS = 7
 BATCH = 20
-
-
-def taken(functions: list[Callable[[], object]], repeats: int = 7) -> list[float]:
-    """Medians of the seconds that functions take, called in turns so that a drift of the machine meets all."""
-    rounds = []
-    for _ in range(repeats + 1):
-        marks = [time.perf_counter()]
-        for function in functions:
-            function()
-            marks.append(time.perf_counter())
-        rounds.append(np.diff(marks))
-    return [median(times) for times in zip(*rounds[1:], strict=True)]
 
 
 def tissue(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -69,7 +56,7 @@ def read() -> Iterator[Row]:
             def opencv(path: Path = path) -> np.ndarray:
                 return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
-            ours, *others = taken([lambda path=path: files.read(path), pillow, opencv])
+            ours, *others = in_turns(lambda path=path: files.read(path), pillow, opencv, repeats=REPEATS)
             for name, plain, other in zip(("Pillow", "OpenCV"), (pillow, opencv), others, strict=True):
                 yield row(f"read 2048 x 1536, {kind}", ours, name, other, same(files.read(path), plain()))
 
@@ -81,7 +68,7 @@ def scale() -> Iterator[Row]:
     def pillow() -> np.ndarray:
         return np.asarray(Image.fromarray(pixels).resize((1024, 768), Image.Resampling.BICUBIC))
 
-    ours, other = taken([lambda: crop.rescale(pixels), pillow])
+    ours, other = in_turns(lambda: crop.rescale(pixels), pillow, repeats=REPEATS)
     yield row("scale 2048 x 1536 by 0.5", ours, "Pillow", other, "another interpolation by intent")
 
 
@@ -106,7 +93,7 @@ def normalise() -> Iterator[Row]:
     others = {f"torchstain, {backend}": normaliser for backend, normaliser in torchstains().items()}
     for name, ours in (("macenko", Macenko()), ("macenko_released", MacenkoReleased())):
         beside = {"transcription": plain[name]} | (others if name == "macenko" else {})
-        fast, *slow = taken([lambda run=run: run(image) for run in (ours, *beside.values())])
+        fast, *slow = in_turns(*(lambda run=run: run(image) for run in (ours, *beside.values())), repeats=REPEATS)
         for (other, run), seconds in zip(beside.items(), slow, strict=True):
             yield row(f"normalise 1024 x 768, {name}", fast, other, seconds, same(ours(image), run(image)))
 
@@ -124,8 +111,8 @@ def augment() -> Iterator[Row]:
     )
     for count in (1, 50):
         jitters = StainJitter(count=count)
-        ours, other = taken(
-            [lambda j=jitters: list(j(planar(image), 0, "")), lambda: transcription.jitter(image, factors)], 5
+        ours, other = in_turns(
+            lambda j=jitters: list(j(planar(image), 0, "")), lambda: transcription.jitter(image, factors), repeats=5
         )
         yield row(f"augment 1024 x 768, one of {count}", ours / count, "transcription", other, note)
 
@@ -158,12 +145,10 @@ def crop() -> Iterator[Row]:
         (400, 20, 50),
     ):
         crop, jitters = Crop(size=size, scale=0.5, count=count), StainJitter(count=augmentations)
-        ours, other = taken(
-            [
-                lambda jitters=jitters, crop=crop: cut(image, jitters, crop),
-                lambda size=size, count=count: plainly_cut(image, size, count),
-            ],
-            5,
+        ours, other = in_turns(
+            lambda jitters=jitters, crop=crop: cut(image, jitters, crop),
+            lambda size=size, count=count: plainly_cut(image, size, count),
+            repeats=5,
         )
         what = f"augment and crop {count} x {size}, one of {augmentations}"
         yield row(what, ours / augmentations, "transcription", other, "crops drawn otherwise")
@@ -190,7 +175,7 @@ def crop_on_gpu() -> Iterator[Row]:
                 target.copy_(window.flip([axis for axis, flip in zip((1, 2), flips, strict=True) if flip]))
             torch.cuda.synchronize()
 
-        ours, other = taken([at_once, one_by_one], 20)
+        ours, other = in_turns(at_once, one_by_one, repeats=20)
         yield row(f"crop 20 x {size} on the GPU", ours, "one by one", other, "the same crops")
 
 
