@@ -25,7 +25,6 @@ QUALITY = 85
 
 
 @runtime_checkable
-@runtime_checkable
 class Explained(Protocol):
     """An image (height, width, 3) and maps of it by name, 0 to 1, not a number where nothing is known.
 
