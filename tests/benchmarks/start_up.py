@@ -16,6 +16,14 @@ CELL = ["data=demo", "encoder=mobilenet", "encoder.weights=random", "crop.size=9
 SWEEPS = (5, 25, 105)
 """Cells of the sweeps: what one more costs, between 5 and 25 and between 25 and 105."""
 
+IMPORTS = """
+import atexit, gc
+gc.set_threshold(200_000, 10, 10)
+atexit.register(gc.freeze)
+import hydra, lightgbm, matplotlib.backends.backend_agg, matplotlib.figure, mlflow, pandas, pyarrow.parquet
+import mlflow.store.tracking.sqlalchemy_store, rich.progress, sklearn.metrics, sklearn.model_selection
+"""
+"""Imports the libraries that a warm cell needs and does nothing, as sparingly as commands do."""
 LEARNING = """
 import json, runpy, sys, time
 from src.methods import frozen
@@ -60,15 +68,20 @@ def cell(workspace: str, *more: str) -> tuple[float, float, dict[str, object]]:
 
 
 def warm_cell() -> Iterator[Row]:
-    """A cell that learns anew from descriptors that are stored, beside its learning; against one that stores them."""
+    """A cell that learns anew from descriptors that are stored, beside its learning; against one that stores them.
+
+    And against the mere import of its libraries.
+    """
     with tempfile.TemporaryDirectory() as workspace:
         cold, _, _ = cell(workspace)
+        imports = median(timed([sys.executable, "-c", IMPORTS])[0] for _ in range(5))
         for name, more in (("", []), (", examples=0", ["examples=0"])):
             taken = [cell(workspace, f"classifier.rounds={71 + turn}", *more) for turn in range(5)]
             wall, busy = (median(each[which] for each in taken) for which in (0, 1))
             loaded = sorted({library for each in taken for library in each[2]["loaded"]})
             note = f"of the processors {busy:.2f} s with learning; loads {', '.join(loaded) or 'no torch'}"
             yield f"warm cell beside its learning{name}", f"{wall:.2f} s", f"{note}; cold {cold:.1f} s", cold / wall
+            yield "", f"{wall:.2f} s", f"import of its libraries alone {imports:.2f} s", wall / imports
 
 
 def sweep() -> Iterator[Row]:
