@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 
 from src.config import CONF, Compare, build
 from src.edge import command
-from src.fusion import finished, fuse_sweep, notes, read_table, recorded, shortened, tables, told_by
+from src.fusion import GIVEN, finished, fuse_sweep, grouped, notes, read_table, recorded, shortened, tables, told_by
 from src.ledger import Ledger
 from src.presentation import say, track
 from src.sweep import swept_keys
-from src.tracking import CELL, SWEEP, Tracking
+from src.tracking import CELL, PARENT, SWEEP, Tracking
 from src.verdicts import Compared, Part, show, write
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from src.evaluation.binary import Binary
 
-GIVEN = ("fit", "stopping")
-"""The roles of cases that a fold's models know."""
 SECONDS = 1.0
 """After so long progress is shown."""
 
@@ -67,7 +65,7 @@ def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
             "needs two or more"
         )
     found = tables(tracking, runs)
-    parts = alike(dict(zip(found, runs, strict=True)), found)
+    parts = grouped(dict(zip(found, runs, strict=True)), found)
     result = Compared(title=str(parent.info.run_name), parts=[])
     ledger = Ledger(tracking=tracking, replicates=options.replicates)
     for part, axes in zip(parts, told_by(parts, swept_keys(parent)), strict=True):
@@ -129,7 +127,7 @@ def newest(tracking: Tracking, experiment: str) -> "Run":
     if experiment not in options:
         raise ValueError(f"`experiment` must be one of {', '.join(options)}, but got experiment={experiment}")
     cells = [run for run in tracking.search({"kind": CELL}) if run.data.params.get("experiment") == experiment]
-    parents = [run.data.tags["mlflow.parentRunId"] for run in cells if "mlflow.parentRunId" in run.data.tags]
+    parents = [run.data.tags[PARENT] for run in cells if PARENT in run.data.tags]
     if not parents:
         raise ValueError(
             f"no sweep of experiment {experiment} is tracked at {tracking.uri}; python -m src.run -m "
@@ -141,15 +139,6 @@ def newest(tracking: Tracking, experiment: str) -> "Run":
 def names(run: "Run") -> tuple[str, str]:
     """Return what a run may be called by."""
     return str(run.info.run_id), str(run.info.run_name)
-
-
-def alike(runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]") -> "list[dict[str, Run]]":
-    """Return the runs of the same splits and classes together."""
-    parts: dict[tuple[object, ...], dict[str, Run]] = {}
-    for name, run in runs.items():
-        classes = frozenset(column for column in predictions[name] if str(column).startswith("p_"))
-        parts.setdefault((run.data.tags.get("splits"), classes), {})[name] = run
-    return list(parts.values())
 
 
 def ratios(tracking: Tracking, runs: "Mapping[str, Run]") -> dict[str, float]:

@@ -72,7 +72,7 @@ def fuse_sweep(
     from src.evaluation.groups import axes_title, side_by_side
 
     found = tables(tracking, runs)
-    parts = grouped(dict(zip(found, runs, strict=True)), found)
+    parts = grouped(dict(zip(found, runs, strict=True)), found, ["training_patients"])
     fusion = Fusion(groups=[], together=None)
     for part, axes in zip(parts, told_by(parts, keys), strict=True):
         named = {shortened(name, axes): found[name] for name in part}
@@ -119,12 +119,14 @@ def group(
     )
 
 
-def grouped(runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]") -> "list[dict[str, Run]]":
-    """Return the runs that fit each other together: the same splits, classes and number of training patients."""
+def grouped(
+    runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]", params: Sequence[str] = ()
+) -> "list[dict[str, Run]]":
+    """Return the runs that fit each other together: the same splits, classes and values of params."""
     parts: dict[tuple[object, ...], dict[str, Run]] = {}
     for name, run in runs.items():
         classes = frozenset(column for column in predictions[name] if str(column).startswith("p_"))
-        key = (run.data.tags.get("splits"), run.data.params.get("training_patients"), classes)
+        key = (run.data.tags.get("splits"), *(run.data.params.get(name) for name in params), classes)
         parts.setdefault(key, {})[name] = run
     return list(parts.values())
 

@@ -120,7 +120,8 @@ class Folder:
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the files of a folder, and their sizes."""
         with os.scandir(self.folder / folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries}
+            whole = (entry for entry in entries if not entry.name.startswith("."))  # others are being written
+            return {entry.name: entry.stat().st_size for entry in whole}
 
     def names(self, folder: str) -> list[str]:
         """Return the names of a folder's files; none where there is no folder."""

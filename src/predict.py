@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
     check(options)
     from src.data.listing import listed
     from src.methods.fitted import load_all
-    from src.methods.prediction import predict, submission
+    from src.methods.prediction import check_submission, predict, submission
     from src.store import Store
     from src.tracking.models import locate
 
@@ -41,6 +41,8 @@ def main(config: DictConfig) -> None:
             workers = options.workers or os.cpu_count() or 1
             member.method = changed(member.method, workers=workers, device=options.device)
             member.method.use(options.executor)
+        if options.format == "bach":
+            check_submission(members[0].classes, images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
         prediction = predict(members, images, root, track, store)
@@ -58,6 +60,8 @@ def check(options: Predict) -> None:
             raise ValueError(f"{name} is a CSV to write in a folder that exists, but got {name}={file}")
         if file and Path(file).absolute() == Path(options.input).absolute():
             raise ValueError(f"{name}={file} would overwrite the input")
+    if options.members and Path(options.members).absolute() == Path(options.output).absolute():
+        raise ValueError(f"output and members are two tables, but both are {options.output}")
 
 
 def write(table: "pd.DataFrame", file: str) -> None:
@@ -83,7 +87,7 @@ def show(prediction: "Prediction") -> None:
 def notes(prediction: "Prediction") -> list[str]:
     """Return what a reader has to know of predictions."""
     table = prediction.table
-    bad = table[table["outcome"] != "predicted"]
+    bad = table[table["reason"] != ""]
     lines = [f"{row.case}: {row.outcome}: {row.reason}" for row in bad.head(10).itertuples()]
     lines += [f"... and {len(bad) - 10} more, named in the table"] if len(bad) > 10 else []
     if unlike := table["unlike"].sum():

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from src.config import ROOT, Register, build, rebuilt
 from src.edge import command
 from src.presentation import say
+from src.tracking import SPOOLED
 
 
 def main(config: DictConfig) -> None:
@@ -22,6 +23,11 @@ def main(config: DictConfig) -> None:
         located = locate(options.tracking, options.model, Path(folder))
         if located.packed:
             raise ValueError(f"model={options.model} is registered already: give the run or the sweep that made it")
+        if located.run.startswith(SPOOLED):
+            raise ValueError(
+                f"{located.title} is kept in {options.tracking.spool}, where MLflow cannot link a model to it: "
+                "`python -m src.sync` sends it, then register it by its name"
+            )
         pack(located.folders, rebuilt, cells, options.weights)
         members = load_all(unpacked(cells), rebuilt)
         say(f"{located.title}: packed {', '.join(member.name for member in members)}; trying it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.presentation import say
-from src.tracking import CELL, SUPERSEDED, SWEEP, Tracking, Unreachable
+from src.tracking import CELL, SUPERSEDED, SWEEP, Sending, Tracking, Unreachable
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -111,8 +111,12 @@ def to_take_up(tracking: Tracking, digest: str) -> "Run | None":
 def catch_up(tracking: Tracking) -> None:
     """Send what is spooled, and mark the runs of dead processes, so that what is finished is known."""
     if not tracking.offline:
-        for sent in tracking.deliver():
-            say(f"{sent.name or sent.run}: {f'kept in the spool: {sent.left}' if sent.left else 'sent from the spool'}")
+        try:
+            for sent in tracking.deliver(PATIENCE):
+                state = f"kept in the spool: {sent.left}" if sent.left else "sent from the spool"
+                say(f"{sent.name or sent.run}: {state}")
+        except Sending as error:  # what it has not sent yet is known from the spool
+            say(str(error))
     tracking.bury()
 
 

@@ -1,6 +1,7 @@
 """One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from src.addresses import masked
 from src.config import COPIES, Experiment, build, flat
 from src.edge import command, explain
 from src.launcher import follow, register
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
 
 
 def main(config: DictConfig) -> None:
-    """Run one cell. In a sweep a cell that fails is reported, and the others go on."""
+    """Run one cell."""
+    attempt(cell, config)
+
+
+def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig) -> None:
+    """Do the task of a cell. In a sweep a cell that fails is reported, and the others go on."""
     sweep = swept()
     try:
-        cell(config, sweep)
+        task(config, sweep)
     except Exception as error:
         if sweep is None:
             raise
@@ -63,7 +70,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         if sweep:
             supersede(tracking, old, run.id)
-        OmegaConf.save(config, run.folder / "config.yaml", resolve=True)
+        (run.folder / "config.yaml").write_text(masked(OmegaConf.to_yaml(config, resolve=True)))
         params = chosen() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         evaluation, notes = predict(build(config), name, run, material)

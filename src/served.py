@@ -7,8 +7,10 @@ import base64
 import binascii
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,12 @@ from mlflow.pyfunc import PythonModel
 
 from src import memory
 from src.config import rebuilt
+from src.encoders.backends import OPENVINO
 from src.methods.fitted import CELLS, Member, load_all, unpacked
 from src.methods.prediction import predict
+
+TURN = threading.Lock()
+"""MLflow answers in threads, but the members have one network for all, and precision is set for the whole process."""
 
 
 class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that mypy would take
@@ -34,7 +40,8 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return a row per case, as `python -m src.predict` writes them."""
-        table = answer(self.members, model_input)
+        with TURN:
+            table = answer(self.members, model_input)
         return table.astype(object).where(table.notna(), None)  # JSON has no word for what is not a number
 
 
@@ -42,29 +49,36 @@ def members(cells: Path) -> list[Member]:
     """Return the fitted cells of a folder, to run on what this machine has."""
     found = load_all(unpacked(cells), rebuilt)
     for member in found:
-        member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)
+        device = "cpu" if getattr(member.cell.encoder, "backend", "") == OPENVINO else "auto"
+        member.method = replace(member.method, device=device, workers=os.cpu_count() or 1)
     return found
 
 
 def answer(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions of a table with the column `image`; a row without a case is one by its number."""
-    numbers = [str(number) for number in range(len(asked))]
-    rows = pd.DataFrame({"sample": [f"image {number}" for number in numbers]})
-    blank = pd.Series("", index=rows.index)
-    for name, otherwise in (("case", pd.Series(numbers)), ("view", blank)):
-        given = asked[name].reset_index(drop=True).fillna("").astype(str) if name in asked else blank
-        rows[name] = given.where(given != "", otherwise)
+    """Return the predictions of a table with the column `image`; a row without a case is one by itself."""
+    rows = pd.DataFrame({"sample": [f"image {number}" for number in range(len(asked))]})
+    for name in ("case", "view"):
+        given = asked[name].reset_index(drop=True) if name in asked else pd.Series("", index=rows.index)
+        rows[name] = given.fillna("").astype(str)
+    rows["case"] = rows["case"].where(rows["case"] != "", unused(rows["case"]))
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
         for name, image in zip(rows["sample"], asked["image"], strict=True):
             (Path(folder) / name).write_bytes(decoded(image))
         return predict(members, rows, Path(folder), quietly).table
 
 
+def unused(names: "pd.Series[str]") -> "pd.Series[str]":
+    """Return as many names, which none of these is: numbers, those of the rows where none is taken."""
+    taken = set(names)
+    free = (str(number) for number in count() if str(number) not in taken)
+    return pd.Series(list(islice(free, len(names))), index=names.index)
+
+
 def decoded(image: str) -> bytes:
     """Return the bytes of base64; none where it is no such text, so that the image is named as one that is none."""
     try:
         return base64.b64decode(image, validate=True)
-    except (binascii.Error, ValueError):
+    except (binascii.Error, TypeError, ValueError):
         return b""
 
 

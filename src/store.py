@@ -75,10 +75,6 @@ class Store:
         """Raise `ValueError`, with what to do, where the store cannot be used."""
         self.place.check()
 
-    def path(self, recipe: Recipe, content: str) -> Path:
-        """Return the file of one sample's descriptors, or of their copy."""
-        return self.place.folder / digest(recipe) / f"{content}{SAMPLE}"
-
     def holds(self, recipe: Recipe, content: str) -> bool:
         """Return whether one sample's descriptors are stored; of many ask `held`."""
         return self.place.holds(f"{digest(recipe)}/{content}{SAMPLE}")
@@ -335,7 +331,7 @@ def main() -> None:
         store = Store(arguments.root)
         store.check()
         lines = list(actions[arguments.action]())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(lines) or f"{arguments.root}: {'nothing damaged' if arguments.action == 'verify' else 'empty'}")
     sys.exit(int(arguments.action == "verify" and bool(lines)))

@@ -11,34 +11,29 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from src.addresses import masked
 from src.config import Experiment, Tune, build, flat
-from src.edge import command, explain
+from src.edge import command
 from src.files import replace
-from src.methods.studies import Owner, Watch, hidden
+from src.launcher import follow, register
+from src.methods.studies import Owner, Watch
 from src.methods.tuning import OBJECTIVES, Chosen, Tuning, search_of
 from src.presentation import save, say, show, slug, summary
-from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept
-from src.run import chosen, predict
+from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede
+from src.run import attempt, chosen, predict
 from src.run import place as place_of
 from src.store import Store
 from src.sweep import cell_name
-from src.tracking import CELL, TrackedRun, Tracking
+from src.tracking import CELL, PARENT, TrackedRun, Tracking
 
 TRIAL = "trial"
 """The kind of the runs of trials; the run of their tuning is their parent."""
-PARENT = "mlflow.parentRunId"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def main(config: DictConfig) -> None:
-    """Tune one cell. In a sweep a cell that fails is reported, and the others go on."""
-    sweep = swept()
-    try:
-        tune(config, sweep)
-    except Exception as error:
-        if sweep is None:
-            raise
-        say(f"failed: {explain(error) or repr(error)}")
+    """Tune one cell."""
+    attempt(tune, config)
 
 
 def tune(config: DictConfig, sweep: Sweep | None) -> None:
@@ -88,11 +83,11 @@ def study_name(config: DictConfig, cell: str, search: str, sweep: Sweep | None) 
 
 def describe(config: DictConfig, run: TrackedRun) -> None:
     """Write the configs, that of the cell and that of its tuning, and log both as parameters; no password is kept."""
-    config.storage = hidden(config.storage)
     values: Any = OmegaConf.to_container(config, resolve=True)
     own = {each.name for each in fields(Experiment)}
-    OmegaConf.save({key: value for key, value in values.items() if key in own}, run.folder / "config.yaml")
-    OmegaConf.save(values, run.folder / "tune.yaml")
+    cell = {key: value for key, value in values.items() if key in own}
+    for name, content in (("config.yaml", cell), ("tune.yaml", values)):
+        (run.folder / name).write_text(masked(OmegaConf.to_yaml(OmegaConf.create(content))))
     run.log(params=flat(config) | chosen())
 
 
@@ -167,4 +162,6 @@ def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
 
 
 if __name__ == "__main__":
+    register()
+    follow()
     command(main, "tune")

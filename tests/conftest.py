@@ -1,12 +1,17 @@
 """Fixtures that every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401  # before the hook, which looks it up
 from src import memory
+
+if TYPE_CHECKING:
+    from tests.tracking.servers import Server
 
 # Shapes in annotations are checked while testing; not where they name PyTorch, which is imported late.
 CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.store", "src.data"]
@@ -22,3 +27,19 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the developers' shared folder")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def held_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
+    """The tracking server of a module's tests, in whatever state they left it."""
+    from tests.tracking.servers import Server
+
+    server = Server(tmp_path_factory.mktemp("server")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(held_server: "Server") -> "Server":
+    """A tracking server that answers, whatever the test before did to it."""
+    return held_server if held_server.process else held_server.start()

@@ -70,6 +70,15 @@ def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path
     assert set(made["class"]) <= {0, 1, 2, 3}
 
 
+def test_no_submission_is_refused_before_any_work(workspace: Path, copies: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{copies}/letter.png\n")
+    options = [f"input={tmp_path / 'new.csv'}", f"output={tmp_path / 'out.csv'}", "format=bach"]
+    process = run("predict", "model=powers", *options, workspace=workspace)
+    assert process.returncode == 1
+    assert "an image of the challenge has a number, as test12.tif has, but" in process.stderr
+    assert "encoding" not in process.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -78,6 +87,7 @@ def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path
         (["model=powers@champion"], "no registered model is powers@champion"),
         (["model=powers", "input={copies}/nothing"], "input is a folder of images, a CSV or an image, but there is no"),
         (["model=powers", "output={copies}/no/such.csv"], "output is a CSV to write in a folder that exists"),
+        (["model=powers", "members={copies}/../out.csv", "output={copies}/../out.csv"], "output and members are two"),
         (["model=powers", "format=kaggle"], "`format` must be one of table, bach, but got format=kaggle"),
         ([], "give it on the command line: model=..."),
     ],

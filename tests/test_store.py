@@ -25,6 +25,11 @@ def descriptors(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(2, 3, 4)).astype(np.float32)
 
 
+def file_of(store: Store) -> Path:
+    """Where the descriptors of the sample "a", or a copy of them, lie on this machine."""
+    return store.place.folder / digest(RECIPE) / "a.safetensors"
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     with storage(tmp_path_factory.mktemp("s3")) as made:
@@ -64,7 +69,7 @@ def test_same_descriptors_are_the_same_bytes(opened: Callable[..., Store]) -> No
     for store in stores:
         store.write(RECIPE, "a", descriptors())
         store.finish()
-    one, two = (store.path(RECIPE, "a").read_bytes() for store in stores)
+    one, two = (file_of(store).read_bytes() for store in stores)
     assert one == two == stores[0].place.read(f"{digest(RECIPE)}/a.safetensors")
 
 
@@ -74,7 +79,7 @@ def test_only_whole_files_appear(opened: Callable[..., Store]) -> None:
     store.finish()
     names = ["a.safetensors", "recipe.json"]
     assert sorted(store.place.names(digest(RECIPE))) == names
-    assert sorted(file.name for file in store.path(RECIPE, "a").parent.iterdir()) == names
+    assert sorted(file.name for file in file_of(store).parent.iterdir()) == names
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None], ids=["empty", "short", "changed"])
@@ -121,6 +126,14 @@ def test_a_miss_is_explained_by_the_nearest_recipe(opened: Callable[..., Store])
     assert sum("crop.scale=1.0" in line for line in listing(store)) == 1
 
 
+def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(RECIPE, "a", descriptors())
+    (file_of(store).parent / ".b.safetensors.x1y2").write_bytes(b"half")
+    assert set(store.place.sizes(digest(RECIPE))) == {"a.safetensors", "recipe.json"}
+    assert sum(" 1 samples " in line for line in listing(store)) == 1
+
+
 def test_pruning_takes_one_recipe(opened: Callable[..., Store]) -> None:
     store = opened()
     other = RECIPE | {"seed": 1}
@@ -129,7 +142,7 @@ def test_pruning_takes_one_recipe(opened: Callable[..., Store]) -> None:
     list(prune(store, digest(RECIPE)))
     assert list(store.recipes()) == [digest(other)]
     assert "a" not in store.held(RECIPE)
-    assert not store.path(RECIPE, "a").exists()
+    assert not file_of(store).exists()
     with pytest.raises(ValueError, match="holds no recipe"):
         list(prune(store, digest(RECIPE)))
     store.write(RECIPE, "a", descriptors())

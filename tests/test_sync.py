@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,6 @@ from tests.tracking.servers import Server, misbehaving
 
 LONG = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=60"]
 """Some seconds of work."""
-
-
-@pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server")).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(held: Server) -> Server:
-    return held if held.process else held.start()
 
 
 def wait_for_descriptors(process: "subprocess.Popen[str]", workspace: Path) -> None:

@@ -173,6 +173,14 @@ def test_what_papers_did_is_flagged(small: tuple[Path, Any]) -> None:
     assert "note: optimistic: study papers" in process.stdout
 
 
+@pytest.mark.slow
+def test_a_sweep_of_studies_runs_in_processes(tmp_path: Path) -> None:
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = run("tune", *SMALL, "trials=2", "pool.p=1,3", *launcher, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    assert "2 of 2 cells finished" in process.stderr
+
+
 LONG = [*SMALL, "study=long", "name=long", "trials=14"]
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jaxtyping import UInt8
 
 from src.data import image
-from src.images import BadImage
+from src.images import BadImage, OutOfReach
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -81,7 +81,7 @@ def _decoding() -> Iterator[None]:
     except BadImage:
         raise
     except FileNotFoundError:
-        raise BadImage("the file is missing") from None
+        raise OutOfReach("the file is missing") from None
     except InvalidDicomError:
         raise BadImage("the file is not a DICOM file (it lacks the mark DICM)") from None
     except (RuntimeError, NotImplementedError) as error:  # no decoder
@@ -90,7 +90,7 @@ def _decoding() -> Iterator[None]:
             "by `gdcmconv --raw`"
         ) from error
     except OSError as error:
-        raise BadImage(f"the file cannot be opened: {error.strerror or error}") from error
+        raise OutOfReach(f"the file cannot be opened: {error.strerror or error}") from error
     except DAMAGED as error:
         raise BadImage(f"the DICOM file is truncated or damaged ({_why(error)})") from error
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from src.images import BadImage
+from src.images import BadImage, OutOfReach
 
 PIXELS = 2**30  # as many as OpenCV decodes; 3 GiB as 8-bit RGB
 Image.MAX_IMAGE_PIXELS = None  # Pillow would warn from 2**26 pixels on and refuse twice as many: `_open` has the limit
@@ -79,11 +79,13 @@ def _decoding() -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise BadImage(_reason(error)) from error
+        # The system's errors carry a number, a decoder's do not.
+        kind = OutOfReach if isinstance(error, OSError) and error.errno else BadImage
+        raise kind(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
-    """Why a file cannot be read. The system's errors carry a number, a decoder's do not."""
+    """Why a file cannot be read."""
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
     if isinstance(error, UnidentifiedImageError):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RANDOM = "random"
 IMAGENET = "imagenet"
 RELEASED = "released"
+WORDS = (RANDOM, IMAGENET, RELEASED)
+"""What `weights` may be besides a path."""
 
 
 @dataclass(kw_only=True)

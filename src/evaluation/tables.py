@@ -35,11 +35,6 @@ def seed_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def fold_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The mean over seeds of each seed's accuracy, in 0..1: rows are models as they appear, columns are folds."""
-    return _over_seeds(seed_accuracy(predictions))
-
-
 def fold_table(predictions: pd.DataFrame) -> pd.DataFrame:
     """The published kind of table in percent: a row per model, columns `f1..fK, mean, std`.
 

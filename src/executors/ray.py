@@ -22,6 +22,9 @@ from src.executors.executor import Batched, Executor, Work
 
 log = logging.getLogger(__name__)
 
+Shared = Any
+"""A reference to work in the cluster's memory, to which it is copied once."""
+
 SOURCE = Path(__file__).resolve().parents[1]
 """The code that workers get."""
 LIBRARIES = (
@@ -77,17 +80,20 @@ class Ray(Executor):
 
     def map(self, work: Work, items: Sequence[Any], workers: int) -> Iterator[Any]:
         """Yield the result of each item, in order."""
+        import ray
+
         self.connect()
-        abroad = work.abroad()
+        abroad = ray.put(work.abroad())
         greet(abroad)
         yield from self.results(attempt, abroad, items, {"num_cpus": 1})
 
     def spread(self, work: Batched, items: list[Any]) -> Iterator[int]:
         """Have work done on all items, some at a time, and yield how much each of these tasks has done."""
+        import ray
         import torch
 
         self.connect()
-        abroad = work.abroad()
+        abroad = ray.put(work.abroad())
         needs = {"num_cpus": self.cpus or torch.get_num_threads(), "num_gpus": self.accelerators(work.device)}
         take_away = work.prepare()
         try:
@@ -148,7 +154,7 @@ class Ray(Executor):
             raise ValueError(f"no Ray cluster answers at executor.address={address} ({error}). {WAY_OUT}") from None
 
     def results(
-        self, call: Callable[[Any, Any], Any], work: Any, items: Sequence[Any], needs: dict[str, float]
+        self, call: Callable[[Any, Any], Any], work: Shared, items: Sequence[Any], needs: dict[str, float]
     ) -> Iterator[Any]:
         """Yield what a call of work and each item returns, in order; what is not asked for any more is given up."""
         import ray
@@ -157,11 +163,10 @@ class Ray(Executor):
         # Without max_calls a worker of a GPU would end with each task, and load the network again for the next.
         options = {"max_retries": self.retries, "max_calls": 0, "scheduling_strategy": "SPREAD", **needs}
         task = ray.remote(**options)(call)
-        shared = ray.put(work)
         waiting: deque[Any] = deque()
         try:
             for item in items:
-                waiting.append(task.remote(shared, item))
+                waiting.append(task.remote(work, item))
                 if len(waiting) == AHEAD:
                     yield self.result(waiting[0], needs)
                     waiting.popleft()
@@ -298,7 +303,7 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def greet(work: Work) -> None:
+def greet(work: Shared) -> None:
     """Ask every node whether it can do some work; `ValueError` with the first node's problem where one cannot."""
     import ray
     from ray import exceptions
@@ -312,7 +317,10 @@ def greet(work: Work) -> None:
     ]
     late = ray.wait(asked, num_returns=len(asked), timeout=GREET)[1]
     if late:
-        raise ValueError(f"{len(late)} of {len(nodes)} nodes of the Ray cluster do not answer within {GREET:g} seconds")
+        raise ValueError(
+            f"{len(late)} of {len(nodes)} nodes of the Ray cluster do not answer within {GREET:g} seconds; one that "
+            "has to fetch the encoder's weights takes longer: give a file that all share by encoder.weights=PATH"
+        )
     for answer in asked:
         try:
             compare(ray.get(answer))

@@ -12,7 +12,7 @@ from src.data.manifest import Reader, first
 from src.images import BadImage
 from src.images.similarity import PerceptualHash
 from src.methods.cell import Track
-from src.methods.samples import Sample, described, prefetch, samples
+from src.methods.samples import Sample, described, prefetch, read, samples
 from src.store import Recipe, Store
 
 AUDIT = ("warn", "fail")
@@ -91,7 +91,7 @@ def add(data: Reader, sample: Sample, store: Store, wanted: Recipe) -> None:
     What becomes of an image that cannot be read is the method's affair.
     """
     try:
-        hashes = PerceptualHash()(data.read(sample.name))
+        hashes = PerceptualHash()(read(data, sample))
     except BadImage as error:
         store.note(wanted, sample.content, str(error))
     else:

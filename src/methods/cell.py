@@ -245,7 +245,9 @@ def resolve(device: str) -> str:
     try:
         known = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:N, but got method.device={device}") from None
+        known = None
+    if known is None or known.type not in ("cpu", "cuda"):
+        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:N, but got method.device={device}")
     if known.type == "cuda" and (known.index or 0) >= torch.cuda.device_count():
         why = unusable or (f"PyTorch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "")
         reason = f" ({why})" if why else ""

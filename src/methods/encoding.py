@@ -8,7 +8,7 @@ from pathlib import Path
 from src import memory
 from src.data import image
 from src.encoders.encoder import Extractor
-from src.encoders.network import NetworkEncoder
+from src.encoders.network import WORDS, NetworkEncoder
 from src.methods.cell import Cell, resolve
 from src.methods.extraction import extract
 from src.methods.samples import Sample
@@ -125,6 +125,6 @@ def located(cell: Cell) -> Cell:
     """Return a cell whose paths are absolute."""
     data = replace(cell.data, root=str(Path(cell.data.root).absolute()))
     encoder = cell.encoder
-    if isinstance(encoder, NetworkEncoder) and Path(encoder.weights).exists():
+    if isinstance(encoder, NetworkEncoder) and encoder.weights not in WORDS and Path(encoder.weights).exists():
         encoder = replace(encoder, weights=str(Path(encoder.weights).absolute()))
     return replace(plain(cell), data=data, encoder=encoder)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SMALLER = "a smaller crop.size"
+"""What to do where a crop does not fit the device's memory."""
+
 
 def recipe(cell: Cell, weights: str) -> Recipe:
     """Return all that determines a descriptor but the sample's bytes; `weights` is the digest of the encoder's."""
@@ -52,14 +55,10 @@ def extract_each(
     started: deque[tuple[Sample, str]] = deque()
 
     def cuts() -> Iterator[Cut]:
-        prepared = prefetch(lambda sample: prepare(cell, sample), samples, workers)
-        for sample, (image, reason) in zip(samples, prepared, strict=True):
-            if image is None:
-                store.note(wanted, sample.content, reason)
-            else:
-                started.append((sample, reason))
-                for number, augmented in enumerate(cell.augment(image.to(network.device), cell.seed, sample.content)):
-                    yield cell.crop.cut(augmented, cell.seed, sample.content, number)
+        for sample, reason, image in prepared(cell, samples, store, wanted, workers):
+            started.append((sample, reason))
+            for number, augmented in enumerate(cell.augment(image.to(network.device), cell.seed, sample.content)):
+                yield cell.crop.cut(augmented, cell.seed, sample.content, number)
 
     shape = (cell.augment.count, cell.crop.count, network.length)
     size = shape[0] * shape[1]
@@ -71,6 +70,18 @@ def extract_each(
             keep(store, wanted, *started.popleft(), rows[:size].reshape(shape))
             parts = [rows[size:]]
         yield len(descriptors)
+
+
+def prepared(
+    cell: Cell, samples: list[Sample], store: Store, wanted: Recipe, workers: int
+) -> "Iterator[tuple[Sample, str, Tensor]]":
+    """Yield samples, what was wrong with their images, and these; why a sample has none is noted in the store."""
+    images = prefetch(lambda sample: prepare(cell, sample), samples, workers)
+    for sample, (image, reason) in zip(samples, images, strict=True):
+        if image is None:
+            store.note(wanted, sample.content, reason)
+        else:
+            yield sample, reason, image
 
 
 def keep(
@@ -115,16 +126,17 @@ def batches(crops: Iterable["Tensor | Cut"], size: int) -> Iterator[tuple["Tenso
 
 
 def encode(
-    network: "Extractor", batches: Iterable[tuple["Tensor", int]], way_out: str = "a smaller crop.size"
+    network: "Extractor", batches: Iterable[tuple["Tensor", int]], what: str = "crop", way_out: str = SMALLER
 ) -> Iterator["Tensor"]:
     """Yield the descriptors of each batch's crops, on the CPU.
 
-    A batch that does not fit the device's memory is halved, from then on.
+    A batch that does not fit the device's memory is halved, from then on. `what` is in a batch, `way_out` what to do
+    where not even one fits.
     """
     under_way: Tensor | None = None
     size: int | None = None
     for buffer, count in batches:
-        descriptors, size = encode_batch(network, buffer, count, size or len(buffer), way_out)
+        descriptors, size = encode_batch(network, buffer, count, size or len(buffer), what, way_out)
         # A GPU computes while its next batch is prepared: descriptors are asked for once that is under way.
         if under_way is not None:
             yield under_way.cpu()
@@ -133,8 +145,10 @@ def encode(
         yield under_way.cpu()
 
 
-def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int, way_out: str) -> tuple["Tensor", int]:
-    """Return the descriptors of the first `count` crops, `size` or fewer at a time, and how many were."""
+def encode_batch(
+    network: "Extractor", buffer: "Tensor", count: int, size: int, what: str, way_out: str
+) -> tuple["Tensor", int]:
+    """Return the descriptors of the first `count` of a batch, `size` or fewer at a time, and how many were."""
     import torch
 
     parts: list[Tensor] = []
@@ -146,11 +160,11 @@ def encode_batch(network: "Extractor", buffer: "Tensor", count: int, size: int, 
         except torch.OutOfMemoryError:
             if size == 1:
                 raise ValueError(
-                    f"one crop of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
+                    f"one {what} of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
                     f"{way_out}, another encoder, or method.device=cpu"
                 ) from None
             size //= 2
-            log.warning("out of memory on %s: batches of %d crops from here on", network.device, size)
+            log.warning("out of memory on %s: batches of %d %ss from here on", network.device, size, what)
     return torch.cat(parts)[:count], size
 
 

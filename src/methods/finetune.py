@@ -14,11 +14,14 @@ from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome
 from src.methods.frozen import Frozen
 from src.methods.known import Known
 from src.methods.learning import Learning, bar, jobs_of, recipe
-from src.methods.parts import applied, by_view, model_name, models_of, predictions, remaining, without
+from src.methods.parts import applied, by_view, joined, model_name, models_of, predictions, remaining, without
 from src.methods.prepared import Images
 from src.methods.samples import Sample, samples
 from src.methods.trained import Descriptors, FineTuned, Probabilities, ask
 from src.store import Store, digest
+
+EPOCHS = "trained_epochs"
+"""The fact of a run that says how many epochs it trained: none where all its networks were there."""
 
 
 @dataclass(kw_only=True)
@@ -68,8 +71,8 @@ class FineTune(Method):
         tables = [predictions(job.report, predicted, job.fold, job.seed) for job, (predicted, _) in answers]
         # A network has learnt its own training images by heart: what it is to compare new ones to it has not seen.
         known = {job.name: Known.of(job.report, described) for job, (_, described) in answers}
-        facts: dict[str, str | int] = {"recipe": digest(recipe(cell)), "trained_epochs": epochs}
-        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, training.notes(), known)
+        facts: dict[str, str | int] = {"recipe": digest(recipe(cell)), EPOCHS: epochs}
+        return Outcome(joined(tables), models, part, bad, facts, training.notes(), known)
 
     def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
         """Predict new samples."""

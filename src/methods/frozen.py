@@ -23,6 +23,7 @@ from src.methods.parts import (
     bad_images,
     by_view,
     check_classes,
+    joined,
     mask,
     model_name,
     models_of,
@@ -73,7 +74,7 @@ class Frozen(Method):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
-        return Outcome(pd.concat(tables, ignore_index=True), models, part, bad, facts, notes, known)
+        return Outcome(joined(tables), models, part, bad, facts, notes, known)
 
     def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
         """Predict new samples."""
@@ -153,6 +154,8 @@ class Frozen(Method):
         """Yield fold, models (one per seed) and predictions of the cases held out, fold by fold."""
         held_out = roles["case"][(roles["role"] == REPORT) & roles["case"].isin(rows["case"])]
         folds = sorted(set(roles["fold"][held_out.index]))
+        if not folds:  # all cases of this view are learnt from
+            return
         tasks = [(fold, seeds) for fold in folds for seeds in self.executor.shares(cell.seeds)]
         fits = Fits(cell, view, rows, features, roles, threads=max(1, self.workers // len(tasks)))
         results = self.executor.map(fits, tasks, self.workers)

@@ -18,7 +18,7 @@ from src.methods.extraction import pooled, recipe
 from src.methods.finetune import FineTune
 from src.methods.frozen import ALL, Frozen, Pooled, fit_fold
 from src.methods.known import Known
-from src.methods.parts import by_view, mask, model_name, without
+from src.methods.parts import by_view, joined, mask, model_name, without
 from src.methods.prepared import Images
 from src.methods.samples import Sample, samples
 from src.methods.space import FROZEN, TRAINED
@@ -111,7 +111,7 @@ class Descriptors:
             view or ALL: Known.of(rows, self.features(cell, view, rows).mean(axis=1))
             for view, rows in by_view(cell, self.rows)
         }
-        return Outcome(pd.concat(tables, ignore_index=True), models, part, self.bad, self.facts, known=known)
+        return Outcome(joined(tables), models, part, self.bad, self.facts, known=known)
 
     def fits(self, cell: Cell, part: pd.DataFrame) -> Iterator[tuple[str, list[Model], pd.DataFrame]]:
         """Yield view, models (one per seed) and predictions."""

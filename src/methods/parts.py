@@ -91,6 +91,15 @@ def predictions(rows: pd.DataFrame, probabilities: npt.NDArray[Any], fold: int, 
     return facts.assign(fold=fold, seed=seed, **columns)
 
 
+def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return predictions as one table; `ValueError` where there are none."""
+    if not tables:
+        raise ValueError(
+            "no image is held out, once those missing or bad are left out: take another protocol, or protocol.seed"
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
 def models_of(view: str, models: Mapping[str, Any]) -> Iterator[tuple[int, int, Any]]:
     """Yield fold, seed and model of a view's models."""
     for name, model in sorted(models.items()):

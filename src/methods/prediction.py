@@ -23,7 +23,7 @@ from src.methods.samples import prefetch
 from src.store import Store
 
 PREDICTED = "predicted"
-"""The outcome of a case without bad images; that of others is `passed` or `left out`."""
+"""The outcome of a case whose images could be treated, all or some of them; of others `passed` or `left out`."""
 
 BLOCK = 200
 """Images that are predicted together: their descriptors are held on disk meanwhile."""
@@ -195,24 +195,34 @@ def outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.
 def submission(table: pd.DataFrame) -> pd.DataFrame:
     """Return the submission of the BACH challenge: `case`, the image's number, and `class`, 0..3 in its order.
 
-    `ValueError` where classes are others, an image has no number or that of another, or no label.
+    `ValueError` as of `check_submission`, and where an image has no label.
     """
-    names = {str(name).removeprefix("p_") for name in table if str(name).startswith("p_")}
-    if names != set(BACH):
-        raise ValueError(f"format=bach is for models of {', '.join(BACH)}, but this one has {', '.join(sorted(names))}")
+    cases = table["case"].tolist()
+    check_submission([str(name).removeprefix("p_") for name in table if str(name).startswith("p_")], cases)
     lacking = table[table["label"] == ""]
     if len(lacking):
         raise ValueError(
             f"a submission has all images, but {len(lacking)} could not be predicted: {lacking.iloc[0]['reason']}"
         )
-    numbers = [re.search(r"(\d+)$", Path(case).stem) for case in table["case"]]
-    unnumbered = [case for case, number in zip(table["case"], numbers, strict=True) if number is None]
-    if unnumbered:
-        raise ValueError(f"an image of the challenge has a number, as test12.tif has, but {unnumbered[0]} has none")
-    made = pd.DataFrame(
-        {"case": [int(number[1]) for number in numbers if number], "class": table["label"].map(BACH.index)}
-    )
-    twice = table["case"][made["case"].duplicated(keep=False)].tolist()
-    if twice:
-        raise ValueError(f"an image of the challenge has a number of its own, but {twice[0]} and {twice[1]} share one")
+    made = pd.DataFrame({"case": list(map(number, cases)), "class": table["label"].map(BACH.index)})
     return made.sort_values("case", ignore_index=True)
+
+
+def check_submission(classes: list[str], cases: list[str]) -> None:
+    """Raise `ValueError` where classes are not those of BACH, or an image has no number, or that of another."""
+    if set(classes) != set(BACH):
+        raise ValueError(
+            f"format=bach is for models of {', '.join(BACH)}, but this one has {', '.join(sorted(classes))}"
+        )
+    first: dict[int, str] = {}
+    for case in cases:
+        if (other := first.setdefault(number(case), case)) != case:
+            raise ValueError(f"an image of the challenge has a number of its own, but {other} and {case} share one")
+
+
+def number(case: str) -> int:
+    """Return the number at the end of an image's name."""
+    found = re.search(r"(\d+)$", Path(case).stem)
+    if found is None:
+        raise ValueError(f"an image of the challenge has a number, as test12.tif has, but {case} has none")
+    return int(found[1])

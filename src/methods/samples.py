@@ -12,7 +12,8 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from src.data import image
-from src.images import BadImage
+from src.data.manifest import Reader
+from src.images import BadImage, OutOfReach
 from src.methods.cell import Cell, Track
 from src.store import Recipe
 
@@ -106,7 +107,7 @@ def prepared(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height widt
     """
     reason = ""
     try:
-        image = cell.crop.rescale(cell.data.read(sample.name))
+        image = cell.crop.rescale(read(cell.data, sample))
         try:
             image = cell.stain(image)
         except BadImage as error:
@@ -117,6 +118,14 @@ def prepared(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height widt
         refuse(cell, sample, str(error))
         return None, str(error)
     return image, reason
+
+
+def read(data: Reader, sample: Sample) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a sample's image; `BadImage` where it is none, `ValueError` where its file went away."""
+    try:
+        return data.read(sample.name)
+    except OutOfReach as error:
+        raise ValueError(f"{sample.name}: {error}, though it was read a moment ago; run again") from error
 
 
 def refuse(cell: Cell, sample: Sample, reason: str) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from src.encoders.encoder import Extractor
 from src.encoders.windows import Shape, Windows
 from src.methods.cell import Cell
-from src.methods.extraction import encode, keep
-from src.methods.samples import Sample, described, prefetch, prepare
+from src.methods.extraction import encode, keep, prepared
+from src.methods.samples import Sample, described
 from src.store import Recipe, Store
 
 WAY_OUT = "crop.sharing=exact"
@@ -52,29 +52,18 @@ def extract_shared(
     parts: deque[Part] = deque()
 
     def batches() -> Iterator[tuple[Tensor, int]]:
-        for started, image in prepared(cell, samples, store, wanted, workers):
-            for buffer, numbers in alike(turned(cell, started.sample, image.to(network.device)), size):
+        for sample, reason, image in prepared(cell, samples, store, wanted, workers):
+            started = Started(sample, reason)
+            for buffer, numbers in alike(turned(cell, sample, image.to(network.device)), size):
                 parts.append(Part(started, (buffer.shape[2], buffer.shape[3]), numbers))
                 yield buffer, len(numbers)
 
-    for found in encode(windows, batches(), WAY_OUT):
+    for found in encode(windows, batches(), "image", WAY_OUT):
         part = parts.popleft()
         collect(cell, windows, part, found)
         if part.started.augmentations == cell.augment.count:
             keep_sizes(cell, store, wanted, part.started)
         yield len(part.numbers) * cell.crop.count
-
-
-def prepared(
-    cell: Cell, samples: list[Sample], store: Store, wanted: Recipe, workers: int
-) -> Iterator[tuple[Started, Tensor]]:
-    """Yield the samples with their images; why one has none is noted in the store."""
-    images = prefetch(lambda sample: prepare(cell, sample), samples, workers)
-    for sample, (image, reason) in zip(samples, images, strict=True):
-        if image is None:
-            store.note(wanted, sample.content, reason)
-        else:
-            yield Started(sample, reason), image
 
 
 def turned(cell: Cell, sample: Sample, image: Tensor) -> Iterator[Tensor]:

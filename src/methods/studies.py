@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
+from src.addresses import masked
 from src.images.draws import generator
 from src.methods.space import Space, Values
 
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
 log = logging.getLogger(__name__)
 
 SAMPLERS, PRUNERS = ("tpe", "random"), ("median", "none")
 STARTUP = 5
 """Trials that are not pruned, so that there is a median to compare others with."""
-ASKED, OWNER, RUN, ERROR = "asked", "owner", "run", "error"
-"""What studies and trials hold of ours: all that determines a study; a trial's process, its tracked run, its error."""
+ASKED, OWNER, TAKEN, SECONDS, RUN, ERROR = "asked", "owner", "taken", "seconds", "run", "error"
+"""What studies and trials hold of ours: all that determines a study; a trial's process, when that took it (seconds
+since 1970), how long it took, its tracked run, its error."""
 PATIENCE = 10.0
 """A trial of another machine that takes so many times as long as the longest one is taken for lost."""
 LEAST = 60.0
@@ -122,21 +124,33 @@ class Search:
         """
         found = self.found()
         for name in found:
-            same(self.name, self.study(name).user_attrs.get(ASKED, {}), asked)
+            same(self.name, self.asked(name, asked), asked)
         for name in names:
             study = self.study(name) if name in found else self.create(name, asked)
-            for _ in range(len(study.get_trials(deepcopy=False)), self.trials):
+            for _ in range(len(self.existing(name)), self.trials):
                 study.enqueue_trial({})
 
     def create(self, name: str, asked: Mapping[str, Any]) -> "Study":
-        """Return a new study."""
+        """Return a new study, or that which another process has made meanwhile."""
         import optuna
         from optuna.study import StudyDirection
 
         direction = StudyDirection.MINIMIZE if self.minimize else StudyDirection.MAXIMIZE
-        study = optuna.create_study(storage=self.storage, study_name=name, direction=direction)
-        study.set_user_attr(ASKED, dict(asked))
+        study = optuna.create_study(storage=self.storage, study_name=name, direction=direction, load_if_exists=True)
+        same(self.name, self.asked(name, asked), asked)
         return study
+
+    def asked(self, name: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a study was asked; one that another process makes at this moment was asked nothing yet."""
+        study = self.study(name)
+        if ASKED not in study.user_attrs:
+            study.set_user_attr(ASKED, dict(asked))
+        return study.user_attrs[ASKED]
+
+    def existing(self, name: str, *states: "TrialState") -> "list[FrozenTrial]":
+        """Return a study's trials of these states, or of all. Two processes that begin at once may enqueue too many."""
+        trials = self.study(name).get_trials(deepcopy=False, states=states or None)
+        return [trial for trial in trials if trial.number < self.trials]
 
     def study(self, name: str, number: int = 0) -> "Study":
         """Return a study as a trial of this number sees it."""
@@ -147,7 +161,7 @@ class Search:
 
     def finished(self, name: str) -> int:
         """Return how many trials of a study are finished."""
-        return sum(trial.state.is_finished() for trial in self.study(name).get_trials(deepcopy=False))
+        return sum(trial.state.is_finished() for trial in self.existing(name))
 
     def run(self, name: str, steps: Steps, watch: Watch) -> Iterator[int]:
         """Run the trials of a study that wait, and those that a dead process left; yield the numbers of those done."""
@@ -172,12 +186,12 @@ class Search:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import Trial, TrialState
 
-        waiting = self.study(name).get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        for trial in [*left, *waiting]:
+        for trial in [*left, *self.existing(name, TrialState.WAITING)]:
             with suppress(UpdateFinishedTrialError):
                 if trial in left or self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                     left[:] = [each for each in left if each.number != trial.number]
                     taken = Trial(self.study(name, trial.number), trial._trial_id)
+                    taken.set_user_attr(TAKEN, time.time())
                     taken.set_user_attr(OWNER, dict(self.owner.marks))
                     return taken
         return None
@@ -187,7 +201,7 @@ class Search:
         from optuna.trial import TrialState
 
         study, place = self.study(name, trial.number), f"{name}/{trial.number:03d}"
-        value, state = float("nan"), TrialState.FAIL
+        value, state, begun = float("nan"), TrialState.FAIL, time.time()
         try:
             values = self.space.suggest(trial)
             with watch(f"{name.split('/')[-1]} trial {trial.number:03d}", values) as watched:
@@ -195,7 +209,8 @@ class Search:
                 state, value = evaluated(trial, steps(values, place), watched)
                 watched.end(state.name.lower())
         except Exception as error:  # whatever a library has against these values: the run holds the traceback
-            trial.set_user_attr(ERROR, f"{error}" or repr(error))
+            remark(trial, ERROR, f"{error}" or repr(error))
+        remark(trial, SECONDS, time.time() - begun)
         told = value if state == TrialState.COMPLETE else None
         study.tell(trial.number, told, state, skip_if_finished=True)
         steps.forget(place)
@@ -205,7 +220,7 @@ class Search:
         """Return the trials of a study that some process runs, or ran when it died."""
         from optuna.trial import TrialState
 
-        return self.study(name).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return self.existing(name, TrialState.RUNNING)
 
     def settle(self, name: str, steps: Steps, watch: Watch, pause: float = 1.0) -> None:
         """Wait for the trials that other processes run; those that are lost are run here."""
@@ -225,17 +240,18 @@ class Search:
 
     def overdue(self, name: str, trial: "FrozenTrial") -> bool:
         """Return whether nobody runs a trial any more, as far as can be known."""
-        if self.owner.lost(trial.user_attrs.get(OWNER, {})):
-            return True
-        took = [each.duration.total_seconds() for each in self.study(name).get_trials(deepcopy=False) if each.duration]
-        begun = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
-        return time.time() - begun > max(LEAST, PATIENCE * max(took, default=float("inf")))
+        marks = trial.user_attrs.get(OWNER, {})
+        if marks.get("machine") == self.owner.marks.get("machine"):
+            return self.owner.lost(marks)
+        took = [each.user_attrs[SECONDS] for each in self.existing(name) if SECONDS in each.user_attrs]
+        taken = trial.user_attrs.get(TAKEN, time.time())
+        return bool(time.time() - taken > max(LEAST, PATIENCE * max(took, default=float("inf"))))
 
     def best(self, name: str) -> "FrozenTrial":
         """Return the best finished trial of a study, the first of equals; `ValueError` where every one failed."""
         from optuna.trial import TrialState
 
-        trials = self.study(name).get_trials(deepcopy=False)
+        trials = self.existing(name)
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         if not complete:
             first = next((trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs), "all were pruned")
@@ -245,7 +261,7 @@ class Search:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a row per trial: `trial, state, value, inner_folds, seconds, run, error` and the values by key."""
-        rows = [described(trial, self.space.keys) for trial in self.study(name).get_trials(deepcopy=False)]
+        rows = [described(trial, self.space.keys) for trial in self.existing(name)]
         return pd.DataFrame(rows)
 
     def importance(self, name: str) -> dict[str, float]:
@@ -254,11 +270,19 @@ class Search:
         from optuna.trial import TrialState
 
         study = self.study(name)
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        complete = self.existing(name, TrialState.COMPLETE)
         varied = [key for key in self.space.keys if len({str(trial.params.get(key)) for trial in complete}) > 1]
         if len({trial.value for trial in complete}) < 4 or len(varied) < 2:
             return {}
         return optuna.importance.get_param_importances(study, params=varied)
+
+
+def remark(trial: "Trial", name: str, value: Any) -> None:
+    """Record something of a trial, unless another process, which took it for lost, has finished it."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    with suppress(UpdateFinishedTrialError):
+        trial.set_user_attr(name, value)
 
 
 def evaluated(trial: "Trial", steps: Iterator[tuple[float, float]], watched: Watched) -> Any:
@@ -285,7 +309,7 @@ def described(trial: "FrozenTrial", keys: list[str]) -> dict[str, Any]:
         "state": trial.state.name.lower(),
         "value": trial.value if trial.value is not None else steps.get(max(steps, default=0)),
         "inner_folds": len(steps),
-        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "seconds": trial.user_attrs.get(SECONDS),
         "run": trial.user_attrs.get(RUN, ""),
         "error": trial.user_attrs.get(ERROR, ""),
     }
@@ -346,7 +370,7 @@ def storage(place: str) -> "BaseStorage":
             return RDBStorage(place)
         except (ArgumentError, SQLAlchemyError, ImportError) as error:
             raise ValueError(
-                f"the database storage={hidden(place)} cannot be used: {str(error).splitlines()[0]}"
+                f"the database storage={masked(place)} cannot be used: {str(error).splitlines()[0]}"
             ) from None
     path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -366,10 +390,3 @@ def mend(path: Path) -> None:
     if whole != content:
         with path.open("r+b") as file:
             file.truncate(len(whole))
-
-
-def hidden(place: str) -> str:
-    """Return an address without its password."""
-    import re
-
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", place)

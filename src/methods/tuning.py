@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src.classifiers.tuned import Tuned
 from src.data.splits import FIT, KFold, roles
 from src.evaluation.metrics import METRICS, label_numbers
 from src.evaluation.predictions import average, columns
 from src.methods.cell import Cell, Method, Outcome, Record, Track
-from src.methods.finetune import FineTune
+from src.methods.finetune import EPOCHS, FineTune
 from src.methods.frozen import Frozen
 from src.methods.identity import data_digest, splits_digest
 from src.methods.learners import Learner, descriptors, networks
@@ -163,6 +164,11 @@ def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) 
 
     `place` is where they are kept (`src.methods.studies.storage`).
     """
+    if isinstance(cell.classifier, Tuned):
+        raise ValueError(
+            "classifier=tuned has parameters of another study, which knew the cases that are held out inside of folds: "
+            "tune classifier=lightgbm, logistic or knn"
+        )
     trained = isinstance(method, FineTune) and cell.encoder.trainable
     if plan.n_jobs > 1 and trained:
         raise ValueError(
@@ -213,7 +219,7 @@ def tune(
     tell(plan, choices)
     outcomes = [learner.learn(choice.cell, learner.part(cell, splits, fold)) for fold, choice in choices.items()]
     chosen = Chosen(
-        record=asked_and_chosen(plan, asked, choices, outcomes, splits, manifest),
+        record=asked_and_chosen(plan, asked, choices),
         trials={name: search.table(name) for name in questions},
         importance={name: search.importance(name) for name in questions},
     )
@@ -312,14 +318,7 @@ def identity(plan: Plan, cell: Cell, learner: Learner, manifest: pd.DataFrame, s
     return {name: str(value) for name, value in found.items()}
 
 
-def asked_and_chosen(
-    plan: Plan,
-    asked: Mapping[str, str],
-    choices: Mapping[int, Choice],
-    outcomes: list[Outcome],
-    splits: pd.DataFrame,
-    manifest: pd.DataFrame,
-) -> dict[str, Any]:
+def asked_and_chosen(plan: Plan, asked: Mapping[str, str], choices: Mapping[int, Choice]) -> dict[str, Any]:
     """Return what was chosen with all that is to be known to use it again, as JSON values."""
     folds = {
         str(fold): {
@@ -345,6 +344,8 @@ def together(
     touched = [pd.DataFrame({"case": splits["case"], "fold": fold, "role": TUNING}) for fold, splits in used.items()]
     states = pd.concat(chosen.trials.values())["state"]
     facts: dict[str, str | int] = {"tuned": plan.kind, "study": plan.study, "trials": len(states)}
+    if EPOCHS in outcomes[0].facts:
+        facts[EPOCHS] = sum(int(outcome.facts[EPOCHS]) for outcome in outcomes)
     return Outcome(
         predictions=pd.concat([outcome.predictions for outcome in outcomes], ignore_index=True),
         models={name: model for outcome in outcomes for name, model in outcome.models.items()},

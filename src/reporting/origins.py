@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from src.addresses import masked
 from src.reporting.material import OF_CLASS, Cell, Example, Material, Split
 from src.reporting.report import BAD, Block, Commands, Gallery, Heading, Picture, Section, Table, Text
 from src.reporting.words import MISSING, command, counted, duration, listed
-from src.tracking.environment import masked
 
 WIDTH = 1000
 """Pixels that an example is wide, at most."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from src.tracking.environment import masked
+from src.addresses import masked
 
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 

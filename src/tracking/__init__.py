@@ -2,6 +2,18 @@
 
 from src.tracking.runs import CELL, JOB, SUPERSEDED, SWEEP, TrackedRun, Tracking
 from src.tracking.server import Unreachable
-from src.tracking.spool import PARENT, away
+from src.tracking.spool import PARENT, SPOOLED, Sending, away
 
-__all__ = ["CELL", "JOB", "PARENT", "SUPERSEDED", "SWEEP", "TrackedRun", "Tracking", "Unreachable", "away"]
+__all__ = [
+    "CELL",
+    "JOB",
+    "PARENT",
+    "SPOOLED",
+    "SUPERSEDED",
+    "SWEEP",
+    "Sending",
+    "TrackedRun",
+    "Tracking",
+    "Unreachable",
+    "away",
+]

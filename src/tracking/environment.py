@@ -3,7 +3,6 @@
 import getpass
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from src.addresses import masked
 from src.tracking.life import identity
 
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
@@ -33,11 +33,6 @@ def environment() -> dict[str, str]:
         **{f"version.{name}": version(name) for name in LIBRARIES},
         **identity(),
     }
-
-
-def masked(text: str) -> str:
-    """Return a text without the user and the password that an address in it may hold."""
-    return re.sub(r"(\w+://)[^/\s]+@", r"\1***@", text)
 
 
 def user() -> str:

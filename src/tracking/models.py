@@ -85,7 +85,10 @@ def folder_of(tracking: Tracking, run: "Run", place: Path) -> Path:
     from mlflow.exceptions import MlflowException
 
     place = place / run.info.run_id
-    if run.info.artifact_uri.startswith("file:"):
+    kept = tracking.spooled.entry(run.info.run_id).folder / "artifacts" / MODEL
+    if kept.is_dir():
+        folder = kept
+    elif run.info.artifact_uri.startswith("file:"):
         folder = Path(url2pathname(urlparse(run.info.artifact_uri).path)) / MODEL
     else:
         place.mkdir()

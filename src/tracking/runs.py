@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src.tracking.environment import environment, masked
+from src.addresses import masked
+from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.server import quieten, reach
@@ -308,11 +309,11 @@ class Tracking:
         runs = [run for run in self.search({PARENT: sweep}) if SUPERSEDED not in run.data.tags]
         return sorted(runs, key=lambda run: int(run.data.tags.get(JOB, len(runs))))
 
-    def deliver(self) -> Iterator[Sent]:
-        """Send what is spooled, run by run."""
+    def deliver(self, patience: float = 0.0) -> Iterator[Sent]:
+        """Send what is spooled, run by run (`src.tracking.spool.deliver`)."""
         if self.spooled.entries():
             client = self.connect()
-            yield from deliver(client, self.find_or_create(client), self.spooled)
+            yield from deliver(client, self.find_or_create(client), self.spooled, patience)
 
     def predictions(self, run: "Run") -> pd.DataFrame:
         """Return the predictions table of a run; `ValueError` where it has none."""

@@ -233,18 +233,25 @@ class Sent:
     left: str = ""
 
 
-def deliver(client: "MlflowClient", experiment: str, spool: Spool) -> Iterator[Sent]:
-    """Send all that is kept, run by run; what fails is left, and told."""
+class Sending(ValueError):  # noqa: N818
+    """Another process sends what is kept."""
+
+
+def deliver(client: "MlflowClient", experiment: str, spool: Spool, patience: float = 0.0) -> Iterator[Sent]:
+    """Send all that is kept, run by run; what fails is left, and told.
+
+    Errors: Sending, where another process does so and goes on for so many seconds.
+    """
     from filelock import FileLock, Timeout
 
     if not spool.entries():
         return
     try:
-        with FileLock(spool.root / ".lock", timeout=0):
+        with FileLock(spool.root / ".lock", timeout=patience):
             for entry in spool.entries():
                 yield attempt(client, experiment, entry)
     except Timeout:
-        raise ValueError(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
+        raise Sending(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
 
 
 def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
@@ -264,7 +271,8 @@ def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
             client.log_artifact(run, str(file), None if place == "." else place)
             file.unlink()
             sent.files += 1
-        client.set_terminated(run, end["status"], end.get("time"))
+        if entry.found("end") or client.get_run(run).info.status == "RUNNING":  # else only something was added to it
+            client.set_terminated(run, end["status"], end.get("time"))
         shutil.rmtree(entry.folder)
     except away() as error:
         sent.left = first_line(error)
@@ -276,7 +284,7 @@ def over(client: "MlflowClient", entry: Entry) -> bool:
     if entry.found("end"):
         return True
     run = entry.run() if entry.found("begun") else client.get_run(entry.id)
-    return dead(run.data.tags)
+    return run.info.status != "RUNNING" or dead(run.data.tags)
 
 
 def server_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:

@@ -12,7 +12,6 @@ from src.evaluation.tables import (
     FUSION,
     SPREAD,
     best,
-    fold_accuracy,
     fold_table,
     published_results,
     published_table,
@@ -45,7 +44,6 @@ def test_a_single_model_by_hand() -> None:
         "fold": [1, 2, 1, 2],
         "accuracy": [0.5, 1.0, 1.0, 0.0],
     }
-    assert fold_accuracy(predictions).loc["a"].to_dict() == {1: 0.75, 2: 0.5}
     table = fold_table(predictions)
     assert table.columns.tolist() == ["f1", "f2", "mean", "std"]
     assert table.index.tolist() == ["a"]
@@ -67,7 +65,7 @@ def test_fusion_by_hand() -> None:
 def test_views_are_averaged_within_a_seed() -> None:
     predictions = rows_of("a", [[0.9, 0.9, 0.9, 0.4]], views=("cc", "mlo"))
     predictions.loc[(predictions["case"] == "3") & (predictions["view"] == "mlo"), ["p_no", "p_yes"]] = [0.3, 0.7]
-    assert fold_accuracy(predictions).loc["a"].tolist() == [1.0, 1.0]
+    assert fold_table(predictions).loc["a", ["f1", "f2"]].tolist() == [100.0, 100.0]
 
 
 def test_views_have_rows_of_their_own() -> None:

@@ -29,6 +29,7 @@ def test_an_old_driver_is_told_once_and_the_cpu_taken(
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="method.device=cuda:9, but PyTorch finds no such GPU here"):
         resolve("cuda:9")
-    with pytest.raises(ValueError, match="must be auto, cpu, cuda or cuda:N, but got method.device=gpu"):
-        resolve("gpu")
+    for unknown in ("gpu", "mps", "meta"):
+        with pytest.raises(ValueError, match=f"must be auto, cpu, cuda or cuda:N, but got method.device={unknown}"):
+            resolve(unknown)
     assert resolve("cpu") == "cpu"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.methods.encoding import Encoding, EncodingAbroad
+from src.encoders.network import WORDS
+from src.methods.encoding import Encoding, EncodingAbroad, located
 from src.methods.extraction import recipe
 from src.store import Store
 from tests.methods.test_extraction import cell, extract_all, folder_of_images, samples
@@ -85,3 +86,13 @@ def test_paths_are_absolute_elsewhere(work: Encoding, monkeypatch: pytest.Monkey
     work.store = Store(Path("store"))
     there = abroad(work)
     assert (there.cell.data.root, there.store.root) == (str(root), root.parent / "store")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_for_weights_is_no_path(
+    work: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / word).mkdir()
+    work.cell.encoder.weights = word
+    assert located(work.cell).encoder.weights == word

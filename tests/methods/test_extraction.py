@@ -231,6 +231,30 @@ def test_an_extraction_that_ends_early_forgets_no_image_that_is_passed(tmp_path:
     assert "no tissue" in store.held(wanted).notes[white.content]
 
 
+@pytest.mark.parametrize("sharing", ["exact", "map"])
+def test_a_file_that_cannot_be_read_now_is_no_bad_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sharing: str
+) -> None:
+    """A network drive fails for a moment: the image is not taken for bad ever after."""
+    root = folder_of_images(tmp_path / "images")
+    one = cell(root, on_bad_image="skip", crop=Crop(size=40, scale=0.5, count=3, sharing=sharing))
+    opened, store = Image.open, Store(tmp_path / "store")
+
+    def fail(path: Path) -> Image.Image:
+        if str(path).endswith("003.png"):
+            raise OSError(5, "Input/output error")
+        return opened(path)
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ValueError, match=r"two/003.png: the file cannot be opened: Input/output error.*run again"):
+        extract_all(one, tmp_path / "store", samples(one), workers=1)
+    monkeypatch.undo()
+    extract_all(one, tmp_path / "store", samples(one), workers=1)
+    held = store.held(recipe(one, one.encoder.digest()))
+    assert len(held.samples) == 6
+    assert not held.notes
+
+
 @pytest.mark.parametrize(("on_bad_image", "stored"), [("skip", 6), ("pass", 7)])
 def test_bad_images_are_skipped_or_passed_and_noted(tmp_path: Path, on_bad_image: str, stored: int) -> None:
     one = cell(spoil(tmp_path / "images"), on_bad_image=on_bad_image)

@@ -101,6 +101,28 @@ def test_no_model_sees_what_it_is_judged_on() -> None:
         assert not set(map(tuple, held_out)) & set(map(tuple, memory.seen[fold]))
 
 
+def by_two_views(folder: Path, folds: dict[str, int]) -> Cell:
+    """Cases of two images, of which those with a letter have none of the second view; `folds` are theirs."""
+    from src.data.splits import Published
+    from src.data.table import Table
+
+    root = folder_of_images(folder / "images", 12)
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    pairs = [(case, view) for case in folds for view in ("cc", "mlo") if view == "cc" or case.isdigit()]
+    rows = [(name, case, view, "ab"[ord(case) % 2]) for name, (case, view) in zip(names, pairs, strict=False)]
+    pd.DataFrame(rows, columns=["sample", "case", "view", "label"]).to_csv(root / "manifest.csv", index=False)
+    pd.DataFrame({"case": list(folds), "fold": list(folds.values())}).to_csv(root / "folds.csv", index=False)
+    table = Table(path=str(root / "manifest.csv"), root=str(root))
+    return cell(root, data=table, protocol=Published(path=str(root / "folds.csv")))
+
+
+def test_a_view_without_held_out_images_has_no_models(tmp_path: Path) -> None:
+    one = by_two_views(tmp_path, {"0": 0, "1": 0, "2": 0, "3": 0, "a": 1, "b": 1})
+    outcome = predict(one, tmp_path / "store")
+    assert sorted(outcome.models) == ["cc-fold01-seed0"]
+    assert sorted(outcome.predictions["case"]) == ["a", "b"]
+
+
 def test_a_model_per_view(tmp_path: Path) -> None:
     from src.data.table import Table
 

@@ -434,6 +434,60 @@ class TestProcesses:
         other.settle("given/fold01", Constant(), watching())
         assert other.finished("given/fold01") == 3
 
+    def test_a_trial_of_this_machine_is_never_taken_from_a_living_process(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other = (finder(tmp_path, owner=Owner(marks={"machine": "here", "pid": pid})) for pid in "12")
+        one.begin(["given/fold01"], {})
+        assert one.take("given/fold01", []) is not None
+        list(other.run("given/fold01", Constant(), watching()))
+        monkeypatch.setattr("src.methods.studies.LEAST", -1.0)
+        monkeypatch.setattr("src.methods.studies.PATIENCE", 0.0)
+        (left,) = other.running("given/fold01")
+        assert not other.overdue("given/fold01", left)
+
+    def test_a_trial_that_is_taken_up_again_is_as_old_as_that(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may have been begun days ago, by a process that was killed."""
+        one = finder(tmp_path, owner=Owner(marks={"machine": "there", "pid": "1"}))
+        one.begin(["given/fold01"], {})
+        taken = one.take("given/fold01", [])
+        assert taken is not None
+        taken.set_user_attr("taken", 1e9)
+        again = finder(tmp_path, owner=Owner(marks={"machine": "there", "pid": "2"}, gone=lambda marks: True))
+        monkeypatch.setattr("src.methods.studies.PATIENCE", 1.0)
+        other = finder(tmp_path, owner=Owner(marks={"machine": "here"}))
+        list(other.run("given/fold01", Constant(), watching()))
+        assert other.overdue("given/fold01", other.running("given/fold01")[0])
+        assert again.take("given/fold01", again.running("given/fold01")) is not None
+        assert not other.overdue("given/fold01", other.running("given/fold01")[0])
+
+    def test_a_trial_that_two_processes_ran_ends_once(self, tmp_path: Path) -> None:
+        one = finder(tmp_path)
+        one.begin(["given/fold01"], {})
+        taken = one.take("given/fold01", [])
+        assert taken is not None
+        twin = finder(tmp_path).take("given/fold01", one.running("given/fold01"))
+        assert twin is not None
+        one.attempt("given/fold01", taken, Constant(), watching())
+        before = one.table("given/fold01")
+        one.attempt("given/fold01", twin, Constant(), watching())
+        pd.testing.assert_frame_equal(one.table("given/fold01"), before)
+
+    def test_two_processes_that_begin_at_once_run_as_many_trials_as_asked(self, tmp_path: Path) -> None:
+        one, other = finder(tmp_path), finder(tmp_path)
+        one.create("given/fold01", {"trials": 3})
+        other.create("given/fold01", {"trials": 3})
+        for search in (one, other):  # each has found none that wait
+            for _ in range(3):
+                search.study("given/fold01").enqueue_trial({})
+        assert sorted(one.run("given/fold01", Constant(), watching())) == [0, 1, 2]
+        assert other.finished("given/fold01") == len(other.table("given/fold01")) == 3
+        assert list(other.run("given/fold01", Constant(), watching())) == []
+        with pytest.raises(ValueError, match="trials was 3 and is 4"):
+            other.create("given/fold01", {"trials": 4})
+
     def test_a_journal_with_half_a_line_goes_on(self, tmp_path: Path) -> None:
         finder(tmp_path).begin(["given/fold01"], {})
         with (tmp_path / "given.log").open("ab") as file:
@@ -444,11 +498,11 @@ class TestProcesses:
         assert finder(tmp_path).finished("given/fold01") == 3
 
 
-def test_a_passwords_is_not_shown() -> None:
-    from src.methods.studies import hidden
+def test_parameters_of_another_study_are_not_tuned(tmp_path: Path) -> None:
+    from src.classifiers.tuned import Tuned
 
-    assert hidden("postgresql://user:secret@host/db") == "postgresql://user:***@host/db"
-    assert hidden("sqlite:///file.db") == "sqlite:///file.db"
+    with pytest.raises(ValueError, match="tune classifier=lightgbm, logistic or knn"):
+        tuned(Problem(), tmp_path, cell(classifier=Tuned(study="other")))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,13 @@ class TestLocating:
             finished(tracking, name, sweep, splits="s")
         tracking.create("c", CELL, sweep)
         assert len(locate(tracking, "pair", tmp_path).folders) == 2
+
+    def test_a_run_that_is_kept_in_the_spool(self, tmp_path: Path) -> None:
+        offline = Tracking(spool=f"{tmp_path}/spool", offline=True)
+        run_id = finished(offline, "kept")
+        located = locate(offline, "kept", tmp_path)
+        assert located.run == run_id
+        assert [(folder / "model.json").read_text() for folder in located.folders] == ["{}"]
 
     def test_cells_of_different_folds_are_no_model(self, tracking: Tracking, tmp_path: Path) -> None:
         sweep = tracking.create("pair", SWEEP)
@@ -185,6 +193,25 @@ class TestRegistered:
         assert (bad["case"], bad["outcome"], bad["p_Benign"]) == ("0", "left out", None)
         assert "not an image" in bad["reason"]
         assert fine["p_Benign"] == pytest.approx(predicted.loc[0, "p_Benign"], abs=1e-6)
+
+    def test_rows_without_a_case_are_cases_of_their_own(
+        self, served: str, workspace: Path, predicted: pd.DataFrame
+    ) -> None:
+        good = question(workspace, predicted["case"][:1])[0]["image"]
+        rows = [{"case": "1", "image": good}, {"image": good}, {"image": None}]
+        answer = requests.post(f"{served}/invocations", json={"dataframe_records": rows}, timeout=60)
+        found = pd.DataFrame(answer.json()["predictions"])
+        assert found["case"].tolist() == ["1", "2", "3"]
+        assert found["outcome"].tolist() == ["predicted", "predicted", "left out"]
+
+    def test_answers_many_at_once(self, served: str, workspace: Path, predicted: pd.DataFrame) -> None:
+        asked = {"dataframe_records": question(workspace, predicted["case"])}
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(
+                pool.map(lambda _: requests.post(f"{served}/invocations", json=asked, timeout=60).json(), range(4))
+            )
+        for answer in answers:
+            check_same(pd.DataFrame(answer["predictions"]), predicted)
 
     def test_refuses_what_is_no_question(self, served: str) -> None:
         answer = requests.post(f"{served}/invocations", json={"dataframe_records": [{"picture": ""}]}, timeout=60)

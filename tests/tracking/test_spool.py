@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,10 @@ from mlflow.entities import Run
 
 from src.tracking import CELL, SWEEP, Tracking
 from src.tracking.datasets import dataset
-from src.tracking.spool import AGAIN, Entry, Spool
+from src.tracking.spool import AGAIN, Entry, Sending, Spool
 from tests.tracking.servers import Server
 
 MANIFEST = pd.DataFrame({"sample": ["a", "b"], "case": ["a", "b"], "patient": ["", "p"], "label": ["x", "y"]})
-
-
-@pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server")).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(held: Server) -> Server:
-    """A server that answers, whatever the test before did to it."""
-    return held if held.process else held.start()
 
 
 def at(server: Server, folder: Path, **more: Any) -> Tracking:
@@ -155,6 +141,30 @@ def test_a_sweep_without_any_server_is_whole_and_can_be_sent(server: Server, tmp
     assert found.info.start_time <= run.info.start_time
     (child,) = tracking.children(found.info.run_id)
     check(tracking, child)
+
+
+@pytest.mark.slow
+def test_what_is_added_to_a_finished_run_does_not_end_it_anew(server: Server, tmp_path: Path) -> None:
+    """A tag that the server did not take, set by a process that is gone since."""
+    tracking = at(server, tmp_path)
+    run = fill(tracking, "done")
+    before = tracking.find(run).info
+    tracking.spooled.entry(run).add(tags={"job": "3"})
+    assert [sent.left for sent in tracking.deliver()] == [""]
+    found = tracking.find(run)
+    assert (found.info.status, found.info.end_time) == (before.status, before.end_time) == ("FINISHED", before.end_time)
+    assert found.data.tags["job"] == "3"
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_send_at_once(server: Server, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    tracking = at(server, tmp_path)
+    fill(Tracking(uri="http://127.0.0.1:9", spool=f"{tmp_path}/spool", offline=True), "kept")
+    with FileLock(tmp_path / "spool" / ".lock"), pytest.raises(Sending, match="another process is sending"):
+        list(tracking.deliver())
+    assert [sent.left for sent in tracking.deliver(patience=1)] == [""]
 
 
 def test_a_killed_offline_run_is_found(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -15,14 +14,9 @@ from src.images.draws import generator
 from src.training.finetuning import FineTuning
 from src.training.fitting import Fit, Material
 from src.training.network import Classifier
+from tests.threads import one_thread
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]
 
 
 class Branches(nn.Module):
