@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.extraction import batches
 from tests.benchmarks import transcription
-from tests.benchmarks.timing import Row, in_turns
+from tests.benchmarks.timing import Row, elsewhere, in_turns
 
 REPEATS = 7
 BATCH = 20
+IMAGE = "from tests.benchmarks import images; image = images.tissue(1024, 768)"
+"""Makes the image that is worked on, in a process of its own."""
 
 
 def tissue(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -72,7 +75,16 @@ def scale() -> Iterator[Row]:
     yield row("scale 2048 x 1536 by 0.5", ours, "Pillow", other, "another interpolation by intent")
 
 
-def torchstains() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+Normaliser = Callable[[np.ndarray], np.ndarray]
+
+
+def others(name: str) -> dict[str, Normaliser]:
+    """What stands beside a normaliser: the paper's formulas in plain NumPy, and torchstain's where it has the same."""
+    plain: dict[str, Normaliser] = {"transcription": getattr(transcription, name)}
+    return plain | (torchstains() if name == "macenko" else {})
+
+
+def torchstains() -> dict[str, Normaliser]:
     """torchstain's Macenko by backend, with our reference stains and maxima."""
     of_numpy, of_torch = NumpyMacenkoNormalizer(), TorchMacenkoNormalizer()
     of_numpy.HERef, of_numpy.maxCRef = transcription.STAINS, transcription.MAXIMA
@@ -83,17 +95,19 @@ def torchstains() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     def by_torch(image: np.ndarray) -> np.ndarray:
         return of_torch.normalize(torch.from_numpy(image).permute(2, 0, 1), **options)[0].numpy()
 
-    return {"numpy": lambda image: of_numpy.normalize(image, **options)[0], "torch": by_torch}
+    by_numpy: Normaliser = lambda image: of_numpy.normalize(image, **options)[0]  # noqa: E731
+    return {"torchstain, numpy": by_numpy, "torchstain, torch": by_torch}
 
 
 def normalise() -> Iterator[Row]:
     """Stain normalisation of a 1024 x 768 image against the paper's formulas in plain NumPy, and torchstain's."""
     image = tissue(1024, 768)
-    plain = {"macenko": transcription.macenko, "macenko_released": transcription.macenko_released}
-    others = {f"torchstain, {backend}": normaliser for backend, normaliser in torchstains().items()}
     for name, ours in (("macenko", Macenko()), ("macenko_released", MacenkoReleased())):
-        beside = {"transcription": plain[name]} | (others if name == "macenko" else {})
-        fast, *slow = in_turns(*(lambda run=run: run(image) for run in (ours, *beside.values())), repeats=REPEATS)
+        beside = others(name)
+        with ExitStack() as stack:
+            setups = (f"{IMAGE}; run = images.others({name!r})[{other!r}]" for other in beside)
+            runs = [stack.enter_context(elsewhere(setup, "run(image)")) for setup in setups]
+            fast, *slow = in_turns(lambda ours=ours: ours(image), *runs, repeats=REPEATS)
         for (other, run), seconds in zip(beside.items(), slow, strict=True):
             yield row(f"normalise 1024 x 768, {name}", fast, other, seconds, same(ours(image), run(image)))
 
@@ -111,9 +125,8 @@ def augment() -> Iterator[Row]:
     )
     for count in (1, 50):
         jitters = StainJitter(count=count)
-        ours, other = in_turns(
-            lambda j=jitters: list(j(planar(image), 0, "")), lambda: transcription.jitter(image, factors), repeats=5
-        )
+        with elsewhere(IMAGE, f"images.transcription.jitter(image, images.np.array({factors.tolist()}))") as plain:
+            ours, other = in_turns(lambda j=jitters: list(j(planar(image), 0, "")), plain, repeats=5)
         yield row(f"augment 1024 x 768, one of {count}", ours / count, "transcription", other, note)
 
 
@@ -145,11 +158,8 @@ def crop() -> Iterator[Row]:
         (400, 20, 50),
     ):
         crop, jitters = Crop(size=size, scale=0.5, count=count), StainJitter(count=augmentations)
-        ours, other = in_turns(
-            lambda jitters=jitters, crop=crop: cut(image, jitters, crop),
-            lambda size=size, count=count: plainly_cut(image, size, count),
-            repeats=5,
-        )
+        with elsewhere(IMAGE, f"images.plainly_cut(image, {size}, {count})") as plain:
+            ours, other = in_turns(lambda jitters=jitters, crop=crop: cut(image, jitters, crop), plain, repeats=5)
         what = f"augment and crop {count} x {size}, one of {augmentations}"
         yield row(what, ours / augmentations, "transcription", other, "crops drawn otherwise")
 

@@ -1,7 +1,10 @@
 """How things are timed: medians, and in turns where one is held against another."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
 
 Row = tuple[str, str, str, float | None]
@@ -30,6 +33,29 @@ def in_turns(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
         function()
     taken = [[once(function) for function in functions] for _ in range(repeats)]
     return [median(column) for column in zip(*taken, strict=True)]
+
+
+@contextmanager
+def elsewhere(setup: str, statement: str) -> Iterator[Callable[[], None]]:
+    """Give what has a process of its own run a statement, after a setup.
+
+    There memory is handled as Python does it by itself, and not by `src.memory`: what stands beside ours must not gain
+    by what we do.
+    """
+    program = f"{setup}\nimport sys\nfor _ in sys.stdin:\n    {statement}\n    print(flush=True)"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to, back = process.stdin, process.stdout
+
+        def call() -> None:
+            to.write("\n")
+            to.flush()
+            if not back.readline():
+                raise RuntimeError(f"{statement!r} failed in its process")
+
+        yield call
 
 
 def time_text(seconds: float) -> str:
