@@ -134,3 +134,12 @@ def test_a_server_with_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert Tracking(uri=server.address).find("welcome").info.status == "FINISHED"
     finally:
         server.kill()
+
+
+def test_no_password_is_kept(tmp_path: Path) -> None:
+    there = "tracking.uri=http://me:secret@127.0.0.1:9"
+    process = run("run", *QUICK, there, "tracking.offline=true", f"tracking.spool={tmp_path}/spool", workspace=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert list(tmp_path.glob("spool/*/artifacts/config.yaml"))
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert b"secret" not in file.read_bytes(), file

@@ -314,7 +314,7 @@ def test_a_study_that_exists_is_named(small: tuple[Path, Any]) -> None:
         (["search=logistic", "search.classifier.c.low=big"], ["search.classifier.c.low must be a number", "'big'"]),
         (
             ["search=logistic", "storage=postgresql://me:secret@127.0.0.1:9/db"],
-            ["storage=postgresql://me:***@127.0.0.1:9/db cannot"],
+            ["storage=postgresql://***@127.0.0.1:9/db cannot"],
         ),
         (["search=finetune", "n_jobs=2"], ["n_jobs=2, but networks are trained one after the other"]),
     ],
