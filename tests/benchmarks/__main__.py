@@ -72,12 +72,21 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="a file that gets the table, too")
     arguments = parser.parse_args()
     memory.reuse()
-    measured = [text(row) for row in rows(arguments.parts or list(PARTS))]
+    measured: list[list[str]] = []
+    try:
+        for row in rows(arguments.parts or list(PARTS)):
+            measured.append(text(row))
+    finally:  # what was measured takes an hour
+        write(measured, arguments.markdown)
+
+
+def write(measured: list[list[str]], markdown: Path | None) -> None:
+    """Print the table, and write it into a file if one is given."""
     header = ["what", "ours", "beside it", "ratio"]
-    if arguments.markdown:
+    if markdown:
         lines = [header, ["---", "---:", "---", "---:"], *measured]
         table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        arguments.markdown.write_text(f"{machine()}\n\n{table}")
+        markdown.write_text(f"{machine()}\n\n{table}")
     shown = Table(*header)
     for line in measured:
         shown.add_row(*line)

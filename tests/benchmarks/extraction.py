@@ -115,7 +115,7 @@ class PlainCrops(Dataset[torch.Tensor]):
     def __init__(self, folder: Path, count: int) -> None:
         self.paths = sorted(folder.rglob("*.tif"))
         self.count = count
-        self.normalise = torchstains()["numpy"]
+        self.normalise = torchstains()["torchstain, numpy"]
 
     def __len__(self) -> int:
         return len(self.paths) * self.count

@@ -107,7 +107,7 @@ def normalise() -> Iterator[Row]:
         with ExitStack() as stack:
             setups = (f"{IMAGE}; run = images.others({name!r})[{other!r}]" for other in beside)
             runs = [stack.enter_context(elsewhere(setup, "run(image)")) for setup in setups]
-            fast, *slow = in_turns(lambda ours=ours: ours(image), *runs, repeats=REPEATS)
+            fast, *slow = in_turns(lambda ours=ours: ours(image), *runs, repeats=REPEATS, warm=True)
         for (other, run), seconds in zip(beside.items(), slow, strict=True):
             yield row(f"normalise 1024 x 768, {name}", fast, other, seconds, same(ours(image), run(image)))
 
@@ -126,7 +126,7 @@ def augment() -> Iterator[Row]:
     for count in (1, 50):
         jitters = StainJitter(count=count)
         with elsewhere(IMAGE, f"images.transcription.jitter(image, images.np.array({factors.tolist()}))") as plain:
-            ours, other = in_turns(lambda j=jitters: list(j(planar(image), 0, "")), plain, repeats=5)
+            ours, other = in_turns(lambda j=jitters: list(j(planar(image), 0, "")), plain, repeats=5, warm=True)
         yield row(f"augment 1024 x 768, one of {count}", ours / count, "transcription", other, note)
 
 
@@ -159,7 +159,7 @@ def crop() -> Iterator[Row]:
     ):
         crop, jitters = Crop(size=size, scale=0.5, count=count), StainJitter(count=augmentations)
         with elsewhere(IMAGE, f"images.plainly_cut(image, {size}, {count})") as plain:
-            ours, other = in_turns(lambda jitters=jitters, crop=crop: cut(image, jitters, crop), plain, repeats=5)
+            ours, other = in_turns(lambda jitters=jitters, crop=crop: cut(image, jitters, crop), plain, repeats=5, warm=True)
         what = f"augment and crop {count} x {size}, one of {augmentations}"
         yield row(what, ours / augmentations, "transcription", other, "crops drawn otherwise")
 

@@ -24,14 +24,21 @@ def seconds(function: Callable[[], object], repeats: int = 7) -> float:
     return median(once(function) for _ in range(repeats))
 
 
-def in_turns(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
+def in_turns(*functions: Callable[[], object], repeats: int = 5, warm: bool = False) -> list[float]:
     """Return each function's median seconds, after a call that does not count.
 
-    They are called in turns, so that a drift of the machine's speed meets all of them.
+    They are called in turns, so that a drift of the machine's speed meets all of them; with `warm` twice, of which the
+    second counts, where one would find in the caches what another has left there.
     """
     for function in functions:
         function()
-    taken = [[once(function) for function in functions] for _ in range(repeats)]
+
+    def turn(function: Callable[[], object]) -> float:
+        if warm:
+            function()
+        return once(function)
+
+    taken = [[turn(function) for function in functions] for _ in range(repeats)]
     return [median(column) for column in zip(*taken, strict=True)]
 
 
