@@ -159,7 +159,9 @@ def crop() -> Iterator[Row]:
     ):
         crop, jitters = Crop(size=size, scale=0.5, count=count), StainJitter(count=augmentations)
         with elsewhere(IMAGE, f"images.plainly_cut(image, {size}, {count})") as plain:
-            ours, other = in_turns(lambda jitters=jitters, crop=crop: cut(image, jitters, crop), plain, repeats=5, warm=True)
+            ours, other = in_turns(
+                lambda jitters=jitters, crop=crop: cut(image, jitters, crop), plain, repeats=5, warm=True
+            )
         what = f"augment and crop {count} x {size}, one of {augmentations}"
         yield row(what, ours / augmentations, "transcription", other, "crops drawn otherwise")
 
