@@ -30,6 +30,7 @@ def copies(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_copies_of_a_sweeps_images_get_its_probabilities(workspace: Path, copies: Path, tmp_path: Path) -> None:
     (copies / "letter.png").write_text("Dear Sir")
     options = [f"input={copies}", f"output={tmp_path / 'new.csv'}", f"members={tmp_path / 'members.csv'}"]
@@ -57,6 +58,7 @@ def test_copies_of_a_sweeps_images_get_its_probabilities(workspace: Path, copies
     np.testing.assert_allclose(known[classes].astype(float), mean.loc[known.index], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{copies}/new-iv002.png\n")
     options = [f"input={tmp_path / 'new.csv'}", f"output={tmp_path / 'out.csv'}", "format=bach"]
@@ -71,7 +73,8 @@ def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path
 
 
 def test_no_submission_is_refused_before_any_work(workspace: Path, copies: Path, tmp_path: Path) -> None:
-    (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{copies}/letter.png\n")
+    shutil.copy(copies / "new-b001.png", tmp_path / "letter.png")
+    (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{tmp_path}/letter.png\n")
     options = [f"input={tmp_path / 'new.csv'}", f"output={tmp_path / 'out.csv'}", "format=bach"]
     process = run("predict", "model=powers", *options, workspace=workspace)
     assert process.returncode == 1

@@ -156,6 +156,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
     assert int(runs[1].data.tags["encoded_crops"]) == (16 - len(stored)) * 60
 
 
+@pytest.mark.slow
 def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
     arguments = [*QUICK, "data.width=400", "data.height=300", "crop.size=140", "crop.count=200"]
     process = start("run", *arguments, workspace=tmp_path)
@@ -169,6 +170,7 @@ def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
     assert tracking(tmp_path).find("SqueezeNet-140").info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
     arguments = [
         *QUICK,
@@ -191,6 +193,7 @@ def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
     assert f"python -m src.fuse sweep={sweep.info.run_id}" in errors
 
 
+@pytest.mark.slow
 def test_cells_of_one_encoder_and_size_are_told_apart(tmp_path: Path) -> None:
     process = run("run", *QUICK, "crop=half224,full800", workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
@@ -268,6 +271,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_a_cell_that_learns_anew_loads_no_networks(tmp_path: Path) -> None:
     """Maps of what the models look at included: the descriptors behind them are stored, too."""
     arguments = [*(value for value in QUICK if value != "examples=0"), f"workspace={tmp_path}"]

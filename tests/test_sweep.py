@@ -88,6 +88,7 @@ def table(tracking: Tracking, parent: str, name: str) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(tracking.artifact(tracking.find(parent), name)))
 
 
+@pytest.mark.slow
 class TestGroups:
     def test_each_has_its_own_table(self, swept: Swept) -> None:
         for group in ("kfold_all_patients", "image_kfold_5_patients"):

@@ -96,6 +96,7 @@ def test_a_whole_sweep_without_a_server(server: Server, tmp_path: Path) -> None:
     assert [each.info.status for each in tracking.children(parent.info.run_id)] == ["FINISHED"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "said"), [(500, "answers with an error (500"), (None, "does not answer")])
 def test_a_server_that_misbehaves_is_told_before_any_work(status: int | None, said: str, tmp_path: Path) -> None:
     with misbehaving(status) as address:
@@ -136,6 +137,7 @@ def test_a_server_with_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         server.kill()
 
 
+@pytest.mark.slow
 def test_no_password_is_kept(tmp_path: Path) -> None:
     there = "tracking.uri=http://me:secret@127.0.0.1:9"
     process = run("run", *QUICK, there, "tracking.offline=true", f"tracking.spool={tmp_path}/spool", workspace=tmp_path)

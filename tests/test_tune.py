@@ -158,6 +158,7 @@ class TestUsedAgain:
         assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_what_papers_did_is_flagged(small: tuple[Path, Any]) -> None:
     process = run("tune", *SMALL, "study=papers", "nested=false", workspace=small[0])
     assert process.returncode == 0, process.stderr
