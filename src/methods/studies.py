@@ -124,7 +124,7 @@ class Search:
         """
         found = self.found()
         for name in found:
-            same(self.name, self.asked(name, asked), asked)
+            self.agree(name, asked)
         for name in names:
             study = self.study(name) if name in found else self.create(name, asked)
             for _ in range(len(self.existing(name)), self.trials):
@@ -137,15 +137,15 @@ class Search:
 
         direction = StudyDirection.MINIMIZE if self.minimize else StudyDirection.MAXIMIZE
         study = optuna.create_study(storage=self.storage, study_name=name, direction=direction, load_if_exists=True)
-        same(self.name, self.asked(name, asked), asked)
+        self.agree(name, asked)
         return study
 
-    def asked(self, name: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a study was asked; one that another process makes at this moment was asked nothing yet."""
+    def agree(self, name: str, asked: Mapping[str, Any]) -> None:
+        """Raise `ValueError` where a study was asked something else; one that is just being made was asked nothing."""
         study = self.study(name)
         if ASKED not in study.user_attrs:
             study.set_user_attr(ASKED, dict(asked))
-        return study.user_attrs[ASKED]
+        same(self.name, study.user_attrs[ASKED], asked)
 
     def existing(self, name: str, *states: "TrialState") -> "list[FrozenTrial]":
         """Return a study's trials of these states, or of all. Two processes that begin at once may enqueue too many."""

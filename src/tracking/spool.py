@@ -263,7 +263,8 @@ def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
         if not run:
             sent.left = "its sweep is not sent yet" if end else "it is still running"
             return sent
-        sent.run, sent.name = run, str(client.get_run(run).info.run_name)
+        there = client.get_run(run).info
+        sent.run, sent.name = run, str(there.run_name)
         for record in entry.records():
             send(client, run, record)
         for file in entry.files():
@@ -271,7 +272,7 @@ def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
             client.log_artifact(run, str(file), None if place == "." else place)
             file.unlink()
             sent.files += 1
-        if entry.found("end") or client.get_run(run).info.status == "RUNNING":  # else only something was added to it
+        if entry.found("end") or there.status == "RUNNING":  # else only something was added to it
             client.set_terminated(run, end["status"], end.get("time"))
         shutil.rmtree(entry.folder)
     except away() as error:
