@@ -24,6 +24,9 @@ from src.config import CONF, ROOT
 ALLOCATIONS = 200_000
 """Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
 
+AGAIN = 0.05
+"""Seconds until an interrupt that Python ignored is made again."""
+
 
 def command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
@@ -31,9 +34,7 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
     atexit.register(leave)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, nor in a cluster's job
-            signal.signal(number, interrupt)
+    heed()
     messages = logging.StreamHandler()
     messages.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("src").addHandler(messages)
@@ -53,9 +54,29 @@ def leave() -> None:
         gc.freeze()
 
 
+def heed() -> None:
+    """Let Ctrl-C and other requests to end interrupt what goes on, wherever it is."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Not under nohup, nor in a cluster's job.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
+    sys.unraisablehook = unraisable
+
+
 def interrupt(*_: object) -> None:
-    """Turn a request to end into what Ctrl-C does, so that runs are closed."""
+    """Turn Ctrl-C or another request to end into an exception, so that runs are closed."""
+    # In the middle of a query it ends the connection too, and SQLAlchemy would show that as an error of its own.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     raise KeyboardInterrupt
+
+
+def unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again in a moment where Python ignored it, as it does while it deletes an object."""
+    if ignored.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(ignored)
+        return
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, AGAIN)
 
 
 @contextmanager
