@@ -5,7 +5,6 @@ import difflib
 import gc
 import logging
 import os
-import signal
 import sqlite3
 import sys
 import traceback
@@ -20,12 +19,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from src import memory
 from src.config import CONF, ROOT
+from src.interrupts import heed
 
 ALLOCATIONS = 200_000
 """Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
-
-AGAIN = 0.05
-"""Seconds until an interrupt that Python ignored is made again."""
 
 
 def command(task: Callable[[DictConfig], None], name: str) -> None:
@@ -52,31 +49,6 @@ def leave() -> None:
     """Spare the end of a command the search for cycles in all that was imported, which takes more than a second."""
     if "torch" not in sys.modules:  # its libraries report what is not collected as leaks
         gc.freeze()
-
-
-def heed() -> None:
-    """Let Ctrl-C and other requests to end interrupt what goes on, wherever it is."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not under nohup, nor in a cluster's job.
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, interrupt)
-    sys.unraisablehook = unraisable
-
-
-def interrupt(*_: object) -> None:
-    """Turn Ctrl-C or another request to end into an exception, so that runs are closed."""
-    # In the middle of a query it ends the connection too, and SQLAlchemy would show that as an error of its own.
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    raise KeyboardInterrupt
-
-
-def unraisable(ignored: "sys.UnraisableHookArgs") -> None:
-    """Interrupt again in a moment where Python ignored it, as it does while it deletes an object."""
-    if ignored.exc_type is not KeyboardInterrupt:
-        sys.__unraisablehook__(ignored)
-        return
-    signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, AGAIN)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from src.edge import interrupt
+from src.interrupts import interrupt
 from src.launcher import arguments, completed, module, titles
 from src.presentation import say
 from src.resume import AGAIN, VARIABLE

@@ -114,10 +114,13 @@ class Tracking:
         quieten()
         if self.uri.startswith(("http://", "https://")):
             reach(self.uri)
-        from mlflow import MlflowClient
+            from mlflow import MlflowClient
+
+            return MlflowClient(self.uri)
+        from src.tracking.client import DatabaseClient
 
         if not self.uri.startswith("sqlite:///"):
-            return MlflowClient(self.uri)
+            return DatabaseClient(self.uri)
         from filelock import FileLock
 
         database = Path(self.uri.removeprefix("sqlite:///"))
@@ -127,9 +130,9 @@ class Tracking:
             if not database.exists():
                 with tempfile.TemporaryDirectory(dir=database.parent) as folder:
                     made = Path(folder) / database.name
-                    MlflowClient(f"sqlite:///{made}").search_experiments()
+                    DatabaseClient(f"sqlite:///{made}").search_experiments()
                     made.replace(database)
-            client = MlflowClient(self.uri)
+            client = DatabaseClient(self.uri)
             self.find_or_create(client)
         return client
 

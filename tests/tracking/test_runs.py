@@ -1,6 +1,7 @@
 """Tracking on a real database, and on a real server."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from src.interrupts import interrupt
 from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, life
 from tests.tracking.servers import Server, misbehaving
 
@@ -61,6 +63,29 @@ def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     with pytest.raises(KeyboardInterrupt), tracking.run("one", CELL):
         raise KeyboardInterrupt
     assert tracking.find("one").info.status == "KILLED"
+
+
+def test_an_interrupt_never_comes_halfway_through_a_transaction(
+    tracking: Tracking, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def log(delay: float) -> None:
+        with tracking.run("one", CELL) as run:
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            for step in range(100_000):
+                run.log_steps("accuracy", {step: 0.5})
+
+    assert not tracking.search()  # makes the database
+    capfd.readouterr()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for milliseconds in range(1, 41):
+            with pytest.raises(KeyboardInterrupt):
+                log(milliseconds / 1000)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert {run.info.status for run in tracking.search()} == {"KILLED"}
+    assert not tracking.spooled.entries()
+    assert capfd.readouterr().err == ""
 
 
 def test_results_that_cannot_be_stored_are_spooled(tracking: Tracking, tmp_path: Path) -> None:
