@@ -328,7 +328,7 @@ def build(config: DictConfig) -> Any:
 
 
 def rebuilt(description: Mapping[str, Any]) -> Any:
-    """Return the operator that `src.methods.samples.described` described; `ValueError` where it has changed since."""
+    """Return the operator that `src.methods.fitted.describe` described; `ValueError` where it has changed since."""
     name, revision = description["operator"], description.get("revision")
     schema = next((schema for schema in SCHEMAS if schema.__name__ == name), None)
     here = getattr(schema, "revision", None)

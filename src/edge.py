@@ -2,6 +2,7 @@
 
 import atexit
 import difflib
+import errno
 import gc
 import logging
 import os
@@ -75,13 +76,14 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is None and error.errno is None:
         return ""
     if isinstance(error, OSError):
-        return (
-            f"{error.strerror}: {error.filename or 'while writing'}; descriptors made so far are kept for the next run"
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kept = "; free space: descriptors made so far are kept for the next run" if full else ""
+        return f"{error.strerror}: {error.filename or 'while writing'}{kept}"
     if exhausted(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
     if isinstance(root := cause(error), sqlite3.OperationalError):
-        return f"the tracking database cannot be used: {root}; free space, or choose another workspace=FOLDER"
+        way_out = "; free space, or choose another workspace=FOLDER" if "full" in str(root) else ""
+        return f"a database cannot be used: {root}{way_out}"
     frames = traceback.extract_tb(error.__traceback__)
     raised_in = Path(frames[-1].filename) if frames else Path()
     # joblib raises the error of one of our folds anew, without the frames that it came from.

@@ -84,8 +84,11 @@ class SlurmJobs(LocalJobs):
 
 
 def check(launcher: DictConfig) -> None:
-    """Raise `ValueError` before any work where a launcher of jobs has no submitit, or no Slurm."""
+    """Raise `ValueError` before any work for a launcher of jobs without submitit or Slurm, or of no number of cells."""
     name = str(launcher.get("_target_")).rpartition("tenfold.")[2]
+    count = launcher.get("n_jobs")
+    if name == "Cells" and not (isinstance(count, int) and (count == -1 or count > 0)):
+        raise ValueError(f"`n_jobs` must be -1 or 1 and more, but got hydra.launcher.n_jobs={count}")
     if name not in ("Slurm", "Local"):
         return
     asked = f"hydra/launcher=submitit_{name.lower()}"

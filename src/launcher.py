@@ -36,8 +36,6 @@ class Processes(Launcher):
 
     def __init__(self, n_jobs: int) -> None:
         """Run `n_jobs` cells at the same time; -1: one per processor."""
-        if n_jobs < 1 and n_jobs != -1:
-            raise ValueError(f"`n_jobs` must be -1 or 1 and more, but got hydra.launcher.n_jobs={n_jobs}")
         self.n_jobs = n_jobs if n_jobs > 0 else os.cpu_count() or 1
         self.config: DictConfig | None = None
 

@@ -12,6 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from src.config import flat
+from src.fusion import IMAGE_LEVEL as BY_IMAGE
+from src.fusion import leaks
 from src.methods.cell import Cell
 from src.tracking import CELL, Tracking
 from src.tracking.runs import KIND
@@ -27,13 +29,11 @@ COUNTERPART = {
     "holdout": "image_holdout",
     "image_kfold": "kfold",
     "image_holdout": "holdout",
-    "published": "image_kfold",
 }
 """The protocol that differs in nothing but whether it keeps a patient's images together."""
-BY_IMAGE = ("image_kfold", "image_holdout")
 MADE = ("data", "method", *(each.name for each in fields(Cell) if each.name != "protocol"))
 """The groups and keys that make predictions, but for the protocol."""
-WITHOUT = ("data.root", "method.workers", "method.device", "method.batch", "method.memory")
+WITHOUT = ("data.root", "crop.together", "method.workers", "method.device", "method.batch", "method.memory")
 """What of these does not change predictions; data are known by their bytes."""
 ELSEWHERE = ("data.root", "tracking.uri", "tracking.experiment")
 """What of the rest a command has to say to find the data, and to leave its run where the others are."""
@@ -78,9 +78,9 @@ class Ledger:
             yield Entry(practice=IMAGE_LEVEL, model=name, note="patients are not known: every protocol is by image")
         elif other is not None:
             note = f"{other.data.params['protocol']}: run {other.info.run_id[:8]}"
-            yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE, note)
+            yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE or leaks(run), note)
         else:
-            made = remake(run, f"protocol={COUNTERPART.get(protocol, 'image_kfold')}")
+            made = remake(run, f"protocol={opposite(run)}")
             yield Entry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
 
     def tuned(self, name: str, run: "Run", table: "pd.DataFrame") -> "Iterator[Entry]":
@@ -114,7 +114,7 @@ class Ledger:
         found = [
             other
             for other in self.of_same_data(run)
-            if other.data.params.get("protocol") == COUNTERPART.get(run.data.params.get("protocol", ""))
+            if other.data.params.get("protocol") == opposite(run)
             and other.data.tags.get(TUNED) == run.data.tags.get(TUNED)
             and made(other) == made(run)
             and agree(run.data.params, other.data.params, ("protocol.folds", "protocol.fraction"))
@@ -139,6 +139,12 @@ class Ledger:
         if data not in self.cells:
             self.cells[data] = self.tracking.search({KIND: CELL, "data": data}, "FINISHED")[::-1]
         return self.cells[data]
+
+
+def opposite(run: "Run") -> str:
+    """Return the protocol that differs from a run's in nothing but whether it keeps a patient's images together."""
+    protocol = run.data.params.get("protocol", "")
+    return "kfold" if protocol not in COUNTERPART and leaks(run) else COUNTERPART.get(protocol, "image_kfold")
 
 
 def made(run: "Run") -> dict[str, str]:

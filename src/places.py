@@ -395,4 +395,8 @@ def code(error: BaseException) -> str:
 def endpoint() -> str:
     """Return where storage other than Amazon's is, for messages: without a user and a password."""
     given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-    return f" at {given.split('//')[0]}//{urlsplit(given).netloc.rpartition('@')[2]}" if given else ""
+    try:
+        host = urlsplit(given).netloc.rpartition("@")[2]
+    except ValueError as error:
+        raise ValueError(f"AWS_ENDPOINT_URL is no address: {error}") from None
+    return f" at {given.split('//')[0]}//{host}" if given else ""

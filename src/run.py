@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     resume = sweep.resumed if sweep else wanted(config, hydra.runtime.choices, sweeping=False)
     old = earlier(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == tags[DIGEST]]
-    material = prepare(build(config)) if done else None
+    material = unchanged(config) if done else None
     if material and (same := [run for run in done if material.facts.items() <= run.data.tags.items()]):
         supersede(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].info.run_id)
         take_over(config, tracking, same[-1], tags, sweep)
@@ -80,9 +81,17 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
         show(evaluation, name, notes)
 
 
+def unchanged(config: DictConfig) -> "Material | None":
+    """Return what a finished cell would work on now; None where that cannot be had: run anew, the cell says why."""
+    with suppress(ValueError, OSError):
+        return prepare(build(config))
+    return None
+
+
 def place(hydra: "HydraConf", sweep: Sweep) -> dict[str, str]:
     """Return the tags that say which cell of its sweep this is: its number, and its values of what is varied."""
-    point = sorted(override for override in hydra.overrides.task if override.split("=")[0] in sweep.keys)
+    given = [override.lstrip("+") for override in hydra.overrides.task]
+    point = sorted(override for override in given if override.split("=")[0] in sweep.keys)
     return {JOB: str(hydra.job.num), POINT: " ".join(point)}
 
 

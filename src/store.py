@@ -327,14 +327,20 @@ def main() -> None:
         "explain": lambda: explain(store, arguments.recipe),
         "prune": lambda: prune(store, arguments.recipe),
     }
+    count = 0
     try:
         store = Store(arguments.root)
         store.check()
-        lines = list(actions[arguments.action]())
+        for count, line in enumerate(actions[arguments.action](), start=1):
+            print(line, flush=True)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    print("\n".join(lines) or f"{arguments.root}: {'nothing damaged' if arguments.action == 'verify' else 'empty'}")
-    sys.exit(int(arguments.action == "verify" and bool(lines)))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    if not count:
+        print(f"{arguments.root}: {'nothing damaged' if arguments.action == 'verify' else 'empty'}")
+    sys.exit(int(arguments.action == "verify" and count > 0))
 
 
 if __name__ == "__main__":

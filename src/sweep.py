@@ -102,7 +102,7 @@ def varied(config: DictConfig) -> dict[str, list[str]]:
     """Return what a sweep varies: the values of each key, the command line's before the experiment's."""
     given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    last = {o.get_key_element(): o for o in parser.parse_overrides([*given, *config.hydra.overrides.task])}
+    last = {o.get_key_element().lstrip("+"): o for o in parser.parse_overrides([*given, *config.hydra.overrides.task])}
     return {key: list(o.sweep_string_iterator()) for key, o in last.items() if o.is_discrete_sweep()}
 
 
@@ -142,6 +142,8 @@ def finish(tracking: Tracking, sweep: str, expected: int, binary: Binary | None,
         catch_up(tracking)
         fuse_cells(tracking, sweep, expected, binary, replicates)
     except away() as error:
+        if isinstance(error, OSError) and error.filename:  # of this machine
+            raise
         tracking.end(sweep, "KILLED")
         sys.exit(
             f"error: the tracking server fails, so that the cells cannot be fused now ({str(error).splitlines()[0]}); "

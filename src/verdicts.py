@@ -112,7 +112,8 @@ def probability(value: float) -> str:
 def explained(table: "pd.DataFrame") -> list[str]:
     """Return how a comparison is read."""
     lines = [
-        f"better, worse: p Holm is at most 0.05: p boot. (bootstrap over patients) corrected over {len(table)} rows",
+        "better, worse: p Holm is at most 0.05: p boot. (the larger of a bootstrap over patients and of a test that "
+        f"allows for the luck of folds), corrected over {table['p_bootstrap'].notna().sum()} rows",
         "accuracies are in % and points, areas fractions; intervals are of 95 %, paired, by bootstrap over patients",
     ]
     if (table["verdict"] == "not shown").any():

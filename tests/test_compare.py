@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from src.compare import known, newest, of_runs, of_sweep, patiently, ratios, spelled
 from src.config import CONF, Compare, flat
-from src.ledger import makes, override, overrides_of
+from src.ledger import Ledger, makes, override, overrides_of
 from src.tracking import CELL, SWEEP, Tracking
 from src.verdicts import fitting, to_markdown, verdicts, write
 from tests.commands import QUICK, ROOT, run
@@ -223,6 +223,20 @@ def test_experiment_is_spelled_for_hydra() -> None:
         "newest_of=demo",
         "sweep=experiment=x",
     ]
+
+
+def test_published_folds_that_part_patients_are_held_to_be_optimistic(tmp_path: Path) -> None:
+    tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts", spool=f"{tmp_path}/s")
+    tables = pair(np.random.default_rng(0), patients=60, accuracies=(0.6, 0.9))
+    keep(tracking, "given", tables["two"], {"audit_patients": "9"}, splits="g", protocol="published")
+    (lacking,) = Ledger(tracking=tracking).by_image("given", tracking.find("given"), tables["two"])
+    assert "protocol=kfold" in lacking.note
+    keep(tracking, "honest", tables["one"])
+    for name, table in (("given", "two"), ("honest", "one")):
+        ledger = Ledger(tracking=tracking, replicates=20)
+        found = list(ledger.by_image(name, tracking.find(name), tables[table]))
+        if name == "given":
+            assert found[0].claimed > found[0].honest + 0.2
 
 
 @pytest.mark.parametrize(

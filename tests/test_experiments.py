@@ -27,6 +27,7 @@ def bach(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
     smaller = ["encoder=squeezenet,mobilenet", "crop.size=48,64", "data.cases=24", "data.width=192", "data.height=144"]
     fewer = ["protocol.folds=3", "replicates=50", "classifier.rounds=5"]

@@ -13,6 +13,7 @@ HEARD = """
 import os, signal, time
 from src.edge import edge
 from src.interrupts import heed
+signal.signal(signal.{name}, signal.SIG_DFL)  # as it is where nobody ignores it, as nohup does
 heed()
 class Deleted:
     def __del__(self):

@@ -121,6 +121,9 @@ def test_what_does_not_answer_is_told(tmp_path: Path, here: Storage, monkeypatch
         assert "answers with an error (500)" in told(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "secret")
     assert told(tmp_path).endswith("AWS_ENDPOINT_URL is no address")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://[::1")
+    with pytest.raises(ValueError, match="AWS_ENDPOINT_URL is no address: Invalid IPv6 URL"):
+        store(tmp_path)
 
 
 @pytest.mark.slow

@@ -12,12 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from mlflow.entities import Run
 from omegaconf import DictConfig, OmegaConf
 
 from src.classifiers.lightgbm import LightGBM
 from src.config import CONF
+from src.encoders.torchvision import Torchvision
 from src.resume import config_digest, significant, wanted
 from src.tracking import PARENT, SWEEP, Tracking
 from tests.commands import QUICK, ROOT, run
@@ -289,6 +291,24 @@ class TestTakingOver:
         process = run("run", *QUICK, "resume=true", workspace=workspace)
         assert "finished already" not in process.stderr
         assert len(runs(workspace)) == 2
+
+
+@pytest.mark.slow
+def test_what_finished_is_not_taken_for_what_cannot_be_looked_at(tmp_path: Path) -> None:
+    """The encoder's weights are gone for a while: the sweep fails, though all its cells finished before."""
+    weights = tmp_path / "squeezenet.pth"
+    encoder = Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."])
+    torch.save(encoder.load().module.state_dict(), weights)
+    sweep = [*QUICK, f"encoder.weights={weights}", "pool.p=1,3", "name=pair", "resume=true"]
+    assert run("run", *sweep, workspace=tmp_path, sweep=True).returncode == 0
+    weights.rename(tmp_path / "moved.pth")
+    failed = run("run", *sweep, workspace=tmp_path, sweep=True)
+    assert failed.returncode == 1
+    assert "0 of 2 cells finished" in failed.stderr
+    (tmp_path / "moved.pth").rename(weights)
+    again = run("run", *sweep, workspace=tmp_path, sweep=True)
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 cells finished" in again.stderr
 
 
 @pytest.mark.slow

@@ -1,16 +1,19 @@
 """Sweeps whose cells cannot all be fused: groups, side by side, with their gap; and learning curves."""
 
 import io
+import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 from mlflow.entities import Run
 
+from src.config import CONF
 from src.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
-from src.sweep import KEYS, finish
+from src.sweep import KEYS, finish, varied
 from src.tracking import CELL, SWEEP, Tracking
 from tests.commands import QUICK, run
 
@@ -140,6 +143,22 @@ def test_a_group_that_cannot_be_fused_leaves_the_others(tmp_path: Path, capfd: p
     assert "Model fusion" in capfd.readouterr().out
     assert table(tracking, parent, "kfold/table.csv")["model"].tolist()[-1] == "Model fusion"
     assert tracking.find(parent).info.status == "FINISHED"
+
+
+def test_a_mistake_of_this_machine_is_not_told_as_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking, parent = workspace(tmp_path)
+    track(tracking, parent, "A", "kfold")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError):
+        finish(tracking, parent, 1, None, 20)
+
+
+@pytest.mark.parametrize("key", ["pool.p", "+pool.p", "++pool.p"])
+def test_what_is_varied_has_one_name_however_it_is_given(key: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", return_hydra_config=True)
+        config.hydra.overrides.task = [f"{key}=1,3"]
+        assert varied(config) == {"pool.p": ["1", "3"]}
 
 
 def test_one_group_is_as_it_was(tmp_path: Path) -> None:

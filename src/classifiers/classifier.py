@@ -56,10 +56,10 @@ class Classifier:
         """Return the identity of what it knows besides its parameters; empty where that is nothing."""
         return ""
 
-    def check(self, splits: str, data: str) -> list[str]:
+    def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return what a reader has to know; `ValueError` where splits and data of these digests may not be predicted.
 
-        (`src.methods.identity`)
+        (`src.methods.identity`). It is to learn from so many `patients` of a training part, or from all (0).
         """
         return []
 

@@ -52,7 +52,7 @@ class LightGBM(Classifier):
         if self.quantized and self.device == "gpu":
             raise ValueError("`quantized` needs device=cpu or cuda, but got device=gpu")
 
-    def check(self, splits: str, data: str) -> list[str]:
+    def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return nothing; `ValueError` where this build of LightGBM cannot use the device."""
         import lightgbm
 

@@ -46,7 +46,7 @@ class Tuned(Classifier):
         """Return the identity of what the study chose: it may be made anew under its name."""
         return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
 
-    def check(self, splits: str, data: str) -> list[str]:
+    def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return what a reader has to know; `ValueError` where parameters may have seen what is held out."""
         chosen = self.record
         found = {"splits": splits, "data": data}
@@ -59,7 +59,7 @@ class Tuned(Classifier):
             )
         for fold in map(int, chosen["folds"]):
             self.of_fold(fold).check(splits, data)
-        return [*self.flags(), *self.left()]
+        return [*self.flags(), *self.left(), *self.others(patients)]
 
     def flags(self) -> list[str]:
         """Return a note where the study knew what is held out."""
@@ -74,6 +74,16 @@ class Tuned(Classifier):
         if not others:
             return []
         return [f"study {self.study} chose {', '.join(others)}, too, which classifier=tuned leaves as this run has it"]
+
+    def others(self, patients: int) -> list[str]:
+        """Return a note where the study knew more patients of a training part than models are to learn from."""
+        known = int(self.record.get("training_patients", 0))
+        if not patients or 0 < known <= patients:
+            return []
+        return [
+            f"optimistic: study {self.study} chose the parameters by {known or 'all'} patients of each training part, "
+            f"of which these models learn from {patients}"
+        ]
 
     def of_fold(self, fold: int) -> Classifier:
         """Return the classifier of a fold."""

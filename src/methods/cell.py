@@ -88,6 +88,8 @@ class Cell:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"`0 <= seed < 2**32` must hold, but got seed={self.seed}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"`seeds` must be different numbers from 0 on, but got seeds={self.seeds}")
         if self.on_bad_image not in BAD_IMAGE:

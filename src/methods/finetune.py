@@ -145,9 +145,10 @@ class FineTune(Method):
         total = sum(len(rows) for _, _, rows in asked) * cell.crop.count
         orientations = cell.finetune.orientations
         with bar(track, "predicting crops", total) as moved:
-            network = None
+            network, last = None, None
             for name, model, rows in asked:
-                network = model.network(device, network)
+                alike = last is not None and (model.encoder, model.finetune) == (last.encoder, last.finetune)
+                network, last = model.network(device, network if alike else None), model
                 with exact(torch.device(device)), fitting_memory(name, cell.finetune, torch.device(device)):
                     answer = ask(network, images, rows, cell.crop.count, orientations, moved)
                 yield answer

@@ -62,10 +62,13 @@ class Member:
         """Raise `ValueError` unless the encoder has the weights with which the models were fitted."""
         if not self.weights:
             return
-        whence = f"weights of {self.cell.encoder.label} with which model {self.name} was fitted"
+        encoder = self.cell.encoder
+        whence = f"weights of {encoder.label} with which model {self.name} was fitted"
         way_out = "give their file, or a folder that holds it, by weights=PATH"
+        if not isinstance(encoder, NetworkEncoder) or encoder.untrained:
+            way_out = "install the versions of the libraries that made them"
         try:
-            found = self.cell.encoder.digest()
+            found = encoder.digest()
         except (ValueError, OSError) as error:
             raise ValueError(f"the {whence} are gone: {error}; {way_out}") from None
         if found != self.weights:
@@ -97,6 +100,7 @@ def save(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, 
         "weights": "" if whole(cell, method) else cell.encoder.digest(),
         "method": describe(method),
         "cell": {key: describe(part) if is_dataclass(part) else part for key, part in parts.items()},
+        "files": {"models": sorted(outcome.models), "known": sorted(outcome.known)},
         "chosen": {fold: {key: describe(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()},
     }
     write(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
@@ -131,11 +135,25 @@ def load(folder: Path, build: Build, weights: str = "") -> Member:
     given = weights or packed(folder, description)
     if given and description["weights"] and isinstance(cell.encoder, NetworkEncoder) and not cell.encoder.untrained:
         cell = replace(cell, encoder=replace(cell.encoder, weights=given))
+    check_files(folder, description)
     files = sorted(file for file in folder.iterdir() if re.search(r"fold\d+-seed\d+$", file.stem))
     cells = {file.stem: replace(cell, **chosen.get(named(file.stem)[1], {})) for file in files}
     models = {file.stem: fitted(file, cells[file.stem], method, description["classes"]) for file in files}
     known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
     return Member(description["name"], cell, method, description["classes"], description["weights"], models, known)
+
+
+def check_files(folder: Path, description: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a file of a model is not there: the others would predict without a word."""
+    listed = description.get("files", {"models": [], "known": []})  # older descriptions list none
+    there = {path.stem for path in folder.iterdir()}, {path.stem for path in (folder / KNOWN).glob("*.safetensors")}
+    missing = sorted({*listed["models"]} - there[0]) + sorted({*listed["known"]} - there[1])
+    if missing:
+        raise ValueError(
+            f"model {description['name']} in {folder} is not whole: {', '.join(missing[:3])} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; if its run was not sent to the end, `python -m src.sync` "
+            "sends the rest"
+        )
 
 
 def agreed(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:

@@ -59,7 +59,8 @@ class Frozen(Method):
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample."""
-        notes = cell.classifier.check(splits_digest(splits), data_digest(manifest))  # before any work
+        # Before any work.
+        notes = cell.classifier.check(splits_digest(splits), data_digest(manifest), cell.training_patients)
         wanted = recipe(cell, cell.encoder.digest())
         encoded, bad = self.encode(cell, samples(manifest), store, wanted, track)
         kept = without(manifest, bad)

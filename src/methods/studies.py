@@ -1,6 +1,7 @@
 """Optuna's studies: kept as they go, continued where they were left, and the same trials from the same seed."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -229,8 +230,8 @@ class Search:
             lost = [trial for trial in running if self.overdue(name, trial)]
             for trial in lost:
                 taken = self.take(name, [trial])
-                assert taken is not None, "it was left"
-                self.attempt(name, taken, steps, watch)
+                if taken is not None:  # else another process has taken and ended it
+                    self.attempt(name, taken, steps, watch)
             if not lost:
                 hosts = sorted({str(trial.user_attrs.get(OWNER, {}).get("host")) for trial in running})
                 if not said:
@@ -294,7 +295,7 @@ def evaluated(trial: "Trial", steps: Iterator[tuple[float, float]], watched: Wat
     value = float("nan")
     for step, (of_fold, value) in enumerate(steps, start=1):
         watched.point(step, of_fold, value)
-        if step not in known:
+        if step not in known and not math.isnan(value):  # Optuna prunes what is not a number
             trial.report(value, step)
         if trial.should_prune():
             return TrialState.PRUNED, value

@@ -146,15 +146,18 @@ class Tuning:
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
     ) -> Outcome:
         """Predict every held-out sample, by the parameters that its fold's study chose."""
-        learner = self.learner(cell, manifest, store, track, record)
+        learner = self.learner(cell, manifest, splits, store, track, record)
         outcome, self.chosen = tune(self.plan, self.search, learner, cell, manifest, splits, self.watch, track)
         return outcome
 
-    def learner(self, cell: Cell, manifest: pd.DataFrame, store: Store, track: Track, record: Record) -> Learner:
+    def learner(
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record
+    ) -> Learner:
         """Return what learns with the parameters of a trial, with all done that does not depend on them."""
         if isinstance(self.method, FineTune) and cell.encoder.trainable:
             return networks(self.method, cell, manifest, store, self.work, track, record)
         method = self.method.frozen() if isinstance(self.method, FineTune) else self.method
+        cell.classifier.check(splits_digest(splits), data_digest(manifest), cell.training_patients)  # before any work
         assert isinstance(method, Frozen), "there is no other method"
         return descriptors(method, cell, manifest, store, track)
 

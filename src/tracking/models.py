@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,19 +81,15 @@ def fitting(tracking: Tracking, sweep: "Run") -> "list[Run]":
 
 def folder_of(tracking: Tracking, run: "Run", place: Path) -> Path:
     """Return the folder of a run's model; `ValueError` where it has none."""
-    from mlflow.exceptions import MlflowException
-
     place = place / run.info.run_id
     kept = tracking.spooled.entry(run.info.run_id).folder / "artifacts" / MODEL
-    if kept.is_dir():
+    if kept.is_dir() and any(kept.iterdir()):  # else it has been sent
         folder = kept
     elif run.info.artifact_uri.startswith("file:"):
         folder = Path(url2pathname(urlparse(run.info.artifact_uri).path)) / MODEL
     else:
         place.mkdir()
-        folder = place / MODEL
-        with suppress(MlflowException, OSError):
-            tracking.client.download_artifacts(run.info.run_id, MODEL, str(place))
+        folder = tracking.download(run, MODEL, place)
     if not folder.is_dir() or not any(folder.iterdir()):
         raise ValueError(
             f"run {run.info.run_name} ({run.info.run_id}, {run.info.status}) has no model; finished runs do"

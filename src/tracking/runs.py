@@ -17,8 +17,8 @@ from src.addresses import masked
 from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
 from src.tracking.pages import EXPERIMENT, NOTE, description
-from src.tracking.server import quieten, reach
-from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, milliseconds
+from src.tracking.server import Unreachable, quieten, reach
+from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, first_line, milliseconds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -148,9 +148,10 @@ class Tracking:
             )
         if found is not None:
             return str(found.experiment_id)
-        place = Path(self.artifacts).absolute().as_uri() if self.uri.startswith("sqlite:///") else None
+        served = self.uri.startswith(("http://", "https://"))
+        here = self.artifacts if "://" in self.artifacts else Path(self.artifacts).absolute().as_uri()
         try:
-            return str(client.create_experiment(self.experiment, place, EXPERIMENT))
+            return str(client.create_experiment(self.experiment, None if served else here, EXPERIMENT))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(self.experiment)
             if found is None:
@@ -297,11 +298,11 @@ class Tracking:
             try:
                 return self.client.get_run(name)
             except MlflowException:
-                quoted = name.replace("'", "")
+                quoted = f'"{name}"' if "'" in name else f"'{name}'"
                 named = f"tags.{SPOOLED}" if name.startswith(f"{SPOOLED}-") else "attributes.run_name"
                 of_kind = f" and tags.{KIND} = '{kind}'" if kind else ""
                 where = [self.find_or_create(self.client)]
-                runs += list(self.client.search_runs(where, f"{named} = '{quoted}'{of_kind}", max_results=1))
+                runs += list(self.client.search_runs(where, f"{named} = {quoted}{of_kind}", max_results=1))
         if not runs:
             wanted = kind or "run"
             raise ValueError(f"no {wanted} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}")
@@ -323,16 +324,27 @@ class Tracking:
         return pd.read_parquet(io.BytesIO(self.artifact(run, "predictions.parquet")))
 
     def artifact(self, run: "Run", name: str) -> bytes:
-        """Return the bytes of a run's artefact; `ValueError` where it has none of this name."""
-        from mlflow.exceptions import MlflowException
-
+        """Return the bytes of a run's artefact. Errors: as `download`."""
         kept = self.spooled.entry(run.info.run_id).folder / "artifacts" / name
         if kept.is_file():
             return kept.read_bytes()
         with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
-            try:
-                return Path(self.client.download_artifacts(run.info.run_id, name, folder)).read_bytes()
-            except (MlflowException, OSError):
-                raise ValueError(
-                    f"run {run.info.run_name} ({run.info.run_id}, {run.info.status}) has no {name}; finished runs do"
-                ) from None
+            return self.download(run, name, Path(folder)).read_bytes()
+
+    def download(self, run: "Run", name: str, folder: Path) -> Path:
+        """Return where in a folder an artefact, a file or a folder of files, has been put.
+
+        `ValueError` where the run has none of this name, Unreachable where it cannot be had now.
+        """
+        called = f"run {run.info.run_name} ({run.info.run_id}, {run.info.status})"
+        try:
+            return Path(self.client.download_artifacts(run.info.run_id, name, str(folder)))
+        except away() as error:
+            why = first_line(error)
+        try:
+            listed = self.client.list_artifacts(run.info.run_id, name.rpartition("/")[0] or None)
+        except away() as error:
+            raise Unreachable(f"the artefacts of {called} cannot be had now: {first_line(error)}") from None
+        if name in [item.path for item in listed]:
+            raise Unreachable(f"{name} of {called} cannot be had now: {why}")
+        raise ValueError(f"{called} has no {name}; finished runs do")

@@ -10,6 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,16 +74,19 @@ class Entry:
         """Keep what was to be logged; a line is written at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(f"\n{json.dumps(record)}\n")  # the line before may have been cut off
 
     def records(self) -> list[Record]:
-        """Return what was to be logged; a line that a killed process did not end is left out."""
-        lines = self.file.read_text().splitlines(keepends=True) if self.exists else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        """Return what was to be logged, without lines that were cut off; nothing where it has been sent."""
+        try:
+            lines = self.file.read_text().split("\n")
+        except FileNotFoundError:
+            return []
+        return [record for line in lines if (record := parsed(line))]
 
     def found(self, key: str) -> Record:
         """Return the last record of a kind; an empty one where there is none."""
-        return next((record[key] for record in reversed(self.records()) if key in record), {})
+        return last(self.records(), key)
 
     def take(self, folder: Path) -> None:
         """Move a folder's files into the artefacts."""
@@ -97,20 +101,36 @@ class Entry:
         """Show that the run's process lives."""
         self.file.touch()
 
-    def run(self) -> "Run":
-        """Return a run that began here, as the server would."""
+    def run(self) -> "Run | None":
+        """Return a run that began here, as the server would; None where it did not, or has been sent."""
         from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 
-        begun, end = self.found("begun"), self.found("end")
         records = self.records()
+        begun, end = last(records, "begun"), last(records, "end")
+        if not begun:
+            return None
         tags = begun["tags"] | {name: value for each in records for name, value in each.get("tags", {}).items()}
-        tags[HEARTBEAT] = str(int(self.file.stat().st_mtime))
+        with suppress(FileNotFoundError):
+            tags[HEARTBEAT] = str(int(self.file.stat().st_mtime))
         params = {name: value for record in records for name, value in record.get("params", {}).items()}
         metrics = [Metric(*point) for record in records for point in record.get("metrics", [])]
         status = end.get("status", "RUNNING")
         info = RunInfo(self.id, "0", "", status, begun["time"], end.get("time"), "active", run_name=begun["name"])
         data = RunData(metrics, [Param(*each) for each in params.items()], [RunTag(*each) for each in tags.items()])
         return Run(info, data)
+
+
+def parsed(line: str) -> Record:
+    """Return the record of a line; an empty one where the line was cut off."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return {}
+
+
+def last(records: list[Record], key: str) -> Record:
+    """Return the last record of a kind; an empty one where there is none."""
+    return next((record[key] for record in reversed(records) if key in record), {})
 
 
 @dataclass
@@ -124,9 +144,8 @@ class Spool:
         return Entry(self.root / run)
 
     def entries(self) -> list[Entry]:
-        """Return what is kept, the runs that began here in their order."""
-        found = [Entry(file.parent) for file in sorted(self.root.glob("*/lines.jsonl"))]
-        return sorted(found, key=lambda entry: entry.found("begun").get("time", 0))
+        """Return what is kept."""
+        return [Entry(file.parent) for file in sorted(self.root.glob("*/lines.jsonl"))]
 
     def begin(self, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run that the server has not heard of, and return its id."""
@@ -136,7 +155,8 @@ class Spool:
 
     def runs(self) -> "list[Run]":
         """Return the runs that began here."""
-        return [entry.run() for entry in self.entries() if entry.found("begun")]
+        found = [run for entry in self.entries() if (run := entry.run())]
+        return sorted(found, key=lambda run: run.info.start_time)
 
 
 def milliseconds() -> int:
@@ -248,7 +268,9 @@ def deliver(client: "MlflowClient", experiment: str, spool: Spool, patience: flo
         return
     try:
         with FileLock(spool.root / ".lock", timeout=patience):
-            for entry in spool.entries():
+            for entry in sorted(
+                spool.entries(), key=lambda entry: entry.found("begun").get("time", 0)
+            ):  # parents first
                 yield attempt(client, experiment, entry)
     except Timeout:
         raise Sending(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
@@ -284,7 +306,7 @@ def over(client: "MlflowClient", entry: Entry) -> bool:
     """Return whether nothing more will be added to an entry."""
     if entry.found("end"):
         return True
-    run = entry.run() if entry.found("begun") else client.get_run(entry.id)
+    run = entry.run() or client.get_run(entry.id)
     return run.info.status != "RUNNING" or dead(run.data.tags)
 
 

@@ -52,6 +52,16 @@ def test_a_flagged_study_may_be_used_and_is_noted(tmp_path: Path) -> None:
     assert one.of_fold(7) == LightGBM(rounds=10, min_data_in_leaf=5)
 
 
+@pytest.mark.parametrize(
+    ("knew", "given", "noted"), [("0", 10, "all"), ("20", 10, "20"), ("10", 10, ""), ("5", 10, ""), ("0", 0, "")]
+)
+def test_a_study_that_knew_more_patients_is_noted(tmp_path: Path, knew: str, given: int, noted: str) -> None:
+    notes = tuned(tmp_path, training_patients=knew).check("these splits", "these data", given)
+    told = [note for note in notes if "patients" in note]
+    whole = f"optimistic: study other chose the parameters by {noted} patients of each training part"
+    assert told == ([f"{whole}, of which these models learn from {given}"] if noted else [])
+
+
 def test_a_fold_that_was_not_tuned_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="study other has folds 1, 2, but not 3"):
         tuned(tmp_path).of_fold(3)

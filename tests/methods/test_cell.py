@@ -1,11 +1,13 @@
 """Where networks run: what is asked for, or one message on why not."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 from src.methods.cell import resolve
+from tests.methods.test_extraction import cell
 
 OLD = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update it. "
 
@@ -33,3 +35,9 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         with pytest.raises(ValueError, match=f"must be auto, cpu, cuda or cuda:N, but got method.device={unknown}"):
             resolve(unknown)
     assert resolve("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_draw_takes_is_refused(seed: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"`0 <= seed < 2\*\*32` must hold, but got seed={seed}"):
+        cell(tmp_path, seed=seed)

@@ -37,6 +37,7 @@ from src.store import Store
 from tests.images.test_stain import tissue
 from tests.methods.test_extraction import cell, folder_of_images
 from tests.methods.test_finetune import cell as trained_cell
+from tests.methods.test_finetune import tuned
 from tests.methods.test_frozen import quiet
 from tests.training.conftest import Tiny
 
@@ -249,6 +250,30 @@ class TestSeveralCells:
             asked([member, other], images)
 
 
+def test_fold_models_may_have_different_heads(images: Path, tmp_path: Path) -> None:
+    """As tuning may choose them."""
+    members = []
+    for name, hidden, dropout in (("plain", [], 0.0), ("hidden", [4], 0.0), ("dropped", [4], 0.5)):
+        one = trained_cell(images, finetune=tuned(hidden=hidden, dropout=dropout, epochs=1))
+        members.append(load(kept(one, TRAINED, tmp_path / name)[1], build))
+    names = sorted(members[0].models)
+    mixed = {name: members[number].models[name] for number, name in enumerate(names[:3])}
+    together = asked([replace(members[0], models=mixed)], images).members
+    for number, name in enumerate(mixed):
+        alone = asked([replace(members[number], models={name: mixed[name]})], images).members
+        same = together[together["fold"] == alone["fold"].iloc[0]]
+        np.testing.assert_array_equal(same["p_one"], alone["p_one"])
+
+
+def test_there_may_be_more_copies_where_not_all_known_images_are_kept(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = kept(cell(images), FROZEN, tmp_path)[1]
+    assert not asked([load(folder, build)], images).partly
+    monkeypatch.setattr(prediction, "MOST", 12)
+    assert asked([load(folder, build)], images).partly
+
+
 def test_blocks_of_images_change_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, folder = kept(cell(images), FROZEN, tmp_path)
     new = copied(images, tmp_path / "new")
@@ -300,6 +325,12 @@ class TestWeights:
         with pytest.raises(ValueError, match="model one was fitted are others than those here"):
             asked([load(folder, build)], images)
 
+    def test_that_no_file_holds_are_asked_of_no_file(self, images: Path, tmp_path: Path) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        member = replace(load(folder, build), weights="of another version")
+        with pytest.raises(ValueError, match="others than those here .*: install the versions of the libraries"):
+            asked([member], images)
+
     def test_are_packed_without_a_pickle(self, images: Path, model: tuple[Path, Path], tmp_path: Path) -> None:
         folder, weights = model
         before = asked([load(folder, build)], images).table
@@ -331,6 +362,14 @@ class TestFolder:
         description["cell"]["crop"]["revision"] = 0
         (folder / DESCRIPTION).write_text(json.dumps(description))
         with pytest.raises(ValueError, match="made by Crop of revision 0, but here is revision 1"):
+            load(folder, build)
+
+    @pytest.mark.parametrize("pattern", ["fold*", "known/*"])
+    def test_that_is_not_whole_is_refused(self, images: Path, tmp_path: Path, pattern: str) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        gone = sorted(folder.glob(pattern))[0]
+        gone.unlink()
+        with pytest.raises(ValueError, match=f"model one .* is not whole: {gone.stem} is missing"):
             load(folder, build)
 
     def test_names_no_patient(self, tmp_path: Path) -> None:

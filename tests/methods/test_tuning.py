@@ -463,6 +463,41 @@ class TestProcesses:
         assert again.take("given/fold01", again.running("given/fold01")) is not None
         assert not other.overdue("given/fold01", other.running("given/fold01")[0])
 
+    def test_a_lost_trial_that_another_process_has_ended_is_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = finder(tmp_path, owner=Owner(marks={"machine": "there"}), trials=2)
+        one.begin(["given/fold01"], {})
+        first, second = one.take("given/fold01", []), one.take("given/fold01", [])
+        assert first is not None
+        assert second is not None
+        monkeypatch.setattr("src.methods.studies.LEAST", -1.0)
+        monkeypatch.setattr("src.methods.studies.PATIENCE", 0.0)
+        other = finder(tmp_path, owner=Owner(marks={"machine": "here"}), trials=2)
+
+        class Meanwhile(Constant):
+            """While the first lost trial is run here, a third machine ends the second."""
+
+            def __call__(self, values: dict[str, Any], place: str) -> Iterator[tuple[float, float]]:
+                one.attempt("given/fold01", second, Constant(), watching())
+                yield from super().__call__(values, place)
+
+        other.settle("given/fold01", Meanwhile(), watching())
+        assert other.finished("given/fold01") == 2
+
+    def test_a_score_that_is_no_number_ends_no_trial(self, tmp_path: Path) -> None:
+        """An inner fold of one class has no AUC: only with the others has a trial a score."""
+
+        class OneClass(Constant):
+            def __call__(self, values: dict[str, Any], place: str) -> Iterator[tuple[float, float]]:
+                yield float("nan"), float("nan")
+                yield 0.5, 0.5
+
+        search = finder(tmp_path, trials=9)
+        search.begin(["given/fold01"], {})
+        list(search.run("given/fold01", OneClass(), watching()))
+        assert set(search.table("given/fold01")["state"]) == {"complete"}
+
     def test_a_trial_that_two_processes_ran_ends_once(self, tmp_path: Path) -> None:
         one = finder(tmp_path)
         one.begin(["given/fold01"], {})

@@ -65,6 +65,12 @@ class TestLocating:
         assert located.run == run_id
         assert [(folder / "model.json").read_text() for folder in located.folders] == ["{}"]
 
+    def test_a_run_whose_model_has_been_sent_from_the_spool(self, tracking: Tracking, tmp_path: Path) -> None:
+        run_id = finished(tracking, "sent")
+        (tmp_path / "spool" / run_id / "artifacts" / "model").mkdir(parents=True)  # its files are gone, others are not
+        (folder,) = locate(replace(tracking, spool=f"{tmp_path}/spool"), "sent", tmp_path / "place").folders
+        assert (folder / "model.json").read_text() == "{}"
+
     def test_cells_of_different_folds_are_no_model(self, tracking: Tracking, tmp_path: Path) -> None:
         sweep = tracking.create("pair", SWEEP)
         ids = [finished(tracking, name, sweep, splits=name) for name in "ab"]

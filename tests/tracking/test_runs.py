@@ -13,6 +13,7 @@ import pytest
 
 from src.interrupts import interrupt
 from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, life
+from src.tracking.server import Unreachable
 from tests.tracking.servers import Server, misbehaving
 
 
@@ -63,6 +64,36 @@ def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     with pytest.raises(KeyboardInterrupt), tracking.run("one", CELL):
         raise KeyboardInterrupt
     assert tracking.find("one").info.status == "KILLED"
+
+
+def test_what_cannot_be_had_now_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    server = Server(tmp_path).start()
+    try:
+        tracking = Tracking(uri=server.address, artifacts="", spool=f"{tmp_path}/spool")
+        with tracking.run("one", CELL) as run:
+            (run.folder / "splits.csv").write_text("case,fold")
+        found = tracking.find("one")
+        with pytest.raises(ValueError, match=r"run one .* has no roles.csv"):
+            tracking.artifact(found, "roles.csv")
+    finally:
+        server.kill()
+    with pytest.raises(Unreachable, match=r"the artefacts of run one .* cannot be had now"):
+        tracking.artifact(found, "splits.csv")
+
+
+@pytest.mark.parametrize("name", ["Ada's", "slices=['side']", 'said "so"'])
+def test_a_run_is_found_by_any_name(tracking: Tracking, name: str) -> None:
+    with tracking.run(name, CELL) as run:
+        pass
+    assert tracking.find(name).info.run_id == run.id
+
+
+def test_artifacts_are_where_they_are_to_be_with_any_database(tmp_path: Path) -> None:
+    place = {"artifacts": f"{tmp_path}/artifacts", "spool": f"{tmp_path}/spool"}
+    tracking = Tracking(uri=f"sqlite+pysqlite:///{tmp_path}/mlflow.db", **place)
+    with tracking.run("one", CELL):
+        pass
+    assert tracking.find("one").info.artifact_uri.startswith((tmp_path / "artifacts").as_uri())
 
 
 def test_an_interrupt_never_comes_halfway_through_a_transaction(
@@ -203,7 +234,7 @@ def test_an_unreachable_server_is_named_at_once() -> None:
     ("status", "said"),
     [
         (500, "answers with an error \\(500 Internal Server Error\\)"),
-        (None, "does not answer within 10 seconds"),
+        pytest.param(None, "does not answer within 10 seconds", marks=pytest.mark.slow),
         (401, "refuses these credentials .*MLFLOW_TRACKING_USERNAME"),
         (403, "refuses these credentials"),
         (404, "answers with an error \\(404 Not Found\\)"),

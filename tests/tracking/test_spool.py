@@ -194,10 +194,23 @@ records = st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, tags: list[dict[str, str]], cut: int) -> None:
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     entry = Entry(tmp_path / "run")
+    ends = []
     for each in tags:
         entry.add(tags=each)
+        ends.append(entry.file.stat().st_size - 1)  # without the end of the line
     content = entry.file.read_bytes()
-    entry.file.write_bytes(content[: max(0, len(content) - cut)])
-    kept = entry.records()
-    assert kept == [{"tags": each} for each in tags][: len(kept)]
-    assert len(kept) == entry.file.read_bytes().count(b"\n")
+    left = max(0, len(content) - cut)
+    entry.file.write_bytes(content[:left])
+    whole = [{"tags": each} for each, end in zip(tags, ends, strict=True) if end <= left]
+    assert entry.records() == whole
+    entry.add(tags={"after": "it"})
+    assert entry.records() == [*whole, {"tags": {"after": "it"}}]
+
+
+def test_what_another_process_has_sent_is_no_run(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    entry = spool.entry(spool.begin("one", {}))
+    assert [run.info.run_name for run in spool.runs()] == ["one"]
+    shutil.rmtree(entry.folder)
+    assert entry.records() == []
+    assert entry.run() is None

@@ -1,0 +1,30 @@
+"""What a user is told of an error."""
+
+import errno
+import sqlite3
+
+import pytest
+
+from src.edge import explain
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOENT, "No such file or directory", "/nowhere"), "No such file or directory: /nowhere"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/roc.png"),
+            "No space left on device: /x/roc.png; free space: descriptors made so far are kept for the next run",
+        ),
+        (sqlite3.OperationalError("database is locked"), "a database cannot be used: database is locked"),
+        (
+            sqlite3.OperationalError("database or disk is full"),
+            "a database cannot be used: database or disk is full; free space, or choose another workspace=FOLDER",
+        ),
+        (MemoryError(), "out of memory: too much is held at once"),
+        (ZeroDivisionError("division by zero"), ""),
+    ],
+    ids=lambda value: value or "ours" if isinstance(value, str) else type(value).__name__,
+)
+def test_an_error_of_the_users_machine_is_told_with_its_way_out(error: Exception, said: str) -> None:
+    assert explain(error) == said
