@@ -327,20 +327,21 @@ def main() -> None:
         "explain": lambda: explain(store, arguments.recipe),
         "prune": lambda: prune(store, arguments.recipe),
     }
-    count = 0
+    told = False
     try:
         store = Store(arguments.root)
         store.check()
-        for count, line in enumerate(actions[arguments.action](), start=1):
+        for line in actions[arguments.action]():
             print(line, flush=True)
+            told = True
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    if not count:
+    if not told:
         print(f"{arguments.root}: {'nothing damaged' if arguments.action == 'verify' else 'empty'}")
-    sys.exit(int(arguments.action == "verify" and count > 0))
+    sys.exit(int(arguments.action == "verify" and told))
 
 
 if __name__ == "__main__":
