@@ -1,9 +1,11 @@
 """Tracking on a real database, and on a real server."""
 
+import _thread
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,19 +103,19 @@ def test_an_interrupt_never_comes_halfway_through_a_transaction(
 ) -> None:
     def log(delay: float) -> None:
         with tracking.run("one", CELL) as run:
-            signal.setitimer(signal.ITIMER_REAL, delay)
+            threading.Timer(delay, _thread.interrupt_main, [signal.SIGUSR1]).start()
             for step in range(100_000):
                 run.log_steps("accuracy", {step: 0.5})
 
     assert not tracking.search()  # makes the database
     capfd.readouterr()
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = signal.signal(signal.SIGUSR1, interrupt)
     try:
         for milliseconds in range(1, 41):
             with pytest.raises(KeyboardInterrupt):
                 log(milliseconds / 1000)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
     assert {run.info.status for run in tracking.search()} == {"KILLED"}
     assert not tracking.spooled.entries()
     assert capfd.readouterr().err == ""
