@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -287,7 +288,7 @@ def test_the_ledgers_command_makes_what_it_lacks(tmp_path: Path) -> None:
     lacking = [line for line in before.stdout.splitlines() if "to make it: " in line]
     assert len(lacking) == 2
     command = shlex.split(lacking[1].split("to make it: ")[1])
-    subprocess.run([".venv/bin/python", *command[1:]], cwd=ROOT, check=True, capture_output=True, timeout=240)
+    subprocess.run([sys.executable, *command[1:]], cwd=ROOT, check=True, capture_output=True, timeout=240)
     after = run("compare", f"sweep={name}", "replicates=50", workspace=tmp_path)
     assert "image_kfold: run" in after.stdout
     assert after.stdout.count("to make it: ") == 1
