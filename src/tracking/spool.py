@@ -73,13 +73,15 @@ class Entry:
     def add(self, **record: Any) -> None:
         """Keep what was to be logged; a line is written at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a") as file:
-            file.write(f"\n{json.dumps(record)}\n")  # the line before may have been cut off
+        with self.file.open("a+b") as file:
+            file.seek(max(0, file.tell() - 1))
+            cut_off = file.read() not in (b"", b"\n")
+            file.write(("\n" * cut_off + json.dumps(record) + "\n").encode())
 
     def records(self) -> list[Record]:
         """Return what was to be logged, without lines that were cut off; nothing where it has been sent."""
         try:
-            lines = self.file.read_text().split("\n")
+            lines = self.file.read_text().splitlines()
         except FileNotFoundError:
             return []
         return [record for line in lines if (record := parsed(line))]
