@@ -298,7 +298,8 @@ class Tracking:
             try:
                 return self.client.get_run(name)
             except MlflowException:
-                quoted = f'"{name}"' if "'" in name else f"'{name}'"
+                quote = '"' if "'" in name else "'"
+                quoted = quote + name.replace(quote, "") + quote
                 named = f"tags.{SPOOLED}" if name.startswith(f"{SPOOLED}-") else "attributes.run_name"
                 of_kind = f" and tags.{KIND} = '{kind}'" if kind else ""
                 where = [self.find_or_create(self.client)]

@@ -270,9 +270,8 @@ def deliver(client: "MlflowClient", experiment: str, spool: Spool, patience: flo
         return
     try:
         with FileLock(spool.root / ".lock", timeout=patience):
-            for entry in sorted(
-                spool.entries(), key=lambda entry: entry.found("begun").get("time", 0)
-            ):  # parents first
+            # A parent before its cells.
+            for entry in sorted(spool.entries(), key=lambda entry: entry.found("begun").get("time", 0)):
                 yield attempt(client, experiment, entry)
     except Timeout:
         raise Sending(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
