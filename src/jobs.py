@@ -84,7 +84,7 @@ class SlurmJobs(LocalJobs):
 
 
 def check(launcher: DictConfig) -> None:
-    """Raise `ValueError` before any work where a launcher's number of cells is none, or submitit or Slurm is missing."""
+    """Raise `ValueError` before any work where a launcher's number of cells is none, or it needs what is missing."""
     name = str(launcher.get("_target_")).rpartition("tenfold.")[2]
     count = launcher.get("n_jobs")
     if name == "Cells" and not (isinstance(count, int) and (count == -1 or count > 0)):
