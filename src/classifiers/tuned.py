@@ -59,7 +59,7 @@ class Tuned(Classifier):
             )
         for fold in map(int, chosen["folds"]):
             self.of_fold(fold).check(splits, data)
-        return [*self.flags(), *self.left(), *self.others(patients)]
+        return [*self.flags(), *self.left(), *self.more(patients)]
 
     def flags(self) -> list[str]:
         """Return a note where the study knew what is held out."""
@@ -75,7 +75,7 @@ class Tuned(Classifier):
             return []
         return [f"study {self.study} chose {', '.join(others)}, too, which classifier=tuned leaves as this run has it"]
 
-    def others(self, patients: int) -> list[str]:
+    def more(self, patients: int) -> list[str]:
         """Return a note where the study knew more patients of a training part than models are to learn from."""
         known = int(self.record.get("training_patients", 0))
         if not patients or 0 < known <= patients:

@@ -101,9 +101,14 @@ class Tracking:
         """What the server could not take."""
         return Spool(Path(self.spool).absolute())
 
+    @property
+    def served(self) -> bool:
+        """Whether runs are kept by a server, which has a place of its own for their files."""
+        return self.uri.startswith(("http://", "https://"))
+
     def connect(self) -> "MlflowClient":
         """Return the client; `Unreachable` where the server does not answer now."""
-        if self.uri.startswith(("http://", "https://")):
+        if self.served:
             quieten()
             reach(self.uri)
         return self.client
@@ -112,7 +117,7 @@ class Tracking:
     def client(self) -> "MlflowClient":
         """The client, once the server answers or the database exists; `ValueError` where neither can be had."""
         quieten()
-        if self.uri.startswith(("http://", "https://")):
+        if self.served:
             reach(self.uri)
             from mlflow import MlflowClient
 
@@ -148,10 +153,9 @@ class Tracking:
             )
         if found is not None:
             return str(found.experiment_id)
-        served = self.uri.startswith(("http://", "https://"))
         here = self.artifacts if "://" in self.artifacts else Path(self.artifacts).absolute().as_uri()
         try:
-            return str(client.create_experiment(self.experiment, None if served else here, EXPERIMENT))
+            return str(client.create_experiment(self.experiment, None if self.served else here, EXPERIMENT))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(self.experiment)
             if found is None:
