@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Store:
     def __post_init__(self) -> None:
         """Check the root; nothing is asked yet."""
         self.place = place(self.root, self.copies)
+        self.listed: dict[str, Held] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Other processes connect by themselves, and may work in other folders."""
@@ -79,14 +80,22 @@ class Store:
         """Return whether one sample's descriptors are stored; of many ask `held`."""
         return self.place.holds(f"{digest(recipe)}/{content}{SAMPLE}")
 
-    def held(self, recipe: Recipe) -> Held:
-        """Return what is stored of a recipe, by one listing however many samples there are."""
+    def held(self, recipe: Recipe, needed: Collection[str] | None = None) -> Held:
+        """Return what is stored of a recipe, by one listing however many samples there are.
+
+        Where the last listing knows of all samples that are `needed`, it is returned: what is stored does not change,
+        and who asks for many samples in small parts does not list all of them each time.
+        """
         folder = digest(recipe)
+        last = self.listed.get(folder)
+        if last and needed is not None and all(content in last for content in needed):
+            return last
         names = self.place.names(folder)
         noted = sorted(name for name in names if name.endswith(NOTE))
         reasons = self.place.abreast(lambda name: self.place.read(f"{folder}/{name}").decode(), noted)
         notes = {name.removesuffix(NOTE): reason for name, reason in zip(noted, reasons, strict=True)}
-        return Held({name.removesuffix(SAMPLE) for name in names if name.endswith(SAMPLE)}, notes)
+        self.listed[folder] = Held({name.removesuffix(SAMPLE) for name in names if name.endswith(SAMPLE)}, notes)
+        return self.listed[folder]
 
     def write(
         self, recipe: Recipe, content: str, descriptors: Float32[np.ndarray, "augmentation crop feature"]

@@ -48,6 +48,20 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return lambda name="store": Store(f"{below}/{name}", tmp_path / f"machine{next(machines)}")
 
 
+def test_lists_anew_only_where_more_is_needed(opened: Callable[..., Store]) -> None:
+    store, other = opened(), opened()
+    for content in "abc":
+        other.write(RECIPE, content, descriptors())
+        other.note(RECIPE, f"bad {content}", "white")
+        other.finish()
+        if content == "a":
+            assert store.held(RECIPE).samples == {"a"}
+            continue
+        assert content not in store.held(RECIPE, {"a", "bad a"})
+        assert store.held(RECIPE, {"a", f"bad {content}"}).samples == set("abc"[: "abc".index(content) + 1])
+    assert store.held({"other": "recipe"}, {"a"}).samples == set()
+
+
 def test_gives_back_what_was_stored(opened: Callable[..., Store]) -> None:
     store = opened()
     assert "a" not in store.held(RECIPE)

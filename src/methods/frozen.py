@@ -112,42 +112,30 @@ class Frozen(Method):
         encoder: Callable[[], Extractor] | None = None,
     ) -> tuple[int, pd.DataFrame]:
         """Extract the descriptors that the store lacks; return how many crops were encoded, and the bad images."""
-        encoded = self.encode_missing(cell, samples, store, wanted, track, encoder)
-        held = store.held(wanted)
-        reasons = {sample.content: held.notes.get(sample.content, "") for sample in samples}
-        return encoded, bad_images(samples, reasons, held.samples.__contains__)
-
-    def encode_missing(
-        self,
-        cell: Cell,
-        samples: list[Sample],
-        store: Store,
-        wanted: Recipe,
-        track: Track,
-        encoder: Callable[[], Extractor] | None,
-    ) -> int:
-        """Extract the descriptors that the store lacks; return how many crops were encoded."""
-        distinct = {sample.content: sample for sample in samples}.values()
-        held = store.held(wanted)
-        for sample in distinct:
-            if reason := held.notes.get(sample.content):
+        distinct = {sample.content: sample for sample in samples}
+        held = store.held(wanted, distinct.keys())
+        for content, sample in distinct.items():
+            if reason := held.notes.get(content):
                 refuse(cell, sample, reason)
         # A passed image has a note and descriptors: of one that was killed in between the descriptors are missing.
         done = held.samples if cell.on_bad_image == "pass" else held
-        missing = [each for each in distinct if each.content not in done]
-        if not missing:
-            return 0
-        work = Encoding(
-            cell=cell,
-            store=store,
-            wanted=wanted,
-            batch=self.batch,
-            workers=self.workers,
-            device=self.device,
-            encoder=encoder,
-        )
-        total = len(missing) * cell.augment.count * cell.crop.count
-        return sum(track(self.executor.spread(work, missing), "encoding crops", total, size=int))
+        missing = [sample for content, sample in distinct.items() if content not in done]
+        encoded = 0
+        if missing:
+            work = Encoding(
+                cell=cell,
+                store=store,
+                wanted=wanted,
+                batch=self.batch,
+                workers=self.workers,
+                device=self.device,
+                encoder=encoder,
+            )
+            total = len(missing) * cell.augment.count * cell.crop.count
+            encoded = sum(track(self.executor.spread(work, missing), "encoding crops", total, size=int))
+            held = store.held(wanted)
+        reasons = {content: held.notes.get(content, "") for content in distinct}
+        return encoded, bad_images(samples, reasons, held.samples.__contains__)
 
     def learn(
         self, cell: Cell, view: str, rows: pd.DataFrame, roles: pd.DataFrame, features: Pooled, track: Track
