@@ -96,10 +96,9 @@ def notes(prediction: "Prediction") -> list[str]:
             "of cases like them are, too): do not trust their probabilities"
         )
     if prediction.copies:
-        count = f"at least {prediction.copies}" if prediction.partly else str(prediction.copies)
         lines.append(
-            f"{count} images are copies of images of the run: models that learnt from them predict them here, so these "
-            "are not the run's figures (members=FILE.csv tells the models apart)"
+            f"{prediction.copies} images are copies of images of the run: models that learnt from them predict them "
+            "here, so these are not the run's figures (members=FILE.csv tells the models apart)"
         )
     return lines
 

@@ -70,7 +70,10 @@ class FineTune(Method):
         answers = list(zip(jobs, self.ask_each(cell, images, asked, device, track), strict=True))
         tables = [predictions(job.report, predicted, job.fold, job.seed) for job, (predicted, _) in answers]
         # A network has learnt its own training images by heart: what it is to compare new ones to it has not seen.
-        known = {job.name: Known.of(job.report, described) for job, (_, described) in answers}
+        known = {
+            job.name: Known.of(job.report, described, [*job.fit["content"], *job.stopping["content"]])
+            for job, (_, described) in answers
+        }
         facts: dict[str, str | int] = {"recipe": digest(recipe(cell)), EPOCHS: epochs}
         return Outcome(joined(tables), models, part, bad, facts, training.notes(), known)
 

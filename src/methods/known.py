@@ -9,7 +9,7 @@ case like the known ones is beyond it in 5 % at most (Bates et al. 2023, https:/
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from src.store import MODEL, checksum, load
 TYPICAL = 0.95
 """The share of cases like the known ones that are not to be flagged."""
 MOST = 1000
-"""Known images that are kept, at most: drawn by the digests of their bytes."""
+"""Known images whose descriptors are kept, at most: drawn by the digests of their bytes."""
 SMALLEST = 1e-6
 """The least unit of distance: known images may all be alike."""
 
@@ -37,29 +37,36 @@ class Known:
     """Known images: their descriptors, of unit length, and the distance of each to those of other patients.
 
     `facts` says of each image its `content` and its `case`, which is called by the first content among its images: the
-    names of cases and patients stay at home.
+    names of cases and patients stay at home. `others` are the contents of images of which no more is kept.
     """
 
     descriptors: Descriptors
     own: Distances
     facts: pd.DataFrame
+    others: Sequence[str] = ()
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, descriptors: Descriptors) -> "Known":
-        """Return what is known of rows of a manifest with contents, of one descriptor each."""
+    def of(cls, rows: pd.DataFrame, descriptors: Descriptors, others: Iterable[str] = ()) -> "Known":
+        """Return what is known of rows of a manifest with contents, of one descriptor each, and of `others`."""
         group = rows["case"].map(groups(rows)).to_numpy()
         case = rows.groupby("case")["content"].transform("min").to_numpy()
         facts = pd.DataFrame({"content": rows["content"].to_numpy(), "case": case})
-        chosen = facts.drop_duplicates("content").sort_values("content").head(MOST).index
+        ordered = facts.drop_duplicates("content").sort_values("content")
+        chosen, more = ordered.index[:MOST], ordered["content"].iloc[MOST:]
         kept, apart = unit(descriptors[chosen]), group[chosen][:, None] != group[chosen]
         own = np.where(apart, distances(kept, kept), np.inf).min(axis=1)
-        return cls(kept, own, facts.loc[chosen].reset_index(drop=True))
+        return cls(kept, own, facts.loc[chosen].reset_index(drop=True), sorted({*more, *others}))
 
     def __call__(self, descriptors: Descriptors, contents: Sequence[str]) -> Distances:
         """Return the distances of images in units of the known ones' median; a copy of a known one has its own."""
         own = dict(zip(self.facts["content"], self.own, strict=True))
         found = distances(unit(descriptors), self.descriptors).min(axis=1)
         return np.array([own.get(*pair) for pair in zip(contents, found, strict=True)]) / self.median
+
+    @property
+    def contents(self) -> set[str]:
+        """The contents of all known images."""
+        return {*self.facts["content"], *self.others}
 
     def table(self) -> pd.DataFrame:
         """Return `case, sample, distance` of the known images; none where all are of one patient."""
@@ -77,7 +84,7 @@ class Known:
         from safetensors.numpy import save
 
         tensors = {"descriptors": self.descriptors, "own": self.own}
-        stated = {"facts": self.facts.to_dict("list"), "checksum": checksum(tensors)}
+        stated = {"facts": self.facts.to_dict("list"), "others": self.others, "checksum": checksum(tensors)}
         replace(path, save(tensors, {MODEL: json.dumps(stated, sort_keys=True)}))
 
     @classmethod
@@ -87,8 +94,9 @@ class Known:
 
         tensors = load(path)
         with safe_open(path, "np") as file:
-            facts = pd.DataFrame(json.loads(file.metadata()[MODEL])["facts"])
-        return cls(tensors["descriptors"], tensors["own"], facts)
+            stated = json.loads(file.metadata()[MODEL])
+        others = stated.get("others", [])  # models made before this knew of no others
+        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), others)
 
 
 def unit(descriptors: Descriptors) -> Descriptors:

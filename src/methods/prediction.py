@@ -17,7 +17,7 @@ from src.data.bach import CLASSES as BACH
 from src.methods.cell import Applied, Track
 from src.methods.extraction import recipe
 from src.methods.fitted import Member
-from src.methods.known import MOST, by_case, threshold
+from src.methods.known import by_case, threshold
 from src.methods.parts import LEFT_OUT, PASSED
 from src.methods.samples import prefetch
 from src.store import Store
@@ -45,14 +45,11 @@ class Prediction:
         A row per image and fold model: `sample, case, view, model, fold, seed, p_<class>...`.
     copies
         How many images are copies of known ones: they are not new to the models.
-    partly
-        Whether the models know more images than they keep, so that there may be more copies.
     """
 
     table: pd.DataFrame
     members: pd.DataFrame
     copies: int
-    partly: bool = False
 
 
 def predict(
@@ -76,9 +73,8 @@ def predict(
     order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
     label = table["label"].astype(object).where(table["label"].notna(), "")
     table = table.assign(label=label, unlike=table["distance"] > 1)[order].reset_index()
-    kept = [known.facts["content"] for member in members for known in member.known.values()]
-    copies = rows["content"].isin({content for contents in kept for content in contents})
-    return Prediction(table, each, int(copies.sum()), any(len(contents) >= MOST for contents in kept))
+    known = set().union(*(known.contents for member in members for known in member.known.values()))
+    return Prediction(table, each, int(rows["content"].isin(known).sum()))
 
 
 def apply(

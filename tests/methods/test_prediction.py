@@ -25,6 +25,7 @@ from src.data.table import Table
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.torchvision import Torchvision
 from src.images.crop import Crop
+from src.methods import known as known_images
 from src.methods import prediction
 from src.methods.cell import Cell, Method, Outcome
 from src.methods.finetune import FineTune
@@ -265,13 +266,16 @@ def test_fold_models_may_have_different_heads(images: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(same["p_one"], alone["p_one"])
 
 
-def test_there_may_be_more_copies_where_not_all_known_images_are_kept(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", [FROZEN, TRAINED], ids=["frozen", "trained"])
+def test_copies_are_recognised_however_few_descriptors_are_kept(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
 ) -> None:
-    folder = kept(cell(images), FROZEN, tmp_path)[1]
-    assert not asked([load(folder, build)], images).partly
-    monkeypatch.setattr(prediction, "MOST", 12)
-    assert asked([load(folder, build)], images).partly
+    monkeypatch.setattr(known_images, "MOST", 5)
+    one = cell(images) if method is FROZEN else trained_cell(images, finetune=tuned(epochs=1))
+    member = load(kept(one, method, tmp_path)[1], build)
+    first = replace(member, models=dict([min(member.models.items())]), known=dict([min(member.known.items())]))
+    assert asked([first], images).copies == 12
+    assert asked([first], copied(images, tmp_path / "new")).copies == 12
 
 
 def test_blocks_of_images_change_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,6 +467,7 @@ class TestDistance:
         back = Known.load(tmp_path / "all.safetensors")
         np.testing.assert_array_equal(back.descriptors, known.descriptors)
         pd.testing.assert_frame_equal(back.table(), known.table())
+        assert back.contents == known.contents == {f"s{number:04d}" for number in range(MOST + 50)}
 
 
 def manifest(count: int, each: int) -> pd.DataFrame:
