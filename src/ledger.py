@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from src.config import flat
 from src.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.fusion import leaks
-from src.methods.cell import Cell
+from src.methods.cell import IDLE, Cell
 from src.tracking import CELL, Tracking
 from src.tracking.runs import KIND
 
@@ -33,8 +33,6 @@ COUNTERPART = {
 """The protocol that differs in nothing but whether it keeps a patient's images together."""
 MADE = ("data", "method", *(each.name for each in fields(Cell) if each.name != "protocol"))
 """The groups and keys that make predictions, but for the protocol."""
-WITHOUT = ("data.root", "crop.together", "method.workers", "method.device", "method.batch", "method.memory")
-"""What of these does not change predictions; data are known by their bytes."""
 ELSEWHERE = ("data.root", "tracking.uri", "tracking.experiment")
 """What of the rest a command has to say to find the data, and to leave its run where the others are."""
 TUNED, STUDY = "tuned", "study"
@@ -154,7 +152,7 @@ def made(run: "Run") -> dict[str, str]:
 
 def makes(key: str) -> bool:
     """Return whether a key makes predictions."""
-    return key.split(".")[0] in MADE and key not in WITHOUT
+    return key.split(".")[0] in MADE and key not in IDLE
 
 
 def agree(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[str]) -> bool:

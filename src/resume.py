@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from src.methods.cell import IDLE
 from src.presentation import say
 from src.tracking import CELL, SUPERSEDED, SWEEP, Sending, Tracking, Unreachable
 
@@ -20,9 +21,8 @@ VARIABLE = "TENFOLD_SWEEP"
 AGAIN = "TENFOLD_AGAIN"
 """The environment variable that tells a cell that it may have been begun before: a job may have gone back to the queue,
 or a cluster may begin it late, after the sweep was taken up again."""
-WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "data.root", "crop.together"}
-"""What of a config does not change results: data are known by their bytes."""
-WITHOUT |= {f"method.{name}" for name in ("workers", "device", "batch", "memory")}
+WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", *IDLE}
+"""What of a config does not change results."""
 DIGEST, POINT = "digest", "point"
 """The tags of a run: the digest of its config, and a cell's values of what its sweep varies."""
 PATIENCE = 120.0

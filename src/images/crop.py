@@ -166,10 +166,21 @@ class Centre(Crop):
 
 
 def check_alone(crop: Crop) -> None:
-    """Raise `ValueError` where a crop that is an image's only one is to share something."""
+    """Raise `ValueError` where a crop that is an image's only one is to share something, or what would change none."""
+    name = type(crop).__name__.lower()
+    if crop.scale != 1:
+        raise ValueError(
+            f"crop={name} resizes each image by crop.size, so that crop.scale={crop.scale} would change nothing: leave "
+            "it out"
+        )
+    if crop.count > 1 and not crop.orient:
+        raise ValueError(
+            f"crop={name} takes the same pixels of an image each time, so that crop.count={crop.count} would change "
+            "nothing: leave it out, or take crop.orient=true too"
+        )
     if crop.sharing != EXACT:
         raise ValueError(
-            f"`sharing=exact` must hold for crop={type(crop).__name__.lower()}, whose images have one crop each, but "
+            f"`sharing=exact` must hold for crop={name}, whose images have one crop each, but "
             f"got sharing={crop.sharing}: take it with crop=half400, or any crop.size=, crop.scale= and crop.count="
         )
 

@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 
 BAD_IMAGE = ("fail", "skip", "pass")
 VIEWS = ("separate", "shared")
+IDLE = ("data.root", "crop.together", "method.workers", "method.device", "method.batch", "method.memory")
+"""Keys of a config that change no predictions: data are known by their bytes."""
 
 
 @dataclass(kw_only=True)

@@ -190,6 +190,16 @@ def test_sharing_checks_itself(wrong: dict[str, object], message: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Whole, Centre])
+def test_an_images_only_crop_takes_nothing_that_would_not_change_it(kind: type[Crop]) -> None:
+    name = kind.__name__.lower()
+    with pytest.raises(ValueError, match=rf"crop={name} resizes .* crop.scale=0.5 would change nothing"):
+        kind(scale=0.5)
+    with pytest.raises(ValueError, match="crop.count=3 would change nothing: leave it out, or take crop.orient=true"):
+        kind(count=3)
+    assert kind(count=3, orient=True).count == 3
+
+
+@pytest.mark.parametrize("kind", [Whole, Centre])
 def test_an_only_crop_shares_nothing(kind: type[Crop]) -> None:
     with pytest.raises(ValueError, match=f"`sharing=exact` must hold for crop={kind.__name__.lower()}"):
         kind(size=64, sharing="map")
