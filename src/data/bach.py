@@ -11,6 +11,7 @@ import pandas as pd
 
 from src.data import image
 from src.data.manifest import Reader, Record, check, first
+from src.data.text import read_text
 from src.images import BadImage
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -151,11 +152,11 @@ def _truth(path: Path) -> dict[str, str]:
     """Labels by file name, from a table with or without a header."""
     if not path.is_file():
         raise ValueError(f"BACH has a table of labels, but there is no {path}: {WAY_OUT}, data=folder does without")
-    table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = read_text(path, "BACH's table of labels", header=None)
     if table.shape[1] != 2:
         raise ValueError(f"{path} has the columns name and label, but {table.shape[1]} were found: {WAY_OUT}")
-    names, labels = table[0].str.strip(), table[1].str.strip()
-    header = len(table) > 0 and names[0].lower() in ("name", "image", "file", "filename")
+    names, labels = table[0].tolist(), table[1].tolist()
+    header = names[0].lower() in ("name", "image", "file", "filename")
     rows = list(zip(names, labels, strict=True))[int(header) :]
     for name, label in rows:
         if label not in CLASSES:

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from src.data import dicom
 from src.data.dicom import Header
 from src.data.manifest import COLUMNS, Reader, check, first, single_views
+from src.data.text import read_text
 from src.images import BadImage
 
 CLASSES = ("benign", "malignant")
@@ -185,17 +186,13 @@ class CbisDdsm(Reader):
 
 def _text(path: Path) -> pd.DataFrame:
     """A table as text: column names with underscores throughout, and no blanks or line breaks around values."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
+    if not path.is_file():
         raise ValueError(
             f"CBIS-DDSM has a table {path.name}, but there is none at {path}: {ADDRESS} has it; data.tables=FOLDER if "
             "it lies elsewhere"
-        ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a CSV: {error}; take it as released ({ADDRESS})") from error
-    table = table.rename(columns=lambda name: re.sub(r"\W+", "_", name.strip().lower()))
-    return table.apply(lambda column: column.fillna("").str.strip())
+        )
+    table = read_text(path, f"CBIS-DDSM's table as released ({ADDRESS})")
+    return table.rename(columns=lambda name: re.sub(r"\W+", "_", name.strip().lower()))
 
 
 def _crops(lesions: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from src.data.folder import EXTENSIONS, hidden
 from src.data.manifest import VIEWS
+from src.data.text import read_text
 
 KINDS = (*EXTENSIONS, ".dcm")
 
@@ -33,18 +34,14 @@ def of(samples: list[str]) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"input is a CSV file in UTF-8, but {path} cannot be read as one: {error}") from None
+    table = read_text(path, "input")
     if "sample" not in table:
         raise ValueError(f"{path} needs a column sample, the images' paths, but has {', '.join(map(str, table))}")
     if table.empty:
         raise ValueError(f"{path} lists no images")
-    text = {name: table[name].str.strip() for name in ("sample", "case", "view") if name in table}
-    samples = text["sample"].str.replace("\\", "/")
-    cases = text.get("case", samples)
-    rows = pd.DataFrame({"sample": samples, "case": cases.where(cases != "", samples), "view": text.get("view", "")})
+    samples = table["sample"].str.replace("\\", "/")
+    cases = table.get("case", samples)
+    rows = pd.DataFrame({"sample": samples, "case": cases.where(cases != "", samples), "view": table.get("view", "")})
     rows["view"] = rows["view"].str.lower()
     _check(rows, path)
     return rows

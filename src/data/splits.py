@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from src.data.manifest import among, cases, groups
+from src.data.text import read_text
 
 NAMES = ("case", "image", "sample")
 FIT, STOPPING, REPORT, UNUSED = "fit", "stopping", "report", "unused"
@@ -140,16 +141,13 @@ class Published(SplitProtocol):
 
     def _read(self) -> "pd.Series[int]":
         """Folds by the name in the CSV."""
-        try:
-            table = pd.read_csv(self.path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise ValueError(f"protocol.path is a CSV of folds, but {self.path} cannot be read: {error}") from error
+        table = read_text(Path(self.path), "protocol.path")
         name = next((column for column in NAMES if column in table), "")
         if not name or "fold" not in table:
             raise ValueError(
                 f"{self.path} needs a column fold and one of {', '.join(NAMES)}, but has {', '.join(table.columns)}"
             )
-        wrong = table[~table["fold"].str.fullmatch(r"\s*\d{1,9}\s*")]
+        wrong = table[~table["fold"].str.fullmatch(r"\d{1,9}")]
         if len(wrong):
             row = wrong.iloc[0]
             raise ValueError(f"folds are numbers from 0 on, but {self.path} has {row['fold']!r} for {row[name]!r}")

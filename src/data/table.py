@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from src.data.manifest import COLUMNS, Reader, check, first
+from src.data.text import read_text
 
 
 @dataclass(kw_only=True)
@@ -101,13 +102,7 @@ class Table(Reader):
 
 def _text(path: Path) -> pd.DataFrame:
     """The CSV as stripped text, indexed by the number of the row as a spreadsheet shows it; blank rows left out."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ValueError(f"data.path is a CSV file, but there is no file {path}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"data.path is a CSV file in UTF-8, but {path} cannot be read as one: {error}") from error
-    table = pd.DataFrame({str(name).strip(): table[name].fillna("").str.strip() for name in table})
+    table = read_text(path, "data.path", skip_blank_lines=False).rename(columns=lambda name: str(name).strip())
     table.index = pd.RangeIndex(2, len(table) + 2)
     return table[(table != "").any(axis=1)]
 

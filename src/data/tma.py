@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.data.folder import Folder
 from src.data.manifest import first
+from src.data.text import read_text
 
 CLASSES = ("bladder", "breast", "lung", "lymphoma")
 
@@ -56,9 +57,7 @@ class Tma(Folder):
 
     def _patients(self, samples: "pd.Series[str]") -> "pd.Series[str]":
         path = Path(self.patients)
-        if not path.is_file():
-            raise ValueError(f"data.patients is a CSV with the columns sample and patient, but there is no file {path}")
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = read_text(path, "data.patients")
         if not {"sample", "patient"} <= set(table):
             raise ValueError(f"{path} needs the columns sample and patient, but has {', '.join(table.columns)}")
         for names, verb in (

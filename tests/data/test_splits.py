@@ -170,7 +170,7 @@ def test_published_folds_that_do_not_fit_are_refused(manifest: Make, tmp_path: P
     (tmp_path / "folds.csv").write_text(content)
     with pytest.raises(ValueError, match=named):
         Published(path=str(tmp_path / "folds.csv")).split(manifest({"a": 2, "b": 2}))
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="there is no file"):
         Published(path=str(tmp_path / "none.csv")).split(manifest({"a": 2, "b": 2}))
 
 
