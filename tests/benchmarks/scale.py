@@ -297,13 +297,13 @@ def prediction(made: Simulation) -> None:
     from src.methods.known import by_case
     from src.methods.prediction import BLOCK
 
-    method, rows, folds = Frozen(workers=2), made.manifest(), made.splits()
+    method, rows, folds, store = Frozen(workers=2), made.manifest(), made.splits(), made.store
     few = rows.head(WARM)
     known = folds[folds["case"].isin(few["case"])]
-    outcome = method.predict(made.cell, few, known, made.store, silently, record)
+    outcome = method.predict(made.cell, few, known, store, silently, record)
     fitted = Fitted(outcome.models, outcome.known, unasked)
     blocks = (rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
-    answers = [method.apply(made.cell, fitted, block, made.store, silently) for block in blocks]
+    answers = [method.apply(made.cell, fitted, block, store, silently) for block in blocks]
     assert sum(len(answer.predictions) for answer in answers) == FOLDS * made.count
     by_case(pd.concat([answer.distances for answer in answers]).assign(model="one"))
 
