@@ -108,7 +108,7 @@ def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str
 
 
 def chosen() -> dict[str, str]:
-    """Return the option chosen of each group, such as encoder: resnet, in the order of `conf/config.yaml`."""
+    """Return the option chosen of each group, such as encoder: resnet, in the order of `conf/cell.yaml`."""
     choices = reversed(HydraConfig.get().runtime.choices.items())
     return {name: option for name, option in choices if "/" not in name and option}
 
