@@ -5,7 +5,10 @@ PORT ?= 5000
 
 EXTRAS := openvino postgresql ray s3 slurm
 
-.PHONY: run test test-all test-server check ui benchmark requirements $(EXTRAS)
+.PHONY: help run test test-all test-server check ui benchmark requirements $(EXTRAS)
+
+help: ## these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
 
 run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
 	$(BIN)/python -m src.run -m experiment=demo

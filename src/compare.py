@@ -16,7 +16,7 @@ from src.fusion import GIVEN, finished, fuse_sweep, grouped, notes, read_table, 
 from src.ledger import Ledger
 from src.presentation import say, track
 from src.sweep import swept_keys
-from src.tracking import CELL, PARENT, SWEEP, Tracking
+from src.tracking import CELL, KIND, PARENT, SWEEP, Tracking
 from src.verdicts import Compared, Part, show, write
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def newest(tracking: Tracking, experiment: str) -> "Run":
     options = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     if experiment not in options:
         raise ValueError(f"`experiment` must be one of {', '.join(options)}, but got experiment={experiment}")
-    cells = [run for run in tracking.search({"kind": CELL}) if run.data.params.get("experiment") == experiment]
+    cells = [run for run in tracking.search({KIND: CELL}) if run.data.params.get("experiment") == experiment]
     parents = [run.data.tags[PARENT] for run in cells if PARENT in run.data.tags]
     if not parents:
         raise ValueError(

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
@@ -41,6 +41,7 @@ from src.methods.cell import Cell, Method
 from src.methods.finetune import FineTune
 from src.methods.frozen import Frozen
 from src.methods.tuning import Plan
+from src.store import flatten
 from src.tracking import Tracking
 from src.training.finetuning import FineTuning
 
@@ -343,15 +344,5 @@ def rebuilt(description: Mapping[str, Any]) -> Any:
 
 def flat(config: DictConfig) -> dict[str, Any]:
     """Return a config's values by dotted key, interpolations resolved."""
-    values: dict[str, Any] = {}
-
-    def collect(node: Any, prefix: str) -> None:
-        for key in node:
-            value = node[key]
-            if isinstance(value, DictConfig):
-                collect(value, f"{prefix}{key}.")
-            else:
-                values[f"{prefix}{key}"] = OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
-
-    collect(config, "")
-    return values
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return flatten(cast("dict[str, Any]", values))

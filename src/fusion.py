@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from src.config import ROOT
+from src.data.manifest import groups
 from src.evaluation.binary import Binary
-from src.tracking import Tracking
+from src.evaluation.predictions import classes
+from src.tracking import FINISHED, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +28,6 @@ AXES = ("data", "protocol", "training_patients")
 IMAGE_LEVEL = ("image_kfold", "image_holdout")
 GIVEN = ("fit", "stopping")
 """The roles of cases that a fold's models know."""
-HERE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(kw_only=True)
@@ -125,8 +127,7 @@ def grouped(
     """Return the runs that fit each other together: the same splits, classes and values of params."""
     parts: dict[tuple[object, ...], dict[str, Run]] = {}
     for name, run in runs.items():
-        classes = frozenset(column for column in predictions[name] if str(column).startswith("p_"))
-        key = (run.data.tags.get("splits"), *(run.data.params.get(name) for name in params), classes)
+        key = (run.data.tags.get("splits"), *map(run.data.params.get, params), frozenset(classes(predictions[name])))
         parts.setdefault(key, {})[name] = run
     return list(parts.values())
 
@@ -179,10 +180,9 @@ def training_patients(tracking: Tracking, runs: "list[Run]") -> float:
     counts = []
     for run in runs:
         roles = read_table(tracking, run, "roles.csv")
-        cases = read_table(tracking, run, "manifest.csv").drop_duplicates("case").set_index("case")
-        patient = cases["patient"].where(cases["patient"] != "", cases.index.to_series())
         known = roles[roles["role"].isin(GIVEN)]
-        counts.append(known.assign(patient=known["case"].map(patient)).groupby("fold")["patient"].nunique())
+        patient = known["case"].map(groups(read_table(tracking, run, "manifest.csv")))
+        counts.append(patient.groupby(known["fold"]).nunique())
     return float(pd.concat(counts).mean())
 
 
@@ -215,11 +215,15 @@ def published_at(path: str) -> "pd.DataFrame":
     """Return the published figures of a file; `ValueError` where there is none, or where it holds something else."""
     from src.evaluation.tables import published_results
 
-    places = [Path(path), HERE / path]
-    place = next((place for place in places if place.is_file()), None)
-    if place is None:
-        raise ValueError(f"`published` is a CSV of published figures, but there is none at {path}")
-    return published_results(place)
+    return published_results(published_file(path))
+
+
+def published_file(path: str) -> Path:
+    """Return where a file of published figures is: the path is relative to here, or to the code's checkout."""
+    for place in (Path(path), ROOT / path):
+        if place.is_file():
+            return place
+    raise ValueError(f"`published` is a CSV of published figures, but there is none at {path}")
 
 
 def read_table(tracking: Tracking, run: "Run", name: str) -> "pd.DataFrame":
@@ -236,7 +240,7 @@ def notes(runs: "list[Run]") -> list[str]:
 
 def finished(runs: "list[Run]") -> "list[Run]":
     """Return the runs that have results."""
-    return [run for run in runs if run.info.status == "FINISHED"]
+    return [run for run in runs if run.info.status == FINISHED]
 
 
 def tables(tracking: Tracking, runs: "list[Run]") -> "dict[str, pd.DataFrame]":

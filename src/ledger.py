@@ -15,8 +15,7 @@ from src.config import flat
 from src.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.fusion import leaks
 from src.methods.cell import IDLE, Cell
-from src.tracking import CELL, Tracking
-from src.tracking.runs import KIND
+from src.tracking import CELL, FINISHED, KIND, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +134,7 @@ class Ledger:
         """Return the finished cells on the data of a run, the newest first."""
         data = run.data.tags.get("data", "")
         if data not in self.cells:
-            self.cells[data] = self.tracking.search({KIND: CELL, "data": data}, "FINISHED")[::-1]
+            self.cells[data] = self.tracking.search({KIND: CELL, "data": data}, FINISHED)[::-1]
         return self.cells[data]
 
 

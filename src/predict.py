@@ -73,9 +73,11 @@ def show(prediction: "Prediction") -> None:
     """Print the cases of each label, and what a reader has to know."""
     from rich.table import Table
 
+    from src.evaluation.predictions import classes
+
     table = prediction.table
     shown = Table("label", "cases", "mean agreement", "unlike the known")
-    for name in [str(column).removeprefix("p_") for column in table if str(column).startswith("p_")]:
+    for name in classes(table):
         part = table[table["label"] == name]
         agreement = f"{part['agreement'].mean():.2f}" if len(part) else ""
         shown.add_row(name, f"{len(part)}", agreement, f"{part['unlike'].sum()}")

@@ -16,7 +16,7 @@ from src.edge import command, explain
 from src.launcher import follow, register
 from src.presentation import say, show, summary, track, write
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept, wanted
-from src.tracking import CELL, JOB, Tracking
+from src.tracking import CELL, FINISHED, JOB, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     tags = {DIGEST: config_digest(config)} | (place(hydra, sweep) if sweep else {})
     resume = sweep.resumed if sweep else wanted(config, hydra.runtime.choices, sweeping=False)
     old = earlier(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
-    done = [run for run in old if run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == tags[DIGEST]]
+    done = [run for run in old if run.info.status == FINISHED and run.data.tags.get(DIGEST) == tags[DIGEST]]
     material = unchanged(config) if done else None
     if material and (same := [run for run in done if material.facts.items() <= run.data.tags.items()]):
         supersede(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].info.run_id)
@@ -153,8 +153,9 @@ def prepare(experiment: Experiment) -> Material:
 
 def constant(predictions: "pd.DataFrame") -> list[str]:
     """Return a note where the models of a fold give every case the same probabilities: they learnt nothing."""
-    columns = [name for name in predictions if str(name).startswith("p_")]
-    distinct = predictions.groupby("fold")[columns].nunique().max(axis=1)
+    from src.evaluation.predictions import columns
+
+    distinct = predictions.groupby("fold")[columns(predictions)].nunique().max(axis=1)
     held_out = predictions.groupby("fold")["case"].nunique()
     folds = [str(fold) for fold in distinct.index[(distinct == 1) & (held_out > 1)]]
     if not folds:

@@ -21,7 +21,7 @@ from src.jobs import check as check_launcher
 from src.presentation import say, show_groups, slug, write_groups
 from src.resume import DIGEST, VARIABLE, Sweep, catch_up, sweep_digest, to_take_up, wanted
 from src.store import Store
-from src.tracking import SWEEP, Tracking, away
+from src.tracking import FINISHED, SWEEP, Tracking, away
 from src.tracking.datasets import of_runs
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
     """Write and show a sweep's fused tables."""
     cells = tracking.children(sweep)
     done = finished(cells)
-    failed = [run.info.run_name for run in cells if run.info.status != "FINISHED"]
+    failed = [run.info.run_name for run in cells if run.info.status != FINISHED]
     failed += [f"{expected - len(cells)} that did not begin"] if len(cells) < expected else []
     parent = tracking.find(sweep)
     fusion = Fusion(groups=[], together=None)

@@ -53,11 +53,6 @@ def obtain(reader: Reader, progress: Callable[[str, int, int], None]) -> list[Pa
     return archives
 
 
-def download(record: Record, folder: Path, progress: Callable[[str, int, int], None]) -> list[Path]:
-    """Fetch and check the record's files into the folder, without unpacking."""
-    return [_fetched(record, name, folder, partial(progress, f"fetch {name}")) for name in record.files]
-
-
 def listing(record: Record) -> dict[str, Listed]:
     """The record's files by name, as its API lists them; of a direct record, its file as the server describes it.
 

@@ -172,10 +172,6 @@ class Explanation:
     """
 
     sample: str
-    label: str
-    predicted: str
-    probability: float
-    """Of the predicted class."""
     image: UInt8[np.ndarray, "height width 3"]
     maps: dict[str, Float32[np.ndarray, "height width"]]
     meaning: str = ""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -39,20 +39,20 @@ Probabilities = Float64[np.ndarray, "crop class"]
 
 @dataclass
 class Example:
-    """A prepared image, its file's digest, its model's name, the classes to explain, and what is known of it.
+    """A sample's name, its prepared image, its file's digest, its model's name, and the classes to explain.
 
     The classes are the predicted one, and then the true one if it is another.
     """
 
+    sample: str
     image: Image
     content: str
     model: str
     targets: dict[str, int]
-    facts: dict[str, Any]
 
     def explanation(self, maps: dict[str, Map], meaning: str, note: str = "") -> Explanation:
         """Return the image with its maps."""
-        return Explanation(**self.facts, image=self.image, maps=maps, meaning=meaning, note=note)
+        return Explanation(self.sample, self.image, maps, meaning=meaning, note=note)
 
 
 def each_of(cell: Cell, examples: pd.DataFrame) -> Iterator[Example]:
@@ -63,8 +63,7 @@ def each_of(cell: Cell, examples: pd.DataFrame) -> Iterator[Example]:
         assert image is not None, f"{row['sample']} was predicted, so it can be read"
         model = model_name("" if cell.views == "shared" else row["view"], row["fold"], row["seed"])
         targets = {name: classes.index(name) for name in dict.fromkeys([row["predicted"], row["label"]])}
-        facts = {name: row[name] for name in ("sample", "label", "predicted", "probability")}
-        yield Example(image, row["content"], model, targets, facts)
+        yield Example(row["sample"], image, row["content"], model, targets)
 
 
 def explain_networks(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from src.data import image
 from src.data.bach import CLASSES as BACH
+from src.evaluation.predictions import classes as class_names
 from src.methods.cell import Applied, Track
 from src.methods.extraction import recipe
 from src.methods.fitted import Member
@@ -198,7 +199,7 @@ def submission(table: pd.DataFrame) -> pd.DataFrame:
     `ValueError` as of `check_submission`, and where an image has no label.
     """
     cases = table["case"].tolist()
-    check_submission([str(name).removeprefix("p_") for name in table if str(name).startswith("p_")], cases)
+    check_submission(class_names(table), cases)
     lacking = table[table["label"] == ""]
     if len(lacking):
         raise ValueError(

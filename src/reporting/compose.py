@@ -8,10 +8,11 @@ from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average, classes
 from src.evaluation.tables import FUSION, SPREAD, of_one_view
 from src.reporting import origins, results
-from src.reporting.material import FINISHED, LACKING, Cell, Material
+from src.reporting.material import LACKING, Cell, Material
 from src.reporting.report import Fact, Report
 from src.reporting.results import main_group, main_model
 from src.reporting.words import MISSING, counted, listed, number, signed
+from src.tracking import FINISHED
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}

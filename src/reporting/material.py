@@ -3,22 +3,20 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from src.evaluation.binary import Binary
 from src.evaluation.groups import SideBySide, side_by_side
-from src.fusion import AXES, HERE, Fusion, finished, fuse_sweep, leaks, published, read_table, stem
-from src.tracking import Tracking
+from src.fusion import AXES, Fusion, finished, fuse_sweep, leaks, published, published_file, read_table, stem
+from src.tracking import FINISHED, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
-FINISHED = "FINISHED"
 EXPLANATIONS = "explanations"
 OF_CLASS = "class "
 CURVES = ("training_loss", "stopping_loss", "training_accuracy")
@@ -208,7 +206,7 @@ def published_by_fold(runs: "list[Run]") -> dict[str, pd.DataFrame]:
     from src.evaluation.tables import published_table
 
     named = sorted({run.data.params.get("published", "") for run in runs} - {""})
-    files = {path: next(place for place in (Path(path), HERE / path) if place.is_file()) for path in named}
+    files = {path: published_file(path) for path in named}
     return {path: published_table(file) for path, file in files.items() if "metric" not in pd.read_csv(file, nrows=0)}
 
 

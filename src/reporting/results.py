@@ -146,9 +146,8 @@ def compared(row: Mapping[Any, Any]) -> list[str]:
     unit, digits = (1, 3) if row["metric"].endswith("auc") else (100, 1)
     difference = ranged(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
     holm, *tests = (number(row[f"p_{name}"], 3) for name in ("holm", "mcnemar", "resampled_t"))
-    least = row["smallest"] if row["smallest"] <= 1 else float("nan")  # no difference is larger than all
     words = [str(row["model"]), metric_title(row["metric"]).replace(", %", ", points"), str(row["verdict"])]
-    return [*words, difference, holm, number(unit * least, digits), *tests]
+    return [*words, difference, holm, number(unit * row["smallest"], digits), *tests]
 
 
 def metric_title(name: str) -> str:

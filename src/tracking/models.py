@@ -19,7 +19,7 @@ import pandas as pd
 
 from src.data import tissue
 from src.methods.fitted import CELLS, unpacked
-from src.tracking.runs import KIND, SWEEP, Tracking
+from src.tracking.runs import FINISHED, KIND, SWEEP, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -67,7 +67,7 @@ def locate(tracking: Tracking, model: str, place: Path) -> Located:
 
 def fitting(tracking: Tracking, sweep: "Run") -> "list[Run]":
     """Return the finished cells of a sweep; `ValueError` where there are none, or they are not one model."""
-    runs = [run for run in tracking.children(sweep.info.run_id) if run.info.status == "FINISHED"]
+    runs = [run for run in tracking.children(sweep.info.run_id) if run.info.status == FINISHED]
     if not runs:
         raise ValueError(f"sweep {sweep.info.run_name} ({sweep.info.run_id}) has no finished cells")
     if len({tuple((run.data.tags | run.data.params).get(key) for key in ALONE) for run in runs}) > 1:
@@ -133,7 +133,7 @@ def newest(tracking: Tracking, name: str) -> "ModelVersion | None":
 def hint(tracking: Tracking, name: str) -> str:
     """Return in words which registered models and runs have names like this one; empty where none have."""
     found = [model.name for model in tracking.client.search_registered_models(max_results=1000)]
-    found += [run.info.run_name for run in tracking.search(status="FINISHED")]
+    found += [run.info.run_name for run in tracking.search(status=FINISHED)]
     close = difflib.get_close_matches(name, list(dict.fromkeys(found)), n=3)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 

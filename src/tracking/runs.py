@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+FINISHED = "FINISHED"
+"""The status of a run that did all it was to do."""
 KIND = "kind"
 CELL, SWEEP = "cell", "sweep"
 """The kinds of runs: a sweep's run is the parent of its cells'."""
@@ -69,7 +71,7 @@ class TrackedRun:
         """Let the run's page open with its table and figures, and link the model of a run that finished."""
         if text := description(self.folder, self.id):
             self.log(tags={NOTE: text})
-        if status == "FINISHED" and (self.folder / "model").is_dir():
+        if status == FINISHED and (self.folder / "model").is_dir():
             self.outbox.log(model=True)
 
     def log_data(self, described: Mapping[str, str]) -> None:
@@ -183,7 +185,7 @@ class Tracking:
         with self.beats(run_id):
             try:
                 yield run
-                status = "FINISHED"
+                status = FINISHED
             except Exception:
                 (run.folder / "traceback.txt").write_text(traceback.format_exc())
                 raise

@@ -52,7 +52,6 @@ def test_frozen_descriptors_give_a_map_of_each_class_that_matters(images: Path, 
     for each, row in zip(found, shown.to_dict("records"), strict=True):
         wanted = list(dict.fromkeys([row["predicted"], row["label"]]))
         assert list(each.maps) == [f"probability of {name}" for name in wanted]
-        assert (each.label, each.predicted, each.probability) == (row["label"], row["predicted"], row["probability"])
         assert each.image.shape == (50, 65, 3)
         for values in each.maps.values():
             assert values.shape == (50, 65)
