@@ -1,5 +1,6 @@
 """What commands show on the terminal and write into a run's folder."""
 
+import hashlib
 import json
 import re
 import sys
@@ -350,8 +351,13 @@ def write_groups(groups: "list[Group]", together: SideBySide | None, folder: Pat
 
 
 def slug(title: str) -> str:
-    """Return the name of a group as a name for a folder; of the only one the folder itself."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", title)
+    """Return the name of a group as a name for a folder; of the only one the folder itself.
+
+    Names that differ do so as folders, too: where more than `=`, commas and blanks is left out, by a digest.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", title)
+    told = re.fullmatch(r"[A-Za-z0-9._=, -]*", title)
+    return plain if told else f"{plain}-{hashlib.sha256(title.encode()).hexdigest()[:6]}"
 
 
 def save(figure: "Figure", path: Path) -> None:

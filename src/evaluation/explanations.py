@@ -1,5 +1,6 @@
 """What models look at: which cases are shown, and their figures. Knows tables and arrays, not how maps are made."""
 
+import gc
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -76,15 +77,22 @@ def pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Itera
     `explanations` are those of its rows, in their order; they are taken case by case.
     """
     following = iter(explanations)
+    taken: set[str] = set()
     for _, rows in examples.groupby("case", sort=False):
         figure = draw(rows, [next(following) for _ in range(len(rows))])
-        yield file_name(rows.iloc[0]), image_of(figure, format="jpg", pil_kwargs={"quality": QUALITY})
+        name = file_name(rows.iloc[0])
+        while name in taken:  # HER2+ and HER2- are the same there
+            name += "-other"
+        taken.add(name)
+        yield f"{name}.jpg", image_of(figure, format="jpg", pil_kwargs={"quality": QUALITY})
+        del figure
+        gc.collect(0)  # a figure's parts refer to each other, and hold the images
 
 
 def file_name(row: "pd.Series[Any]") -> str:
-    """Such as right/Benign-1-b001.jpg: the class, the rank, and the case's name as far as a file's name can hold it."""
+    """Such as right/Benign-1-b001: the class, the rank, and the case's name as far as a file's name can hold it."""
     stem = re.sub(r"[^\w]+", "-", f"{row['label']}-{row['rank']}-{PurePosixPath(row['case']).stem}")
-    return f"{'right' if row['right'] else 'wrong'}/{stem[:80].strip('-')}.jpg"
+    return f"{'right' if row['right'] else 'wrong'}/{stem[:80].strip('-')}"
 
 
 def draw(rows: pd.DataFrame, explanations: list[Explained]) -> "matplotlib.figure.Figure":

@@ -1,5 +1,6 @@
 """The fits of fine-tuning: what each learns from, and its training, which is kept in the store."""
 
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -100,8 +101,12 @@ class Learning:
         if not missing:
             return 0
         fits = [self.fit(job) for job in missing]
+        epochs = 0
         with bar(track, "training images", sum(fit.images() for fit in fits)) as moved:
-            return sum(self.train(job, fit, moved) for job, fit in zip(missing, fits, strict=True))
+            for job, fit in zip(missing, fits, strict=True):
+                epochs += self.train(job, fit, moved)
+                gc.collect()  # Lightning's parts refer to each other, and hold the network
+        return epochs
 
     def recipe(self, job: Job) -> Recipe:
         """Return all that determines a fit."""

@@ -1,5 +1,6 @@
 """Which cases are shown, and pictures that say what they show."""
 
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,11 +83,35 @@ def test_none_are_chosen_where_none_are_wanted(make: Make) -> None:
 def test_names_are_safe_and_told_apart(make: Make) -> None:
     chosen = choose(make(cases=60, signal=0.5), 3).assign(case="../a b/$(x) é?.png")
     names = [file_name(row) for _, row in chosen.iterrows()]
-    assert names[0] == "right/Normal-1-x-é.jpg"
+    assert names[0] == "right/Normal-1-x-é"
     assert len(set(names)) == len(names)
     assert all(
         PurePosixPath(name).parts[0] in ("right", "wrong") and len(PurePosixPath(name).parts) == 2 for name in names
     )
+
+
+def test_classes_that_differ_by_signs_alone_have_pictures_of_their_own(make: Make) -> None:
+    chosen = choose(make(cases=24, seeds=1), 1).head(2)
+    chosen = chosen.assign(label=["HER2+", "HER2-"], rank=1, right=True, case=["a/1.png", "b/1.png"])
+    found = dict(pictures(chosen, [Shown(sample) for sample in chosen["sample"]]))
+    assert list(found) == ["right/HER2-1-1.jpg", "right/HER2-1-1-other.jpg"]
+
+
+def test_one_figure_is_held_at_a_time(make: Make) -> None:
+    chosen = choose(make(cases=24, seeds=1), 1)
+    threshold = gc.get_threshold()
+    gc.set_threshold(200_000, *threshold[1:])  # as commands do
+    try:
+        gc.collect()
+        before = figures()
+        for _ in pictures(chosen, [Shown(sample) for sample in chosen["sample"]]):
+            assert figures() <= before + 1
+    finally:
+        gc.set_threshold(*threshold)
+
+
+def figures() -> int:
+    return sum(type(each).__name__ == "Figure" for each in gc.get_objects())
 
 
 def test_every_case_has_a_small_picture(make: Make) -> None:

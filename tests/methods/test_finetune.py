@@ -1,5 +1,6 @@
 """Fine-tuning as a method: the same table however it goes, no glance at what is held out, and kept networks."""
 
+import gc
 import json
 import logging
 import shutil
@@ -108,6 +109,23 @@ def test_workers_and_memory_do_not_change_a_byte(images: Path, tmp_path: Path) -
     one_go, *others = (weights(tmp_path / name) for name in ("1-4.0", "4-4.0", "4-0.0"))
     assert len(one_go) == 2
     assert all(one_go == other for other in others)
+
+
+def test_one_network_is_held_at_a_time(images: Path, tmp_path: Path) -> None:
+    held = []
+
+    def count(name: str, *_: object) -> None:
+        gc.collect(0)
+        held.append(sum(type(each).__name__ == "Classifier" for each in gc.get_objects()))
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(200_000, *threshold[1:])  # as commands do
+    try:
+        gc.collect()
+        predict(cell(images, seeds=[0, 1, 2]), tmp_path, count)
+    finally:
+        gc.set_threshold(*threshold)
+    assert max(held) <= min(held) + 1
 
 
 def test_a_second_run_trains_nothing(images: Path, tmp_path: Path) -> None:
