@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
 from src.config import COPIES, Experiment, build, flat
-from src.edge import command, explain
+from src.edge import command, exhausted, explain
 from src.launcher import follow, register
 from src.presentation import say, show, summary, track, write
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, swept, wanted
@@ -244,17 +244,25 @@ def keep(experiment: Experiment, name: str, outcome: "Outcome", classes: list[st
 def explain_examples(
     experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", store: "Store", run: "TrackedRun"
 ) -> None:
-    """Write what the models look at in a few cases of each class, right and wrong, as pictures."""
+    """Write what the models look at in a few cases of each class, right and wrong, as pictures.
+
+    Where there is not enough memory for them, the run has its results all the same.
+    """
     from src.evaluation.explanations import choose, pictures
 
     if not experiment.examples:
         return
     chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
     made = experiment.method.explain(experiment, chosen, dict(outcome.models), store)
-    for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
-        path = run.folder / "explanations" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
+    try:
+        for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
+            path = run.folder / "explanations" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
+    except Exception as error:
+        if not exhausted(error):
+            raise
+        say(f"no pictures of examples (examples=0 asks for none): {explain(error)}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from mlflow.pyfunc import PythonModel
 
 from src import memory
 from src.config import rebuilt
-from src.encoders.backends import OPENVINO
 from src.methods.fitted import CELLS, Member, load_all, unpacked
 from src.methods.prediction import predict
 
@@ -49,8 +48,7 @@ def members(cells: Path) -> list[Member]:
     """Return the fitted cells of a folder, to run on what this machine has."""
     found = load_all(unpacked(cells), rebuilt)
     for member in found:
-        device = "cpu" if getattr(member.cell.encoder, "backend", "") == OPENVINO else "auto"
-        member.method = replace(member.method, device=device, workers=os.cpu_count() or 1)
+        member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)
     return found
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 FLOAT32 = "float32"
 TORCH, COMPILE, OPENVINO = "torch", "compile", "openvino"
 BACKENDS = (TORCH, COMPILE, OPENVINO)
+SHAPES = 64
+"""Shapes of batches that a compiled network may be given."""
+NO_COMPILER = ("InvalidCxxCompiler", "CppCompileError", "Failed to find C compiler")
 PRECISIONS = (FLOAT32, "bfloat16", "float16")
 
 
@@ -52,6 +55,8 @@ class Torch:
         self.precision = None if precision == FLOAT32 else getattr(torch, precision)
         self.compiled = compiled
         mode = "reduce-overhead" if self.type == "cuda" else "default"
+        if compiled:
+            torch._dynamo.reset()  # what was compiled before counts as one of `SHAPES` where networks share code
         self.module = torch.compile(module, dynamic=False, mode=mode) if compiled else module
 
     def __call__(self, pixels: "torch.Tensor") -> Any:
@@ -67,17 +72,22 @@ class Torch:
 
     def compile_and_run(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Return what the compiled module does; `ValueError` where the machine has no compiler."""
-        from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+        import torch
+        from torch._inductor.exc import InductorError
 
+        # Beyond the limit PyTorch would compute as if uncompiled, without a word.
+        loud = torch._dynamo.config.patch(recompile_limit=SHAPES, fail_on_recompile_limit_hit=True)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), loud:
                 warnings.filterwarnings("ignore", category=FutureWarning)  # of the compiler's own making
                 descriptors: torch.Tensor = self.module(pixels)
                 return descriptors
-        except (InvalidCxxCompiler, CppCompileError) as error:
+        except InductorError as error:
+            if not any(said in str(error) for said in NO_COMPILER):
+                raise
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
-                f"encoder.backend=compile needs a C++ compiler that works, such as g++ ({reason}): "
+                f"encoder.backend=compile needs a C and C++ compiler that works, such as gcc and g++ ({reason}): "
                 "install one, or take encoder.backend=torch"
             ) from None
 

@@ -51,6 +51,11 @@ class Encoder(ABC):
     """Whether it is a network, which can be trained further."""
 
     @property
+    def accelerated(self) -> bool:
+        """Whether it can run on a GPU."""
+        return False
+
+    @property
     def untrained(self) -> bool:
         """Whether it should have learnt from images and has not."""
         return False

@@ -51,12 +51,13 @@ class Keras(NetworkEncoder):
         """The names under which a folder may hold the weights, in the order of preference."""
         return [self.architecture + ending for ending in ENDINGS]
 
-    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
+    def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its top, and the length of its descriptors."""
         from src.encoders.readouts import Averages
 
         keras = import_keras()
-        with _channels_first(keras), keras.device(device):
+        # Drawn on the CPU: a GPU draws other numbers, under the same digest.
+        with _channels_first(keras), keras.device("cpu"):
             application = getattr(keras.applications, self.architecture, None)
             if application is None:
                 raise ValueError(f"keras.applications has no encoder.architecture={self.architecture}")

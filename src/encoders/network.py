@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.encoders.backends import FLOAT32, TORCH, Torch, runner
+from src.encoders.backends import FLOAT32, OPENVINO, TORCH, Torch, runner
 from src.encoders.backends import check as check_backend
 from src.encoders.encoder import Encoder, check
 from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find, sha256
@@ -76,6 +76,11 @@ class NetworkEncoder(Encoder):
             raise ValueError(f"`channels` must be rgb or bgr, but got {self.channels!r}")
 
     @property
+    def accelerated(self) -> bool:
+        """Whether it can run on a GPU."""
+        return self.backend != OPENVINO
+
+    @property
     def untrained(self) -> bool:
         """Whether the weights are drawn at random."""
         return self.weights == RANDOM
@@ -111,7 +116,7 @@ class NetworkEncoder(Encoder):
         path = self.locate()
         self.import_libraries()  # before the draw, which an import may disturb: Keras draws a seed
         with drawing(self.seed):
-            module, length = self.build(device, auxiliary)
+            module, length = self.build(auxiliary)
         if path is not None:
             self.fill(module, path)
         return Network(self, module.eval().requires_grad_(False), length, device)
@@ -125,8 +130,8 @@ class NetworkEncoder(Encoder):
         """The file of the published weights, from the cache of the library that they belong to if it is there."""
 
     @abstractmethod
-    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
-        """The network with random weights, and the length of its descriptors. `device` is where it will run.
+    def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
+        """The network on the CPU with random weights, and the length of its descriptors.
 
         It takes prepared pixels (n, 3, size, size) and gives descriptors (n, length). One with auxiliary classifiers
         has the attribute `auxiliary_lengths`, and in training gives the list of the descriptors and theirs.

@@ -53,7 +53,7 @@ class Timm(NetworkEncoder):
             gated = f"They are gated: accept the licence on {page} and run `hf auth login`. " if self.repository else ""
             raise unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), gated) from None
 
-    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
+    def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its head, and the length of its descriptors."""
         from src.encoders.readouts import ClassMean, Stages
 

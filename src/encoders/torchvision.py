@@ -43,7 +43,7 @@ class Torchvision(NetworkEncoder):
         except OSError as error:
             raise unreachable(self.architecture, self.url, error, self.files()) from None
 
-    def build(self, device: str, auxiliary: bool) -> tuple["torch.nn.Module", int]:
+    def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its last layer, and the length of its descriptors."""
         from torch import nn
         from torchvision import models

@@ -19,7 +19,7 @@ STEPS = 16
 INTEGRATED = 12
 """Windows of an image whose gradients are integrated: each costs `STEPS` passes forward and back."""
 BATCH = 8
-"""Crops that pass forward and back together."""
+"""Crops that pass forward and back together, at most."""
 STRONGEST = 99.5
 """The percentile of an image's integrated gradients that counts as the strongest: single pixels stand out far."""
 
@@ -44,7 +44,11 @@ class Classifying(Protocol):
 
 
 def explain_image(
-    network: Classifying, image: UInt8[Tensor, "3 height width"], crop: Crop, targets: Mapping[str, int]
+    network: Classifying,
+    image: UInt8[Tensor, "3 height width"],
+    crop: Crop,
+    targets: Mapping[str, int],
+    batch: int = BATCH,
 ) -> tuple[dict[str, Map], str]:
     """Return maps of a prepared image by name, 0 to 1, and a note where one cannot be had.
 
@@ -55,22 +59,22 @@ def explain_image(
     layer = feature_map(network, image[None, :, : crop.size, : crop.size])
     if layer is not None:
         for name, target in targets.items():
-            cam = over_windows(image, crop, partial(grad_cam, network, target=target, layer=layer), MOST)
+            cam = over_windows(image, crop, partial(grad_cam, network, target=target, layer=layer), MOST, batch)
             maps[f"Grad-CAM for {name}"] = relative(cam)
     name, target = next(iter(targets.items()))
-    strengths = over_windows(image, crop, partial(strength, network, target=target), INTEGRATED)
+    strengths = over_windows(image, crop, partial(strength, network, target=target, batch=batch), INTEGRATED, batch)
     maps[f"integrated gradients for {name}"] = relative(strengths, STRONGEST)
     return maps, "" if layer is not None else NO_FEATURE_MAP
 
 
 def over_windows(
-    image: UInt8[Tensor, "3 height width"], crop: Crop, explain: Callable[[Crops], Maps], most: int
+    image: UInt8[Tensor, "3 height width"], crop: Crop, explain: Callable[[Crops], Maps], most: int, batch: int
 ) -> Map:
-    """Return the map of an image out of those that `explain` gives of its windows, `most` at most."""
+    """Return the map of an image out of those that `explain` gives of its windows, `most` at most, in batches."""
     height, width = image.shape[1:]
     places = corners(crop, height, width, most)
     windows = [image[:, top : top + crop.size, left : left + crop.size] for top, left in places]
-    maps = [explain(torch.stack(windows[start : start + BATCH])) for start in range(0, len(windows), BATCH)]
+    maps = [explain(torch.stack(windows[start : start + batch])) for start in range(0, len(windows), batch)]
     return assemble(places, np.concatenate(maps), height, width)
 
 
@@ -83,16 +87,16 @@ def grad_cam(network: Classifying, crops: Crops, target: int, layer: nn.Module) 
     return fitted(cam.attribute(pixels, target, relu_attributions=True), crops.shape[-1])
 
 
-def strength(network: Classifying, crops: Crops, target: int) -> Maps:
+def strength(network: Classifying, crops: Crops, target: int, batch: int = BATCH) -> Maps:
     """Return the magnitude of integrated gradients, summed over channels and smoothed by 1 % of the side."""
     pixels = network.prepare(crops).detach()
-    magnitude = integrated_gradients(network, pixels, target).abs().sum(1).cpu().numpy()
+    magnitude = integrated_gradients(network, pixels, target, batch).abs().sum(1).cpu().numpy()
     smooth = np.stack([cv2.GaussianBlur(each, (0, 0), each.shape[-1] / 100) for each in magnitude])
     return fitted(torch.from_numpy(smooth)[:, None], crops.shape[-1])
 
 
 def integrated_gradients(
-    network: Classifying, pixels: Float32[Tensor, "crop 3 side side"], target: int
+    network: Classifying, pixels: Float32[Tensor, "crop 3 side side"], target: int, batch: int = BATCH
 ) -> Float32[Tensor, "crop 3 side side"]:
     """Return what each pixel adds to a class's logit over that of the baseline (Sundararajan et al. 2017).
 
@@ -103,7 +107,7 @@ def integrated_gradients(
 
     integrated: Any = IntegratedGradients(network)
     found = [
-        integrated.attribute(each[None], 0, target, n_steps=STEPS, internal_batch_size=BATCH) for each in pixels
+        integrated.attribute(each[None], 0, target, n_steps=STEPS, internal_batch_size=batch) for each in pixels
     ]  # a crop at a time: its path is what fills a batch
     return torch.cat(found).detach().float()
 

@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 
 BAD_IMAGE = ("fail", "skip", "pass")
 VIEWS = ("separate", "shared")
+CPU = "method.device=cpu (of src.predict device=cpu)"
+"""What to take where a GPU cannot be used."""
 IDLE = ("data.root", "crop.together", "method.workers", "method.device", "method.batch", "method.memory")
 """Keys of a config that change no predictions: data are known by their bytes."""
 
@@ -229,10 +231,12 @@ class Method(ABC):
         """
 
 
-def resolve(device: str) -> str:
+def resolve(device: str, encoder: Encoder) -> str:
     """Return the device that `auto` stands for, and check one that is named."""
     import torch
 
+    if device == "auto" and not encoder.accelerated:
+        return "cpu"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found = torch.cuda.is_available()
@@ -247,9 +251,9 @@ def resolve(device: str) -> str:
     except RuntimeError:
         known = None
     if known is None or known.type not in ("cpu", "cuda"):
-        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:N, but got method.device={device}")
+        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:N, but got device={device}")
     if known.type == "cuda" and (known.index or 0) >= torch.cuda.device_count():
         why = unusable or (f"PyTorch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "")
         reason = f" ({why})" if why else ""
-        raise ValueError(f"method.device={device}, but PyTorch finds no such GPU here{reason}; take method.device=cpu")
+        raise ValueError(f"device={device}, but PyTorch finds no such GPU here{reason}; take {CPU}")
     return device

@@ -31,7 +31,7 @@ class Encoding:
 
     def __call__(self, samples: list[Sample]) -> Iterator[int]:
         """Yield the number of crops after each batch."""
-        network = self.encoder() if self.encoder else self.cell.encoder.load(resolve(self.device))
+        network = self.encoder() if self.encoder else self.cell.encoder.load(resolve(self.device, self.cell.encoder))
         yield from extract(self.cell, samples, network, self.store, self.wanted, self.batch, self.workers)
 
     def prepare(self) -> Callable[[], None]:
@@ -81,7 +81,7 @@ class EncodingAbroad(Encoding):
         if key not in LOADED:
             self.check_weights()
             LOADED.clear()
-            LOADED[key] = self.cell.encoder.load(resolve(self.device))
+            LOADED[key] = self.cell.encoder.load(resolve(self.device, self.cell.encoder))
         return LOADED[key]
 
     def check(self) -> None:

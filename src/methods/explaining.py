@@ -72,13 +72,15 @@ def explain_networks(
     """Yield Grad-CAM and integrated gradients of fine-tuned networks."""
     import torch
 
-    from src.explanations.networks import explain_image
+    from src.explanations.networks import BATCH, explain_image
     from src.training.surroundings import exact
 
     for example in each_of(cell, examples):
         network = models[example.model].network(device)
         with exact(torch.device(device)):
-            maps, note = explain_image(network, planes(example.image), cell.crop, example.targets)
+            # Memory that holds a batch of training holds one of these.
+            batch = min(BATCH, cell.finetune.batch)
+            maps, note = explain_image(network, planes(example.image), cell.crop, example.targets, batch)
         yield example.explanation(maps, RELATIVE, note)
 
 

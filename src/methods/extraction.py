@@ -2,24 +2,27 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from src.images.crop import MAP, WHOLE, Cut
-from src.methods.cell import Cell
+from src.methods.cell import CPU, Cell
 from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, prepare
 from src.store import Recipe, Store
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from src.encoders.encoder import Extractor
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 SMALLER = "a smaller crop.size"
 """What to do where a crop does not fit the device's memory."""
@@ -133,39 +136,50 @@ def encode(
     A batch that does not fit the device's memory is halved, from then on. `what` is in a batch, `way_out` what to do
     where not even one fits.
     """
+    import torch
+
     under_way: Tensor | None = None
     size: int | None = None
     for buffer, count in batches:
-        descriptors, size = encode_batch(network, buffer, count, size or len(buffer), what, way_out)
+        parts, size = in_parts(network, buffer, count, size or len(buffer), network.device, what, way_out)
         # A GPU computes while its next batch is prepared: descriptors are asked for once that is under way.
         if under_way is not None:
             yield under_way.cpu()
-        under_way = descriptors
+        under_way = torch.cat(parts)[:count]
     if under_way is not None:
         yield under_way.cpu()
 
 
-def encode_batch(
-    network: "Extractor", buffer: "Tensor", count: int, size: int, what: str, way_out: str
-) -> tuple["Tensor", int]:
-    """Return the descriptors of the first `count` of a batch, `size` or fewer at a time, and how many were."""
+def in_parts(
+    compute: Callable[["Tensor"], Result],
+    buffer: "Tensor",
+    count: int,
+    size: int,
+    device: "torch.device",
+    what: str = "crop",
+    way_out: str = SMALLER,
+) -> tuple[list[Result], int]:
+    """Return what is computed of the first `count` of a batch, `size` or fewer at a time, and how many fitted.
+
+    Where as many do not fit the device's memory, it is done with half of them.
+    """
     import torch
 
-    parts: list[Tensor] = []
+    parts: list[Result] = []
     done = 0
     while done < count:
         try:
-            parts.append(network(buffer[done : done + size]))
+            parts.append(compute(buffer[done : done + size]))
             done += size
         except torch.OutOfMemoryError:
             if size == 1:
                 raise ValueError(
-                    f"one {what} of {buffer.shape[-1]} pixels does not fit the memory of {network.device}; take "
-                    f"{way_out}, another encoder, or method.device=cpu"
+                    f"one {what} of {buffer.shape[-1]} pixels does not fit the memory of {device}; take "
+                    f"{way_out}, another encoder, or {CPU}"
                 ) from None
             size //= 2
-            log.warning("out of memory on %s: batches of %d %ss from here on", network.device, size, what)
-    return torch.cat(parts)[:count], size
+            log.warning("out of memory on %s: batches of %d %ss from here on", device, size, what)
+    return parts, size
 
 
 def pooled(

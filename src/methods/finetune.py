@@ -89,7 +89,7 @@ class FineTune(Method):
                 asked.append((model_name(view, fold, seed), model, rows))
                 keys.append((fold, seed))
         parts = []
-        answers = self.ask_each(cell, images, asked, resolve(self.device), track) if asked else iter(())
+        answers = self.ask_each(cell, images, asked, resolve(self.device, cell.encoder), track) if asked else iter(())
         for (name, _, rows), key, (predicted, described) in zip(asked, keys, answers, strict=True):
             distances = fitted.known[name](described, rows["content"].tolist())
             parts.append((predictions(rows, predicted, *key), rows, distances))
@@ -104,7 +104,7 @@ class FineTune(Method):
         if not cell.encoder.trainable:
             yield from self.frozen().explain(cell, examples, models, store)
             return
-        yield from explain_networks(cell, examples, models, resolve(self.device))
+        yield from explain_networks(cell, examples, models, resolve(self.device, cell.encoder))
 
     def prepared(self, cell: Cell, wanted: list[Sample], track: Track) -> tuple[Images, pd.DataFrame]:
         """Return prepared images, and those that are bad."""
@@ -122,7 +122,7 @@ class FineTune(Method):
                 "crop.sharing=map is for frozen descriptors, and training changes the network with every step: take "
                 "method=frozen, or crop.sharing=exact"
             )
-        device = resolve(self.device)
+        device = resolve(self.device, cell.encoder)
         encoder = cell.encoder
         if encoder.trainable and any(getattr(encoder, name) != before for name, before in encoder.added.items()):
             raise ValueError(
@@ -143,15 +143,15 @@ class FineTune(Method):
         """Yield what each model, of a name, says of its rows, by its stored weights."""
         import torch
 
-        from src.training.surroundings import exact, fitting_memory
+        from src.training.surroundings import exact
 
         total = sum(len(rows) for _, _, rows in asked) * cell.crop.count
         orientations = cell.finetune.orientations
         with bar(track, "predicting crops", total) as moved:
             network, last = None, None
-            for name, model, rows in asked:
+            for _, model, rows in asked:
                 alike = last is not None and (model.encoder, model.finetune) == (last.encoder, last.finetune)
                 network, last = model.network(device, network if alike else None), model
-                with exact(torch.device(device)), fitting_memory(name, cell.finetune, torch.device(device)):
+                with exact(torch.device(device)):
                     answer = ask(network, images, rows, cell.crop.count, orientations, moved)
                 yield answer

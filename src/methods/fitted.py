@@ -51,7 +51,7 @@ class Member:
     @cached_property
     def encoder(self) -> Extractor:
         """The encoder, loaded once."""
-        return self.cell.encoder.load(resolve(self.method.device))
+        return self.cell.encoder.load(resolve(self.method.device, self.cell.encoder))
 
     @property
     def views(self) -> list[str]:

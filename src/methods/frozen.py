@@ -98,7 +98,7 @@ class Frozen(Method):
 
         def encoder() -> Extractor:
             # A cluster has devices that this machine may lack.
-            return cell.encoder.load(resolve(self.device if isinstance(self.executor, Local) else "auto"))
+            return cell.encoder.load(resolve(self.device if isinstance(self.executor, Local) else "auto", cell.encoder))
 
         yield from explain_descriptors(cell, examples, models, store, encoder, self.batch)
 
@@ -128,7 +128,7 @@ class Frozen(Method):
                 wanted=wanted,
                 batch=self.batch,
                 workers=self.workers,
-                device=self.device,
+                device=self.device if cell.encoder.accelerated else "cpu",
                 encoder=encoder,
             )
             total = len(missing) * cell.augment.count * cell.crop.count

@@ -105,7 +105,7 @@ class Learning:
         with bar(track, "training images", sum(fit.images() for fit in fits)) as moved:
             for job, fit in zip(missing, fits, strict=True):
                 epochs += self.train(job, fit, moved)
-                gc.collect()  # Lightning's parts refer to each other, and hold the network
+                gc.collect(1)  # Lightning's parts refer to each other, and hold the network
         return epochs
 
     def recipe(self, job: Job) -> Recipe:

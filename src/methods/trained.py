@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from jaxtyping import Float32, Float64
 from src.encoders.network import RANDOM
 from src.encoders.weights import drawing
 from src.files import replace as write
-from src.methods.extraction import batches
+from src.methods.extraction import batches, in_parts
 from src.methods.prepared import Images
 from src.methods.samples import prefetch, samples
 from src.store import load
@@ -79,11 +80,13 @@ def ask(
     chosen = samples(rows)
     finetune = images.cell.finetune
     stacks = prefetch(lambda sample: images.crops(sample, count), chosen, images.workers)
-    size = min(finetune.batch, count * len(chosen))
+    size = fitting = min(finetune.batch, count * len(chosen))
+    predict = partial(network.predict, orientations=orientations)
     parts = []
     with torch.no_grad():
         for buffer, valid in batches((crop for stack in stacks for crop in stack), size):
-            parts.append([each[:valid].numpy() for each in network.predict(buffer, orientations)])
+            answers, fitting = in_parts(predict, buffer, valid, fitting, network.device)
+            parts.append([torch.cat(each)[:valid].numpy() for each in zip(*answers, strict=True)])
             moved(valid)
     predicted, described = (np.concatenate(each) for each in zip(*parts, strict=True))
     return means(predicted, count), means(described, count)

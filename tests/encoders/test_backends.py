@@ -1,14 +1,17 @@
 """What computes descriptors: every backend gives what PyTorch gives, but for roundings, and is told from it."""
 
 import importlib.machinery
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from src.encoders import backends
 from src.encoders.backends import BACKENDS
 from src.encoders.encoder import Encoder
 from src.encoders.network import Network
@@ -92,3 +95,34 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     script = "import sys; from src.encoders.backends import import_openvino as i; i(); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not [name for name in run.stdout.split() if name.startswith("openvino_telemetry.")]
+
+
+@pytest.mark.slow
+def test_a_compiler_is_told_to_be_installed_where_there_is_none(tmp_path: Path) -> None:
+    script = """
+import torch
+from src.encoders.backends import Torch
+try:
+    Torch(torch.nn.Conv2d(3, 4, 3).eval(), True, "float32", torch.device("cpu"))(torch.zeros(1, 3, 9, 9))
+except ValueError as error:
+    print(error)
+"""
+    for changed in ({"CXX": "/bin/false"}, {"PATH": str(tmp_path)}):
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)} | changed
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert "encoder.backend=compile needs a C and C++ compiler that works, such as gcc and g++" in run.stdout
+
+
+@pytest.mark.slow
+def test_every_shape_is_compiled_or_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    monkeypatch.setattr(backends, "SHAPES", 2)
+    for _ in range(2):  # a second network has as many, though it shares the first one's code
+        compiled = backends.Torch(torch.nn.Conv2d(3, 4, 3).eval(), True, "float32", torch.device("cpu"))
+        for size in (8, 9):
+            compiled(torch.zeros(1, 3, size, size))
+        with pytest.raises(FailOnRecompileLimitHit):
+            compiled(torch.zeros(1, 3, 10, 10))

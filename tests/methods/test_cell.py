@@ -1,14 +1,20 @@
 """Where networks run: what is asked for, or one message on why not."""
 
 import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from src.encoders.encoder import Encoder
+from src.encoders.handcrafted import Handcrafted
+from src.encoders.torchvision import Torchvision
 from src.methods.cell import resolve
 from tests.methods.test_extraction import cell
 
+NETWORK = Torchvision(label="A", architecture="alexnet", weights="random")
 OLD = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update it. "
 
 
@@ -22,19 +28,35 @@ def test_an_old_driver_is_told_once_and_the_cpu_taken(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", old_driver)
-    assert resolve("auto") == "cpu"
+    assert resolve("auto", NETWORK) == "cpu"
     assert caplog.messages == [f"the GPU cannot be used, so that the CPU is: {OLD.strip()}"]
-    with pytest.raises(ValueError, match=r"method.device=cuda:7, but .*\(.*driver on your system is too old.*=cpu"):
-        resolve("cuda:7")
+    with pytest.raises(ValueError, match=r"^device=cuda:7, but .*\(.*driver on your system is too old.*=cpu"):
+        resolve("cuda:7", NETWORK)
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="method.device=cuda:9, but PyTorch finds no such GPU here"):
-        resolve("cuda:9")
+    with pytest.raises(
+        ValueError,
+        match=r"cuda:9, but PyTorch finds no such GPU.*method\.device=cpu \(of src\.predict dev",
+    ):
+        resolve("cuda:9", NETWORK)
     for unknown in ("gpu", "mps", "meta"):
-        with pytest.raises(ValueError, match=f"must be auto, cpu, cuda or cuda:N, but got method.device={unknown}"):
-            resolve(unknown)
-    assert resolve("cpu") == "cpu"
+        with pytest.raises(ValueError, match=f"must be auto, cpu, cuda or cuda:N, but got device={unknown}"):
+            resolve(unknown, NETWORK)
+    assert resolve("cpu", NETWORK) == "cpu"
+
+
+def test_a_gpu_is_taken_by_what_runs_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve("auto", NETWORK) == "cuda"
+    for encoder in unaccelerated():
+        assert resolve("auto", encoder) == "cpu"
+
+
+def unaccelerated() -> Iterator[Encoder]:
+    yield Handcrafted(label="H")
+    if find_spec("openvino"):
+        yield Torchvision(label="A", architecture="alexnet", weights="random", backend="openvino")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -28,6 +28,7 @@ from src.methods.finetune import FineTune
 from src.methods.samples import with_contents
 from src.store import TRAINING, Store, listing, verify
 from src.training.finetuning import FineTuning, Phase
+from src.training.network import Classifier
 from tests.commands import ROOT
 from tests.methods.test_extraction import cell as any_cell
 from tests.methods.test_extraction import folder_of_images, spoil
@@ -122,7 +123,7 @@ def test_one_network_is_held_at_a_time(images: Path, tmp_path: Path) -> None:
     gc.set_threshold(200_000, *threshold[1:])  # as commands do
     try:
         gc.collect()
-        predict(cell(images, seeds=[0, 1, 2]), tmp_path, count)
+        predict(cell(images, seeds=[0, 1, 2], finetune=tuned(epochs=1)), tmp_path, count)
     finally:
         gc.set_threshold(*threshold)
     assert max(held) <= min(held) + 1
@@ -298,6 +299,26 @@ def test_what_a_network_looks_at(images: Path, tmp_path: Path) -> None:
     (made,) = FineTune(device="cpu").explain(one, examples, dict(outcome.models), Store(tmp_path))
     assert {shown.shape for shown in made.maps.values()} == {made.image.shape[:2]}
     assert "Grad-CAM for two" in made.maps
+
+
+def test_a_batch_that_does_not_fit_is_halved_in_predicting(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = predict(cell(images), tmp_path).predictions
+    answers = Classifier.predict
+    holds = 1
+
+    def small(network: Classifier, crops: torch.Tensor, orientations: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(crops) > holds:
+            raise torch.OutOfMemoryError
+        return answers(network, crops, orientations)
+
+    monkeypatch.setattr(Classifier, "predict", small)
+    pd.testing.assert_frame_equal(predict(cell(images), tmp_path).predictions, whole, rtol=1e-5)
+    assert "batches of 1 crops from here on" in caplog.text
+    holds = 0
+    with pytest.raises(ValueError, match="one crop of 32 pixels does not fit the memory of cpu"):
+        predict(cell(images), tmp_path)
 
 
 def test_bad_images_are_named(tmp_path: Path) -> None:

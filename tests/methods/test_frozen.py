@@ -194,7 +194,7 @@ def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
         pytest.skip("there is a GPU here")
     one = cell(images)
     manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
-    with pytest.raises(ValueError, match="method.device=cuda, but PyTorch finds no such GPU"):
+    with pytest.raises(ValueError, match="device=cuda, but PyTorch finds no such GPU"):
         Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), Store(tmp_path), quiet, unrecorded)
 
 

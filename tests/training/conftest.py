@@ -48,7 +48,7 @@ class Tiny(NetworkEncoder):
     def fetch(self) -> Path:
         raise AssertionError("its weights are drawn")
 
-    def build(self, device: str, auxiliary: bool) -> tuple[nn.Module, int]:
+    def build(self, auxiliary: bool) -> tuple[nn.Module, int]:
         return Branches(self.normalised, auxiliary), 6
 
     def fill(self, module: nn.Module, path: Path) -> None:
