@@ -12,7 +12,19 @@ from omegaconf import DictConfig
 
 from src.config import CONF, Compare, build
 from src.edge import command
-from src.fusion import GIVEN, finished, fuse_sweep, grouped, notes, read_table, recorded, shortened, tables, told_by
+from src.fusion import (
+    GIVEN,
+    finished,
+    fuse_sweep,
+    grouped,
+    notes,
+    read_table,
+    recorded,
+    shared,
+    shortened,
+    tables,
+    told_by,
+)
 from src.ledger import Ledger
 from src.presentation import say, track
 from src.sweep import swept_keys
@@ -95,6 +107,7 @@ def compared(
     from src.evaluation.optimism import ledger as table
 
     reference = next((name for name, run in runs.items() if options.reference in (name, *names(run))), "")
+    predictions, left_out = shared(runs.values(), predictions)
     found = compare(
         predictions,
         binary or recorded(list(runs.values())),
@@ -107,7 +120,7 @@ def compared(
         title=title,
         comparison=found,
         ledger=table(ledger.entries(runs, predictions)),
-        notes=cautions(next(iter(predictions.values()))) + notes(list(runs.values())),
+        notes=cautions(next(iter(predictions.values()))) + notes(list(runs.values())) + left_out,
     )
 
 

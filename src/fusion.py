@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from src.config import ROOT
-from src.data.manifest import groups
+from src.data.manifest import among, first, groups
 from src.evaluation.binary import Binary
 from src.evaluation.predictions import classes
 from src.tracking import FINISHED, Tracking
@@ -55,7 +55,8 @@ def fuse(
     from src.evaluation.predictions import align
 
     facts = told_apart(tracking, runs, slices)
-    return evaluate(align(tables(tracking, runs)), binary or recorded(runs), replicates, facts=facts), notes(runs)
+    found, left_out = shared(runs, tables(tracking, runs))
+    return evaluate(align(found), binary or recorded(runs), replicates, facts=facts), notes(runs) + left_out
 
 
 def fuse_sweep(
@@ -108,8 +109,8 @@ def group(
     from src.evaluation.groups import TRAINING, Group
     from src.evaluation.predictions import align
 
-    named = {name: table.assign(model=name) for name, table in predictions.items()}
-    aligned, view = align(named), binary or recorded(runs)
+    found, left_out = shared(runs, {name: table.assign(model=name) for name, table in predictions.items()})
+    aligned, view = align(found), binary or recorded(runs)
     return Group(
         axes=axes,
         leaks=any(map(leaks, runs)),
@@ -117,8 +118,25 @@ def group(
         predictions=aligned,
         binary=view,
         evaluation=evaluate(aligned, view, replicates, facts=told_apart(tracking, runs, slices)),
-        notes=notes(runs),
+        notes=notes(runs) + left_out,
     )
+
+
+def shared(
+    runs: "Iterable[Run]", predictions: "Mapping[str, pd.DataFrame]"
+) -> "tuple[Mapping[str, pd.DataFrame], list[str]]":
+    """Return the predictions of the cases that all runs of one split have, and a note where others are left out.
+
+    Images may be bad for one run and not for another, such as those that are too small for larger crops.
+    """
+    sets = [set(table["case"]) for table in predictions.values()]
+    common = set.intersection(*sets)
+    others = sorted(set.union(*sets) - common)
+    splits = {run.data.tags.get("splits") for run in runs}
+    if not others or not common or len(splits) > 1 or None in splits:
+        return predictions, []
+    note = f"{len(others)} cases are left out, as not all of these runs predict them: {first(others)}"
+    return {name: table[among(table["case"], common)] for name, table in predictions.items()}, [note]
 
 
 def grouped(

@@ -211,5 +211,5 @@ def override(key: str, value: str) -> str:
         return f"{key}=null"
     if value[:1] in ("[", "{"):
         return f"{key}=" + re.sub(r"'(\w+)':", r"\1:", value)  # names in Hydra's grammar have no quotes
-    plain = re.fullmatch(r"[\w/.:+@%-]*", value)
+    plain = re.fullmatch(r"[\w/.:+@%-]*", value, re.ASCII)  # Hydra's grammar has no other letters without quotes
     return f"{key}={value}" if plain else f"{key}='{value}'"

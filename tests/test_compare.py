@@ -32,6 +32,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     tables = pair(np.random.default_rng(0), patients=60, accuracies=(0.6, 0.9))
     keep(tracking, "worse", tables["one"])
     keep(tracking, "better", tables["two"], encoder="vgg")
+    keep(tracking, "lacking", tables["one"].iloc[3:], encoder="lacking")
     folds = tables["one"]["fold"]
     keep(tracking, "other folds", tables["one"].assign(fold=folds % 5 + 1), splits="t", encoder="x")
     keep(tracking, "other cases", tables["one"].iloc[1:], splits="u", encoder="y")
@@ -150,6 +151,11 @@ def test_what_cannot_be_compared_is_named(ask: Callable[[Tracking], object], sai
         ask(tracking)
 
 
+def test_cases_that_are_bad_for_one_run_are_left_out(tracking: Tracking) -> None:
+    found = of_runs(options(tracking, runs=["better", "lacking"]), None)
+    assert found.parts[0].notes[-1].startswith("3 cases are left out, as not all of these runs predict them: ")
+
+
 def test_the_reference_may_be_an_id(tracking: Tracking) -> None:
     wanted = tracking.find("better").info.run_id
     part = of_runs(options(tracking, runs=["worse", "better"], reference=wanted), None).parts[0]
@@ -249,6 +255,7 @@ def test_published_folds_that_part_patients_are_held_to_be_optimistic(tmp_path: 
         ("/a/b.csv", "k=/a/b.csv"),
         ("/a b(1)", "k='/a b(1)'"),
         ("", "k="),
+        ("研究", "k='研究'"),
     ],
 )
 def test_values_are_written_as_the_command_line_takes_them(value: str, written: str) -> None:

@@ -37,6 +37,7 @@ REACH, GREET, PERIOD = 5.0, 120.0, 10.0
 """Seconds to reach the cluster, for every node to answer, and between two looks whether it can still do the work."""
 AHEAD = 256
 """Tasks that are handed to the cluster at once."""
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 WAY_OUT = (
     "`RAY_USAGE_STATS_ENABLED=0 ray start --head` begins a cluster, which other machines join by "
     "`ray start --address=HOST:6379`; or take executor=local"
@@ -120,6 +121,8 @@ class Ray(Executor):
         """Connect this process to the cluster, until it ends; `ValueError` where that cannot be."""
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anyone
         os.environ.setdefault("RAY_task_oom_retries", str(self.retries))
+        if any(os.environ.get(name) for name in TOKENS) or (Path.home() / ".ray" / "auth_token").is_file():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` asks for it where there is one
         try:
             import ray
         except ModuleNotFoundError:

@@ -50,14 +50,13 @@ def locate(tracking: Tracking, model: str, place: Path) -> Located:
 
     What does not lie in files of this machine is fetched into `place`. `ValueError` where there is no such model.
     """
-    name = model.removeprefix("models:/")
-    if "@" in name or "/" in name:
-        return registered(tracking, version_of(tracking, name), place)
     tracking.bury()
     try:
-        run = tracking.find(name)
+        run = tracking.find(model)  # a run's name may hold / and @, too
     except ValueError as error:
-        if (version := newest(tracking, name)) is None:
+        name = model.removeprefix("models:/")
+        version = version_of(tracking, name) if "@" in name or "/" in name else newest(tracking, name)
+        if version is None:
             raise ValueError(f"{error}, nor is a model registered under it{hint(tracking, name)}") from None
         return registered(tracking, version, place)
     title = f"{run.info.run_name} ({run.info.run_id})"

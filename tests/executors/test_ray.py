@@ -213,6 +213,19 @@ told(lambda: list(ray.map(Work(print, "no room here"), [0], 1)))
 """
 
 
+@pytest.mark.slow
+def test_a_cluster_that_asks_for_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cluster = Cluster()
+    try:
+        process = run("run", *QUICK, *on(cluster), workspace=tmp_path)
+    finally:
+        cluster.close()
+    assert process.returncode == 0, process.stderr
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere.invalid:6379"])
 def test_an_address_where_nothing_answers(address: str) -> None:
     began = time.monotonic()

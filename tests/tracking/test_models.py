@@ -51,6 +51,11 @@ class TestLocating:
             assert [(folder / "model.json").read_text() for folder in located.folders] == ["{}"]
         assert not (tmp_path / "place").exists()
 
+    @pytest.mark.parametrize("name", ["SqueezeNet-32 data.root=/data/a", "a@b", "models:/a"])
+    def test_a_run_whose_name_looks_like_a_models(self, tracking: Tracking, tmp_path: Path, name: str) -> None:
+        run_id = finished(tracking, name)
+        assert locate(tracking, name, tmp_path).run == run_id
+
     def test_a_sweeps_finished_cells(self, tracking: Tracking, tmp_path: Path) -> None:
         sweep = tracking.create("pair", SWEEP)
         for name in "ab":
