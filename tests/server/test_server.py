@@ -152,7 +152,7 @@ def command(module: str, *overrides: str, server: Server, account: tuple[str, st
 
 @pytest.fixture(scope="module")
 def member(server: Server) -> tuple[str, str]:
-    """An account that the administrator makes, as README says."""
+    """An account that the administrator makes, as docker/README.md says."""
     body = {"username": MEMBER[0], "password": MEMBER[1]}
     made = requests.post(f"{server.address}/api/2.0/mlflow/users/create", json=body, auth=ADMIN, timeout=30)
     assert made.status_code == 200, made.text
