@@ -39,7 +39,7 @@ def published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     """Return the evaluation of released predictions, from `experiments/NAME/published/crossvalidation.csv`."""
     import pandas as pd
 
-    from src.evaluation.evaluation import evaluate_published
+    from src.evaluation.published import evaluate_published
 
     path = ROOT / "experiments" / options.published / "published" / "crossvalidation.csv"
     if not path.is_file():

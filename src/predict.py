@@ -23,9 +23,10 @@ def main(config: DictConfig) -> None:
     """Write a row per case, and show what was found."""
     options: Predict = build(config)
     check(options)
+    from src.data.bach import check_submission, submission
     from src.data.listing import listed
     from src.methods.fitted import load_all
-    from src.methods.prediction import check_submission, predict, submission
+    from src.methods.prediction import predict
     from src.store import Store
     from src.tracking.models import locate
 

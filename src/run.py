@@ -133,6 +133,11 @@ class Material:
     splits: "pd.DataFrame"
     facts: dict[str, str]
 
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names, in the order of the models' probabilities."""
+        return [str(label) for label in self.manifest["label"].cat.categories]
+
 
 def prepare(experiment: Experiment) -> Material:
     """Return what a cell works on; this reads every image's bytes, and encodes nothing."""
@@ -193,10 +198,8 @@ def predict(
 
     With `tuning` the method predicts by parameters that it chooses.
     """
-    from src.evaluation.evaluation import evaluate
     from src.evaluation.slices import slice_facts
     from src.store import Store
-    from src.tracking.datasets import dataset
 
     def record(name: str, value: float, step: int) -> None:
         run.log_steps(name, {step: value})
@@ -207,27 +210,42 @@ def predict(
     say(f"{name}: data in {experiment.data.root}")
     material = material or prepare(experiment)
     manifest, splits = material.manifest, material.splits
-    experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])  # before any work
+    experiment.binary.positives(material.classes)  # before any work
     facts = slice_facts(manifest, experiment.slices)
-    splits.to_csv(run.folder / "splits.csv", index=False)
-    manifest.to_csv(run.folder / "manifest.csv", index=False)
-    run.log(tags=material.facts)
-    root = experiment.data.root
-    run.log_data(dataset(Path(root).name, material.facts["data"], root, manifest))
+    state(experiment, material, run)
     leaks = audited(experiment, manifest, splits, store, run)
     outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
-    predictions = outcome.predictions
-    predictions.insert(list(predictions).index("label") + 1, "model", name)
-    keep(experiment, name, outcome, [str(label) for label in manifest["label"].cat.categories], run)
+    outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
+    keep(experiment, name, outcome, material.classes, run)
     notes = experiment.data.notes(manifest) + leaks + remarks(experiment, outcome)
-    evaluation = evaluate(predictions, experiment.binary, experiment.replicates, facts=facts)
-    write(evaluation, run.folder, notes)
-    run.log(
-        metrics=evaluation.metrics, tags=outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
-    )
-    run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
+    evaluation = evaluated(experiment, outcome, facts, notes, run)
     explain_examples(experiment, manifest, outcome, store, run)
     return evaluation, notes
+
+
+def state(experiment: Experiment, material: Material, run: "TrackedRun") -> None:
+    """Write and log what a run learns from."""
+    from src.tracking.datasets import dataset
+
+    material.splits.to_csv(run.folder / "splits.csv", index=False)
+    material.manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags=material.facts)
+    root = experiment.data.root
+    run.log_data(dataset(Path(root).name, material.facts["data"], root, material.manifest))
+
+
+def evaluated(
+    experiment: Experiment, outcome: "Outcome", facts: "pd.DataFrame", notes: list[str], run: "TrackedRun"
+) -> "Evaluation":
+    """Evaluate, write and log what came out."""
+    from src.evaluation.evaluation import evaluate
+
+    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=facts)
+    write(evaluation, run.folder, notes)
+    tags = outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
+    run.log(metrics=evaluation.metrics, tags=tags)
+    run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
+    return evaluation
 
 
 def keep(experiment: Experiment, name: str, outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:

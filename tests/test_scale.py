@@ -11,7 +11,7 @@ import pytest
 from src.data import leaks
 from src.data.manifest import groups
 from src.data.splits import commonest, ordered_groups
-from src.evaluation.comparison import sign_test
+from src.evaluation.comparison import sign_flip_test
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure
 from src.evaluation.predictions import average
@@ -54,12 +54,12 @@ def test_replicates_are_computed_in_chunks(count: int) -> None:
 def test_signs_are_drawn_in_chunks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.evaluation.comparison.DRAWS", 999)
     parts = {count: np.random.default_rng(0).normal(0.01, 1, (count, 3)) for count in (500, 50_000)}
-    few, many = (held(lambda rows=rows: sign_test(rows, 0)) for rows in parts.values())
+    few, many = (held(lambda rows=rows: sign_flip_test(rows, 0)) for rows in parts.values())
     assert many < 64
     assert few < 64
-    wanted = sign_test(parts[500], 0)
+    wanted = sign_flip_test(parts[500], 0)
     monkeypatch.setattr("src.evaluation.comparison.CHUNK", 3_500)
-    assert sign_test(parts[500], 0).tolist() == wanted.tolist()
+    assert sign_flip_test(parts[500], 0).tolist() == wanted.tolist()
 
 
 def test_pooled_descriptors_are_held_once(tmp_path: Path) -> None:

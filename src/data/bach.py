@@ -162,3 +162,39 @@ def _truth(path: Path) -> dict[str, str]:
         if label not in CLASSES:
             raise ValueError(f"labels are {', '.join(CLASSES)}, but {path} has {label!r} for {name!r}: {WAY_OUT}")
     return dict(rows)
+
+
+def submission(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the submission of the BACH challenge: `case`, the image's number, and `class`, 0..3 in its order.
+
+    `ValueError` as of `check_submission`, and where an image has no label.
+    """
+    cases = table["case"].tolist()
+    check_submission([str(name).removeprefix("p_") for name in table if str(name).startswith("p_")], cases)
+    lacking = table[table["label"] == ""]
+    if len(lacking):
+        raise ValueError(
+            f"a submission has all images, but {len(lacking)} could not be predicted: {lacking.iloc[0]['reason']}"
+        )
+    made = pd.DataFrame({"case": list(map(number, cases)), "class": table["label"].map(CLASSES.index)})
+    return made.sort_values("case", ignore_index=True)
+
+
+def check_submission(classes: list[str], cases: list[str]) -> None:
+    """Raise `ValueError` where classes are not those of BACH, or an image has no number, or that of another."""
+    if set(classes) != set(CLASSES):
+        raise ValueError(
+            f"format=bach is for models of {', '.join(CLASSES)}, but this one has {', '.join(sorted(classes))}"
+        )
+    known: dict[int, str] = {}
+    for case in cases:
+        if (other := known.setdefault(number(case), case)) != case:
+            raise ValueError(f"an image of the challenge has a number of its own, but {other} and {case} share one")
+
+
+def number(case: str) -> int:
+    """Return the number at the end of an image's name."""
+    found = re.search(r"(\d+)$", Path(case).stem)
+    if found is None:
+        raise ValueError(f"an image of the challenge has a number, as test12.tif has, but {case} has none")
+    return int(found[1])

@@ -43,7 +43,7 @@ class Encoder(ABC):
     label: str
 
     revision: ClassVar[int] = 1
-    whence: ClassVar[tuple[str, ...]] = ("label",)
+    outside_recipe: ClassVar[tuple[str, ...]] = ("label",)
     """Parameters that say how results are named and where weights come from: they do not change a descriptor."""
     added: ClassVar[dict[str, Any]] = {}
     """Parameters that came later, and what they were before: a recipe names them only where they are something else."""

@@ -49,7 +49,7 @@ class Handcrafted(Encoder):
     orientations: int = 16
     weights: str = ""
 
-    whence: ClassVar[tuple[str, ...]] = ("label", "weights")
+    outside_recipe: ClassVar[tuple[str, ...]] = ("label", "weights")
 
     def __post_init__(self) -> None:
         """Check the parameters."""

@@ -53,7 +53,17 @@ class NetworkEncoder(Encoder):
     precision: str = FLOAT32
 
     trainable: ClassVar[bool] = True
-    whence: ClassVar[tuple[str, ...]] = ("label", "seed", "smallest", "tag", "repository", "file", "url", "md5", "head")
+    outside_recipe: ClassVar[tuple[str, ...]] = (
+        "label",
+        "seed",
+        "smallest",
+        "tag",
+        "repository",
+        "file",
+        "url",
+        "md5",
+        "head",
+    )
     added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32}
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
 

@@ -162,7 +162,8 @@ def judged(
 ) -> pd.DataFrame:
     """The table with its last columns, from what each case adds to the difference of each row."""
     spread = Spread.of(parts, groups, folds)
-    p = np.maximum(sign_test(_sums(parts, groups), seed), spread.test(table["difference"].to_numpy(dtype=np.float64)))
+    difference = table["difference"].to_numpy(dtype=np.float64)
+    p = np.maximum(sign_flip_test(_sums(parts, groups), seed), spread.test(difference))
     tests = max(1, int((~np.isnan(p)).sum()))
     counted = ~table["metric"].str.endswith("auc").to_numpy(dtype=bool)
     smallest = smallest_shown(spread, np.where(counted, 1 / len(parts), 0.0), tests)
@@ -172,11 +173,11 @@ def judged(
         p_bootstrap=p,
         p_holm=adjusted,
         smallest=np.where(smallest <= room, smallest, np.nan),
-        verdict=np.where(adjusted <= LEVEL, np.where(table["difference"] > 0, BETTER, WORSE), NOT_SHOWN),
+        verdict=np.where(adjusted <= LEVEL, np.where(difference > 0, BETTER, WORSE), NOT_SHOWN),
     )
 
 
-def sign_test(by_patient: Float[np.ndarray, "patients rows"], seed: int) -> Rows:
+def sign_flip_test(by_patient: Float[np.ndarray, "patients rows"], seed: int) -> Rows:
     """The two-sided p of a sum over patients, each of whose signs could as well be the other.
 
     All signs are gone through where at most 14 patients differ from 0, else 19999 draws of them, which with what was

@@ -5,17 +5,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from src.evaluation.binary import POSITIVE, Binary, missed, set_points, two_class
+from src.evaluation.binary import POSITIVE, Binary, missed, set_points
 from src.evaluation.curves import confusion, reliability, roc
 from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure, prefixed
 from src.evaluation.predictions import average, check, classes, columns, views
 from src.evaluation.slices import slice_table
-from src.evaluation.tables import correctness, fold_table, fusion_row
-
-PUBLISHED_COLUMNS = ["image", "fold", "label", "predicted", "carcinoma_score"]
-PUBLISHED_CLASSES = ["Normal", "Benign", "InSitu", "Invasive"]
-PUBLISHED_POSITIVE = ["InSitu", "Invasive"]
-FROM_CLASSES = ["accuracy", "balanced_accuracy", "macro_f1"]  # the metrics that need no probabilities
+from src.evaluation.tables import correctness, fold_table
 
 
 @dataclass(kw_only=True)
@@ -93,7 +88,7 @@ def evaluate(
         missed={},
         slices=slices(predictions, facts, binary, replicates, seed),
     )
-    return result if view is None else _with_two_classes(result, cases, view, binary, replicates, seed)
+    return result if view is None else with_two_classes(result, cases, view, binary, replicates, seed)
 
 
 def slices(
@@ -106,34 +101,6 @@ def slices(
     return slice_table(predictions, given, binary, replicates, seed)
 
 
-def evaluate_published(published: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Evaluation:
-    """The evaluation of predictions released by Rakhlin et al. 2018: `image, fold, label, predicted, carcinoma_score`.
-
-    They hold no 4-class probabilities: `auc`, `log_loss`, `brier`, `ece` and the reliability are absent.
-    """
-    missing = [name for name in PUBLISHED_COLUMNS if name not in published.columns]
-    if missing:
-        raise ValueError(f"published predictions need the columns {PUBLISHED_COLUMNS}, but lack {missing}")
-    cases = published.rename(columns={"image": "case"}).assign(patient="").sort_values("case", ignore_index=True)
-    binary = Binary(positive=PUBLISHED_POSITIVE)
-    view = two_class(cases, binary.positive, cases["carcinoma_score"].to_numpy(dtype=np.float64))
-    certain = {f"p_{name}": (cases["predicted"] == name).astype(np.float64) for name in PUBLISHED_CLASSES}
-    correct = cases["label"] == cases["predicted"]
-    result = Evaluation(
-        classes=PUBLISHED_CLASSES,
-        metrics=measure(cases.assign(**certain), replicates, seed, FROM_CLASSES),
-        table=fusion_row(correct, cases["fold"]),
-        fold_accuracy=accuracy_by_fold(correct, cases["fold"]),
-        confusion=confusion(cases["label"].tolist(), cases["predicted"].tolist(), PUBLISHED_CLASSES),
-        roc={},
-        reliability=None,
-        positive=[],
-        set_points=pd.DataFrame(),
-        missed={},
-    )
-    return _with_two_classes(result, cases, view, binary, replicates, seed)
-
-
 def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The ROC curve of each class against the rest; a class that no case has, or every case, has none."""
     truth = {name: (cases["label"] == name).to_numpy(dtype=bool) for name in classes(cases)}
@@ -141,9 +108,10 @@ def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: roc(each, cases[f"p_{name}"].to_numpy(dtype=np.float64)) for name, each in possible.items()}
 
 
-def _with_two_classes(
+def with_two_classes(
     result: Evaluation, cases: pd.DataFrame, view: pd.DataFrame, binary: Binary, replicates: int, seed: int
 ) -> Evaluation:
+    """The evaluation with the figures of its two-class view."""
     positive = binary.positives(result.classes)
     curves = {name: curve for name, curve in one_against_rest(view).items() if name == POSITIVE}
     return replace(

@@ -1,4 +1,4 @@
-"""Our figures against published ones, of which nothing but the figure is known."""
+"""Published predictions, evaluated, and our figures against published ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src.evaluation.binary import Binary, two_class
 from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm
-from src.evaluation.curves import NORMAL_975
+from src.evaluation.curves import NORMAL_975, confusion
+from src.evaluation.evaluation import Evaluation, with_two_classes
+from src.evaluation.metrics import accuracy_by_fold, measure
+from src.evaluation.tables import fusion_row
 
+RELEASED = ["image", "fold", "label", "predicted", "carcinoma_score"]
+CLASSES = ["Normal", "Benign", "InSitu", "Invasive"]
+POSITIVE = ["InSitu", "Invasive"]
+FROM_CLASSES = ["accuracy", "balanced_accuracy", "macro_f1"]  # the metrics that need no probabilities
 OF_PUBLISHED = ["model", "metric", "published", "published_std", "note"]
 
 
@@ -49,3 +57,31 @@ def _half_width(ours: pd.DataFrame, row: Mapping[Any, Any]) -> float:
     if found.empty or low not in found:
         return float("nan")
     return (1 if accuracy else 100) * float(np.sqrt(2) * (found[high].iloc[0] - found[low].iloc[0]) / 2)
+
+
+def evaluate_published(published: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Evaluation:
+    """The evaluation of predictions released by Rakhlin et al. 2018: `image, fold, label, predicted, carcinoma_score`.
+
+    They hold no 4-class probabilities: `auc`, `log_loss`, `brier`, `ece` and the reliability are absent.
+    """
+    missing = [name for name in RELEASED if name not in published.columns]
+    if missing:
+        raise ValueError(f"published predictions need the columns {RELEASED}, but lack {missing}")
+    cases = published.rename(columns={"image": "case"}).assign(patient="").sort_values("case", ignore_index=True)
+    binary = Binary(positive=POSITIVE)
+    view = two_class(cases, binary.positive, cases["carcinoma_score"].to_numpy(dtype=np.float64))
+    certain = {f"p_{name}": (cases["predicted"] == name).astype(np.float64) for name in CLASSES}
+    correct = cases["label"] == cases["predicted"]
+    result = Evaluation(
+        classes=CLASSES,
+        metrics=measure(cases.assign(**certain), replicates, seed, FROM_CLASSES),
+        table=fusion_row(correct, cases["fold"]),
+        fold_accuracy=accuracy_by_fold(correct, cases["fold"]),
+        confusion=confusion(cases["label"].tolist(), cases["predicted"].tolist(), CLASSES),
+        roc={},
+        reliability=None,
+        positive=[],
+        set_points=pd.DataFrame(),
+        missed={},
+    )
+    return with_two_classes(result, cases, view, binary, replicates, seed)

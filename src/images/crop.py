@@ -46,7 +46,7 @@ class Crop:
     sharing: str = EXACT
     together: list[int] = field(default_factory=list)
     revision: ClassVar[int] = 1
-    whence: ClassVar[tuple[str, ...]] = ("together",)
+    outside_recipe: ClassVar[tuple[str, ...]] = ("together",)
     """Parameters that change no descriptor."""
     added: ClassVar[dict[str, str]] = {"sharing": EXACT}
     """Parameters that came later, and the values at which descriptors are what they were before."""

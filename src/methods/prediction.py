@@ -1,7 +1,6 @@
 """Fitted cells applied to new images: a table with a row per case."""
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +12,6 @@ import numpy as np
 import pandas as pd
 
 from src.data import image
-from src.data.bach import CLASSES as BACH
-from src.evaluation.predictions import classes as class_names
 from src.methods.cell import Applied, Track
 from src.methods.extraction import recipe
 from src.methods.fitted import Member
@@ -191,39 +188,3 @@ def outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.
         reason = "; ".join(f"{row.sample}: {row.reason}" for row in wrong.itertuples())
         rows[case] = (outcome if case in predicted else LEFT_OUT, reason)
     return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME).rename_axis("case")
-
-
-def submission(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the submission of the BACH challenge: `case`, the image's number, and `class`, 0..3 in its order.
-
-    `ValueError` as of `check_submission`, and where an image has no label.
-    """
-    cases = table["case"].tolist()
-    check_submission(class_names(table), cases)
-    lacking = table[table["label"] == ""]
-    if len(lacking):
-        raise ValueError(
-            f"a submission has all images, but {len(lacking)} could not be predicted: {lacking.iloc[0]['reason']}"
-        )
-    made = pd.DataFrame({"case": list(map(number, cases)), "class": table["label"].map(BACH.index)})
-    return made.sort_values("case", ignore_index=True)
-
-
-def check_submission(classes: list[str], cases: list[str]) -> None:
-    """Raise `ValueError` where classes are not those of BACH, or an image has no number, or that of another."""
-    if set(classes) != set(BACH):
-        raise ValueError(
-            f"format=bach is for models of {', '.join(BACH)}, but this one has {', '.join(sorted(classes))}"
-        )
-    first: dict[int, str] = {}
-    for case in cases:
-        if (other := first.setdefault(number(case), case)) != case:
-            raise ValueError(f"an image of the challenge has a number of its own, but {other} and {case} share one")
-
-
-def number(case: str) -> int:
-    """Return the number at the end of an image's name."""
-    found = re.search(r"(\d+)$", Path(case).stem)
-    if found is None:
-        raise ValueError(f"an image of the challenge has a number, as test12.tif has, but {case} has none")
-    return int(found[1])

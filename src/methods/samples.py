@@ -58,9 +58,9 @@ def encoder_recipe(cell: Cell, weights: str) -> Recipe:
 def described(operator: Any) -> dict[str, Any]:
     """Return an operator's name, revision and the parameters that determine what it does.
 
-    Its `whence` do not; those that it names as `added` do so unless they have the value given there.
+    Those `outside_recipe` do not; those that it names as `added` do so unless they have the value given there.
     """
-    idle, added = getattr(operator, "whence", ()), getattr(operator, "added", {})
+    idle, added = getattr(operator, "outside_recipe", ()), getattr(operator, "added", {})
     parameters = {
         name: value
         for name, value in asdict(operator).items()

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from src.data.bach import CLASSES, Bach
+from src.data.bach import CLASSES, Bach, submission
 
 PHOTOS = Path("ICIAR2018_BACH_Challenge", "Photos")
 
@@ -120,3 +121,33 @@ def test_the_published_folds_fit_the_names(shared: Path, tmp_path: Path) -> None
     splits = Published(path=str(folds)).split(Bach(root=str(tmp_path), width=1, height=1).manifest())
     assert splits.groupby("fold").size().tolist() == [40] * 10
     assert splits.set_index("case")["fold"].to_dict() == table.set_index("image")["fold"].to_dict()
+
+
+class TestSubmission:
+    def table(self, cases: list[str], labels: list[str]) -> pd.DataFrame:
+        columns = {f"p_{name}": 0.25 for name in ("Benign", "InSitu", "Invasive", "Normal")}
+        return pd.DataFrame({"case": cases, "label": labels, "reason": "the file is missing"}).assign(**columns)
+
+    def test_has_the_challenges_numbers_and_order(self) -> None:
+        made = submission(
+            self.table(
+                ["test10.tif", "test2.tif", "a/test0.tif", "test3.tif"], ["Normal", "Invasive", "InSitu", "Benign"]
+            )
+        )
+        assert made.to_csv(index=False) == "case,class\n0,2\n2,3\n3,1\n10,0\n"
+
+    @pytest.mark.parametrize(
+        ("cases", "labels", "said"),
+        [
+            (["b.tif"], ["Normal"], "has a number, as test12.tif has, but b.tif has none"),
+            (["b01.tif", "is1.tif"], ["Normal", "InSitu"], "b01.tif and is1.tif share one"),
+            (["b1.tif"], [""], "1 could not be predicted: the file is missing"),
+        ],
+    )
+    def test_refuses_what_the_challenge_would(self, cases: list[str], labels: list[str], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            submission(self.table(cases, labels))
+
+    def test_is_for_its_classes(self) -> None:
+        with pytest.raises(ValueError, match="format=bach is for models of Normal, Benign, InSitu, Invasive"):
+            submission(self.table(["1"], ["Normal"]).drop(columns="p_Benign"))

@@ -20,7 +20,7 @@ from src.evaluation.comparison import (
     holm,
     mcnemar,
     resampled_t,
-    sign_test,
+    sign_flip_test,
     smallest_shown,
 )
 from src.evaluation.metrics import METRICS
@@ -202,7 +202,7 @@ def drawn(seed: int, k: int, decimals: int) -> tuple[np.ndarray, np.ndarray, np.
 
 def test_signs_by_hand() -> None:
     alike = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0], [1.0, 0.0]])
-    np.testing.assert_allclose(sign_test(alike, 0), [2 / 32, 1])
+    np.testing.assert_allclose(sign_flip_test(alike, 0), [2 / 32, 1])
 
 
 def test_signs_agree_with_scipys_permutation_test() -> None:
@@ -212,7 +212,7 @@ def test_signs_agree_with_scipys_permutation_test() -> None:
         wanted = scipy.stats.permutation_test(
             (values[:, 0],), np.sum, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
         )
-        assert sign_test(values, 0)[0] == pytest.approx(wanted.pvalue, abs=tolerance)
+        assert sign_flip_test(values, 0)[0] == pytest.approx(wanted.pvalue, abs=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from src.evaluation.binary import Binary
-from src.evaluation.evaluation import evaluate, evaluate_published
+from src.evaluation.evaluation import evaluate
 from src.evaluation.figures import draw, draw_groups, draw_learning_curve
+from src.evaluation.published import evaluate_published
 from src.evaluation.tables import FUSION
 
 Make = Callable[..., pd.DataFrame]

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.evaluation import Evaluation, evaluate_published
+from src.evaluation.evaluation import Evaluation
+from src.evaluation.published import evaluate_published
 from src.evaluation.tables import FUSION, published_table
 
 

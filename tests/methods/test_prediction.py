@@ -32,7 +32,7 @@ from src.methods.finetune import FineTune
 from src.methods.fitted import DESCRIPTION, Member, load, load_all, pack, save, unpacked
 from src.methods.frozen import Frozen
 from src.methods.known import MOST, Known, by_case, threshold
-from src.methods.prediction import fused, predict, submission
+from src.methods.prediction import fused, predict
 from src.methods.samples import with_contents
 from src.store import Store
 from tests.images.test_stain import tissue
@@ -477,72 +477,3 @@ def manifest(count: int, each: int) -> pd.DataFrame:
     return pd.DataFrame(
         {"sample": names, "case": names, "patient": patients, "content": names, "view": "", "label": "a"}
     )
-
-
-class TestSubmission:
-    def table(self, cases: list[str], labels: list[str]) -> pd.DataFrame:
-        columns = {f"p_{name}": 0.25 for name in ("Benign", "InSitu", "Invasive", "Normal")}
-        return pd.DataFrame({"case": cases, "label": labels, "reason": "the file is missing"}).assign(**columns)
-
-    def test_has_the_challenges_numbers_and_order(self) -> None:
-        made = submission(
-            self.table(
-                ["test10.tif", "test2.tif", "a/test0.tif", "test3.tif"], ["Normal", "Invasive", "InSitu", "Benign"]
-            )
-        )
-        assert made.to_csv(index=False) == "case,class\n0,2\n2,3\n3,1\n10,0\n"
-
-    @pytest.mark.parametrize(
-        ("cases", "labels", "said"),
-        [
-            (["b.tif"], ["Normal"], "has a number, as test12.tif has, but b.tif has none"),
-            (["b01.tif", "is1.tif"], ["Normal", "InSitu"], "b01.tif and is1.tif share one"),
-            (["b1.tif"], [""], "1 could not be predicted: the file is missing"),
-        ],
-    )
-    def test_refuses_what_the_challenge_would(self, cases: list[str], labels: list[str], said: str) -> None:
-        with pytest.raises(ValueError, match=said):
-            submission(self.table(cases, labels))
-
-    def test_is_for_its_classes(self) -> None:
-        with pytest.raises(ValueError, match="format=bach is for models of Normal, Benign, InSitu, Invasive"):
-            submission(self.table(["1"], ["Normal"]).drop(columns="p_Benign"))
-
-
-class TestListing:
-    def test_a_csv_may_name_cases_and_views(self, tmp_path: Path) -> None:
-        (tmp_path / "new.csv").write_text("sample,case,view,note\na\\1.png,A,CC,x\nb.png,, ,y\n")
-        rows, root = listed(tmp_path / "new.csv")
-        assert rows.to_numpy().tolist() == [["a/1.png", "A", "cc"], ["b.png", "b.png", ""]]
-        assert root == tmp_path
-
-    @pytest.mark.parametrize(
-        ("text", "said"),
-        [
-            ("file\na.png\n", "needs a column sample, the images' paths, but has file"),
-            ("sample\n", "lists no images"),
-            ("", "cannot be read as one"),
-            ("sample\na.png\na.png\n", "an image has one row, but not so in row 3"),
-            (
-                "sample,view\na.png,left\n",
-                "a view is cc, mlo or empty, but not so in row 2",
-            ),
-            ("sample,case\n,x\n", "every row has a sample, but not so in row 2"),
-        ],
-    )
-    def test_a_csv_is_checked(self, tmp_path: Path, text: str, said: str) -> None:
-        (tmp_path / "new.csv").write_text(text)
-        with pytest.raises(ValueError, match=said):
-            listed(tmp_path / "new.csv")
-
-    def test_hidden_files_are_left_out(self, tmp_path: Path) -> None:
-        (tmp_path / ".hidden").mkdir()
-        for name in (".hidden/a.png", "._b.png", "c.PNG", "note.txt"):
-            (tmp_path / name).touch()
-        assert listed(tmp_path)[0]["sample"].tolist() == ["c.PNG"]
-
-    def test_nothing_to_predict_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="holds no images"):
-            listed(tmp_path)
-        with pytest.raises(ValueError, match="but there is no"):
-            listed(tmp_path / "nowhere")
