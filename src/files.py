@@ -1,8 +1,11 @@
-"""Files that appear as a whole or not at all."""
+"""Files that appear as a whole or not at all, and files of tensors."""
 
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -18,3 +21,12 @@ def replace(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where it is
             error.filename = str(path)
         raise
+
+
+def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Return the tensors of a safetensors file by name, and its metadata; `SafetensorError` where it is damaged."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+        return tensors, file.metadata() or {}

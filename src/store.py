@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from src.files import read_tensors
 from src.places import place
 
 Recipe = dict[str, Any]
@@ -199,15 +200,18 @@ class Store:
 
 def load(path: Path) -> Tensors:
     """Return a file's tensors by name; `ValueError` with the way out where it is damaged."""
-    from safetensors import SafetensorError, safe_open
+    return load_stated(path)[0]
+
+
+def load_stated(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Return a file's tensors by name, and what it says they are; `ValueError` as `load` has it."""
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
-            metadata = file.metadata()
+        tensors, metadata = read_tensors(path)
     except SafetensorError as error:
         raise damaged(path, error) from None
-    return checked(tensors, metadata, path)
+    return checked(tensors, metadata, path), json.loads(metadata.get(MODEL, "{}"))
 
 
 def parse(content: bytes, name: str) -> Tensors:

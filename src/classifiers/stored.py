@@ -6,6 +6,7 @@ from src.classifiers.classifier import Model
 from src.classifiers.knn import Neighbours
 from src.classifiers.lightgbm import Boosted
 from src.classifiers.logistic import Linear
+from src.files import read_tensors
 
 BOOSTED = ".txt"
 
@@ -14,12 +15,10 @@ def load(path: Path) -> Model:
     """Return the model of a file; `ValueError` where it is damaged. What it is, the file itself says."""
     if path.suffix == BOOSTED:
         return Boosted.load(path)
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
-            metadata = file.metadata()
+        tensors, metadata = read_tensors(path)
         return (Linear if "coefficients" in tensors else Neighbours).stored(tensors, metadata)
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged, or no classifier ({error!r})") from None

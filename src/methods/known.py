@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64
 
 from src.data.manifest import groups
 from src.files import replace
-from src.store import MODEL, checksum, load
+from src.store import MODEL, checksum, load_stated
 
 TYPICAL = 0.95
 """The share of cases like the known ones that are not to be flagged."""
@@ -90,11 +90,7 @@ class Known:
     @classmethod
     def load(cls, path: Path) -> "Known":
         """Return what `save` wrote; `ValueError` where it is damaged."""
-        from safetensors import safe_open
-
-        tensors = load(path)
-        with safe_open(path, "np") as file:
-            stated = json.loads(file.metadata()[MODEL])
+        tensors, stated = load_stated(path)
         others = stated.get("others", [])  # models made before this knew of no others
         return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), others)
 
