@@ -7,11 +7,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.config import CONF, Compare, build
-from src.edge import command
+from src.edge import command, given
 from src.fusion import (
     GIVEN,
     finished,
@@ -46,8 +45,7 @@ def main(config: DictConfig) -> None:
     options: Compare = build(config)
     if sum(map(bool, (options.runs, options.sweep, options.newest_of))) != 1:
         raise ValueError("give one of runs=[A,B,...], sweep=NAME_OR_ID or experiment=NAME")
-    given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
-    binary = options.binary if given else None
+    binary = options.binary if given("binary") else None
     result = of_runs(options, binary) if options.runs else of_sweep(options, binary)
     show(result)
     if options.output:

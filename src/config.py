@@ -114,17 +114,14 @@ class Tune(Plan, Experiment):
 
 
 @dataclass(kw_only=True)
-class Fuse:
-    """What `python -m src.fuse` takes: tracked runs, or published predictions."""
+class TrackedRuns:
+    """What commands on tracked runs take: a sweep or runs, and how they are evaluated."""
 
     tracking: Tracking
     binary: Binary = field(default_factory=Binary)
     sweep: str = ""
     runs: list[str] = field(default_factory=list)
-    published: str = ""
     output: str = ""
-    slices: list[str] = field(default_factory=list)
-    """Columns of the manifest to tell metrics apart by; empty: those with which the runs were evaluated."""
     workspace: str = "mlruns"
     replicates: int = 1000
 
@@ -134,45 +131,33 @@ class Fuse:
 
 
 @dataclass(kw_only=True)
-class Compare:
+class Fuse(TrackedRuns):
+    """What `python -m src.fuse` takes: tracked runs, or published predictions."""
+
+    published: str = ""
+    slices: list[str] = field(default_factory=list)
+    """Columns of the manifest to tell metrics apart by; empty: those with which the runs were evaluated."""
+
+
+@dataclass(kw_only=True)
+class Compare(TrackedRuns):
     """What `python -m src.compare` takes: tracked runs, a sweep, or an experiment."""
 
-    tracking: Tracking
-    binary: Binary = field(default_factory=Binary)
-    runs: list[str] = field(default_factory=list)
-    sweep: str = ""
     newest_of: str = ""
     """The name of an experiment: its newest sweep, beside what is published. On the command line also `experiment`."""
     reference: str = ""
     """The run that every other one is compared with; empty: the first."""
-    output: str = ""
-    workspace: str = "mlruns"
-    replicates: int = 1000
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        check_replicates(self.replicates)
 
 
 @dataclass(kw_only=True)
-class Report:
+class Report(TrackedRuns):
     """What `python -m src.report` takes: a sweep, or tracked runs, and the file to write."""
 
-    tracking: Tracking
-    binary: Binary = field(default_factory=Binary)
-    sweep: str = ""
-    runs: list[str] = field(default_factory=list)
     output: str = "report.html"
     reference: str = ""
     """The cell that every other one is compared with; empty: the first."""
     track: bool = False
     """Whether the page becomes an artefact of the sweep's run, too."""
-    workspace: str = "mlruns"
-    replicates: int = 1000
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        check_replicates(self.replicates)
 
 
 @dataclass(kw_only=True)

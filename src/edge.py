@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
@@ -44,6 +45,12 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
 
     with edge():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
+
+
+def given(key: str) -> bool:
+    """Return whether a key, or one below it, is given on the command line."""
+    keys = (override.lstrip("+~").split("=")[0] for override in HydraConfig.get().overrides.task)
+    return any(each == key or each.startswith(f"{key}.") for each in keys)
 
 
 def leave() -> None:

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.config import ROOT, Fuse, build
-from src.edge import command
+from src.edge import command, given
 from src.evaluation.binary import Binary
 from src.fusion import finished, fuse, fuse_sweep
 from src.presentation import say, show, show_groups, write, write_groups
@@ -23,8 +22,7 @@ def main(config: DictConfig) -> None:
     options: Fuse = build(config)
     if sum(map(bool, (options.sweep, options.runs, options.published))) != 1:
         raise ValueError("give one of sweep=NAME_OR_ID, runs=[ID,...] or published=NAME")
-    given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
-    binary = options.binary if given else None
+    binary = options.binary if given("binary") else None
     if options.sweep:
         sweep(options, binary)
         return

@@ -4,11 +4,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.config import Report, build
-from src.edge import command
+from src.edge import command, given
 from src.files import replace
 from src.presentation import say
 from src.sweep import swept_keys
@@ -44,8 +43,7 @@ def gathered(options: Report) -> "Material":
 
     tracking = options.tracking
     tracking.bury()
-    given = any(override.startswith("binary") for override in HydraConfig.get().overrides.task)
-    binary = options.binary if given else None
+    binary = options.binary if given("binary") else None
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.info.run_id)

@@ -4,8 +4,11 @@ import errno
 import sqlite3
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 
-from src.edge import explain
+from src.config import CONF
+from src.edge import explain, given
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,15 @@ from src.edge import explain
 )
 def test_an_error_of_the_users_machine_is_told_with_its_way_out(error: Exception, said: str) -> None:
     assert explain(error) == said
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [("binary.positive=[a]", True), ("++binary.positive=[a]", True), ("output=binary", False), ("name=x", False)],
+)
+def test_what_is_given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, override: str, found: bool) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config" if "name" in override else "fuse", [override], return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    HydraConfig.instance().set_config(config)
+    assert given("binary") == found
