@@ -11,6 +11,7 @@ from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED
 from src.config import flat
 from src.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.fusion import leaks
@@ -34,10 +35,8 @@ MADE = ("data", "method", *(each.name for each in fields(Cell) if each.name != "
 """The groups and keys that make predictions, but for the protocol."""
 ELSEWHERE = ("data.root", "tracking.uri", "tracking.experiment")
 """What of the rest a command has to say to find the data, and to leave its run where the others are."""
-TUNED, STUDY = "tuned", "study"
 TRIALS = ("search", "trials", "inner_folds", "objective", "sampler", "pruner")
 """The groups and keys that say how parameters are chosen."""
-NESTED, FLAGGED = "nested", "flagged"
 
 
 @dataclass(kw_only=True)

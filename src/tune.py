@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
+from src.classifiers.tuned import STUDY, TUNED
 from src.config import Experiment, Tune, build, flat
 from src.edge import command
 from src.files import replace
@@ -46,7 +47,7 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     config.resume = sweep.resumed if sweep and config.resume is None else bool(config.resume)
     plan: Tune = build(config)
     name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
-    tags = {DIGEST: config_digest(config), "tuned": plan.kind, "study": plan.study}
+    tags = {DIGEST: config_digest(config), TUNED: plan.kind, STUDY: plan.study}
     tags |= place_of(hydra, sweep) if sweep else {}
     old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
@@ -96,7 +97,7 @@ def watched(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
 
     @contextmanager
     def watch(name: str, values: Mapping[str, Any]) -> Iterator[Trial]:
-        tags = {"tuned": plan.kind, "study": plan.study}
+        tags = {TUNED: plan.kind, STUDY: plan.study}
         with tracking.open(tracking.create(name, TRIAL, run.id, tags)) as opened:
             opened.log(params=values)
             yield Trial(opened, plan.objective)
@@ -154,7 +155,7 @@ def keep(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, notes: list
 
 def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
     """Make the trials' runs of a process that was killed children of this run."""
-    found = {each.info.run_id: each for each in tracking.search({"study": chosen.record["study"]})}
+    found = {each.info.run_id: each for each in tracking.search({STUDY: chosen.record[STUDY]})}
     for trials in chosen.trials.values():
         for trial in trials["run"]:
             if trial in found and found[trial].data.tags.get(PARENT) != run.id:

@@ -13,8 +13,17 @@ from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 
 KINDS: dict[str, type[Classifier]] = {kind.__name__: kind for kind in (LightGBM, Logistic, Knn)}
+TUNED, STUDY = "tuned", "study"
+"""What the record of a study, and the tags of runs, say of the way and the name of tuning."""
+NESTED, FLAGGED = "nested", "flagged"
+"""The ways: within the training part of each fold, or on the held-out cases themselves."""
 WHOLE = {"splits": "folds", "data": "images or labels"}
 """What a nested study and a run must have in common, and what it is."""
+
+
+def optimistic(study: str) -> str:
+    """Return the note on a study that knew what is held out."""
+    return f"optimistic: study {study} chose the parameters on the held-out cases themselves (nested=false)"
 
 
 @dataclass(kw_only=True)
@@ -51,7 +60,7 @@ class Tuned(Classifier):
         chosen = self.record
         found = {"splits": splits, "data": data}
         differ = [what for name, what in WHOLE.items() if chosen[name] != found[name]]
-        if chosen["tuned"] == "nested" and differ:
+        if chosen[TUNED] == NESTED and differ:
             raise ValueError(
                 f"study {self.study} was nested in other {' and '.join(differ)} than this run's, so that its "
                 f"parameters may have seen what is held out here: use the same data and protocol, or tune on these by "
@@ -63,9 +72,7 @@ class Tuned(Classifier):
 
     def flags(self) -> list[str]:
         """Return a note where the study knew what is held out."""
-        if self.record["tuned"] == "nested":
-            return []
-        return [f"optimistic: study {self.study} chose the parameters on the held-out cases themselves (nested=false)"]
+        return [] if self.record[TUNED] == NESTED else [optimistic(self.study)]
 
     def left(self) -> list[str]:
         """Return a note on parameters that are not a classifier's."""
@@ -89,7 +96,7 @@ class Tuned(Classifier):
         """Return the classifier of a fold."""
         folds = self.record["folds"]
         # A flagged study has one choice, whatever the folds are.
-        chosen = folds.get(str(fold)) if self.record["tuned"] == "nested" else next(iter(folds.values()))
+        chosen = folds.get(str(fold)) if self.record[TUNED] == NESTED else next(iter(folds.values()))
         if chosen is None:
             raise ValueError(f"study {self.study} has folds {', '.join(folds)}, but not {fold}")
         given = dict(chosen["classifier"])

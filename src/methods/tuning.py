@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.classifiers.tuned import Tuned
+from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, Tuned, optimistic
 from src.data.splits import FIT, KFold, roles
 from src.evaluation.metrics import METRICS, label_numbers
 from src.evaluation.predictions import average, columns
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 OBJECTIVES = {"log_loss": True, "brier": True, "accuracy": False, "balanced_accuracy": False, "auc": False}
 """By what parameters may be chosen, and whether less is better."""
-NESTED, FLAGGED = "nested", "flagged"
 TUNING = "tuning"
 """The role of cases by which parameters were chosen; they have another role besides."""
 
@@ -325,7 +324,7 @@ def asked_and_chosen(plan: Plan, asked: Mapping[str, str], choices: Mapping[int,
     """Return what was chosen with all that is to be known to use it again, as JSON values."""
     folds = {
         str(fold): {
-            "study": choice.study,
+            STUDY: choice.study,
             "trial": choice.trial,
             plan.objective: choice.value,
             "parameters": choice.values,
@@ -333,7 +332,7 @@ def asked_and_chosen(plan: Plan, asked: Mapping[str, str], choices: Mapping[int,
         }
         for fold, choice in choices.items()
     }
-    return {"study": plan.study, "tuned": plan.kind, "trials": plan.trials, **asked, "folds": folds}
+    return {STUDY: plan.study, TUNED: plan.kind, "trials": plan.trials, **asked, "folds": folds}
 
 
 def together(
@@ -346,7 +345,7 @@ def together(
     """Return the outcomes of the folds as one; `used` are the cases by which each one's parameters were chosen."""
     touched = [pd.DataFrame({"case": splits["case"], "fold": fold, "role": TUNING}) for fold, splits in used.items()]
     states = pd.concat(chosen.trials.values())["state"]
-    facts: dict[str, str | int] = {"tuned": plan.kind, "study": plan.study, "trials": len(states)}
+    facts: dict[str, str | int] = {TUNED: plan.kind, STUDY: plan.study, "trials": len(states)}
     if EPOCHS in outcomes[0].facts:
         facts[EPOCHS] = sum(int(outcome.facts[EPOCHS]) for outcome in outcomes)
     return Outcome(
@@ -366,11 +365,7 @@ STATES = ("complete", "pruned", "fail")
 
 def notes(plan: Plan, states: "pd.Series[str]") -> list[str]:
     """Return what a reader of the figures has to know."""
-    found = []
-    if not plan.nested:
-        found.append(
-            f"optimistic: study {plan.study} chose the parameters on the held-out cases themselves (nested=false)"
-        )
+    found = [] if plan.nested else [optimistic(plan.study)]
     if failed := int((states == "fail").sum()):
         found.append(f"{failed} of {len(states)} trials of study {plan.study} failed; their runs hold the tracebacks")
     return found
