@@ -1,6 +1,5 @@
 """A sweep, or runs, as one HTML page that can be read anywhere. `python -m src.report --help`."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from src.edge import command, given
 from src.files import replace
 from src.presentation import say
 from src.sweep import swept_keys
-from src.tracking import SWEEP, Tracking
+from src.tracking import SWEEP
 
 if TYPE_CHECKING:
     from src.reporting.material import Material
@@ -33,7 +32,7 @@ def main(config: DictConfig) -> None:
     replace(output, content)
     say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
     if options.track:
-        attach(options.tracking, material.id, content)
+        options.tracking.attach(material.id, "report.html", content.decode())
         say(f"and as report.html onto run {material.id}")
 
 
@@ -50,14 +49,6 @@ def gathered(options: Report) -> "Material":
         return gather(tracking, sweep, cells, swept_keys(sweep), options.replicates, binary, options.reference)
     runs = [tracking.find(name) for name in options.runs]
     return gather(tracking, None, runs, (), options.replicates, binary, options.reference)
-
-
-def attach(tracking: Tracking, run: str, content: bytes) -> None:
-    """Log the page as an artefact of a run."""
-    with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
-        path = Path(folder) / "report.html"
-        path.write_bytes(content)
-        tracking.client.log_artifact(run, str(path))
 
 
 if __name__ == "__main__":

@@ -267,15 +267,14 @@ def points(tracking: Tracking, runs: "list[Run]") -> pd.DataFrame:
     for run in runs:
         named = [(curve, name) for curve in CURVES for name in sorted(run.data.metrics) if name.startswith(f"{curve}/")]
         for curve, name in named:
-            history = tracking.client.get_metric_history(run.info.run_id, name)
             fit = name.removeprefix(f"{curve}/")
-            rows += [(run.info.run_name, curve, fit, point.step, point.value) for point in history]
+            rows += [(run.info.run_name, curve, fit, step, value) for step, value in tracking.curve(run, name)]
     return pd.DataFrame(rows, columns=["cell", "curve", "fit", "epoch", "value"])
 
 
 def pictures(tracking: Tracking, runs: "list[Run]") -> tuple[list[Example], int]:
     """Return as many examples of each run as fit on a page, and how many there are beyond them."""
-    listed = {run: explained(tracking, run) for run in map(identity, runs)}
+    listed = {identity(run): explained(tracking, run) for run in runs}
     share = max(1, MOST // max(1, sum(map(bool, listed.values()))))
     shown = [(run, path) for run in runs for path in spread(listed[identity(run)], share)][:MOST]
     examples = [
@@ -290,11 +289,9 @@ def identity(run: "Run") -> str:
     return str(run.info.run_id)
 
 
-def explained(tracking: Tracking, run: str) -> list[str]:
+def explained(tracking: Tracking, run: "Run") -> list[str]:
     """Return the paths of a run's examples: the right ones by class, then the wrong ones."""
-    folders = [file.path for file in tracking.client.list_artifacts(run, EXPLANATIONS) if file.is_dir]
-    files = [file.path for folder in sorted(folders) for file in tracking.client.list_artifacts(run, folder)]
-    return [path for path in files if path.endswith(".jpg")]
+    return [path for path in tracking.files(run, EXPLANATIONS) if path.endswith(".jpg")]
 
 
 def spread(paths: list[str], count: int) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from src.addresses import masked
+from src.files import replace
 from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
 from src.tracking.pages import EXPERIMENT, NOTE, description
@@ -330,6 +331,36 @@ class Tracking:
         """Return the predictions table of a run; `ValueError` where it has none."""
         return pd.read_parquet(io.BytesIO(self.artifact(run, "predictions.parquet")))
 
+    def curve(self, run: "Run", name: str) -> list[tuple[int, float]]:
+        """Return the steps and values of a metric that is logged by step; Unreachable where they cannot be had now."""
+        records = self.spooled.entry(run.info.run_id).records()
+        points = [(step, value) for each in records for key, value, _, step in each.get("metrics", []) if key == name]
+        if run.info.run_id.startswith(SPOOLED):
+            return points
+        with had_now(f"the curves of run {run.info.run_name} ({run.info.run_id})"):
+            history = self.client.get_metric_history(run.info.run_id, name)
+        return [(point.step, point.value) for point in history] + points
+
+    def files(self, run: "Run", folder: str) -> list[str]:
+        """Return the paths of a run's artefacts below a folder, in order; Unreachable where they cannot be had now."""
+        entry = self.spooled.entry(run.info.run_id)
+        kept = [path.relative_to(entry.folder / "artifacts").as_posix() for path in entry.files()]
+        found = {path for path in kept if path.startswith(f"{folder}/")}
+        if not run.info.run_id.startswith(SPOOLED):
+            with had_now(f"the artefacts of run {run.info.run_name} ({run.info.run_id})"):
+                found |= set(below(self.client, run.info.run_id, folder))
+        return sorted(found)
+
+    def attach(self, run_id: str, name: str, text: str) -> None:
+        """Add a text to a run's artefacts; Unreachable where that cannot be done now."""
+        if run_id.startswith(SPOOLED):
+            path = self.spooled.entry(run_id).folder / "artifacts" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, text.encode())
+            return
+        with had_now(f"the artefacts of run {run_id}"):
+            self.client.log_text(run_id, text, name)
+
     def artifact(self, run: "Run", name: str) -> bytes:
         """Return the bytes of a run's artefact. Errors: as `download`."""
         kept = self.spooled.entry(run.info.run_id).folder / "artifacts" / name
@@ -355,3 +386,21 @@ class Tracking:
         if name in [item.path for item in listed]:
             raise Unreachable(f"{name} of {called} cannot be had now: {why}")
         raise ValueError(f"{called} has no {name}; finished runs do")
+
+
+@contextmanager
+def had_now(what: str) -> Iterator[None]:
+    """Say that something cannot be had now where the server does not give it."""
+    try:
+        yield
+    except away() as error:
+        raise Unreachable(f"{what} cannot be had now: {first_line(error)}") from None
+
+
+def below(client: "MlflowClient", run_id: str, folder: str) -> Iterator[str]:
+    """Yield the paths of all artefacts below a folder."""
+    for item in client.list_artifacts(run_id, folder):
+        if item.is_dir:
+            yield from below(client, run_id, item.path)
+        else:
+            yield str(item.path)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +45,47 @@ def test_a_run_keeps_what_is_logged_and_written(tracking: Tracking) -> None:
     assert found.data.metrics == {"accuracy": 0.5, "fold_accuracy": 0.75}
     assert tracking.predictions(found)["sample"].tolist() == ["a"]
     assert found.data.tags["pid"] == str(os.getpid())
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_what_a_run_left_is_read_wherever_it_is_kept(tracking: Tracking, offline: bool) -> None:
+    keep = replace(tracking, offline=offline)
+    with keep.run("one", CELL) as run:
+        run.log_steps("loss/fold01", {1: 0.5, 2: 0.25})
+        run.log_steps("loss/fold02", {1: 0.75})
+        for name in ("pictures/right/b.jpg", "pictures/right/a.jpg", "pictures/wrong/c.jpg", "picture.jpg"):
+            (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (run.folder / name).write_bytes(b"x")
+    found = keep.find("one")
+    keep.attach(found.info.run_id, "page.html", "<p>ä</p>")
+    for _ in range(2):
+        assert keep.curve(found, "loss/fold01") == [(1, 0.5), (2, 0.25)]
+        assert keep.curve(found, "nothing") == []
+        assert keep.files(found, "pictures") == [
+            f"pictures/{name}" for name in ("right/a.jpg", "right/b.jpg", "wrong/c.jpg")
+        ]
+        assert keep.files(found, "nothing") == []
+        assert keep.artifact(found, "page.html").decode() == "<p>ä</p>"
+        keep = tracking
+        list(keep.deliver())
+        found = keep.find("one")
+
+
+@pytest.mark.slow
+def test_what_a_server_does_not_give_now_is_named(tmp_path: Path) -> None:
+    started = Server(tmp_path).start()
+    keep = Tracking(uri=started.address, spool=f"{tmp_path}/spool")
+    with keep.run("one", CELL):
+        pass
+    found = keep.find("one")
+    started.kill()
+    for ask in (
+        lambda: keep.curve(found, "loss"),
+        lambda: keep.files(found, "pictures"),
+        lambda: keep.attach(found.info.run_id, "page.html", ""),
+    ):
+        with pytest.raises(Unreachable, match=r"of run .* cannot be had now: "):
+            ask()
 
 
 def test_a_failed_run_holds_its_traceback_and_what_was_written(tracking: Tracking) -> None:
