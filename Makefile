@@ -8,7 +8,7 @@ EXTRAS := openvino postgresql ray s3 slurm
 .PHONY: help run test test-all test-server check ui benchmark requirements $(EXTRAS)
 
 help: ## these targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+|\$$\(EXTRAS\)):.*## (.*)/\1\t\2/p' Makefile | sed 's/^$$(EXTRAS)/$(EXTRAS)/' | expand -t 14
 
 run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
 	$(BIN)/python -m src.run -m experiment=demo

@@ -101,7 +101,7 @@ def explain(error: BaseException) -> str:
 def exhausted(error: BaseException) -> bool:
     """Return whether an error, Python's or PyTorch's on a GPU or on the CPU, says that there is not enough memory."""
     torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and torch)
+    return isinstance(error, MemoryError | memory.OutOfMemory) or (isinstance(error, RuntimeError) and torch)
 
 
 def cause(error: BaseException) -> BaseException:

@@ -9,6 +9,10 @@ LARGE = 2**30
 """Octets: the activations of a batch are smaller."""
 
 
+class OutOfMemory(ValueError):  # noqa: N818
+    """Not even the smallest part of some work fits into memory. The message says what to take instead."""
+
+
 def reuse() -> None:
     """Have memory that was freed used again; by default glibc gives large blocks back, and gets them anew page by page.
 

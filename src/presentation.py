@@ -353,7 +353,7 @@ def write_groups(groups: "list[Group]", together: SideBySide | None, folder: Pat
 def slug(title: str) -> str:
     """Return the name of a group as a name for a folder; of the only one the folder itself.
 
-    Names that differ do so as folders, too: where more than `=`, commas and blanks is left out, by a digest.
+    Names that differ by more than `=`, `_`, commas and blanks do so as folders, too: by a digest.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", title)
     told = re.fullmatch(r"[A-Za-z0-9._=, -]*", title)

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
+from src.memory import OutOfMemory
 from src.methods.cell import Explanation
 from src.run import explain_examples
 from src.store import Store
@@ -315,7 +316,9 @@ class TestPictures:
         manifest = table[["sample"]].assign(content=table["sample"])
         explain_examples(experiment, manifest, outcome, Store(folder), run)
 
-    @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+    @pytest.mark.parametrize(
+        "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), OutOfMemory("one crop does not fit")]
+    )
     def test_without_memory_for_them_cost_no_results(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
     ) -> None:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -141,7 +141,7 @@ class Published(SplitProtocol):
 
     def _read(self) -> "pd.Series[int]":
         """Folds by the name in the CSV."""
-        table = read_text(Path(self.path), "protocol.path")
+        table = read_text(self.path, "protocol.path")
         name = next((column for column in NAMES if column in table), "")
         if not name or "fold" not in table:
             raise ValueError(

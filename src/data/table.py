@@ -103,6 +103,8 @@ class Table(Reader):
 def _text(path: Path) -> pd.DataFrame:
     """The CSV as stripped text, indexed by the number of the row as a spreadsheet shows it; blank rows left out."""
     table = read_text(path, "data.path", skip_blank_lines=False).rename(columns=lambda name: str(name).strip())
+    if len(twice := table.columns[table.columns.duplicated()]):
+        raise ValueError(f"a column has a name of its own, but {path} has two that are called {twice[0]!r}")
     table.index = pd.RangeIndex(2, len(table) + 2)
     return table[(table != "").any(axis=1)]
 

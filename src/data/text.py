@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 
-def read_text(path: Path, what: str, **options: Any) -> pd.DataFrame:
+def read_text(path: str | Path, what: str, **options: Any) -> pd.DataFrame:
     """Return a CSV's cells as text without blanks around it, empty where a row is short.
 
     `options` are those of `pandas.read_csv`. `ValueError` where it cannot be read; it names the file as `what`.

@@ -170,8 +170,8 @@ def check_alone(crop: Crop) -> None:
     name = type(crop).__name__.lower()
     if crop.scale != 1:
         raise ValueError(
-            f"crop={name} resizes each image by crop.size, so that crop.scale={crop.scale} would change nothing: leave "
-            "it out"
+            f"crop={name} resizes each image as its crop needs, so that crop.scale={crop.scale} would change nothing: "
+            "leave it out"
         )
     if crop.count > 1 and not crop.orient:
         raise ValueError(

@@ -232,10 +232,10 @@ class Method(ABC):
 
 
 def resolve(device: str, encoder: Encoder) -> str:
-    """Return the device that `auto` stands for, and check one that is named."""
+    """Return the device that `auto` stands for, and check one that is named; `cpu` where the encoder runs on no GPU."""
     import torch
 
-    if device == "auto" and not encoder.accelerated:
+    if not encoder.accelerated:
         return "cpu"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

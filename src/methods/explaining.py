@@ -130,7 +130,7 @@ def shared(
 
     stride = windows.stride
     cells = list(dict.fromkeys((top // stride, left // stride) for top, left in places))
-    (found,) = encode(windows, [(planes(image)[None].to(windows.device), 1)], WAY_OUT)
+    (found,) = encode(windows, [(planes(image)[None].to(windows.device), 1)], "image", WAY_OUT)
     grid = windows.split(found, (image.shape[0], image.shape[1]))[size][0]
     aligned = [(row * stride, column * stride) for row, column in cells]
     return aligned, np.stack([grid[cell].numpy() for cell in cells])

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from src.images.crop import MAP, WHOLE, Cut
+from src.memory import OutOfMemory
 from src.methods.cell import CPU, Cell
 from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, prepare
 from src.store import Recipe, Store
@@ -173,7 +174,7 @@ def in_parts(
             done += size
         except torch.OutOfMemoryError:
             if size == 1:
-                raise ValueError(
+                raise OutOfMemory(
                     f"one {what} of {buffer.shape[-1]} pixels does not fit the memory of {device}; take "
                     f"{way_out}, another encoder, or {CPU}"
                 ) from None

@@ -83,6 +83,9 @@ def test_what_is_no_csv_is_named(tmp_path: Path) -> None:
     for name in ("empty.csv", "latin.csv"):
         with pytest.raises(ValueError, match="cannot be read as one"):
             Table(path=str(tmp_path / name)).manifest()
+    (tmp_path / "twice.csv").write_text("sample,label, label\na.png,x,y\n")
+    with pytest.raises(ValueError, match=r"twice.csv has two that are called 'label'"):
+        Table(path=str(tmp_path / "twice.csv")).manifest()
     with pytest.raises(ValueError, match="but got smaple"):
         Table(path="x.csv", columns={"smaple": "file"})
 

@@ -50,7 +50,7 @@ def test_a_gpu_is_taken_by_what_runs_on_it(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve("auto", NETWORK) == "cuda"
     for encoder in unaccelerated():
-        assert resolve("auto", encoder) == "cpu"
+        assert resolve("auto", encoder) == resolve("cuda", encoder) == "cpu"
 
 
 def unaccelerated() -> Iterator[Encoder]:

@@ -20,6 +20,7 @@ from src.encoders.torchvision import Torchvision
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
+from src.memory import OutOfMemory
 from src.methods.cell import Cell
 from src.methods.extraction import batches, encode, extract, keep, recipe
 from src.methods.samples import Sample, prefetch
@@ -195,7 +196,7 @@ def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
-    with pytest.raises(ValueError, match="one crop of 2 pixels does not fit"):
+    with pytest.raises(OutOfMemory, match="one crop of 2 pixels does not fit"):
         list(encode(Small(0), [(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4)]))
 
 
