@@ -72,6 +72,7 @@ def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path
     assert set(made["class"]) <= {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 def test_no_submission_is_refused_before_any_work(workspace: Path, copies: Path, tmp_path: Path) -> None:
     shutil.copy(copies / "new-b001.png", tmp_path / "letter.png")
     (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{tmp_path}/letter.png\n")

@@ -54,6 +54,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.C
     return workspace, process
 
 
+@pytest.mark.slow
 class TestNested:
     def test_is_a_run_like_any_cell(self, small: tuple[Path, Any]) -> None:
         keep = tracking(small[0])
@@ -121,7 +122,6 @@ class TestNested:
             assert len(tuning) == len(report) == 8
             assert not tuning & report
 
-    @pytest.mark.slow
     def test_its_models_predict_new_images(self, small: tuple[Path, Any], tmp_path: Path) -> None:
         output = tmp_path / "new.csv"
         arguments = ["model=tuned", f"input={small[0]}/demo", f"output={output}", "device=cpu"]
@@ -130,6 +130,7 @@ class TestNested:
         assert len(pd.read_csv(output)) == 16
 
 
+@pytest.mark.slow
 class TestUsedAgain:
     def test_the_classifier_of_a_study_predicts_as_its_run_did(self, small: tuple[Path, Any]) -> None:
         arguments = [*QUICK, "data.cases=16", "classifier=tuned", "classifier.study=small", "name=again"]
@@ -301,6 +302,7 @@ def test_a_sweep_of_tuned_cells(tmp_path: Path) -> None:
         assert name in process.stdout
 
 
+@pytest.mark.slow
 def test_a_study_that_exists_is_named(small: tuple[Path, Any]) -> None:
     process = run("tune", *SMALL, workspace=small[0])
     assert process.returncode == 1

@@ -110,6 +110,7 @@ def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     assert tracking.find("one").info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_now_is_not_said_to_be_missing(tmp_path: Path) -> None:
     server = Server(tmp_path).start()
     try:
