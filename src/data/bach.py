@@ -12,6 +12,7 @@ import pandas as pd
 from src.data import image
 from src.data.manifest import Reader, Record, check, first
 from src.data.text import read_text
+from src.evaluation.predictions import classes as predicted_classes
 from src.images import BadImage
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
@@ -170,7 +171,7 @@ def submission(table: pd.DataFrame) -> pd.DataFrame:
     `ValueError` as of `check_submission`, and where an image has no label.
     """
     cases = table["case"].tolist()
-    check_submission([str(name).removeprefix("p_") for name in table if str(name).startswith("p_")], cases)
+    check_submission(predicted_classes(table), cases)
     lacking = table[table["label"] == ""]
     if len(lacking):
         raise ValueError(

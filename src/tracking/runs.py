@@ -379,10 +379,8 @@ class Tracking:
             return Path(self.client.download_artifacts(run.info.run_id, name, str(folder)))
         except away() as error:
             why = first_line(error)
-        try:
+        with had_now(f"the artefacts of {called}"):
             listed = self.client.list_artifacts(run.info.run_id, name.rpartition("/")[0] or None)
-        except away() as error:
-            raise Unreachable(f"the artefacts of {called} cannot be had now: {first_line(error)}") from None
         if name in [item.path for item in listed]:
             raise Unreachable(f"{name} of {called} cannot be had now: {why}")
         raise ValueError(f"{called} has no {name}; finished runs do")
