@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -19,6 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from src import edge
 from src.presentation import say
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -118,9 +119,11 @@ def end(processes: "list[subprocess.Popen[bytes]]") -> None:
             process.wait()
 
 
-def register() -> None:
-    """Make the launcher known to Hydra, before it looks for plugins."""
-    sys.path.append(str(PLUGINS))
+def command(task: Callable[[DictConfig], None], name: str) -> None:
+    """Run a command that may sweep (`edge.command`): Hydra finds our launchers, a cell ends with its sweep."""
+    sys.path.append(str(PLUGINS))  # before Hydra looks for plugins
+    follow()
+    edge.command(task, name)
 
 
 def follow() -> None:

@@ -12,17 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
+from src.cells import attempt, chosen, position, predict
 from src.classifiers.tuned import STUDY, TUNED
 from src.config import Experiment, Tune, build, flat
-from src.edge import command
 from src.files import replace
-from src.launcher import follow, register
+from src.launcher import command
 from src.methods.studies import Owner, Watch
 from src.methods.tuning import OBJECTIVES, Chosen, Tuning, search_of
 from src.presentation import save, say, show, slug, summary
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede
-from src.run import attempt, chosen, predict
-from src.run import place as place_of
 from src.store import Store
 from src.sweep import cell_name
 from src.tracking import CELL, PARENT, TrackedRun, Tracking
@@ -48,7 +46,7 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     plan: Tune = build(config)
     name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
     tags = {DIGEST: config_digest(config), TUNED: plan.kind, STUDY: plan.study}
-    tags |= place_of(hydra, sweep) if sweep else {}
+    tags |= position(hydra, sweep) if sweep else {}
     old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
     place = plan.storage or str(studies / f"{plan.study}.log")
@@ -163,6 +161,4 @@ def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
 
 
 if __name__ == "__main__":
-    register()
-    follow()
     command(main, "tune")

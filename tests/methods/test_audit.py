@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from src.cells import predict
 from src.config import Experiment
 from src.data.demo import Demo
 from src.data.folder import Folder
@@ -18,7 +19,6 @@ from src.data.manifest import Reader
 from src.data.splits import ImageKFold, KFold
 from src.methods.audit import Audit, audit
 from src.methods.samples import with_contents
-from src.run import predict
 from src.store import Store
 from tests.commands import QUICK, run
 from tests.methods.test_extraction import folder_of_images

@@ -1,0 +1,223 @@
+"""What a cell does, whichever command it is of: read what it works on, predict out of fold, evaluate, keep, explain."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from src.config import COPIES, Experiment
+from src.edge import exhausted, explain
+from src.presentation import say, track, write
+from src.resume import POINT, Sweep, swept
+from src.tracking import JOB
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from hydra.conf import HydraConf
+
+    from src.evaluation.evaluation import Evaluation
+    from src.methods.cell import Outcome
+    from src.methods.tuning import Tuning
+    from src.store import Store
+    from src.tracking import TrackedRun
+
+
+def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig) -> None:
+    """Do the task of a cell. In a sweep a cell that fails is reported, and the others go on."""
+    sweep = swept()
+    try:
+        task(config, sweep)
+    except Exception as error:
+        if sweep is None:
+            raise
+        # The run is FAILED and holds the traceback; the sweep ends by naming it.
+        say(f"failed: {explain(error) or repr(error)}")
+        del error
+        gc.collect()  # what a cell that ran out of memory leaves must not end the next one
+
+
+def position(hydra: "HydraConf", sweep: Sweep) -> dict[str, str]:
+    """Return the tags that say which cell of its sweep this is: its number, and its values of what is varied."""
+    given = [override.lstrip("+") for override in hydra.overrides.task]
+    point = sorted(override for override in given if override.split("=")[0] in sweep.keys)
+    return {JOB: str(hydra.job.num), POINT: " ".join(point)}
+
+
+def chosen() -> dict[str, str]:
+    """Return the option chosen of each group, such as encoder: resnet, in the order of `conf/cell.yaml`."""
+    choices = reversed(HydraConfig.get().runtime.choices.items())
+    return {name: option for name, option in choices if "/" not in name and option}
+
+
+@dataclass
+class Material:
+    """What a cell works on: manifest and splits, and digests: of both, of the encoder's weights, of what was tuned."""
+
+    manifest: "pd.DataFrame"
+    splits: "pd.DataFrame"
+    facts: dict[str, str]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names, in the order of the models' probabilities."""
+        return [str(label) for label in self.manifest["label"].cat.categories]
+
+
+def prepare(experiment: Experiment) -> Material:
+    """Return what a cell works on; this reads every image's bytes, and encodes nothing."""
+    from src.methods.identity import data_digest, splits_digest
+    from src.methods.samples import with_contents
+
+    manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
+    splits = experiment.protocol.split(manifest)
+    facts = {
+        "data": data_digest(manifest),
+        "splits": splits_digest(splits),
+        "weights": experiment.encoder.digest(),
+    }
+    if tuned := experiment.classifier.digest():
+        facts["tuned_parameters"] = tuned
+    return Material(manifest, splits, facts)
+
+
+def predict(
+    experiment: Experiment,
+    name: str,
+    run: "TrackedRun",
+    material: Material | None = None,
+    tuning: "Tuning | None" = None,
+) -> "tuple[Evaluation, list[str]]":
+    """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know.
+
+    With `tuning` the method predicts by parameters that it chooses.
+    """
+    from src.evaluation.slices import slice_facts
+    from src.store import Store
+
+    def record(name: str, value: float, step: int) -> None:
+        run.log_steps(name, {step: value})
+
+    store = Store(experiment.store, Path(experiment.workspace) / COPIES)
+    store.check()
+    experiment.executor.check()
+    say(f"{name}: data in {experiment.data.root}")
+    material = material or prepare(experiment)
+    manifest, splits = material.manifest, material.splits
+    experiment.binary.positives(material.classes)  # before any work
+    facts = slice_facts(manifest, experiment.slices)
+    state(experiment, material, run)
+    leaks = audited(experiment, manifest, splits, store, run)
+    outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
+    outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
+    keep(experiment, name, outcome, material.classes, run)
+    notes = experiment.data.notes(manifest) + leaks + remarks(experiment, outcome)
+    evaluation = evaluated(experiment, outcome, facts, notes, run)
+    explain_examples(experiment, manifest, outcome, store, run)
+    return evaluation, notes
+
+
+def audited(
+    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", store: "Store", run: "TrackedRun"
+) -> list[str]:
+    """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
+    from src.methods.audit import audit
+
+    found = audit(experiment.data, manifest, splits, store, experiment.method.workers, track)
+    found.findings.to_csv(run.folder / "audit.csv", index=False)
+    run.log(tags=found.facts)
+    for line in found.lines:
+        say(f"audit: {line}")
+    if experiment.audit == "fail":
+        found.refuse()
+    return found.notes
+
+
+def state(experiment: Experiment, material: Material, run: "TrackedRun") -> None:
+    """Write and log what a run learns from."""
+    from src.tracking.datasets import dataset
+
+    material.splits.to_csv(run.folder / "splits.csv", index=False)
+    material.manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags=material.facts)
+    root = experiment.data.root
+    run.log_data(dataset(Path(root).name, material.facts["data"], root, material.manifest))
+
+
+def evaluated(
+    experiment: Experiment, outcome: "Outcome", facts: "pd.DataFrame", notes: list[str], run: "TrackedRun"
+) -> "Evaluation":
+    """Evaluate, write and log what came out."""
+    from src.evaluation.evaluation import evaluate
+
+    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=facts)
+    write(evaluation, run.folder, notes)
+    tags = outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
+    run.log(metrics=evaluation.metrics, tags=tags)
+    run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
+    return evaluation
+
+
+def keep(experiment: Experiment, name: str, outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:
+    """Write what a method returned into the run's folder."""
+    from src.methods.fitted import save
+
+    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
+    outcome.predictions.to_parquet(run.folder / "predictions.parquet", index=False)
+    if len(outcome.bad):
+        outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
+    save(run.folder / "model", name, experiment, experiment.method, outcome, classes)
+
+
+def remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
+    """Return what a reader of the run's figures has to know."""
+    notes = []
+    if experiment.encoder.untrained:
+        fate = "trained from scratch" if experiment.method.trains else "untrained encoder"
+        notes.append(f"{fate} (encoder.weights=random)")
+    if len(outcome.bad):
+        named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
+        notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
+    return notes + outcome.notes + constant(outcome.predictions)
+
+
+def constant(predictions: "pd.DataFrame") -> list[str]:
+    """Return a note where the models of a fold give every case the same probabilities: they learnt nothing."""
+    from src.evaluation.predictions import columns
+
+    distinct = predictions.groupby("fold")[columns(predictions)].nunique().max(axis=1)
+    held_out = predictions.groupby("fold")["case"].nunique()
+    folds = [str(fold) for fold in distinct.index[(distinct == 1) & (held_out > 1)]]
+    if not folds:
+        return []
+    return [
+        f"nothing was learnt in folds {', '.join(folds)}: all their cases have the same probabilities (with LightGBM, "
+        "too few rows for classifier.min_data_in_leaf; augment=stain_jitter gives more)"
+    ]
+
+
+def explain_examples(
+    experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", store: "Store", run: "TrackedRun"
+) -> None:
+    """Write what the models look at in a few cases of each class, right and wrong, as pictures.
+
+    Where there is not enough memory for them, the run has its results all the same.
+    """
+    from src.evaluation.explanations import choose, pictures
+
+    if not experiment.examples:
+        return
+    chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
+    made = experiment.method.explain(experiment, chosen, dict(outcome.models), store)
+    try:
+        for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
+            path = run.folder / "explanations" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
+    except Exception as error:
+        if not exhausted(error):
+            raise
+        say(f"no pictures of examples (examples=0 asks for none): {explain(error)}")
