@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from src.checks import one_of
 from src.config import CONF, Compare, build
 from src.edge import command, given
 from src.fusion import (
@@ -135,8 +136,7 @@ def known(tracking: Tracking, name: str) -> "Run":
 def newest(tracking: Tracking, experiment: str) -> "Run":
     """Return the newest sweep of an experiment."""
     options = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-    if experiment not in options:
-        raise ValueError(f"`experiment` must be one of {', '.join(options)}, but got experiment={experiment}")
+    one_of(options, experiment=experiment)
     cells = [run for run in tracking.search({KIND: CELL}) if run.data.params.get("experiment") == experiment]
     parents = [run.data.tags[PARENT] for run in cells if PARENT in run.data.tags]
     if not parents:

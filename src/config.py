@@ -9,6 +9,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from src.checks import at_least, holds, one_of
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
@@ -56,8 +57,7 @@ REPLICATES = 1_000_000
 
 def check_replicates(replicates: int) -> None:
     """Raise `ValueError` for a number of bootstrap replicates that no interval can be made of, or none needs."""
-    if not 1 <= replicates <= REPLICATES:
-        raise ValueError(f"`1 <= replicates <= {REPLICATES}` must hold, but got replicates={replicates}")
+    holds(f"1 <= replicates <= {REPLICATES}", 1 <= replicates <= REPLICATES, replicates=replicates)
 
 
 @dataclass(kw_only=True)
@@ -92,10 +92,8 @@ class Experiment(Cell):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        if self.audit not in AUDIT:
-            raise ValueError(f"`audit` must be one of {', '.join(AUDIT)}, but got audit={self.audit}")
-        if self.examples < 0:
-            raise ValueError(f"`examples >= 0` must hold, but got examples={self.examples}")
+        one_of(AUDIT, audit=self.audit)
+        at_least(0, examples=self.examples)
         check_replicates(self.replicates)
         self.method.use(self.executor)
 
@@ -184,8 +182,7 @@ class Predict:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.format not in FORMATS:
-            raise ValueError(f"`format` must be one of {', '.join(FORMATS)}, but got format={self.format}")
+        one_of(FORMATS, format=self.format)
 
 
 @dataclass(kw_only=True)
@@ -202,10 +199,8 @@ class Serve:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"`1 <= port <= 65535` must hold, but got port={self.port}")
-        if self.workers < 1:
-            raise ValueError(f"`workers >= 1` must hold, but got workers={self.workers}")
+        holds("1 <= port <= 65535", 1 <= self.port <= 65535, port=self.port)
+        at_least(1, workers=self.workers)
 
 
 @dataclass(kw_only=True)

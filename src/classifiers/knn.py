@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src.checks import at_least, one_of
 from src.classifiers.classifier import (
     Classifier,
     Features,
@@ -27,10 +28,8 @@ class Knn(Classifier):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.neighbours < 1:
-            raise ValueError(f"`neighbours >= 1` must hold, but got neighbours={self.neighbours}")
-        if self.metric not in (choices := ("cosine", "euclidean", "manhattan")):
-            raise ValueError(f"`metric` must be one of {', '.join(choices)}, but got metric={self.metric}")
+        at_least(1, neighbours=self.neighbours)
+        one_of(("cosine", "euclidean", "manhattan"), metric=self.metric)
 
     def fit(
         self,

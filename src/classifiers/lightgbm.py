@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from src.checks import at_least, holds, one_of
 from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
 
 DEVICES = ("cpu", "gpu", "cuda")
@@ -38,17 +39,13 @@ class LightGBM(Classifier):
 
     def __post_init__(self) -> None:
         """Check the parameters that LightGBM would only refuse after the extraction."""
-        least = {"rounds": 1, "num_leaves": 2, "min_data_in_leaf": 0, "bagging_freq": 0, "lambda_l2": 0, "max_bin": 2}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"`{name} >= {bound}` must hold, but got {name}={getattr(self, name)}")
-        for name in ("feature_fraction", "bagging_fraction"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"`0 < {name} <= 1` must hold, but got {name}={getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"`learning_rate > 0` must hold, but got learning_rate={self.learning_rate}")
-        if self.device not in DEVICES:
-            raise ValueError(f"`device` must be one of {', '.join(DEVICES)}, but got device={self.device}")
+        at_least(0, min_data_in_leaf=self.min_data_in_leaf, bagging_freq=self.bagging_freq, lambda_l2=self.lambda_l2)
+        at_least(1, rounds=self.rounds)
+        at_least(2, num_leaves=self.num_leaves, max_bin=self.max_bin)
+        holds("0 < feature_fraction <= 1", 0 < self.feature_fraction <= 1, feature_fraction=self.feature_fraction)
+        holds("0 < bagging_fraction <= 1", 0 < self.bagging_fraction <= 1, bagging_fraction=self.bagging_fraction)
+        holds("learning_rate > 0", self.learning_rate > 0, learning_rate=self.learning_rate)
+        one_of(DEVICES, device=self.device)
         if self.quantized and self.device == "gpu":
             raise ValueError("`quantized` needs device=cpu or cuda, but got device=gpu")
 

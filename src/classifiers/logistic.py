@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from src.checks import at_least, holds
 from src.classifiers.classifier import (
     Classifier,
     Codes,
@@ -32,8 +33,8 @@ class Logistic(Classifier):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.c <= 0 or self.iterations < 1:
-            raise ValueError(f"`c > 0` and `iterations >= 1` must hold, but got c={self.c}, {self.iterations=}")
+        holds("c > 0", self.c > 0, c=self.c)
+        at_least(1, iterations=self.iterations)
 
     def fit(
         self,

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from src.checks import at_least, one_of
 from src.data import image
 from src.data.manifest import Reader, Record, check, first
 from src.data.text import read_text
@@ -46,11 +47,9 @@ class Bach(Reader):
     )
 
     def __post_init__(self) -> None:
-        if self.part not in ("train", "test"):
-            raise ValueError(f"`part` must be train or test, but got part={self.part}")
-        for name in ("expected_per_class", "expected_test", "width", "height"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name} >= 0` must hold, but got {name}={getattr(self, name)}")
+        one_of(("train", "test"), part=self.part)
+        at_least(0, expected_per_class=self.expected_per_class, expected_test=self.expected_test)
+        at_least(0, width=self.width, height=self.height)
 
     def manifest(self) -> pd.DataFrame:
         """One row per training image; counts, sizes and the table of labels are checked, and what differs is named."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from src.checks import one_of
 from src.data.manifest import Reader, Record, check, first
 
 SUBTYPES = {
@@ -69,10 +70,8 @@ class BreakHis(Reader):
     )
 
     def __post_init__(self) -> None:
-        if self.task not in CLASSES:
-            raise ValueError(f"`task` must be one of {', '.join(CLASSES)}, but got task={self.task}")
-        if self.patients not in ("number", "slide"):
-            raise ValueError(f"`patients` must be number or slide, but got patients={self.patients}")
+        one_of(CLASSES, task=self.task)
+        one_of(("number", "slide"), patients=self.patients)
         wanted = set(self.magnifications)
         if not wanted or not wanted <= set(MAGNIFICATIONS) or len(wanted) < len(self.magnifications):
             raise ValueError(

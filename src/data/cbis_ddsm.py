@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
+from src.checks import holds, one_of
 from src.data import dicom
 from src.data.dicom import Header
 from src.data.manifest import COLUMNS, Reader, check, first, single_views
@@ -92,17 +93,12 @@ class CbisDdsm(Reader):
     )
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("abnormality", tuple(ABNORMALITIES)),
-            ("image", ("crop", "full")),
-            ("part", ("all", "train", "test")),
-            ("missing", ("fail", "skip")),
-            ("window", dicom.WINDOWS),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, but got {name}={getattr(self, name)}")
-        if not 0 <= self.percentile < 50:
-            raise ValueError(f"`0 <= percentile < 50` must hold, but got percentile={self.percentile}")
+        one_of(ABNORMALITIES, abnormality=self.abnormality)
+        one_of(("crop", "full"), image=self.image)
+        one_of(("all", "train", "test"), part=self.part)
+        one_of(("fail", "skip"), missing=self.missing)
+        one_of(dicom.WINDOWS, window=self.window)
+        holds("0 <= percentile < 50", 0 <= self.percentile < 50, percentile=self.percentile)
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, with what the tables say of it; ValueError names the first lesions without a file."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pandas as pd
 from PIL import Image
 
+from src.checks import holds
 from src.data import tissue
 from src.data.drawn import Drawn
 from src.data.manifest import check
@@ -39,9 +40,8 @@ class Demo(Drawn):
         super().__post_init__()
         if self.cases < 4 or self.cases % 4:
             raise ValueError(f"`cases` must be a positive multiple of 4, but got cases={self.cases}")
-        for name in ("width", "height"):
-            if not 64 <= getattr(self, name) <= 4096:
-                raise ValueError(f"`64 <= {name} <= 4096` must hold, but got {name}={getattr(self, name)}")
+        holds("64 <= width <= 4096", 64 <= self.width <= 4096, width=self.width)
+        holds("64 <= height <= 4096", 64 <= self.height <= 4096, height=self.height)
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, with its slide; the images are made where they are not there yet."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pandas as pd
 from PIL import Image
 
+from src.checks import at_least, holds
 from src.data import mammogram
 from src.data.drawn import Drawn
 from src.data.manifest import check, single_views
@@ -44,10 +45,8 @@ class DemoMammograms(Drawn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cases < 2:
-            raise ValueError(f"`cases >= 2` must hold, but got cases={self.cases}")
-        if not 64 <= self.size <= 1024:
-            raise ValueError(f"`64 <= size <= 1024` must hold, but got size={self.size}")
+        at_least(2, cases=self.cases)
+        holds("64 <= size <= 1024", 64 <= self.size <= 1024, size=self.size)
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, with side, mass margins and breast density; they are made where they are not there yet."""

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from src.checks import at_least
 from src.data.manifest import Reader
 
 
@@ -28,8 +29,7 @@ class Drawn(Reader):
     revision: ClassVar[int]  # raise it whenever the images change
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"`seed >= 0` must hold, but got seed={self.seed}")
+        at_least(0, seed=self.seed)
 
     @property
     @abstractmethod

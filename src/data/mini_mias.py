@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from src.checks import at_least, one_of
 from src.data import image
 from src.data.manifest import Reader, Record, check, first
 from src.images import BadImage
@@ -60,11 +61,8 @@ class MiniMias(Reader):
     )
 
     def __post_init__(self) -> None:
-        if self.task not in CLASSES:
-            raise ValueError(f"`task` must be one of {', '.join(CLASSES)}, but got task={self.task}")
-        for name in ("expected", "size"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name} >= 0` must hold, but got {name}={getattr(self, name)}")
+        one_of(CLASSES, task=self.task)
+        at_least(0, expected=self.expected, size=self.size)
         self.positive = self.positive or list(POSITIVE[self.task])
 
     def manifest(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from src.checks import at_least, holds
 from src.data.manifest import among, cases, groups
 from src.data.text import read_text
 
@@ -40,8 +41,7 @@ class _Folds(SplitProtocol):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ValueError(f"`folds >= 2` must hold, but got folds={self.folds}")
+        at_least(2, folds=self.folds)
         _check_seed(self.seed)
 
 
@@ -83,8 +83,7 @@ class Holdout(SplitProtocol):
     grouped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ValueError(f"`0 < fraction < 1` must hold, but got fraction={self.fraction}")
+        holds("0 < fraction < 1", 0 < self.fraction < 1, fraction=self.fraction)
         _check_seed(self.seed)
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -303,8 +302,7 @@ def _check_enough(table: pd.DataFrame, folds: int, what: str) -> None:
 
 
 def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"`0 <= seed < 2**32` must hold, but got seed={seed}")
+    holds("0 <= seed < 2**32", 0 <= seed < 2**32, seed=seed)
 
 
 def _nearest(counts: npt.NDArray[np.int64], fraction: float) -> npt.NDArray[np.bool_]:

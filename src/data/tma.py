@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from src.checks import at_least
 from src.data.folder import Folder
 from src.data.manifest import first
 from src.data.text import read_text
@@ -36,8 +37,7 @@ class Tma(Folder):
     )
 
     def __post_init__(self) -> None:
-        if self.expected < 0:
-            raise ValueError(f"`expected >= 0` must hold, but got expected={self.expected}")
+        at_least(0, expected=self.expected)
 
     def manifest(self) -> pd.DataFrame:
         """One row per image; classes, count and the table of patients are checked."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from src.checks import one_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -23,9 +25,8 @@ PRECISIONS = (FLOAT32, "bfloat16", "float16")
 
 def check(backend: str, precision: str) -> None:
     """Raise `ValueError` unless there are such a backend and precision here, and the one has the other."""
-    for name, value, choices in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
-        if value not in choices:
-            raise ValueError(f"`{name}` must be one of {', '.join(choices)}, but got {value!r}")
+    one_of(BACKENDS, backend=backend)
+    one_of(PRECISIONS, precision=precision)
     if backend == OPENVINO:
         check_openvino()
     if backend == OPENVINO and precision == "float16":

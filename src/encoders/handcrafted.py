@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from src.checks import at_least, holds
 from src.encoders.encoder import Encoder, check
 
 if TYPE_CHECKING:
@@ -59,10 +60,8 @@ class Handcrafted(Encoder):
                 raise ValueError(
                     f"`{name}` must be different numbers of pixels from 1 to {FARTHEST}, but got {name}={values}"
                 )
-        if not 2 <= self.levels <= 256:
-            raise ValueError(f"`2 <= levels <= 256` must hold, but got levels={self.levels}")
-        if self.orientations < 2:
-            raise ValueError(f"`orientations >= 2` must hold, but got orientations={self.orientations}")
+        holds("2 <= levels <= 256", 2 <= self.levels <= 256, levels=self.levels)
+        at_least(2, orientations=self.orientations)
 
     @property
     def smallest(self) -> int:

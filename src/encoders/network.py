@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from src.checks import at_least, holds, one_of
 from src.encoders.backends import FLOAT32, OPENVINO, TORCH, Torch, runner
 from src.encoders.backends import check as check_backend
 from src.encoders.encoder import Encoder, check
@@ -71,19 +72,15 @@ class NetworkEncoder(Encoder):
         for name in ("mean", "std"):
             if len(getattr(self, name)) != 3:
                 raise ValueError(f"`{name}` must hold three numbers (red, green, blue), but got {getattr(self, name)}")
-        for name, value in (("std", min(self.std)), ("scale", self.scale)):
-            if not value > 0:
-                raise ValueError(f"`{name} > 0` must hold, but got {name}={getattr(self, name)}")
-        for name in ("seed", "input_size"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name} >= 0` must hold, but got {name}={getattr(self, name)}")
+        holds("std > 0", min(self.std) > 0, std=self.std)
+        holds("scale > 0", self.scale > 0, scale=self.scale)
+        at_least(0, seed=self.seed, input_size=self.input_size)
         if self.weights in (IMAGENET, RELEASED) and self.weights != self.published():
             raise ValueError(
                 f"{self.label} has no encoder.weights={self.weights}: its published ones are {self.published()}"
             )
         check_backend(self.backend, self.precision)
-        if self.channels not in ("rgb", "bgr"):
-            raise ValueError(f"`channels` must be rgb or bgr, but got {self.channels!r}")
+        one_of(("rgb", "bgr"), channels=self.channels)
 
     @property
     def accelerated(self) -> bool:

@@ -6,6 +6,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32
 
+from src.checks import at_least
+
 
 @dataclass(kw_only=True)
 class PowerMean:
@@ -19,8 +21,7 @@ class PowerMean:
     revision: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.p >= 1:
-            raise ValueError(f"`p >= 1` must hold, but got p={self.p}")
+        at_least(1, p=self.p)
 
     def __call__(
         self, descriptors: Float32[np.ndarray, "augmentation crop feature"]

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from src.checks import one_of
 from src.encoders.network import IMAGENET, RELEASED, NetworkEncoder
 from src.encoders.weights import fetch_from_hub, fill, unreachable
 
@@ -36,8 +37,7 @@ class Timm(NetworkEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.readout not in READOUTS:
-            raise ValueError(f"`readout` must be one of {', '.join(READOUTS)}, but got {self.readout!r}")
+        one_of(READOUTS, readout=self.readout)
 
     def published(self) -> str:
         """`released` for foundation models, which did not learn from ImageNet."""

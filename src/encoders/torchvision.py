@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from src.checks import one_of
 from src.encoders.network import NetworkEncoder
 from src.encoders.weights import fetch, fill, unreachable
 
@@ -32,8 +33,7 @@ class Torchvision(NetworkEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"`architecture` must be one of {', '.join(ARCHITECTURES)}, but got {self.architecture!r}")
+        one_of(ARCHITECTURES, architecture=self.architecture)
 
     def fetch(self) -> Path:
         """The file of torchvision's own weights, in torch's cache."""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from src.checks import one_of
 from src.evaluation.metrics import accuracy_by_fold
 from src.evaluation.predictions import classes
 
@@ -33,8 +34,7 @@ class Binary:
     thresholds: list[float] = field(default_factory=lambda: [0.33, 0.5])
 
     def __post_init__(self) -> None:
-        if self.reduce not in REDUCTIONS:
-            raise ValueError(f"`reduce` must be one of {list(REDUCTIONS)}, but got reduce={self.reduce!r}")
+        one_of(REDUCTIONS, reduce=self.reduce)
         if len(set(self.positive)) != len(self.positive):
             raise ValueError(f"`positive` must name each class once, but got positive={self.positive}")
         if not self.thresholds or not all(0 <= threshold <= 1 for threshold in self.thresholds):

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from src.checks import one_of
 from src.evaluation.binary import Binary
 from src.evaluation.metrics import (
     CHUNK,
@@ -306,8 +307,8 @@ def shares(tables: Mapping[str, pd.DataFrame]) -> float:
 
 
 def _reference_first(names: list[str], reference: str) -> list[str]:
-    if reference and reference not in names:
-        raise ValueError(f"`reference` must be one of {', '.join(names)}, but got reference={reference}")
+    if reference:
+        one_of(names, reference=reference)
     first = reference or names[0]
     return [first, *(name for name in names if name != first)]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from src.checks import at_least
 from src.evaluation.predictions import classes, columns
 
 Probabilities = Float[np.ndarray, "cases classes"]
@@ -145,8 +146,7 @@ def measure(
     The interval is a 95 % percentile bootstrap over patients; `accuracy_std` is the population standard deviation of
     the folds' accuracies. A metric that cannot be computed is absent. The order of the rows does not matter.
     """
-    if replicates < 1:
-        raise ValueError(f"`replicates >= 1` must hold, but got replicates={replicates}")
+    at_least(1, replicates=replicates)
     cases = cases.sort_values("case")
     probabilities, labels = cases[columns(cases)].to_numpy(dtype=np.float64), label_numbers(cases)
     once = np.ones((1, len(cases)))

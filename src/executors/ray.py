@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from src.checks import at_least
 from src.executors.executor import Batched, Executor, Work
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,8 @@ class Ray(Executor):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        for name, least in {"samples": 1, "cpus": 0, "gpus": 0, "retries": 0}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name} >= {least}` must hold, but got executor.{name}={getattr(self, name)}")
+        at_least(1, group="executor", samples=self.samples)
+        at_least(0, group="executor", cpus=self.cpus, gpus=self.gpus, retries=self.retries)
 
     def check(self) -> None:
         """Connect to the cluster."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, UInt8
 
+from src.checks import at_least, holds
 from src.images.crop import interleaved
 from src.images.draws import generator
 from src.images.stain import DENSITY, WHITE, strips
@@ -28,8 +29,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.count < 1:
-            raise ValueError(f"`count >= 1` must hold, but got count={self.count}")
+        at_least(1, count=self.count)
 
     def __call__(self, image: "Image", seed: int, content: str) -> "Iterator[Image]":
         """Yield `count` images of the same size; draws are keyed by seed, content digest and number."""
@@ -70,8 +70,7 @@ class StainJitter(Augment):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"`0 <= low <= high` must hold, but got low={self.low}, high={self.high}")
+        holds("0 <= low <= high", 0 <= self.low <= self.high, low=self.low, high=self.high)
 
     def __call__(self, image: "Image", seed: int, content: str) -> "Iterator[Image]":
         """Yield `count` jittered images."""

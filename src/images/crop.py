@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
+from src.checks import at_least, holds, one_of
 from src.images import BadImage
 from src.images.draws import generator
 
@@ -53,12 +54,9 @@ class Crop:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.size < 1 or self.count < 1:
-            raise ValueError(f"`size >= 1` and `count >= 1` must hold, but got size={self.size}, count={self.count}")
-        if not 0 < self.scale <= 8:
-            raise ValueError(f"`0 < scale <= 8` must hold, but got scale={self.scale}")
-        if self.sharing not in SHARING:
-            raise ValueError(f"`sharing` must be one of {', '.join(SHARING)}, but got sharing={self.sharing}")
+        at_least(1, size=self.size, count=self.count)
+        holds("0 < scale <= 8", 0 < self.scale <= 8, scale=self.scale)
+        one_of(SHARING, sharing=self.sharing)
         if self.together and (self.sharing != MAP or min(self.together) < 1):
             raise ValueError(
                 "`together` must hold crop sizes from 1 on that sharing=map serves in one pass, but got "
@@ -151,8 +149,7 @@ class Centre(Crop):
         """Check the parameters."""
         super().__post_init__()
         check_alone(self)
-        if self.shorter < self.size:
-            raise ValueError(f"`shorter >= size` must hold, but got shorter={self.shorter}, size={self.size}")
+        holds("shorter >= size", self.shorter >= self.size, shorter=self.shorter, size=self.size)
 
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
         """Return the image resized, averaging areas where it shrinks."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
+from src.checks import at_least, holds
 from src.images import BadImage
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -186,14 +187,9 @@ class Macenko(Stain):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if not 0 <= self.percentile < 50:
-            raise ValueError(f"`0 <= percentile < 50` must hold, but got percentile={self.percentile}")
-        if not 0 <= self.tissue <= 1:
-            raise ValueError(f"`0 <= tissue <= 1` must hold, but got tissue={self.tissue}")
-        if self.density < 0 or self.separation < 0:
-            raise ValueError(
-                f"`density >= 0` and `separation >= 0` must hold, but got {self.density}, {self.separation}"
-            )
+        holds("0 <= percentile < 50", 0 <= self.percentile < 50, percentile=self.percentile)
+        holds("0 <= tissue <= 1", 0 <= self.tissue <= 1, tissue=self.tissue)
+        at_least(0, density=self.density, separation=self.separation)
 
     def __call__(self, image: Image) -> Image:
         """Return the image with its two stains replaced by the reference ones, truncated to 8 bits."""

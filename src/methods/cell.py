@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, UInt8
 
+from src.checks import at_least, holds, one_of
 from src.classifiers.classifier import Classifier
 from src.data.manifest import Reader
 from src.data.splits import SplitProtocol
@@ -92,16 +93,12 @@ class Cell:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"`0 <= seed < 2**32` must hold, but got seed={self.seed}")
+        holds("0 <= seed < 2**32", 0 <= self.seed < 2**32, seed=self.seed)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"`seeds` must be different numbers from 0 on, but got seeds={self.seeds}")
-        if self.on_bad_image not in BAD_IMAGE:
-            raise ValueError(f"`on_bad_image` must be one of {', '.join(BAD_IMAGE)}, but got {self.on_bad_image}")
-        if self.views not in VIEWS:
-            raise ValueError(f"`views` must be one of {', '.join(VIEWS)}, but got views={self.views}")
-        if self.training_patients < 0:
-            raise ValueError(f"`training_patients >= 0` must hold, but got {self.training_patients}")
+        one_of(BAD_IMAGE, on_bad_image=self.on_bad_image)
+        one_of(VIEWS, views=self.views)
+        at_least(0, training_patients=self.training_patients)
 
 
 @dataclass
@@ -194,8 +191,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.workers < 1:
-            raise ValueError(f"`workers >= 1` must hold, but got workers={self.workers}")
+        at_least(1, workers=self.workers)
         self.executor: Executor = Local()  # no parameter: it changes nothing of what comes out
 
     def use(self, executor: Executor) -> None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from src.checks import at_least
 from src.data.splits import roles
 from src.executors.executor import Executor
 from src.executors.local import Local
@@ -39,8 +40,7 @@ class FineTune(Method):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        if not self.memory >= 0:
-            raise ValueError(f"`memory >= 0` must hold, but got memory={self.memory}")
+        at_least(0, memory=self.memory)
 
     def use(self, executor: Executor) -> None:
         """Have an executor do the work: networks are trained by this process only."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from jaxtyping import Float32
 
+from src.checks import at_least
 from src.classifiers.classifier import Model, Probabilities
 from src.data.splits import FIT, REPORT, roles
 from src.encoders.encoder import Extractor
@@ -52,8 +53,7 @@ class Frozen(Method):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        if self.batch < 1:
-            raise ValueError(f"`batch >= 1` must hold, but got batch={self.batch}")
+        at_least(1, batch=self.batch)
 
     def predict(
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src.checks import at_least, one_of
 from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, Tuned, optimistic
 from src.data.splits import FIT, KFold, roles
 from src.evaluation.metrics import METRICS, label_numbers
@@ -58,13 +59,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        choices = {"objective": tuple(OBJECTIVES), "sampler": SAMPLERS, "pruner": PRUNERS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, but got {name}={getattr(self, name)}")
-        for name, least in {"trials": 1, "inner_folds": 2, "n_jobs": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name} >= {least}` must hold, but got {name}={getattr(self, name)}")
+        one_of(OBJECTIVES, objective=self.objective)
+        one_of(SAMPLERS, sampler=self.sampler)
+        one_of(PRUNERS, pruner=self.pruner)
+        at_least(1, trials=self.trials, n_jobs=self.n_jobs)
+        at_least(2, inner_folds=self.inner_folds)
 
     @property
     def kind(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from src.checks import one_of
 from src.evaluation.binary import Binary
 from src.evaluation.groups import SideBySide, side_by_side
 from src.fusion import AXES, Fusion, finished, fuse_sweep, leaks, published, published_file, read_table, stem
@@ -139,8 +140,8 @@ def gather(
     keys = list(keys) or differing(runs)
     fusion = fuse_sweep(tracking, done, keys, replicates, binary)
     known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
-    if reference and reference not in known:
-        raise ValueError(f"`reference` must be one of {', '.join(sorted(known))}, but got reference={reference}")
+    if reference:
+        one_of(sorted(known), reference=reference)
     examples, beyond = pictures(tracking, sorted(done, key=leaks))
     return Material(
         title=title,

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from src.checks import at_least, holds, one_of
+
+GROUP = "finetune"
+"""The part of the config where these parameters are, as messages name it."""
 TRAINABLE = ("head", "all")
 OPTIMIZERS = ("adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine")
@@ -22,13 +26,13 @@ class Phase:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        _one_of("trainable", self.trainable, TRAINABLE)
+        one_of(TRAINABLE, group=GROUP, trainable=self.trainable)
         if min(self.epochs, self.steps) != 0 or max(self.epochs, self.steps) < 1:
             raise ValueError(
                 "a phase takes `epochs >= 1` or `steps >= 1`, and the other is 0, "
                 f"but got epochs={self.epochs}, steps={self.steps}"
             )
-        _holds("learning_rate > 0", self.learning_rate > 0, self.learning_rate)
+        holds("learning_rate > 0", self.learning_rate > 0, group=GROUP, learning_rate=self.learning_rate)
 
     def plan(self, images: int, together: int) -> list[int]:
         """Return the number of steps in each epoch where `together` images, at most, give a step."""
@@ -88,21 +92,20 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        _one_of("trainable", self.trainable, TRAINABLE)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("orientations", self.orientations, ORIENTATIONS)
-        for name in ("epochs", "batch", "accumulate"):
-            _holds(f"{name} >= 1", getattr(self, name) >= 1, getattr(self, name))
-        for name in ("learning_rate", "epsilon"):
-            _holds(f"{name} > 0", getattr(self, name) > 0, getattr(self, name))
-        for name in ("auxiliary", "weight_decay", "patience"):
-            _holds(f"{name} >= 0", getattr(self, name) >= 0, getattr(self, name))
+        one_of(TRAINABLE, group=GROUP, trainable=self.trainable)
+        one_of(OPTIMIZERS, group=GROUP, optimizer=self.optimizer)
+        one_of(SCHEDULES, group=GROUP, schedule=self.schedule)
+        one_of(CLASS_WEIGHTS, group=GROUP, class_weights=self.class_weights)
+        one_of(PRECISIONS, group=GROUP, precision=self.precision)
+        one_of(ORIENTATIONS, group=GROUP, orientations=self.orientations)
+        at_least(1, group=GROUP, epochs=self.epochs, batch=self.batch, accumulate=self.accumulate)
+        at_least(0, group=GROUP, auxiliary=self.auxiliary, weight_decay=self.weight_decay, patience=self.patience)
+        holds("learning_rate > 0", self.learning_rate > 0, group=GROUP, learning_rate=self.learning_rate)
+        holds("epsilon > 0", self.epsilon > 0, group=GROUP, epsilon=self.epsilon)
         for name in ("dropout", "momentum", "warmup", "label_smoothing", "validation"):
-            _holds(f"0 <= {name} < 1", 0 <= getattr(self, name) < 1, getattr(self, name))
-        _holds("hidden >= 1", all(units >= 1 for units in self.hidden), self.hidden)
+            value = getattr(self, name)
+            holds(f"0 <= {name} < 1", 0 <= value < 1, group=GROUP, **{name: value})
+        holds("hidden >= 1", all(units >= 1 for units in self.hidden), group=GROUP, hidden=self.hidden)
         if self.patience and not self.validation:
             raise ValueError(
                 f"finetune.patience={self.patience} needs a part of the training cases to decide by: "
@@ -116,13 +119,3 @@ class FineTuning:
     def stages(self) -> list[Phase]:
         """Return the phases, or the one that stands for them."""
         return self.phases or [Phase(trainable=self.trainable, epochs=self.epochs, learning_rate=self.learning_rate)]
-
-
-def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"finetune.{name} must be one of {', '.join(map(str, choices))}, but got {value}")
-
-
-def _holds(rule: str, held: bool, value: Any) -> None:
-    if not held:
-        raise ValueError(f"`{rule}` must hold in finetune, but got {value}")

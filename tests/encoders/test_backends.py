@@ -67,7 +67,7 @@ def test_a_batch_of_another_size_is_computed_too(option: Callable[..., Encoder])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backend": "tensorrt"}, f"`backend` must be one of {', '.join(BACKENDS)}, but got 'tensorrt'"),
+        ({"backend": "tensorrt"}, f"`backend` must be one of {', '.join(BACKENDS)}, but got backend=tensorrt"),
         ({"precision": "int8"}, "`precision` must be one of float32, bfloat16, float16"),
         ({"backend": "openvino", "precision": "float16"}, "computes in float32 or bfloat16"),
     ],

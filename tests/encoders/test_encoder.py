@@ -221,7 +221,7 @@ def test_real_weights_on_real_crops_give_the_same_bits_in_any_order(
         ({"scale": 0}, "`scale > 0` must hold"),
         ({"seed": -1}, "`seed >= 0` must hold, but got seed=-1"),
         ({"input_size": -1}, "`input_size >= 0` must hold"),
-        ({"channels": "hsv"}, "`channels` must be rgb or bgr, but got 'hsv'"),
+        ({"channels": "hsv"}, "`channels` must be one of rgb, bgr, but got channels=hsv"),
     ],
 )
 def test_parameters_check_themselves(option: Callable[..., Encoder], changes: dict[str, object], message: str) -> None:

@@ -99,7 +99,11 @@ def test_real_mobilenet_agrees_with_timm(option: Callable[..., Encoder], shared:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("resnet", {"readout": "maximum"}, "`readout` must be one of pooled, class_mean, stages, but got 'maximum'"),
+        (
+            "resnet",
+            {"readout": "maximum"},
+            "`readout` must be one of pooled, class_mean, stages, but got readout=maximum",
+        ),
         ("resnet", {"weights": "released"}, "published ones are imagenet"),
         ("uni", {"weights": "imagenet"}, "published ones are released"),
         ("resnet", {"architecture": "resnet51", "weights": "random"}, "no encoder.architecture=resnet51.*resnet50"),

@@ -55,7 +55,7 @@ def test_real_squeezenet_agrees_with_torchvision(option: Callable[..., Encoder],
 
 
 def test_other_architectures_are_refused(option: Callable[..., Encoder]) -> None:
-    with pytest.raises(ValueError, match=r"`architecture` must be one of alexnet, .* but got 'resnet18'"):
+    with pytest.raises(ValueError, match=r"`architecture` must be one of alexnet, .* but got architecture=resnet18"):
         option("squeezenet", architecture="resnet18")
 
 

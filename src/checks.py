@@ -1,0 +1,32 @@
+"""Checks of parameters: `ValueError` says the rule that is broken, and what was given under which name.
+
+A `group` is the part of the config that the values are from, where their names alone would not tell: with
+group=executor, the message has `executor.samples=0`.
+"""
+
+from collections.abc import Collection
+
+
+def holds(rule: str, held: bool, /, *, group: str = "", **values: object) -> None:
+    """Raise `ValueError`, with the rule and all values, unless it held."""
+    if not held:
+        named = ", ".join(f"{_full(name, group)}={value}" for name, value in values.items())
+        raise ValueError(f"`{rule}` must hold, but got {named}")
+
+
+def at_least(least: float, /, *, group: str = "", **values: float) -> None:
+    """Raise `ValueError` for the first value that is less, or not a number."""
+    for name, value in values.items():
+        holds(f"{name} >= {least}", value >= least, group=group, **{name: value})
+
+
+def one_of(choices: Collection[object], /, *, group: str = "", **values: object) -> None:
+    """Raise `ValueError`, with the choices, for the first value that is none of them."""
+    for name, value in values.items():
+        if value not in choices:
+            known = ", ".join(map(str, choices))
+            raise ValueError(f"`{name}` must be one of {known}, but got {_full(name, group)}={value}")
+
+
+def _full(name: str, group: str) -> str:
+    return f"{group}.{name}" if group else name
