@@ -15,6 +15,7 @@ from src.evaluation.groups import PROTOCOL, TRAINING, SideBySide, axis_title
 from src.evaluation.slices import ALL, largest
 from src.evaluation.tables import FUSION, best, markdown, rounded, to_markdown
 from src.files import replace
+from src.words import MISSING, ends, measured, number, signed, spread, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +104,7 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
             percent = {str(name): 100 * value for name, value in point.items()}
             terminal.print(
                 f"  at {point['threshold']:.2f}: sensitivity {percent['sensitivity']:.1f}, specificity "
-                f"{percent['specificity']:.1f}, accuracy {percent['accuracy']:.2f} +- {percent['accuracy_std']:.2f}"
+                f"{percent['specificity']:.1f}, accuracy {spread(percent['accuracy'], percent['accuracy_std'], 2)}"
             )
         missed = ", ".join(f"{count} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
@@ -117,7 +118,7 @@ def show_table(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     terminal.print(fold_table(evaluation.table, title))
     last = evaluation.table.iloc[-1]
     over = "folds" if last.name == FUSION else "folds and seeds"
-    terminal.print(f"{last.name}: {last['mean']:.2f} +- {last['std']:.2f} % (mean, population deviation over {over})")
+    terminal.print(f"{last.name}: {spread(last['mean'], last['std'], 2)} % (mean, population deviation over {over})")
     for note in notes:
         terminal.print(f"note: {note}", style="yellow", markup=False)
 
@@ -142,8 +143,8 @@ def show_groups(groups: "list[Group]", together: SideBySide | None, title: str) 
 def summary(evaluation: Evaluation, name: str) -> str:
     """Return one line on a cell of a sweep."""
     row = evaluation.table.iloc[-1]
-    auc = with_interval(evaluation.metrics, "auc")
-    return f"{name}: accuracy by fold {row['mean']:.1f} +- {row['std']:.1f} %, AUC {auc}"
+    auc = measured(evaluation.metrics, "auc", digits=4)
+    return f"{name}: accuracy by fold {spread(row['mean'], row['std'])} %, AUC {auc}"
 
 
 def fold_table(table: "pd.DataFrame", title: str) -> Any:
@@ -155,8 +156,7 @@ def fold_table(table: "pd.DataFrame", title: str) -> Any:
     for column in table.columns:
         shown.add_column(str(column), justify="right")
     for name, row, bold in zip(table.index, rounded(table).to_numpy(), best(table).to_numpy(), strict=True):
-        cells = ["-" if value != value else f"{value:.1f}" for value in row]
-        marked = [f"[bold]{text}[/bold]" if mark else text for text, mark in zip(cells, bold, strict=True)]
+        marked = [f"[bold]{text}[/bold]" if mark else text for text, mark in zip(map(number, row), bold, strict=True)]
         shown.add_row(str(name), *marked)
     return shown
 
@@ -167,8 +167,8 @@ def plain_table(title: str, header: list[str], rows: list[list[str]], text: int 
     from rich.text import Text
 
     shown = Table(title=title, title_justify="left")
-    for number, name in enumerate(header):
-        shown.add_column(Text(name), justify="left" if number < text or name == "note" else "right")
+    for place, name in enumerate(header):
+        shown.add_column(Text(name), justify="left" if place < text or name == "note" else "right")
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown
@@ -177,17 +177,15 @@ def plain_table(title: str, header: list[str], rows: list[list[str]], text: int 
 def slices_table(slices: "pd.DataFrame") -> Any:
     """Return the metrics by slice for the terminal; of a column with many values those with the most cases."""
     names = ["accuracy", "auc", "binary_auc"] if "binary_auc" in slices else ["accuracy", "auc"]
-    titles = {"accuracy": "accuracy", "auc": "AUC", "binary_auc": "AUC, two classes"}
     shown = largest(slices)
     rows, before = [], ""
     for row in shown.to_dict("records"):
         column = "all cases" if row["column"] == ALL else str(row["column"])
-        values = [between(row[name], row[f"{name}_low"], row[f"{name}_high"], 3) for name in names]
         rows.append([column if column != before else "", str(row["value"]), f"{row['cases']}", f"{row['patients']}"])
-        rows[-1] += values
+        rows[-1] += [measured(row, name) for name in names]
         before = column
     more = f"; {len(slices) - len(shown)} more in slices.csv" if len(shown) < len(slices) else ""
-    header = ["", "value", "cases", "patients", *(titles[name] for name in names)]
+    header = ["", "value", "cases", "patients", *map(titled, names)]
     return plain_table(f"slices (95 % intervals){more}", header, rows, text=2)
 
 
@@ -207,7 +205,7 @@ def wide(together: SideBySide) -> tuple[list[str], list[list[str]]]:
     for key, part in table.assign(side=sides).groupby(["model", *others], sort=False):
         found = part.set_index("side").to_dict("index")
         cells = [key[0], *(cell_of(name, part) for name in others)]
-        cells += [accuracy_of(found[name]) if name in found else "-" for name in names]
+        cells += [accuracy_of(found[name]) if name in found else MISSING for name in names]
         cells += [gap_of(gaps, dict(zip(["model", *others], key, strict=True)), pair) for pair in over]
         cells += [auc_of(found[names[0]])] if len(names) == 1 else []
         rows.append([str(cell) for cell in cells])
@@ -253,28 +251,20 @@ def cell_of(axis: str, rows: "pd.DataFrame") -> str:
 
 def accuracy_of(row: Mapping[Any, Any]) -> str:
     """Return the accuracy of a model in a group, with deviation and interval."""
-    return f"{row['mean']:.1f} +- {row['std']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+    return f"{spread(row['mean'], row['std'])} ({ends(row['low'], row['high'])})"
 
 
 def gap_of(gaps: "pd.DataFrame", key: Mapping[str, Any], pair: tuple[str, str]) -> str:
     """Return the gap of a model between two protocols."""
     wanted = {**key, "leaking": pair[0], "other": pair[1]}
     found = gaps[(gaps[list(wanted)] == list(wanted.values())).all(axis=1)].to_dict("records")
-    return f"{found[0]['gap']:+.1f} ({found[0]['low']:+.1f} to {found[0]['high']:+.1f})" if found else "-"
+    return signed(*(found[0][name] for name in ("gap", "low", "high"))) if found else MISSING
 
 
 def auc_of(row: Mapping[Any, Any]) -> str:
     """Return the AUC of a model in a group: that of the two-class view where there is one."""
     name = "binary_auc" if row.get("binary_auc", float("nan")) == row.get("binary_auc") else "auc"
-    return between(row.get(name, float("nan")), row.get(f"{name}_low"), row.get(f"{name}_high"), 3)
-
-
-def between(value: float, low: float | None, high: float | None, digits: int) -> str:
-    """Return a figure as text, with its interval where there is one."""
-    if value != value:
-        return "-"
-    known = low is not None and high is not None and low == low and high == high
-    return f"{value:.{digits}f}" + (f" ({low:.{digits}f} to {high:.{digits}f})" if known else "")
+    return measured(row, name)
 
 
 def published_rows(published: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
@@ -283,10 +273,8 @@ def published_rows(published: "pd.DataFrame") -> tuple[list[str], list[list[str]
     noted = (published["note"] != "").any()
     rows = []
     for row in published.to_dict("records"):
-        std = row["published_std"]
-        text = f"{row['published']:.1f}" + (f" +- {std:.1f}" if std == std else "")
-        figures = ["-" if row[name] != row[name] else f"{row[name]:.1f}" for name in ours]
-        rows.append([str(row["model"]), str(row["metric"]), text, *figures, *([str(row["note"])] if noted else [])])
+        figures = [spread(row["published"], row["published_std"]), *(number(row[name]) for name in ours)]
+        rows.append([str(row["model"]), str(row["metric"]), *figures, *([str(row["note"])] if noted else [])])
     return ["model", "metric", "published", *ours, *(["note"] if noted else [])], rows
 
 
@@ -299,16 +287,8 @@ def metrics_table(metrics: dict[str, float], beside: bool) -> Any:
     names = [name.removeprefix("binary_") for name in metrics if not name.endswith(("_low", "_high"))]
     for name in dict.fromkeys(names):
         sides = [name, f"binary_{name}"] if binary else [name]
-        shown.add_row(name, *(with_interval(metrics, side) for side in sides))
+        shown.add_row(name, *(measured(metrics, side, digits=4) for side in sides))
     return shown
-
-
-def with_interval(metrics: dict[str, float], name: str) -> str:
-    """Return a metric as text, with its interval where there is one."""
-    if name not in metrics:
-        return ""
-    interval = f" ({metrics[f'{name}_low']:.4f} to {metrics[f'{name}_high']:.4f})" if f"{name}_low" in metrics else ""
-    return f"{metrics[name]:.4f}{interval}"
 
 
 def write(evaluation: Evaluation, folder: Path, notes: list[str]) -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from src.evaluation.tables import markdown
 from src.files import replace
-from src.presentation import between, console, plain_table, say
+from src.presentation import console, plain_table, say
+from src.words import number, p_value, scale, signed, spread, titled
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
 MAIN = ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
 """The columns of a comparison that a narrow terminal shows."""
 
@@ -70,12 +70,11 @@ def verdicts(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
     header += ["McNemar", "resampled t", "could show"]
     rows = []
     for row in table.to_dict("records"):
-        area = row["metric"].endswith("auc")
-        unit, digits = (1, 3) if area else (100, 1)
-        figures = [f"{unit * row[name]:.{digits}f}" for name in ("value", "reference_value")]
-        p = [probability(row[f"p_{name}"]) for name in ("holm", "bootstrap", "mcnemar", "resampled_t")]
+        unit, digits = scale(row["metric"])
+        figures = [number(unit * row[name], digits) for name in ("value", "reference_value")]
+        p = [p_value(row[f"p_{name}"]) for name in ("holm", "bootstrap", "mcnemar", "resampled_t")]
         difference = signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
-        least = between(unit * row["smallest"], None, None, digits)
+        least = number(unit * row["smallest"], digits)
         rows.append([row["model"], titled(row["metric"]), row["verdict"], *figures, difference, *p, least])
     return header, rows
 
@@ -86,27 +85,7 @@ def fitting(header: list[str], rows: list[list[str]], width: int) -> tuple[list[
     if sum(widest) + 3 * len(header) + 1 <= width:
         return header, rows
     kept = [header.index(name) for name in MAIN]
-    return MAIN, [[row[number] for number in kept] for row in rows]
-
-
-def titled(metric: str) -> str:
-    """Return how a metric is called, one of the two-class view, too."""
-    name = METRICS[metric.removeprefix("binary_")]
-    return f"{name}, two classes" if metric.startswith("binary_") else name
-
-
-def signed(value: float, low: float, high: float, digits: int) -> str:
-    """Return a difference with its sign, and its interval where there is one."""
-    if value != value:
-        return "-"
-    return f"{value:+.{digits}f}" + (f" ({low:+.{digits}f} to {high:+.{digits}f})" if low == low else "")
-
-
-def probability(value: float) -> str:
-    """Return a p as text."""
-    if value != value:
-        return "-"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return MAIN, [[row[place] for place in kept] for row in rows]
 
 
 def explained(table: "pd.DataFrame") -> list[str]:
@@ -132,10 +111,9 @@ def claims(ledger: "pd.DataFrame") -> tuple[list[str], list[list[str]], list[str
         if row["claimed"] != row["claimed"]:
             lines.append(f"{row['practice']}, {row['model']}: {row['note']}")
             continue
-        optimism = signed(row["optimism"], row["low"], row["high"], 1)
-        rows.append(
-            [row["practice"], row["model"], f"{row['claimed']:.1f}", f"{row['honest']:.1f}", optimism, row["note"]]
-        )
+        optimism = signed(row["optimism"], row["low"], row["high"])
+        figures = [number(row["claimed"]), number(row["honest"]), optimism]
+        rows.append([row["practice"], row["model"], *figures, row["note"]])
     return header, rows, lines
 
 
@@ -143,10 +121,9 @@ def published_rows(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
     """Return header and rows of our figures against published ones."""
     rows = []
     for row in table.to_dict("records"):
-        std = f" +- {row['published_std']:.1f}" if row["published_std"] == row["published_std"] else ""
         name = f"{row['model']} {row['group']}" if row["group"] else row["model"]
-        figures = [f"{row['published']:.1f}{std}", between(row["ours"], None, None, 1)]
-        difference = signed(row["difference"], row["low"], row["high"], 1)
+        figures = [spread(row["published"], row["published_std"]), number(row["ours"])]
+        difference = signed(row["difference"], row["low"], row["high"])
         rows.append([name, row["metric"], row["verdict"], *figures, difference, row["note"]])
     return ["model", "metric", "verdict", "published", "ours", "difference (95 %)", "note"], rows
 

@@ -14,6 +14,7 @@ from src.evaluation.evaluation import Evaluation
 from src.evaluation.groups import TRAINING
 from src.evaluation.slices import ALL, largest
 from src.evaluation.tables import FUSION
+from src.words import measured
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -97,7 +98,7 @@ def draw_reliability(table: pd.DataFrame, metrics: dict[str, float], note: str =
         axes.grid(color="#E4E4E4", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    _title(upper, f"Reliability: ECE {_with_interval(metrics, 'ece')}", note)
+    _title(upper, f"Reliability: ECE {measured(metrics, 'ece', level=True)}", note)
     return figure
 
 
@@ -287,7 +288,7 @@ def _plain(axes: Any, grid: str) -> None:
 def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
     curve = evaluation.roc[POSITIVE]
     known = "binary_auc" in evaluation.metrics
-    text = _with_interval(evaluation.metrics, "binary_auc") if known else f"{area(curve):.3f}"
+    text = measured(evaluation.metrics, "binary_auc", level=True) if known else f"{area(curve):.3f}"
     axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=BLUE, linewidth=2.2, label=f"AUC {text}")
     places: list[tuple[float, float]] = []
     for number, point in enumerate(evaluation.set_points.to_dict("records")):
@@ -308,7 +309,7 @@ def _draw_one_against_rest(axes: Any, evaluation: Evaluation) -> None:
         style = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
         label = f"{name}: AUC {area(curve):.3f}"
         axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], linewidth=2, label=label, **style)
-    title = f"mean AUC {_with_interval(evaluation.metrics, 'auc')}" if "auc" in evaluation.metrics else None
+    title = f"mean AUC {measured(evaluation.metrics, 'auc', level=True)}" if "auc" in evaluation.metrics else None
     axes.legend(loc="lower right", title=title, alignment="left", framealpha=1, edgecolor="#CCCCCC")
 
 
@@ -352,10 +353,3 @@ def _wide_title(axes: Any, title: str, note: str) -> None:
     axes.figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
     if lines:
         axes.set_title("\n".join(lines), loc="left", fontsize=10, color=GREY)
-
-
-def _with_interval(metrics: dict[str, float], name: str) -> str:
-    value = f"{metrics[name]:.3f}"
-    if f"{name}_low" not in metrics:
-        return value
-    return f"{value} (95 %: {metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"

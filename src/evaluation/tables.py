@@ -7,6 +7,7 @@ import pandas as pd
 
 from src.evaluation.metrics import accuracy_by_fold, label_numbers
 from src.evaluation.predictions import average, columns, views
+from src.words import number
 
 FUSION = "Model fusion"
 SPREAD = "std over models"
@@ -176,5 +177,4 @@ def _with_mean(rows: pd.DataFrame, spread: pd.Series) -> pd.DataFrame:
 
 
 def _cell(value: float, bold: bool) -> str:
-    text = "-" if np.isnan(value) else f"{value:.1f}"
-    return f"**{text}**" if bold else text
+    return f"**{number(value)}**" if bold else number(value)

@@ -11,8 +11,9 @@ from src.reporting import origins, results
 from src.reporting.material import LACKING, Cell, Material
 from src.reporting.report import Fact, Report
 from src.reporting.results import main_group, main_model
-from src.reporting.words import MISSING, counted, listed, number, signed
+from src.reporting.words import MISSING, counted, listed, number, typeset
 from src.tracking import FINISHED
+from src.words import capital, ends, scale, signed, titled, unit_of
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
@@ -77,10 +78,9 @@ def result(material: Material, group: Group) -> list[str]:
     name = f"The fusion of {counted(group.predictions['model'].nunique(), 'cell')}" if model == FUSION else model
     where = f" ({group.title})" if group.title else ""
     folds = group.evaluation.fold_accuracy.size
-    interval = f"95 % interval {number(row['low'])} to {number(row['high'])}"
     lines = [
         f"{name}{where} is right in {number(row['mean'])} % of the cases "
-        f"(mean of {counted(folds, 'fold')}; {interval}). "
+        f"(mean of {counted(folds, 'fold')}; {ends(row['low'], row['high'], level=True)}). "
         f"Always naming the most frequent class would be right in {number(100 * commonest(group))} %."
     ]
     lines += [best_cell(group)] if model == FUSION else []
@@ -119,7 +119,7 @@ def gap_lines(material: Material, group: Group, model: str) -> list[str]:
         rows = rows[rows[name if name in rows else "other"] == group.axes[name]]
     return [
         f"Under {row['leaking']}, where patients stand on both sides of a split, this figure differs by "
-        f"{signed(row['gap'])} points (95 % interval {signed(row['low'])} to {signed(row['high'])})."
+        f"{typeset(signed(row['gap'], row['low'], row['high'], level=True))} points."
         for row in rows.to_dict("records")
     ]
 
@@ -128,13 +128,11 @@ def facts(material: Material, group: Group) -> list[Fact]:
     """Return the figures that are read first."""
     row, found = side(material, group, main_model(group)), group.evaluation.metrics
     several = len(group.evaluation.classes) > 2
-    shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=between(row["low"], row["high"], 1))]
-    shown.append(fact(found, "balanced_accuracy", "Balanced accuracy", 100))
-    if "binary_auc" in found:
-        shown.append(fact(found, "binary_auc", "AUC, two classes" if several else "AUC"))
-    else:
-        shown.append(fact(found, "auc", "AUC"))
-    shown.append(fact(found, "ece", "Calibration error"))
+    shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=ends(row["low"], row["high"], level=True))]
+    shown.append(fact(found, "balanced_accuracy", titled("balanced_accuracy")))
+    auc = "binary_auc" if "binary_auc" in found else "auc"
+    shown.append(fact(found, auc, titled(auc if several else "auc")))
+    shown.append(fact(found, "ece", "calibration error"))
     if material.kind != "run":
         total = len(material.cells) + sum(name.endswith(LACKING) for name in material.missing)
         detail = f"of {total}" if len(material.done) == total else f"of {total}: see the warning"
@@ -142,17 +140,13 @@ def facts(material: Material, group: Group) -> list[Fact]:
     return [each for each in shown if each.value != MISSING]
 
 
-def fact(found: Mapping[str, float], name: str, label: str, unit: int = 1) -> Fact:
+def fact(found: Mapping[str, float], name: str, label: str) -> Fact:
     """Return a metric as a figure that is read first."""
+    unit, digits = scale(name)
     value, low, high = (unit * found.get(key, float("nan")) for key in (name, f"{name}_low", f"{name}_high"))
-    digits, sign = (3, "") if unit == 1 else (1, " %")
     text = number(value, digits)
-    return Fact(label=label, value=text if text == MISSING else text + sign, detail=between(low, high, digits))
-
-
-def between(low: float, high: float, digits: int) -> str:
-    """Return the ends of an interval, where there is one."""
-    return f"95 %: {number(low, digits)} to {number(high, digits)}" if low == low and high == high else ""
+    shown = text if text == MISSING else f"{text} {unit_of(name)}".strip()
+    return Fact(label=capital(label), value=shown, detail=ends(low, high, digits, level=True))
 
 
 def warnings(material: Material) -> list[str]:

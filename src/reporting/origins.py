@@ -8,7 +8,7 @@ import pandas as pd
 from src.addresses import masked
 from src.reporting.material import OF_CLASS, Cell, Example, Material, Split
 from src.reporting.report import BAD, Block, Commands, Gallery, Heading, Picture, Section, Table, Text
-from src.reporting.words import MISSING, command, counted, duration, listed
+from src.reporting.words import MISSING, command, counted, duration, listed, number
 
 WIDTH = 1000
 """Pixels that an example is wide, at most."""
@@ -85,7 +85,7 @@ def fold_sizes(split: Split) -> Table:
     classes = [str(name) for name in split.held_out if str(name).startswith(OF_CLASS)]
     rows = []
     for row in split.held_out.to_dict("records"):
-        sizes = [f"{roles[role].get(row['fold'], float('nan')):.0f}".replace("nan", MISSING) for role in known]
+        sizes = [number(roles[role].get(row["fold"], float("nan")), 0) for role in known]
         rows.append([str(row["fold"]), *(str(row[name]) for name in ("cases", "patients", *classes)), *sizes])
     names = [name.removeprefix(OF_CLASS) for name in classes]
     header = ["Fold", "Held out: cases", "patients", *names, *(ROLES[role] for role in known)]

@@ -16,21 +16,12 @@ from src.evaluation.tables import FUSION, best, rounded
 from src.presentation import published_rows, remarks, texts, wide
 from src.reporting.material import Material
 from src.reporting.report import BAD, BEST, GOOD, MUTED, Block, Gallery, Heading, Picture, Section, Table, Text
-from src.reporting.words import counted, measured, number, percent, ranged, typeset
+from src.reporting.words import counted, number, percent, typeset
+from src.words import METRICS, capital, headed, measured, p_value, ranged, scale, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS = {
-    "accuracy": "Accuracy, %",
-    "balanced_accuracy": "Balanced accuracy, %",
-    "macro_f1": "Macro F1, %",
-    "auc": "AUC",
-    "log_loss": "Log loss, nats",
-    "brier": "Brier score",
-    "ece": "Expected calibration error",
-}
-PERCENT = ("accuracy", "balanced_accuracy", "macro_f1")
 VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
@@ -143,17 +134,11 @@ def verdicts(table: pd.DataFrame, caption: str) -> Table:
 
 def compared(row: Mapping[Any, Any]) -> list[str]:
     """Return the texts of a row of a comparison: areas as fractions, all else in points."""
-    unit, digits = (1, 3) if row["metric"].endswith("auc") else (100, 1)
-    difference = ranged(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
-    holm, *tests = (number(row[f"p_{name}"], 3) for name in ("holm", "mcnemar", "resampled_t"))
-    words = [str(row["model"]), metric_title(row["metric"]).replace(", %", ", points"), str(row["verdict"])]
+    unit, digits = scale(row["metric"])
+    difference = typeset(signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits))
+    holm, *tests = (typeset(p_value(row[f"p_{name}"])) for name in ("holm", "mcnemar", "resampled_t"))
+    words = [str(row["model"]), headed(row["metric"], "points"), str(row["verdict"])]
     return [*words, difference, holm, number(unit * row["smallest"], digits), *tests]
-
-
-def metric_title(name: str) -> str:
-    """Return how a metric is called, one of the two-class view, too."""
-    title = METRICS[name.removeprefix("binary_")]
-    return f"{title} (two classes)" if name.startswith("binary_") else title
 
 
 def errors(material: Material) -> Section:
@@ -216,7 +201,7 @@ def per_class(material: Material) -> Section:
                 str(row["class"]),
                 str(row["cases"]),
                 str(row["patients"]),
-                measured(row, "recall", 100, 1),
+                typeset(measured(row, "recall", 100, 1)),
                 percent(row["precision"]),
                 percent(row["f1"]),
                 number(row["auc"], 3),
@@ -246,7 +231,6 @@ def slice_table(table: pd.DataFrame, of_group: str) -> Table:
     """Return the metrics by slice; of a column with many values those with the most cases."""
     rows_shown = largest(table)
     names = [name for name in ("accuracy", "auc", "binary_auc") if name in rows_shown]
-    titles = METRICS | {"binary_auc": "AUC, two classes"}
     rows = [
         [
             "all cases" if row["column"] == ALL else str(row["column"]),
@@ -258,7 +242,7 @@ def slice_table(table: pd.DataFrame, of_group: str) -> Table:
         for row in rows_shown.to_dict("records")
     ]
     left = len(table) - len(rows_shown)
-    header = ["Slice by", "Value", "Cases", "Patients", *(f"{titles[name]} (95 %)" for name in names)]
+    header = ["Slice by", "Value", "Cases", "Patients", *(f"{headed(name)} (95 %)" for name in names)]
     notes = [f"{counted(left, 'slice')} of few cases are in slices.csv."] if left else []
     return Table(caption=f"Figures by slice{of_group}", header=header, rows=rows, text=2, notes=notes)
 
@@ -290,8 +274,8 @@ def metrics(material: Material) -> Section:
         found, several = group.evaluation.metrics, len(group.evaluation.classes) > 2
         sides = ["", "binary_"] if several and "binary_accuracy" in found else [""]
         rows = [
-            [title, *(shown(found, side + name) for side in sides)]
-            for name, title in METRICS.items()
+            [headed(name), *(shown(found, side + name) for side in sides)]
+            for name in METRICS
             if name in found or f"binary_{name}" in found
         ]
         header = ["Metric (95 % interval)", "All classes", "Two classes"][: 1 + len(sides)]
@@ -314,7 +298,7 @@ def training(material: Material) -> Section | None:
             str(row["cell"]),
             str(row["curve"]).replace("_", " "),
             str(row["epoch"]),
-            ranged(row["mean"], row["low"], row["high"], 3),
+            typeset(ranged(row["mean"], row["low"], row["high"], 3)),
         ]
         for row in last.to_dict("records")
     ]
@@ -365,12 +349,12 @@ def of(group: Group) -> str:
 
 def notes_on(group: Group) -> list[str]:
     """Return what a reader of a group's figures has to know."""
-    return [OPTIMISTIC[0].upper() + OPTIMISTIC[1:] + "."] if group.leaks else []
+    return [f"{capital(OPTIMISTIC)}."] if group.leaks else []
 
 
 def shown(found: Mapping[Any, Any], name: str) -> str:
     """Return a metric with its interval; accuracies are in percent."""
-    return measured(found, name, 100, 1) if name.removeprefix("binary_") in PERCENT else measured(found, name)
+    return typeset(measured(found, name, *scale(name)))
 
 
 def drawn(figure: "Figure", caption: str, alt: str) -> Picture:

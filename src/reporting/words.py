@@ -1,9 +1,8 @@
 """How figures and names are written on a page."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
+from src import words
 from src.addresses import masked
 
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -11,17 +10,7 @@ MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 def number(value: float, digits: int = 1) -> str:
     """Return a figure as text, with a true minus; a dash where it is not a number."""
-    return MISSING if value != value else f"{plain(value, digits):.{digits}f}".replace("-", MINUS)
-
-
-def plain(value: float, digits: int) -> float:
-    """Return a figure rounded, a zero without a sign."""
-    return round(value, digits) + 0.0
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """Return a difference as text, with its sign."""
-    return MISSING if value != value else f"{plain(value, digits):+.{digits}f}".replace("-", MINUS)
+    return typeset(words.number(value, digits))
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -29,21 +18,9 @@ def percent(value: float, digits: int = 1) -> str:
     return number(100 * value, digits)
 
 
-def ranged(value: float, low: float, high: float, digits: int = 1) -> str:
-    """Return a figure with its interval, where there is one."""
-    known = low == low and high == high
-    return number(value, digits) + (f" ({number(low, digits)} to {number(high, digits)})" if known else "")
-
-
-def measured(found: Mapping[Any, Any], name: str, unit: float = 1, digits: int = 3) -> str:
-    """Return a figure with its interval, held under its name with `_low` and `_high`; 100 is the `unit` of percent."""
-    value, low, high = (unit * found.get(key, float("nan")) for key in (name, f"{name}_low", f"{name}_high"))
-    return ranged(value, low, high, digits)
-
-
 def typeset(text: str) -> str:
     """Return a text of figures made for a terminal, with the signs of print."""
-    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, text.replace(" +- ", " ± ")) if text != "-" else MISSING
+    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, text.replace(" +- ", " ± ")) if text != words.MISSING else MISSING
 
 
 def counted(count: int, one: str, several: str = "") -> str:

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from src.words import capital, measured, titled
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,12 +22,7 @@ TABLES = ("groups.md", "table.md")
 FIGURES = ("groups.png", "learning_curve.png", "roc.png", "confusion.png", "reliability.png")
 LONGEST = 4000
 """Characters of a table; a tag has at most 8000."""
-HEADLINE = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "auc": "AUC",
-    "binary_auc": "two-class AUC",
-}
+HEADLINE = ("accuracy", "balanced_accuracy", "auc", "binary_auc")
 """The metrics that stand first, and on the model's page."""
 
 
@@ -51,15 +47,7 @@ def headline(file: Path) -> str:
     """Return the first figures of a run with their intervals as a sentence; empty where it has none of its own."""
     metrics: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
     known = [name for name in HEADLINE if name in metrics and metrics[name] == metrics[name]]
-    return ", ".join(f"{HEADLINE[name]} {interval(metrics, name)}" for name in known)
-
-
-def interval(metrics: Mapping[str, float], name: str) -> str:
-    """Return a figure with its 95 % interval, where it has one."""
-    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-    return f"{metrics[name]:.3f}" + (
-        f" (95 %: {low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-    )
+    return capital(", ".join(f"{titled(name)} {measured(metrics, name, level=True)}" for name in known))
 
 
 def picture(run: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """From tracked runs to a report's content."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from src.reporting.compose import compose
 from src.reporting.material import Material, gather, spread
 from src.reporting.origins import WIDTH
 from src.reporting.report import Block, Commands, Gallery, Report, Section, Table, Text
-from src.reporting.results import main_group
+from src.reporting.results import compared, main_group
+from src.reporting.words import MINUS, MISSING
 from src.tracking import Tracking
 from tests.reporting.sweep import INJECTED, leave
 
@@ -58,7 +60,8 @@ class TestResult:
     def test_the_gap_of_image_level_folds(self, material: Material, report: Report) -> None:
         gap = material.together.gaps.set_index("model").loc["Model fusion", "gap"]
         assert gap > 0
-        assert f"differs by {gap:+.1f} points" in report.result[2]
+        assert f"differs by {gap:+.1f} (95 %: " in report.result[2]
+        assert report.result[2].endswith(") points.")
 
     def test_what_is_missing_is_said_first(self, report: Report) -> None:
         assert report.warnings[0] == "Without results: broken (FAILED) and 1 that did not begin."
@@ -91,6 +94,15 @@ class TestTables:
         verdicts = table(section(report, "comparison").blocks, "Each cell against AlexNet-8: kfold")
         assert [row[1] for row in verdicts.rows] == ["Accuracy, points", "Balanced accuracy, points", "AUC"]
         assert {row[2] for row in verdicts.rows} <= {"better", "worse", "not shown"}
+        for row in verdicts.rows:
+            assert re.fullmatch(r"S \(S to S\)".replace("S", rf"[+{MINUS}][\d.]+"), row[3])
+
+    def test_a_small_p_is_not_said_to_be_none(self) -> None:
+        figures = {"difference": -0.125, "low": -0.25, "high": -0.0001, "smallest": 0.1}
+        p = {"p_holm": 0.0004, "p_mcnemar": float("nan"), "p_resampled_t": 0.04}
+        row = compared({"model": "A", "metric": "binary_accuracy", "verdict": "worse", **figures, **p})
+        assert row[1:3] == ["Two-class accuracy, points", "worse"]
+        assert row[3:] == [f"{MINUS}12.5 ({MINUS}25.0 to 0.0)", "<0.001", "10.0", MISSING, "0.040"]
 
     def test_the_reference_can_be_chosen(self, material: Material) -> None:
         blocks = section(compose(replace(material, reference=VGG)), "comparison").blocks

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from src.tracking import CELL, SWEEP, TrackedRun, Tracking
 from src.tracking.datasets import dataset, of_runs
-from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, link_model
+from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, headline, link_model
 
 MANIFEST = pd.DataFrame(
     {
@@ -72,6 +72,13 @@ def test_a_run_has_a_description_a_data_set_and_a_model(tracking: Tracking) -> N
     assert (model.name, model.source_run_id, model.params) == ("ResNet-96", run.id, {"encoder": "resnet"})
     assert {(each.key, each.value, each.dataset_name) for each in model.metrics} == {("accuracy", 0.75, "demo")}
     assert len(tracking.client.get_metric_history(run.id, "accuracy")) == 1
+
+
+def test_first_figures_are_a_sentence_of_those_that_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    file.write_text('{"accuracy": NaN, "balanced_accuracy": 0.5, "binary_auc": 0.75, "ece": 0.1}')
+    assert headline(file) == "Balanced accuracy 0.500, two-class AUC 0.750"
+    assert headline(tmp_path / "none.json") == ""
 
 
 def test_a_second_time_changes_nothing(tracking: Tracking) -> None:
