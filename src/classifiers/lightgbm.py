@@ -103,6 +103,8 @@ class LightGBM(Classifier):
             own |= {"use_quantized_grad": True, "quant_train_renew_leaf": True}
         if self.device != "cpu":
             own["device_type"] = self.device
+        if self.max_depth > 0:  # a tree has no more leaves, and LightGBM holds megabytes for each that it may have
+            own["num_leaves"] = min(self.num_leaves, 2**self.max_depth)
         # One order of summation whatever the machine does: the same data give the same trees.
         fixed = {"deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
         return own | fixed | {"objective": "multiclass", "num_class": classes, "feature_pre_filter": False}

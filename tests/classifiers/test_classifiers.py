@@ -84,7 +84,6 @@ def test_lightgbm_has_the_papers_parameters() -> None:
         "objective": "multiclass",
         "num_class": 4,
         "learning_rate": 0.1,
-        "num_leaves": 191,
         "max_depth": 7,
         "feature_fraction": 0.46,
         "bagging_fraction": 0.69,
@@ -92,6 +91,18 @@ def test_lightgbm_has_the_papers_parameters() -> None:
     }
     assert {name: parameters[name] for name in published} == published
     assert LightGBM().rounds == 70
+    assert LightGBM().num_leaves == 191  # of which a tree of that depth has 128 at most
+
+
+def test_no_memory_is_held_for_leaves_beyond_the_depth_and_the_trees_are_the_same() -> None:
+    for wanted, leaves in (({}, 128), ({"max_depth": -1}, 191), ({"num_leaves": 31}, 31), ({"max_depth": 2}, 4)):
+        assert LightGBM(**wanted).parameters(3)["num_leaves"] == leaves
+    features, labels = problem(rows=300)
+    own = LightGBM(rounds=10, max_depth=2)
+    parameters = own.parameters(3) | {"num_leaves": 191, "feature_fraction_seed": 1}
+    direct = lightgbm.train(parameters, lightgbm.Dataset(features, labels), 10)
+    assert max(tree["num_leaves"] for tree in direct.dump_model()["tree_info"]) == 4
+    assert grown(own.fit(features, labels, 3, 1, [0])[0].booster) == grown(direct)
 
 
 def test_lightgbm_is_lightgbm_called_directly() -> None:
