@@ -14,7 +14,6 @@ from src.data import image
 from src.data.manifest import Reader, Record, check, first
 from src.data.text import read_text
 from src.evaluation.predictions import classes as predicted_classes
-from src.images import BadImage
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PREFIXES = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
@@ -108,16 +107,8 @@ class Bach(Reader):
             raise ValueError(f"an image lies in the folder of one class, but {double[0]} lies in several of {photos}")
 
     def _check_sizes(self, paths: list[Path]) -> None:
-        for path in paths if self.width or self.height else []:
-            try:
-                width, height = image.size(path)
-            except BadImage as error:
-                raise ValueError(f"{path}: {error}; {WAY_OUT}") from error
-            if width != (self.width or width) or height != (self.height or height):
-                raise ValueError(
-                    f"BACH's images have {self.width} x {self.height} pixels, but {path} has {width} x {height}: "
-                    f"{WAY_OUT}; data.width=0 data.height=0 takes any size"
-                )
+        way_out = f"{WAY_OUT}; data.width=0 data.height=0 takes any size"
+        image.check_sizes(paths, self.width, self.height, "BACH's", way_out)
 
 
 def _has_classes(folder: Path) -> bool:

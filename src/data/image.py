@@ -3,8 +3,9 @@
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,6 +56,19 @@ def size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height in pixels, from the file's header alone; BadImage as of `read`."""
     with _open(path) as image:
         return image.size
+
+
+def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_out: str) -> None:
+    """Raise `ValueError` for the first image, of a data set (`whose`), of another size; 0 stands for any."""
+    for path in paths if width or height else ():
+        try:
+            found = size(path)
+        except BadImage as error:
+            raise ValueError(f"{path}: {error}; {way_out}") from error
+        if found != (width or found[0], height or found[1]):
+            raise ValueError(
+                f"{whose} images have {width} x {height} pixels, but {path} has {found[0]} x {found[1]}: {way_out}"
+            )
 
 
 def digest(path: str | os.PathLike[str]) -> str:

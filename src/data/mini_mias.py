@@ -10,7 +10,6 @@ import pandas as pd
 from src.checks import at_least, one_of
 from src.data import image
 from src.data.manifest import Reader, Record, check, first
-from src.images import BadImage
 
 SEVERITIES = {"": "normal", "B": "benign", "M": "malignant"}  # from good to bad
 CLASSES = {
@@ -116,19 +115,8 @@ class MiniMias(Reader):
                 f"mini-MIAS has {self.expected} images, but {folder} has {len(files)}: {WAY_OUT}, "
                 "data.expected=0 takes what is there"
             )
-        for path in files.values() if self.size else ():
-            self._check_size(path)
-
-    def _check_size(self, path: Path) -> None:
-        try:
-            found = image.size(path)
-        except BadImage as error:
-            raise ValueError(f"{path}: {error}; {WAY_OUT}") from error
-        if found != (self.size, self.size):
-            raise ValueError(
-                f"mini-MIAS' images have {self.size} x {self.size} pixels, but {path} has {found[0]} x {found[1]}: "
-                f"{WAY_OUT}; data.size=0 takes any size"
-            )
+        way_out = f"{WAY_OUT}; data.size=0 takes any size"
+        image.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", way_out)
 
 
 def lesions(path: Path) -> pd.DataFrame:
