@@ -23,3 +23,12 @@ def reuse() -> None:
         # Versions before 2.35 take no more than 32 MiB; where none is taken, the other would do harm alone.
         if library.mallopt(MMAP_THRESHOLD, LARGE) or library.mallopt(MMAP_THRESHOLD, 2**25):
             library.mallopt(TRIM_THRESHOLD, LARGE)
+
+
+def release() -> None:
+    """Give freed memory back to the system, however small its pieces are: for the end of work that held much.
+
+    What comes after may be of other sizes and find no use for them. Nothing happens where the C library is another one.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)

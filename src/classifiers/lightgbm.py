@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from src import memory
 from src.checks import at_least, holds, one_of
 from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
 
@@ -83,6 +84,7 @@ class LightGBM(Classifier):
         shared = self.parameters(classes)
         given = features if isinstance(features, np.ndarray) else list(features)
         binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
+        memory.release()  # binning holds several times what it leaves, in pieces of no use to growing trees
 
         def boost(seed: int) -> Model:
             # Not by `lightgbm.train`: it changes the data set's parameters, which other seeds are reading.
