@@ -40,7 +40,7 @@ def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig
         gc.collect()  # what a cell that ran out of memory leaves must not end the next one
 
 
-def position(hydra: "HydraConf", sweep: Sweep) -> dict[str, str]:
+def position_tags(hydra: "HydraConf", sweep: Sweep) -> dict[str, str]:
     """Return the tags that say which cell of its sweep this is: its number, and its values of what is varied."""
     given = [override.lstrip("+") for override in hydra.overrides.task]
     point = sorted(override for override in given if override.split("=")[0] in sweep.keys)

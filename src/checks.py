@@ -1,7 +1,6 @@
 """Checks of parameters: `ValueError` says the rule that is broken, and what was given under which name.
 
-A `group` is the part of the config that the values are from, where their names alone would not tell: with
-group=executor, the message has `executor.samples=0`.
+A `group` is the part of the config that the values are from: with group=executor, the message has `executor.samples=0`.
 """
 
 from collections.abc import Collection
@@ -23,7 +22,7 @@ def at_least(least: float, /, *, group: str = "", **values: float) -> None:
 def one_of(choices: Collection[object], /, *, group: str = "", **values: object) -> None:
     """Raise `ValueError`, with the choices, for the first value that is none of them."""
     for name, value in values.items():
-        if value not in choices:
+        if value not in tuple(choices):
             known = ", ".join(map(str, choices))
             raise ValueError(f"`{name}` must be one of {known}, but got {_full(name, group)}={value}")
 

@@ -119,7 +119,7 @@ def end(processes: "list[subprocess.Popen[bytes]]") -> None:
             process.wait()
 
 
-def command(task: Callable[[DictConfig], None], name: str) -> None:
+def sweeping_command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command that may sweep (`edge.command`): Hydra finds our launchers, a cell ends with its sweep."""
     sys.path.append(str(PLUGINS))  # before Hydra looks for plugins
     follow()

@@ -7,9 +7,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
-from src.cells import Material, attempt, chosen, position, predict, prepare
+from src.cells import Material, attempt, chosen, position_tags, predict, prepare
 from src.config import build, flat
-from src.launcher import command
+from src.launcher import sweeping_command
 from src.presentation import say, show, summary
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, wanted
 from src.tracking import CELL, FINISHED, JOB, Tracking
@@ -33,7 +33,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     tracking = build(config.tracking)
     # In a sweep `name` is the sweep's.
     name = (config.name if sweep is None else "") or cell_name(config, hydra.runtime.choices, sweep)
-    tags = {DIGEST: config_digest(config)} | (position(hydra, sweep) if sweep else {})
+    tags = {DIGEST: config_digest(config)} | (position_tags(hydra, sweep) if sweep else {})
     resume = sweep.resumed if sweep else wanted(config, hydra.runtime.choices, sweeping=False)
     old = earlier(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.info.status == FINISHED and run.data.tags.get(DIGEST) == tags[DIGEST]]
@@ -75,4 +75,4 @@ def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str
 
 
 if __name__ == "__main__":
-    command(main, "config")
+    sweeping_command(main, "config")

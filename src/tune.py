@@ -12,11 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
-from src.cells import attempt, chosen, position, predict
+from src.cells import attempt, chosen, position_tags, predict
 from src.classifiers.tuned import STUDY, TUNED
 from src.config import Experiment, Tune, build, flat
 from src.files import replace
-from src.launcher import command
+from src.launcher import sweeping_command
 from src.methods.studies import Owner, Watch
 from src.methods.tuning import OBJECTIVES, Chosen, Tuning, search_of
 from src.presentation import save, say, show, slug, summary
@@ -46,7 +46,7 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     plan: Tune = build(config)
     name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
     tags = {DIGEST: config_digest(config), TUNED: plan.kind, STUDY: plan.study}
-    tags |= position(hydra, sweep) if sweep else {}
+    tags |= position_tags(hydra, sweep) if sweep else {}
     old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
     place = plan.storage or str(studies / f"{plan.study}.log")
@@ -161,4 +161,4 @@ def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
 
 
 if __name__ == "__main__":
-    command(main, "tune")
+    sweeping_command(main, "tune")

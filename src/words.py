@@ -32,8 +32,9 @@ def number(value: float, digits: int = 1, sign: str = "") -> str:
 
 def ends(low: float, high: float, digits: int = 1, sign: str = "", level: bool = False) -> str:
     """Return the ends of an interval, where both are known; `level` says that it is one of 95 %."""
-    known = low == low and high == high
-    return f"{'95 %: ' * level}{number(low, digits, sign)} to {number(high, digits, sign)}" if known else ""
+    if low != low or high != high:
+        return ""
+    return f"{'95 %: ' if level else ''}{number(low, digits, sign)} to {number(high, digits, sign)}"
 
 
 def ranged(value: float, low: float, high: float, digits: int = 1, sign: str = "", level: bool = False) -> str:

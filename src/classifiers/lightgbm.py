@@ -12,6 +12,8 @@ from src.checks import at_least, holds, one_of
 from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
 
 DEVICES = ("cpu", "gpu", "cuda")
+MANY = 2**22
+"""Numbers of a fold: what it takes to bin fewer, 70 MB, is not worth to be given back and asked for again."""
 
 
 @dataclass(kw_only=True)
@@ -84,7 +86,8 @@ class LightGBM(Classifier):
         shared = self.parameters(classes)
         given = features if isinstance(features, np.ndarray) else list(features)
         binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
-        memory.release()  # binning holds several times what it leaves, in pieces of no use to growing trees
+        if binned.num_data() * binned.num_feature() > MANY:
+            memory.release()  # binning holds several times what it leaves, in pieces of no use to growing trees
 
         def boost(seed: int) -> Model:
             # Not by `lightgbm.train`: it changes the data set's parameters, which other seeds are reading.
@@ -106,7 +109,7 @@ class LightGBM(Classifier):
         if self.device != "cpu":
             own["device_type"] = self.device
         if self.max_depth > 0:  # a tree has no more leaves, and LightGBM holds megabytes for each that it may have
-            own["num_leaves"] = min(self.num_leaves, 2**self.max_depth)
+            own["num_leaves"] = min(self.num_leaves, 2 ** min(self.max_depth, 30))
         # One order of summation whatever the machine does: the same data give the same trees.
         fixed = {"deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
         return own | fixed | {"objective": "multiclass", "num_class": classes, "feature_pre_filter": False}

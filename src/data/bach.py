@@ -107,8 +107,7 @@ class Bach(Reader):
             raise ValueError(f"an image lies in the folder of one class, but {double[0]} lies in several of {photos}")
 
     def _check_sizes(self, paths: list[Path]) -> None:
-        way_out = f"{WAY_OUT}; data.width=0 data.height=0 takes any size"
-        image.check_sizes(paths, self.width, self.height, "BACH's", way_out)
+        image.check_sizes(paths, self.width, self.height, "BACH's", WAY_OUT, "data.width=0 data.height=0")
 
 
 def _has_classes(folder: Path) -> bool:

@@ -58,8 +58,11 @@ def size(path: str | os.PathLike[str]) -> tuple[int, int]:
         return image.size
 
 
-def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_out: str) -> None:
-    """Raise `ValueError` for the first image, of a data set (`whose`), of another size; 0 stands for any."""
+def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_out: str, any_size: str) -> None:
+    """Raise `ValueError` for the first image that is unreadable or of another size; 0 stands for any.
+
+    `whose` images they are, the `way_out` of both, and what takes `any_size` are for the message.
+    """
     for path in paths if width or height else ():
         try:
             found = size(path)
@@ -67,7 +70,8 @@ def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_
             raise ValueError(f"{path}: {error}; {way_out}") from error
         if found != (width or found[0], height or found[1]):
             raise ValueError(
-                f"{whose} images have {width} x {height} pixels, but {path} has {found[0]} x {found[1]}: {way_out}"
+                f"{whose} images have {width} x {height} pixels, but {path} has {found[0]} x {found[1]}: {way_out}; "
+                f"{any_size} takes any size"
             )
 
 

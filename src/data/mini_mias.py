@@ -115,8 +115,7 @@ class MiniMias(Reader):
                 f"mini-MIAS has {self.expected} images, but {folder} has {len(files)}: {WAY_OUT}, "
                 "data.expected=0 takes what is there"
             )
-        way_out = f"{WAY_OUT}; data.size=0 takes any size"
-        image.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", way_out)
+        image.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", WAY_OUT, "data.size=0")
 
 
 def lesions(path: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.figures import BLUE, GREY, VERMILION, _figure, _title
+from src.words import capital, titled
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -46,7 +47,7 @@ def draw_history(trials: pd.DataFrame, objective: str, minimize: bool, note: str
     best = best_so_far(trials, minimize)
     if len(best):
         axes.step(best.index, best, where="post", color=VERMILION, label="best so far")
-    axes.set(xlabel="Trial", ylabel=title(objective))
+    axes.set(xlabel="Trial", ylabel=capital(titled(objective)))
     _in_view(axes, trials)
     if len(axes.get_legend_handles_labels()[1]):
         axes.legend(frameon=False)
@@ -63,9 +64,7 @@ def draw_importance(importance: Mapping[str, float], objective: str, note: str) 
     axes.barh(names, shares, color=BLUE)
     for row, share in enumerate(shares):
         axes.annotate(f"{share:.2f}", (share, row), xytext=(4, 0), textcoords="offset points", va="center")
-    axes.set(
-        xlim=(0, 1.1 * max(shares) or 1.0), xlabel=f"Share in what makes {title(objective).lower()} good (PED-ANOVA)"
-    )
+    axes.set(xlim=(0, 1.1 * max(shares) or 1.0), xlabel=f"Share in what makes {titled(objective)} good (PED-ANOVA)")
     _title(axes, "What mattered", note)
     return figure
 
@@ -90,7 +89,7 @@ def draw_slices(trials: pd.DataFrame, keys: list[str], objective: str, note: str
         )
         axes.set(xlabel=key)
         if number % columns == 0:
-            axes.set(ylabel=title(objective))
+            axes.set(ylabel=capital(titled(objective)))
         _in_view(axes, complete)
         if number == 0:
             _title(axes, "Values by parameter, later trials darker", note)
@@ -108,11 +107,6 @@ def positions(axes: Any, values: "pd.Series[Any]") -> Any:
     if numbers.min() > 0 and numbers.max() / numbers.min() > 30:
         axes.set_xscale("log")
     return numbers.astype(float)
-
-
-def title(objective: str) -> str:
-    """The name of an objective on an axis."""
-    return "AUC" if objective == "auc" else objective.replace("_", " ").capitalize()
 
 
 def _in_view(axes: Any, trials: pd.DataFrame) -> None:

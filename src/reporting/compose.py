@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from src import words
 from src.evaluation.groups import Group
 from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average, classes
@@ -13,7 +14,7 @@ from src.reporting.report import Fact, Report
 from src.reporting.results import main_group, main_model
 from src.reporting.words import MISSING, counted, listed, number, typeset
 from src.tracking import FINISHED
-from src.words import capital, ends, scale, signed, titled, unit_of
+from src.words import capital, ends, scale, titled, unit_of
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
@@ -80,7 +81,7 @@ def result(material: Material, group: Group) -> list[str]:
     folds = group.evaluation.fold_accuracy.size
     lines = [
         f"{name}{where} is right in {number(row['mean'])} % of the cases "
-        f"(mean of {counted(folds, 'fold')}; {ends(row['low'], row['high'], level=True)}). "
+        f"(mean of {counted(folds, 'fold')}; 95 % interval {ends(row['low'], row['high'])}). "
         f"Always naming the most frequent class would be right in {number(100 * commonest(group))} %."
     ]
     lines += [best_cell(group)] if model == FUSION else []
@@ -117,11 +118,14 @@ def gap_lines(material: Material, group: Group, model: str) -> list[str]:
     rows = gaps[gaps["model"] == model]
     for name in group.axes:
         rows = rows[rows[name if name in rows else "other"] == group.axes[name]]
-    return [
-        f"Under {row['leaking']}, where patients stand on both sides of a split, this figure differs by "
-        f"{typeset(signed(row['gap'], row['low'], row['high'], level=True))} points."
-        for row in rows.to_dict("records")
-    ]
+    lines = []
+    for row in rows.to_dict("records"):
+        gap, interval = words.number(row["gap"], sign="+"), ends(row["low"], row["high"], sign="+")
+        figures = typeset(f"{gap} points (95 % interval {interval})")
+        lines.append(
+            f"Under {row['leaking']}, where patients stand on both sides of a split, this figure differs by {figures}."
+        )
+    return lines
 
 
 def facts(material: Material, group: Group) -> list[Fact]:

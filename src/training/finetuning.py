@@ -26,13 +26,14 @@ class Phase:
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        one_of(TRAINABLE, group=GROUP, trainable=self.trainable)
+        group = f"{GROUP}.phases"
+        one_of(TRAINABLE, group=group, trainable=self.trainable)
         if min(self.epochs, self.steps) != 0 or max(self.epochs, self.steps) < 1:
             raise ValueError(
                 "a phase takes `epochs >= 1` or `steps >= 1`, and the other is 0, "
                 f"but got epochs={self.epochs}, steps={self.steps}"
             )
-        holds("learning_rate > 0", self.learning_rate > 0, group=GROUP, learning_rate=self.learning_rate)
+        holds("learning_rate > 0", self.learning_rate > 0, group=group, learning_rate=self.learning_rate)
 
     def plan(self, images: int, together: int) -> list[int]:
         """Return the number of steps in each epoch where `together` images, at most, give a step."""

@@ -95,7 +95,13 @@ def test_lightgbm_has_the_papers_parameters() -> None:
 
 
 def test_no_memory_is_held_for_leaves_beyond_the_depth_and_the_trees_are_the_same() -> None:
-    for wanted, leaves in (({}, 128), ({"max_depth": -1}, 191), ({"num_leaves": 31}, 31), ({"max_depth": 2}, 4)):
+    for wanted, leaves in (
+        ({}, 128),
+        ({"max_depth": -1}, 191),
+        ({"num_leaves": 31}, 31),
+        ({"max_depth": 2}, 4),
+        ({"max_depth": 10**9}, 191),
+    ):
         assert LightGBM(**wanted).parameters(3)["num_leaves"] == leaves
     features, labels = problem(rows=300)
     own = LightGBM(rounds=10, max_depth=2)

@@ -37,7 +37,11 @@ def test_the_whole_data_set_is_expected_by_default(bach: Path) -> None:
 
 
 def test_sizes_are_checked(bach: Path) -> None:
-    with pytest.raises(ValueError, match=r"2048 x 1536 pixels, but .*\.tif has 12 x 8"):
+    with pytest.raises(
+        ValueError,
+        match=r"BACH's images have 2048 x 1536 pixels, but .*\.tif has 12 x 8: .*src\.download data=bach.*; "
+        r"data\.width=0 data\.height=0 takes any size$",
+    ):
         tiny(bach, width=2048, height=1536).manifest()
     assert len(tiny(bach, width=0, height=0).manifest()) == 8
 
@@ -77,7 +81,9 @@ def test_a_name_of_another_class_is_named(bach: Path) -> None:
 
 def test_no_table_no_folder_and_damaged_images_are_named(bach: Path) -> None:
     (bach / PHOTOS / "Benign" / "b001.tif").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"b001\.tif: the file is not an image"):
+    with pytest.raises(
+        ValueError, match=r"b001\.tif: the file is not an image.*src\.download data=bach\S* fetches and unpacks it$"
+    ):
         tiny(bach).manifest()
     (bach / PHOTOS / "microscopy_ground_truth.csv").unlink()
     with pytest.raises(ValueError, match=r"there is no .*microscopy_ground_truth.csv"):

@@ -60,8 +60,7 @@ class TestResult:
     def test_the_gap_of_image_level_folds(self, material: Material, report: Report) -> None:
         gap = material.together.gaps.set_index("model").loc["Model fusion", "gap"]
         assert gap > 0
-        assert f"differs by {gap:+.1f} (95 %: " in report.result[2]
-        assert report.result[2].endswith(") points.")
+        assert f"differs by {gap:+.1f} points (95 % interval " in report.result[2]
 
     def test_what_is_missing_is_said_first(self, report: Report) -> None:
         assert report.warnings[0] == "Without results: broken (FAILED) and 1 that did not begin."
