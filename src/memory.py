@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """What glibc's `mallopt` calls them."""
@@ -19,10 +20,10 @@ def reuse() -> None:
     A convolutional network frees and asks for tens of megabytes a layer: on a CPU it spends more than half of its time
     so. Nothing happens where the C library is another one.
     """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        # Versions before 2.35 take no more than 32 MiB; where none is taken, the other would do harm alone.
-        if library.mallopt(MMAP_THRESHOLD, LARGE) or library.mallopt(MMAP_THRESHOLD, 2**25):
-            library.mallopt(TRIM_THRESHOLD, LARGE)
+    set_option = _function("mallopt")
+    # Versions before 2.35 take no more than 32 MiB; where none is taken, the other would do harm alone.
+    if set_option and (set_option(MMAP_THRESHOLD, LARGE) or set_option(MMAP_THRESHOLD, 2**25)):
+        set_option(TRIM_THRESHOLD, LARGE)
 
 
 def release() -> None:
@@ -30,5 +31,10 @@ def release() -> None:
 
     What comes after may be of other sizes and find no use for them. Nothing happens where the C library is another one.
     """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
-        library.malloc_trim(0)
+    if trim := _function("malloc_trim"):
+        trim(0)
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    """Return a function of glibc, None where the C library is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

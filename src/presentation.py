@@ -244,7 +244,7 @@ def cell_of(axis: str, rows: "pd.DataFrame") -> str:
     value = str(rows[axis].iloc[0])
     if axis != TRAINING:
         return value
-    real = [f"{number:.1f}".removesuffix(".0") for number in sorted(rows["patients"].unique())]
+    real = [f"{count:.1f}".removesuffix(".0") for count in sorted(rows["patients"].unique())]
     name = "all" if value == "0" else value
     return name if real == [value] else f"{name} ({' to '.join(dict.fromkeys([real[0], real[-1]]))})"
 

@@ -50,8 +50,13 @@ def signed(difference: float, low: float, high: float, digits: int = 1, level: b
 
 def measured(found: Mapping[Any, Any], name: str, unit: float = 1, digits: int = 3, level: bool = False) -> str:
     """Return a figure with its interval, held under its name with `_low` and `_high`; 100 is the `unit` of percent."""
+    return ranged(*figures(found, name, unit), digits, level=level)
+
+
+def figures(found: Mapping[Any, Any], name: str, unit: float = 1) -> tuple[float, float, float]:
+    """Return a figure and the ends of its interval in a unit, as of `measured`; what is not held is not a number."""
     value, low, high = (unit * found.get(key, NAN) for key in (name, f"{name}_low", f"{name}_high"))
-    return ranged(value, low, high, digits, level=level)
+    return value, low, high
 
 
 def spread(mean: float, deviation: float, digits: int = 1) -> str:

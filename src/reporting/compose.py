@@ -147,7 +147,7 @@ def facts(material: Material, group: Group) -> list[Fact]:
 def fact(found: Mapping[str, float], name: str, label: str) -> Fact:
     """Return a metric as a figure that is read first."""
     unit, digits = scale(name)
-    value, low, high = (unit * found.get(key, float("nan")) for key in (name, f"{name}_low", f"{name}_high"))
+    value, low, high = words.figures(found, name, unit)
     text = number(value, digits)
     shown = text if text == MISSING else f"{text} {unit_of(name)}".strip()
     return Fact(label=capital(label), value=shown, detail=ends(low, high, digits, level=True))

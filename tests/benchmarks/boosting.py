@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from src import memory
 from src.classifiers.lightgbm import LightGBM
-from tests.benchmarks.scale import peak
+from tests.benchmarks.timing import peak
 memory.reuse()
 rows, folds = int(sys.argv[1]), int(sys.argv[2])
 features = np.random.default_rng(0).random((rows, {FEATURES}), np.float32)

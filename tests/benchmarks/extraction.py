@@ -155,16 +155,17 @@ def plain_loop() -> Iterator[Row]:
 
 
 GROWTH = """
-import json, re, sys, time
+import json, sys, time
 from pathlib import Path
 from tests.benchmarks.extraction import ENCODERS, cell, extract_folder
+from tests.benchmarks.timing import peak
 folder, workers = Path(sys.argv[1]), int(sys.argv[2])
 encoder = ENCODERS["squeezenet"]
 network = encoder.load("cpu")
 start = time.perf_counter()
 extract_folder(cell(folder / "images", encoder, 200, 2, 4), network, folder / f"store{workers}", 8, workers)
 taken = time.perf_counter() - start
-print(json.dumps([taken, int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024]))
+print(json.dumps([taken, peak()]))
 """
 
 

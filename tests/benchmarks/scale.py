@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from src.evaluation.binary import Binary
 from src.methods.cell import Cell
 from src.store import Recipe, Store
 from src.tracking import CELL, SWEEP, Tracking
-from tests.benchmarks.timing import Row
+from tests.benchmarks.timing import Row, peak
 
 SIZES = (12_500, 25_000, 50_000, 100_000)
 REPLICATES = 100
@@ -423,13 +422,6 @@ def main(stage: str, count: str, place: str) -> None:
     STAGES[stage](Simulation(Path(place), int(count)))
     took = {"seconds": time.perf_counter() - start, "processor": time.process_time() - worked}
     print(json.dumps(took | {"memory": peak(), "before": before}))
-
-
-def peak() -> float:
-    """The most memory that this process has held, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def slope(sizes: Iterable[int], seconds: Iterable[float]) -> float:

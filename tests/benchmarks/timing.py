@@ -1,10 +1,12 @@
-"""How things are timed: medians, and in turns where one is held against another."""
+"""How things are timed: medians, and in turns where one is held against another; and what memory they held."""
 
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 
 Row = tuple[str, str, str, float | None]
@@ -63,6 +65,13 @@ def elsewhere(setup: str, statement: str) -> Iterator[Callable[[], None]]:
                 raise RuntimeError(f"{statement!r} failed in its process")
 
         yield call
+
+
+def peak() -> float:
+    """The most memory that this process has held, in MiB."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 def time_text(seconds: float) -> str:
