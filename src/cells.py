@@ -11,13 +11,12 @@ from omegaconf import DictConfig
 
 from src.config import COPIES, Experiment
 from src.edge import exhausted, explain
-from src.presentation import say, track, write
+from src.presentation import say, show, summary, track, write
 from src.resume import POINT, Sweep, swept
 from src.tracking import JOB
 
 if TYPE_CHECKING:
     import pandas as pd
-    from hydra.conf import HydraConf
 
     from src.evaluation.evaluation import Evaluation
     from src.methods.cell import Outcome
@@ -28,8 +27,11 @@ if TYPE_CHECKING:
 
 def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig) -> None:
     """Do the task of a cell. In a sweep a cell that fails is reported, and the others go on."""
+    from src.store import Store
+
     sweep = swept()
     try:
+        Store(config.store)  # an address that holds keys is refused before it is written anywhere
         task(config, sweep)
     except Exception as error:
         if sweep is None:
@@ -40,8 +42,11 @@ def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig
         gc.collect()  # what a cell that ran out of memory leaves must not end the next one
 
 
-def position_tags(hydra: "HydraConf", sweep: Sweep) -> dict[str, str]:
+def position_tags(sweep: Sweep | None) -> dict[str, str]:
     """Return the tags that say which cell of its sweep this is: its number, and its values of what is varied."""
+    if sweep is None:
+        return {}
+    hydra = HydraConfig.get()
     given = [override.lstrip("+") for override in hydra.overrides.task]
     point = sorted(override for override in given if override.split("=")[0] in sweep.keys)
     return {JOB: str(hydra.job.num), POINT: " ".join(point)}
@@ -197,6 +202,14 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
         f"nothing was learnt in folds {', '.join(folds)}: all their cases have the same probabilities (with LightGBM, "
         "too few rows for classifier.min_data_in_leaf; augment=stain_jitter gives more)"
     ]
+
+
+def tell(evaluation: "Evaluation", name: str, notes: list[str], sweep: Sweep | None) -> None:
+    """Tell what came out: of a cell of a sweep in one line."""
+    if sweep:
+        say(summary(evaluation, name))
+    else:
+        show(evaluation, name, notes)
 
 
 def explain_examples(

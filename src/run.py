@@ -7,10 +7,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
-from src.cells import Material, attempt, chosen, position_tags, predict, prepare
+from src.cells import Material, attempt, chosen, position_tags, predict, prepare, tell
 from src.config import build, flat
 from src.launcher import sweeping_command
-from src.presentation import say, show, summary
+from src.presentation import say, show
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, wanted
 from src.tracking import CELL, FINISHED, JOB, Tracking
 
@@ -25,16 +25,14 @@ def main(config: DictConfig) -> None:
 
 def cell(config: DictConfig, sweep: Sweep | None) -> None:
     """Predict, evaluate and track one cell, unless it is finished and may be taken over."""
-    from src.store import Store
     from src.sweep import cell_name
 
-    Store(config.store)  # an address that holds keys is refused before it is written anywhere
-    hydra = HydraConfig.get()
+    choices = HydraConfig.get().runtime.choices
     tracking = build(config.tracking)
     # In a sweep `name` is the sweep's.
-    name = (config.name if sweep is None else "") or cell_name(config, hydra.runtime.choices, sweep)
-    tags = {DIGEST: config_digest(config)} | (position_tags(hydra, sweep) if sweep else {})
-    resume = sweep.resumed if sweep else wanted(config, hydra.runtime.choices, sweeping=False)
+    name = (config.name if sweep is None else "") or cell_name(config, choices, sweep)
+    tags = {DIGEST: config_digest(config)} | position_tags(sweep)
+    resume = sweep.resumed if sweep else wanted(config, choices, sweeping=False)
     old = earlier(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.info.status == FINISHED and run.data.tags.get(DIGEST) == tags[DIGEST]]
     material = unchanged(config) if done else None
@@ -49,10 +47,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
         params = chosen() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         evaluation, notes = predict(build(config), name, run, material)
-    if sweep:
-        say(summary(evaluation, name))
-    else:
-        show(evaluation, name, notes)
+    tell(evaluation, name, notes, sweep)
 
 
 def unchanged(config: DictConfig) -> Material | None:

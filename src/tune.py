@@ -12,16 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
-from src.cells import attempt, chosen, position_tags, predict
+from src.cells import attempt, chosen, position_tags, predict, tell
 from src.classifiers.tuned import STUDY, TUNED
 from src.config import Experiment, Tune, build, flat
 from src.files import replace
 from src.launcher import sweeping_command
 from src.methods.studies import Owner, Watch
 from src.methods.tuning import OBJECTIVES, Chosen, Tuning, search_of
-from src.presentation import save, say, show, slug, summary
+from src.presentation import save, say, slug
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede
-from src.store import Store
 from src.sweep import cell_name
 from src.tracking import CELL, PARENT, TrackedRun, Tracking
 
@@ -37,16 +36,14 @@ def main(config: DictConfig) -> None:
 
 def tune(config: DictConfig, sweep: Sweep | None) -> None:
     """Choose parameters, predict by them, evaluate and track: a run like that of any cell, and a child per trial."""
-    Store(config.store)  # an address that holds keys is refused before it is written anywhere
-    hydra = HydraConfig.get()
+    choices = HydraConfig.get().runtime.choices
     tracking: Tracking = build(config.tracking)
-    cell = cell_name(config, hydra.runtime.choices, sweep)
-    config.study = study_name(config, cell, str(hydra.runtime.choices["search"]), sweep)
+    cell = cell_name(config, choices, sweep)
+    config.study = study_name(config, cell, str(choices["search"]), sweep)
     config.resume = sweep.resumed if sweep and config.resume is None else bool(config.resume)
     plan: Tune = build(config)
     name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
-    tags = {DIGEST: config_digest(config), TUNED: plan.kind, STUDY: plan.study}
-    tags |= position_tags(hydra, sweep) if sweep else {}
+    tags = {DIGEST: config_digest(config), TUNED: plan.kind, STUDY: plan.study} | position_tags(sweep)
     old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
     place = plan.storage or str(studies / f"{plan.study}.log")
@@ -64,10 +61,7 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
         assert tuning.chosen is not None, "it has predicted"
         keep(tuning.chosen, plan, studies, run, notes)
         adopt(tuning.chosen, tracking, run)
-    if sweep:
-        say(summary(evaluation, name))
-    else:
-        show(evaluation, name, notes)
+    tell(evaluation, name, notes, sweep)
     say(f"parameters in {studies / plan.study}.json; classifier=tuned classifier.study={plan.study} uses them")
 
 
