@@ -2,6 +2,9 @@
 
 import io
 import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +187,7 @@ def draw_training(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Fig
             part = rows[rows["cell"] == cell].sort_values("epoch")
             color, dash = PALETTE[number % len(PALETTE)], DASHES[number // len(PALETTE) % len(DASHES)]
             axes.fill_between(part["epoch"], part["low"], part["high"], color=color, alpha=0.15, linewidth=0)
-            axes.plot(part["epoch"], part["mean"], color=color, linestyle=dash, linewidth=1.8, label=cell)
+            axes.plot(part["epoch"], part["mean"], color=color, linestyle=dash, linewidth=1.8, label=_entry(cell))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="Epoch", ylabel=str(curve).replace("_", " ").capitalize())
         _plain(axes, "both")
@@ -199,7 +202,7 @@ def svg(figure: "matplotlib.figure.Figure") -> bytes:
     import matplotlib
 
     file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "tenfold", "svg.fonttype": "path"}):
+    with _literal(figure), matplotlib.rc_context({"svg.hashsalt": "tenfold", "svg.fonttype": "path"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return file.getvalue()
 
@@ -228,7 +231,7 @@ def _draw_line(axes: Any, rows: pd.DataFrame, label: str) -> None:
     style = {"color": color, "marker": marker, "linestyle": DASHES[variant % len(DASHES)], "linewidth": 1.6}
     style |= {"markerfacecolor": "white" if rows["leaks"].any() else color, "capsize": 3}
     patients, values = rows["patients"].to_numpy(), rows["value"].to_numpy()
-    axes.errorbar(patients, values, _error(rows["value"], rows), label=label, **style)
+    axes.errorbar(patients, values, _error(rows["value"], rows), label=_entry(label), **style)
 
 
 def _error(values: pd.Series, rows: pd.DataFrame) -> Float[np.ndarray, "2 values"]:
@@ -276,7 +279,9 @@ def _whiskers(
     """A dot with its interval `low`..`high` for each row, at heights `places`."""
     face = "white" if hollow else color
     style = {"linestyle": "", "marker": marker, "markerfacecolor": face, "capsize": 3, "linewidth": 1.6}
-    axes.errorbar(rows[column].to_numpy(), places, xerr=_error(rows[column], rows), color=color, label=label, **style)
+    axes.errorbar(
+        rows[column].to_numpy(), places, xerr=_error(rows[column], rows), color=color, label=_entry(label), **style
+    )
 
 
 def _plain(axes: Any, grid: str) -> None:
@@ -307,7 +312,7 @@ def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
 def _draw_one_against_rest(axes: Any, evaluation: Evaluation) -> None:
     for number, (name, curve) in enumerate(evaluation.roc.items()):
         style = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
-        label = f"{name}: AUC {area(curve):.3f}"
+        label = _entry(f"{name}: AUC {area(curve):.3f}")
         axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], linewidth=2, label=label, **style)
     title = f"mean AUC {measured(evaluation.metrics, 'auc', level=True)}" if "auc" in evaluation.metrics else None
     axes.legend(loc="lower right", title=title, alignment="left", framealpha=1, edgecolor="#CCCCCC")
@@ -323,13 +328,35 @@ def _draw_cell(axes: Any, row: int, column: int, count: int, share: float, size:
 
 def image_of(figure: "matplotlib.figure.Figure", **options: Any) -> bytes:
     """The bytes of a figure as an image file, by `savefig` with these options; it is laid out once and drawn once."""
-    engine = figure.get_layout_engine()
-    if engine is not None:  # `savefig` would draw everything for the layout, and then again
-        engine.execute(figure)
-        figure.set_layout_engine(None)
     file = io.BytesIO()
-    figure.savefig(file, **options)
+    with _literal(figure):
+        engine = figure.get_layout_engine()
+        if engine is not None:  # `savefig` would draw everything for the layout, and then again
+            engine.execute(figure)
+            figure.set_layout_engine(None)
+        figure.savefig(file, **options)
     return file.getvalue()
+
+
+@contextmanager
+def _literal(figure: "matplotlib.figure.Figure") -> Iterator[None]:
+    """Where a figure is drawn with its texts as they are: names of classes, files and runs are no formulas.
+
+    A letter that the font lacks is drawn as a box, as the tables beside the figures have it.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from", category=UserWarning)
+        yield
+
+
+def _entry(name: object) -> str:
+    """A name as an entry of a legend, which leaves out what begins with an underscore."""
+    text = str(name)
+    return f" {text}" if text.startswith("_") else text
 
 
 def _figure(width: float, height: float) -> "matplotlib.figure.Figure":

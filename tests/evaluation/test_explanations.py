@@ -150,3 +150,14 @@ def test_a_figure_holds_the_maps_on_one_scale_and_says_what_they_are(make: Make,
     assert f"true {row['label']}, predicted {row['predicted']} with probability {row['confidence']:.2f}" in heading
     assert f"the most confident of {row['of']} right cases" in heading
     figure.savefig(BytesIO())
+
+
+def test_names_of_classes_and_files_are_no_formulas(make: Make) -> None:
+    predictions = make(cases=24, seeds=1, classes=("a$", "$b_{$"))
+    rename = {"case": predictions["case"] + "$x_{$.png"}
+    chosen = choose(predictions.assign(**rename), 1)
+    shown = (
+        Shown(row["sample"], maps={"$b_{$": np.eye(40, 60, dtype=np.float32)}) for row in chosen.to_dict("records")
+    )
+    for _, picture in pictures(chosen, shown):
+        assert Image.open(BytesIO(picture)).format == "JPEG"

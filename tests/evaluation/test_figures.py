@@ -5,10 +5,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from src.evaluation.binary import Binary
 from src.evaluation.evaluation import evaluate
-from src.evaluation.figures import draw, draw_groups, draw_learning_curve
+from src.evaluation.figures import (
+    draw,
+    draw_groups,
+    draw_learning_curve,
+    draw_roc,
+    draw_training,
+    image_of,
+    svg,
+)
 from src.evaluation.published import evaluate_published
 from src.evaluation.tables import FUSION
 
@@ -100,3 +109,31 @@ def test_groups_are_drawn_side_by_side_and_leaks_are_told() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", FUSION]
     assert axes.get_legend_handles_labels()[1] == ["x (image-level: optimistic)", "y"]
     figure.savefig(BytesIO())
+
+
+STRANGE = ("$x_{$", "_under$core$", "50 % \\frac{", "\N{CJK UNIFIED IDEOGRAPH-826F}")
+"""Formulas that are none, one dollar and two, what legends leave out, and a letter that the font lacks."""
+
+
+@pytest.mark.parametrize("positive", [[], ["_under$core$"]])
+def test_names_are_drawn_as_they_are(make: Make, positive: list[str]) -> None:
+    predictions = make(classes=STRANGE, cases=40, views=("cc", "mlo"))
+    evaluation = evaluate(predictions.assign(model="$m^$"), Binary(positive=positive), replicates=5)
+    for figure in draw(evaluation, note="$a_{$ and $b$").values():
+        assert svg(figure).startswith(b"<?xml")
+        assert image_of(figure, format="png").startswith(b"\x89PNG")
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
+
+
+def test_every_class_has_an_entry_in_the_legend(make: Make) -> None:
+    figure = draw_roc(evaluate(make(classes=STRANGE, cases=40), replicates=5))
+    entries = [text.strip().partition(": ")[0] for text in texts(figure.axes[0])]
+    assert entries == list(STRANGE)
+
+
+def test_groups_and_learning_curves_are_drawn_with_any_names() -> None:
+    table = curve(protocol=["_$a_{$", "_$a_{$", "b", "b"], training_patients=["4", "4", "0", "0"])
+    table = table.assign(model=["$x_{$", FUSION] * 2, group=["$g^$"] * 2 + ["_h"] * 2)
+    points = pd.DataFrame({"cell": ["$c_{$", "_d"], "curve": "training_loss", "epoch": 1, "mean": 1.0})
+    for figure in (draw_groups(table), draw_learning_curve(table), draw_training(points.assign(low=0.5, high=2.0))):
+        assert svg(figure).startswith(b"<?xml")
