@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -19,6 +19,7 @@ from src.classifiers.classifier import (
     Probabilities,
     over_all_classes,
     save,
+    standardiser,
     together,
 )
 
@@ -27,6 +28,9 @@ from src.classifiers.classifier import (
 class Logistic(Classifier):
     """L2-regularised multinomial logistic regression; it draws nothing, so every seed gives the same model."""
 
+    revision: ClassVar[int] = 2
+    serves: ClassVar[tuple[int, ...]] = (1,)
+    """Earlier revisions whose models predict as they did: they are kept as affine maps."""
     c: float = 1.0
     """Inverse strength of the regularisation."""
     iterations: int = 1000
@@ -47,10 +51,9 @@ class Logistic(Classifier):
     ) -> list[Model]:
         """Return the same model for every seed."""
         from sklearn.linear_model import LogisticRegression
-        from sklearn.preprocessing import StandardScaler
 
         features = together(features)
-        scaler = StandardScaler().fit(features.astype(np.float64))
+        scaler = standardiser(features)
         fitted = LogisticRegression(C=self.c, max_iter=self.iterations).fit(scaler.transform(features), labels)
         coefficients, intercept = fitted.coef_, fitted.intercept_
         if len(coefficients) == 1:  # two classes: scikit-learn keeps the second's logit only
