@@ -35,8 +35,8 @@ def macenko(image: np.ndarray) -> np.ndarray:
 
 
 def macenko_released(image: np.ndarray) -> np.ndarray:
-    """With the first two as LAPACK returns them, negated."""
-    return normalised(image, lambda covariance: -np.linalg.eig(covariance)[1][:, :2])
+    """With the first two as LAPACK returns them, negated and in reverse order."""
+    return normalised(image, lambda covariance: -np.linalg.eig(covariance)[1][:, [1, 0]])
 
 
 def jitter(image: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
