@@ -119,7 +119,7 @@ def predict(
     outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
     keep(experiment, name, outcome, material.classes, run)
-    notes = experiment.data.notes(manifest) + leaks + remarks(experiment, outcome)
+    notes = experiment.data.notes(manifest) + experiment.protocol.notes(splits) + leaks + remarks(experiment, outcome)
     evaluation = evaluated(experiment, outcome, facts, notes, run)
     explain_examples(experiment, manifest, outcome, store, run)
     return evaluation, notes

@@ -11,6 +11,7 @@ import pandas as pd
 
 from src.checks import at_least, one_of
 from src.data import image
+from src.data.folder import EXTENSIONS
 from src.data.manifest import Reader, Record, check, first
 from src.data.text import read_text
 from src.evaluation.predictions import classes as predicted_classes
@@ -26,9 +27,11 @@ WAY_OUT = "`python -m src.download data=bach` fetches and unpacks it"
 class Bach(Reader):
     """400 H&E images, 100 of each of four classes, 2048 x 1536 pixels, 0.42 um per pixel; patients are not released.
 
-    `root` is the folder that holds `ICIAR2018_BACH_Challenge`, that folder itself, or its `Photos`. A case is named by
-    its file (b008.tif), as in published folds. `part` is train, or test (100 images without labels: `unlabelled`).
-    A count or size of 0 is not checked. Source: Aresta et al. 2019, https://doi.org/10.5281/zenodo.3632035.
+    `root` is the folder that holds `ICIAR2018_BACH_Challenge`, that folder itself, its `Photos`, or any other that has
+    the four class folders, as copies of another size or format do. A case is named by its file (b008.tif, b008.jpg),
+    and published folds fit whatever the ending is. `part` is train, or test (100 images without labels: `unlabelled`).
+    A count or size of 0 is not checked. Labels are the folders'; the files' names must agree, and the table of labels
+    where there is one. Source: Aresta et al. 2019, https://doi.org/10.5281/zenodo.3632035.
     """
 
     positive: list[str] = field(default_factory=lambda: ["InSitu", "Invasive"])
@@ -51,15 +54,16 @@ class Bach(Reader):
         at_least(0, width=self.width, height=self.height)
 
     def manifest(self) -> pd.DataFrame:
-        """One row per training image; counts, sizes and the table of labels are checked, and what differs is named."""
+        """One row per training image; counts, sizes, names and the table of labels are checked, each named."""
         if self.part == "test":
             raise ValueError(
                 "BACH's test images have no labels (data.part=test): nothing can be learned or evaluated on them"
             )
-        photos = self._photos(TRAIN, _has_classes, "a folder per class")
+        photos = self._train()
         files = {name: _images(photos / name) for name in CLASSES}
         labels = {path.name: name for name, paths in files.items() for path in paths}
         self._check_counts(photos, files)
+        _check_names(photos, labels)
         _check_truth(photos / TRUTH, labels)
         paths = [path for name in CLASSES for path in files[name]]
         self._check_sizes(paths)
@@ -70,14 +74,23 @@ class Bach(Reader):
         """The images of the part, whether or not they have labels."""
         return self.unlabelled() if self.part == "test" else self.manifest()
 
+    def notes(self, manifest: pd.DataFrame) -> list[str]:
+        """Whether the labels are without the table that comes with them."""
+        lacking = not (self._train() / TRUTH).is_file()
+        why = f"there is no {TRUTH}: labels are those of the folders, with which the files' names agree"
+        return super().notes(manifest) + ([why] if lacking else [])
+
     def unlabelled(self) -> pd.DataFrame:
         """One row per test image, as in a manifest, without label."""
-        photos = self._photos(TEST, lambda folder: any(folder.glob("test*.tif")), "test*.tif")
-        paths = [path for path in _images(photos) if path.name.startswith("test")]
+        photos = self._photos(TEST, lambda folder: bool(_tests(folder)), "images test0, test1, ...")
+        paths = _tests(photos)
         if self.expected_test and len(paths) != self.expected_test:
             raise ValueError(f"BACH has {self.expected_test} test images, but {photos} has {len(paths)}: {WAY_OUT}")
         self._check_sizes(paths)
         return self._rows(paths).sort_values("sample", ignore_index=True)
+
+    def _train(self) -> Path:
+        return self._photos(TRAIN, _has_classes, f"the folders {', '.join(CLASSES)}")
 
     def _photos(self, name: str, holds: Callable[[Path], bool], what: str) -> Path:
         root = Path(self.root)
@@ -101,10 +114,13 @@ class Bach(Reader):
                 f"BACH has {self.expected_per_class} images of each class, but {photos} has {found}: {WAY_OUT}, "
                 "data.expected_per_class=0 takes what is there"
             )
-        names = Counter(path.name for paths in files.values() for path in paths)
-        double = [name for name, count in names.items() if count > 1]
+        paths = [path.relative_to(photos).as_posix() for paths in files.values() for path in paths]
+        names = Counter(map(_stem, paths))
+        double = [path for path in paths if names[_stem(path)] > 1]
         if double:
-            raise ValueError(f"an image lies in the folder of one class, but {double[0]} lies in several of {photos}")
+            raise ValueError(
+                f"an image lies in the folder of one class, in one format, but {photos} has {first(double)}: leave one"
+            )
 
     def _check_sizes(self, paths: list[Path]) -> None:
         image.check_sizes(paths, self.width, self.height, "BACH's", WAY_OUT, "data.width=0 data.height=0")
@@ -115,33 +131,61 @@ def _has_classes(folder: Path) -> bool:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.tif") if not path.name.startswith("."))
+    return sorted(
+        path for path in folder.glob("*.*") if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    )
+
+
+def _tests(folder: Path) -> list[Path]:
+    return [path for path in _images(folder) if path.name.startswith("test")]
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
+
+
+def _check_names(photos: Path, labels: dict[str, str]) -> None:
+    """The folders and the files' names must agree; `labels` are the folders' by file name."""
+    problems = [
+        f"{name} is in folder {folder} but {_by_name(name)} by its name"
+        for name, folder in sorted(labels.items())
+        if _by_name(name) != folder
+    ]
+    if problems:
+        raise ValueError(
+            f"BACH's images are called n001, b001, is001, iv001 and so on by their class, but in {photos} "
+            f"{first(problems)}: {WAY_OUT}, data=folder takes any names"
+        )
 
 
 def _check_truth(path: Path, labels: dict[str, str]) -> None:
-    """The table of labels, the folders and the files' names must agree; `labels` are the folders' by file name."""
-    truth = _truth(path)
-    problems = [f"{name} is in the table but not in the folders" for name in sorted(truth.keys() - labels.keys())]
+    """The table of labels, where there is one, and the folders must agree; `labels` are the folders' by file name."""
+    if not path.is_file():
+        return
+    truth = {_stem(name): (name, label) for name, label in _truth(path).items()}
+    found = set(map(_stem, labels))
+    problems = [
+        f"{name} is in the table but not in the folders"
+        for stem, (name, _) in sorted(truth.items())
+        if stem not in found
+    ]
     for name, folder in sorted(labels.items()):
-        if name not in truth:
+        _, label = truth.get(_stem(name), ("", ""))
+        if not label:
             problems.append(f"{name} is in folder {folder} but not in the table")
-        elif truth[name] != folder:
-            problems.append(f"{name} is in folder {folder} but {truth[name]} in the table")
-        elif _by_name(name) != folder:
-            problems.append(f"{name} is in folder {folder} but {_by_name(name)} by its name")
+        elif label != folder:
+            problems.append(f"{name} is in folder {folder} but {label} in the table")
     if problems:
         raise ValueError(f"{path} and the class folders beside it must agree, but {first(problems)}: {WAY_OUT}")
 
 
 def _by_name(name: str) -> str:
-    match = re.fullmatch(r"(n|b|is|iv)\d+\.tif", name)
+    match = re.fullmatch(r"(n|b|is|iv)\d+", _stem(name))
     return PREFIXES[match[1]] if match else "no class"
 
 
 def _truth(path: Path) -> dict[str, str]:
     """Labels by file name, from a table with or without a header."""
-    if not path.is_file():
-        raise ValueError(f"BACH has a table of labels, but there is no {path}: {WAY_OUT}, data=folder does without")
     table = read_text(path, "BACH's table of labels", header=None)
     if table.shape[1] != 2:
         raise ValueError(f"{path} has the columns name and label, but {table.shape[1]} were found: {WAY_OUT}")

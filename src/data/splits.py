@@ -1,9 +1,8 @@
 """How cases are split: every protocol gives rows of case and fold, fold 0 being never held out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from src.checks import at_least, holds
-from src.data.manifest import among, cases, groups
+from src.data.folder import EXTENSIONS
+from src.data.manifest import among, cases, first, groups
 from src.data.text import read_text
 
 NAMES = ("case", "image", "sample")
+TRAINING, HELD_OUT = ("train", "training"), ("test", "testing", "validation", "val", "valid")
 FIT, STOPPING, REPORT, UNUSED = "fit", "stopping", "report", "unused"
 
 
@@ -29,6 +30,10 @@ class SplitProtocol(ABC):
         table = cases(manifest)
         splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
         return check(splits, manifest, self.grouped)
+
+    def notes(self, splits: pd.DataFrame) -> list[str]:
+        """What a reader of a run's figures has to know about the splits."""
+        return []
 
     @abstractmethod
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -121,14 +126,19 @@ class ImageHoldout(Holdout):
 
 @dataclass(kw_only=True)
 class Published(SplitProtocol):
-    """The folds of a CSV: a column case, image or sample (a case, a sample's path or its file name), and one fold."""
+    """The folds of a CSV: a column case, image or sample (a case, a sample's path or its file name), and one fold.
+
+    Folds count from 1; a case of fold 0 is always learnt from and never predicted. Instead of fold, a column split may
+    say `train` (0) or `validation` or `test` (1). Names fit without the endings of image files (b001.tif is b001.jpg)
+    where more of them do.
+    """
 
     path: str
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """The CSV's folds; ValueError names rows that are double, that miss a case, or that no case has."""
         rows = self._read()
-        known = _best_key(rows.index, manifest)
+        known = _cases_of(rows.index, manifest)
         self._refuse(rows.index[~rows.index.isin(known.index)], "every row is one of the manifest's", "is not")
         matched = pd.DataFrame({"case": known.reindex(rows.index).to_numpy(), "fold": rows.to_numpy()})
         differ = matched.groupby("case")["fold"].nunique()
@@ -138,21 +148,44 @@ class Published(SplitProtocol):
         self._refuse(wanted[~among(wanted, fold.index)], "every case of the manifest has a row", "has none")
         return fold.loc[wanted].to_numpy(dtype=np.int64)
 
+    def notes(self, splits: pd.DataFrame) -> list[str]:
+        """How many cases are never held out."""
+        never = (splits["fold"] == 0).sum()
+        if not never:
+            return []
+        return [
+            f"predicted are {len(splits) - never} of {len(splits)} cases: by {Path(self.path).name} the other {never} "
+            "are always learnt from"
+        ]
+
     def _read(self) -> "pd.Series[int]":
         """Folds by the name in the CSV."""
         table = read_text(self.path, "protocol.path")
         name = next((column for column in NAMES if column in table), "")
-        if not name or "fold" not in table:
+        if not name or not {"fold", "split"} & set(table):
             raise ValueError(
-                f"{self.path} needs a column fold and one of {', '.join(NAMES)}, but has {', '.join(table.columns)}"
+                f"{self.path} needs a column fold (or split) and one of {', '.join(NAMES)}, "
+                f"but has {', '.join(table.columns)}"
             )
-        wrong = table[~table["fold"].str.fullmatch(r"\d{1,9}")]
+        fold = table["fold"] if "fold" in table else self._parts(table["split"])
+        wrong = table.assign(fold=fold)[~fold.str.fullmatch(r"\d{1,9}")]
         if len(wrong):
             row = wrong.iloc[0]
             raise ValueError(f"folds are numbers from 0 on, but {self.path} has {row['fold']!r} for {row[name]!r}")
-        folds = table.set_index(name)["fold"].astype(np.int64)
+        folds = fold.set_axis(pd.Index(table[name])).astype(np.int64)
         self._refuse(folds.index[folds.index.duplicated()], "a name has one row", "has several")
         return folds
+
+    def _parts(self, split: "pd.Series[str]") -> "pd.Series[str]":
+        """Folds, as text: 0 for what is learnt from, 1 for what is held out."""
+        parts = split.str.lower()
+        found = sorted(set(parts) - set(TRAINING))
+        if len(found) != 1 or found[0] not in HELD_OUT:
+            raise ValueError(
+                f"a split is {TRAINING[0]} or one of {', '.join(HELD_OUT)}, but {self.path} has "
+                f"{first([repr(part) for part in sorted(set(split))])}: give a column fold instead (0: learnt from)"
+            )
+        return parts.isin(found).astype(int).astype(str)
 
     def _refuse(self, names: "pd.Index[str] | pd.Series[str]", rule: str, verb: str) -> None:
         if len(names):
@@ -316,17 +349,28 @@ def _nearest(counts: npt.NDArray[np.int64], fraction: float) -> npt.NDArray[np.b
     return chosen
 
 
-def _best_key(names: "pd.Index[str]", manifest: pd.DataFrame) -> "pd.Series[str]":
-    """The manifest's cases by what most `names` are: the case, the sample's path or its file name."""
-    keys: list[Callable[[pd.DataFrame], pd.Series[str]]] = [
-        lambda table: table["case"],
-        lambda table: table["sample"],
-        lambda table: table["sample"].map(lambda sample: PurePosixPath(sample).name),
-    ]
-    candidates = [pd.Series(manifest["case"].to_numpy(), index=pd.Index(key(manifest))) for key in keys]
-    best = max(candidates, key=lambda known: names.isin(known.index).sum())
-    several = best.groupby(level=0).nunique()
-    twofold = several.index[(several > 1) & several.index.isin(names)]
-    if len(twofold):
-        raise ValueError(f"a name in protocol.path belongs to one case, but {twofold[0]!r} to several: give paths")
-    return best[~best.index.duplicated()]
+def _cases_of(names: "pd.Index[str]", manifest: pd.DataFrame) -> "pd.Series[str]":
+    """The cases by what most `names` are: the case, the sample's path or its file name, or one of these without the
+    endings of image files. Names that are none of it are left out; ValueError where one may be several cases."""
+    keys = [manifest[key] for key in ("case", "sample")]
+    keys.append(manifest["sample"].map(lambda sample: PurePosixPath(sample).name))
+    ways = [(names, key) for key in keys] + [(names.map(_bare), key.map(_bare)) for key in keys]
+    called, key = max(ways, key=lambda way: way[0].isin(way[1]).sum())
+    known = pd.DataFrame({"key": key, "case": manifest["case"]}).drop_duplicates()
+    rows = pd.DataFrame({"name": names, "key": called}).merge(known, on="key")
+    for column, message in (
+        ("name", "a name in protocol.path belongs to one case, but {0!r} to several ({1}): give paths"),
+        ("key", "a case has one name in protocol.path, but {0!r} without endings has several ({1})"),
+    ):
+        several = rows[rows[column].duplicated(keep=False)]
+        if len(several):
+            value = several[column].iloc[0]
+            other = several[several[column] == value]["case" if column == "name" else "name"]
+            raise ValueError(message.format(value, first(other.tolist())))
+    return rows.set_index("name")["case"]
+
+
+def _bare(name: str) -> str:
+    """The name without the ending of an image file."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in EXTENSIONS else name

@@ -41,8 +41,8 @@ def fold_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Of more than one model also "std over models" (population) and "Model fusion", the accuracy of the mean
     probabilities. A model's `std` is the population one over its folds *and seeds*, the fusion's that over its folds.
-    So it must be in the paper: the `std` of its single rows (such as 4.2) exceeds that of the row's ten values (3.9),
-    in each of them by what a spread of 1.5 to 2.1 points between seeds adds; the fused row's 2.6 is that of its values.
+    So it is in the paper: of ResNet-400 4.2, where the row's ten values have 3.9; the fused row's 2.6 is that of its
+    values (`experiments/rakhlin2018/published/by_seed.csv`).
 
     Where there are two views or more, the rows `NAME cc`, `NAME mlo` above a model's, and above the fusion's, are those
     of the samples of one view alone, and thus of the cases that have it.

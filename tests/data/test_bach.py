@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from src.data.bach import CLASSES, Bach, submission
+from src.data.splits import Published
 
 PHOTOS = Path("ICIAR2018_BACH_Challenge", "Photos")
+PUBLISHED = Path(__file__).parents[2] / "experiments" / "rakhlin2018" / "published"
 
 
 def tiny(root: Path, **changes: object) -> Bach:
@@ -71,25 +73,62 @@ def test_a_file_of_another_class_is_named(bach: Path) -> None:
         tiny(bach).manifest()
 
 
-def test_a_name_of_another_class_is_named(bach: Path) -> None:
-    (bach / PHOTOS / "InSitu" / "is002.tif").rename(bach / PHOTOS / "InSitu" / "iv077.tif")
-    truth = bach / PHOTOS / "microscopy_ground_truth.csv"
-    truth.write_text(truth.read_text().replace("is002.tif", "iv077.tif"))
-    with pytest.raises(ValueError, match=r"iv077\.tif is in folder InSitu but Invasive by its name"):
-        tiny(bach).manifest()
-
-
-def test_no_table_no_folder_and_damaged_images_are_named(bach: Path) -> None:
+def test_no_folder_and_damaged_images_are_named(bach: Path) -> None:
     (bach / PHOTOS / "Benign" / "b001.tif").write_bytes(b"")
     with pytest.raises(
         ValueError, match=r"b001\.tif: the file is not an image.*src\.download data=bach\S* fetches and unpacks it$"
     ):
         tiny(bach).manifest()
-    (bach / PHOTOS / "microscopy_ground_truth.csv").unlink()
-    with pytest.raises(ValueError, match=r"there is no .*microscopy_ground_truth.csv"):
-        tiny(bach).manifest()
-    with pytest.raises(ValueError, match=r"folder that holds ICIAR2018_BACH_Challenge .*src.download"):
+    with pytest.raises(ValueError, match=r"folder that holds ICIAR2018_BACH_Challenge .*Normal, Benign.*src.download"):
         tiny(bach / "elsewhere").manifest()
+
+
+def test_images_of_another_format_in_a_folder_per_class(bach: Path) -> None:
+    """As a copy of smaller JPEG images has them, without the table of labels: the run notes that there is none."""
+    complete = tiny(bach)
+    assert complete.notes(complete.manifest()) == []
+    plain = bach / "copy"
+    for path in (bach / PHOTOS).glob("*/*.tif"):
+        (plain / path.parent.name).mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((6, 6)).save(plain / path.parent.name / f"{path.stem}.JPG", "JPEG")
+    reader = tiny(plain, width=0, height=0)
+    manifest = reader.manifest()
+    assert manifest["case"].tolist() == [
+        f"{prefix}00{number}.JPG" for prefix in ("b", "is", "iv", "n") for number in (1, 2)
+    ]
+    assert manifest["label"].tolist() == complete.manifest()["label"].tolist()
+    assert reader.read(manifest["sample"][0]).shape == (6, 6, 3)
+    assert len(tiny(plain, width=6, height=6).manifest()) == 8
+    assert reader.notes(manifest) == [
+        "there is no microscopy_ground_truth.csv: labels are those of the folders, with which the files' names agree"
+    ]
+    (bach / PHOTOS / "microscopy_ground_truth.csv").rename(plain / "microscopy_ground_truth.csv")  # names of .tif files
+    assert reader.notes(reader.manifest()) == []
+    (plain / "Normal" / "n001.JPG").rename(plain / "Normal" / "n009.JPG")
+    with pytest.raises(ValueError, match=r"n001\.tif is in the table but not in the folders, n009\.JPG is in folder"):
+        reader.manifest()
+
+
+@pytest.mark.parametrize("table", [True, False])
+@pytest.mark.parametrize(
+    ("folder", "name", "said"),
+    [
+        ("InSitu", "iv077.jpg", r"in .*Photos iv077\.jpg is in folder InSitu but Invasive by its name"),
+        (
+            "Normal",
+            "slide 7.png",
+            r"slide 7\.png is in folder Normal but no class by its name: .*data=folder takes any",
+        ),
+        ("Normal", "n001.png", r"in one format, but .* has Normal/n001\.png, Normal/n001\.tif: leave one"),
+        ("Benign", "n001.tif", r"folder of one class, .* has Normal/n001\.tif, Benign/n001\.tif: leave one"),
+    ],
+)
+def test_names_must_agree_with_folders(bach: Path, table: bool, folder: str, name: str, said: str) -> None:
+    Image.new("RGB", (12, 8)).save(bach / PHOTOS / folder / name)
+    if not table:
+        (bach / PHOTOS / "microscopy_ground_truth.csv").unlink()
+    with pytest.raises(ValueError, match=said):
+        tiny(bach, expected_per_class=0).manifest()
 
 
 def test_the_test_part_has_no_labels(bach: Path) -> None:
@@ -100,6 +139,10 @@ def test_the_test_part_has_no_labels(bach: Path) -> None:
     assert table["case"].tolist() == ["test0.tif", "test1.tif", "test2.tif"]
     assert "label" not in table
     assert reader.read(table["sample"][0]).shape == (8, 12, 3)
+    photos = bach / "ICIAR2018_BACH_Challenge_TestDataset" / "Photos"
+    (photos / "test2.tif").unlink()
+    Image.new("RGB", (12, 8)).save(photos / "test2.png")
+    assert reader.unlabelled()["case"].tolist() == ["test0.tif", "test1.tif", "test2.png"]
     with pytest.raises(ValueError, match=r"100 test images, but .* has 3"):
         tiny(bach, expected_test=100).unlabelled()
 
@@ -112,10 +155,6 @@ def test_values_check_themselves(bach: Path) -> None:
 
 
 def test_the_published_folds_fit_the_names(shared: Path, tmp_path: Path) -> None:
-    import pandas as pd
-
-    from src.data.splits import Published
-
     folds = shared / "published" / "rakhlin2018_crossvalidation.csv"
     photos = tmp_path / PHOTOS
     table = pd.read_csv(folds)
@@ -127,6 +166,26 @@ def test_the_published_folds_fit_the_names(shared: Path, tmp_path: Path) -> None
     splits = Published(path=str(folds)).split(Bach(root=str(tmp_path), width=1, height=1).manifest())
     assert splits.groupby("fold").size().tolist() == [40] * 10
     assert splits.set_index("case")["fold"].to_dict() == table.set_index("image")["fold"].to_dict()
+
+
+def test_the_halved_images_are_read_as_they_lie(shared: Path) -> None:
+    """400 JPEG images, 768 pixels square; published folds and the split by patient fit their names."""
+    root = shared / "data" / "bach_half"
+    manifest = Bach(root=str(root), width=768, height=768).manifest()
+    assert manifest["label"].value_counts().tolist() == [100] * 4
+    folds = Published(path=str(PUBLISHED / "crossvalidation.csv")).split(manifest)
+    assert folds.groupby("fold").size().tolist() == [40] * 10
+    by_patient = Published(path=str(PUBLISHED / "eva_bach_split.csv"))
+    splits = by_patient.split(manifest)
+    assert splits["fold"].value_counts().to_dict() == {0: 268, 1: 132}
+    listed = pd.read_csv(shared / "published" / "eva_bach_split.csv").set_index("image")["split"]
+    names = splits["case"].str.replace(".jpg", ".tif")
+    assert (listed[names].to_numpy() == splits["fold"].map({0: "train", 1: "validation"})).all()
+    assert by_patient.notes(splits) == [
+        "predicted are 132 of 400 cases: by eva_bach_split.csv the other 268 are always learnt from"
+    ]
+    with pytest.raises(ValueError, match=r"2048 x 1536 pixels, but .* has 768 x 768: .*data\.width=0 data\.height=0"):
+        Bach(root=str(root)).manifest()
 
 
 class TestSubmission:

@@ -152,6 +152,64 @@ def test_published_folds_may_list_every_view(tmp_path: Path) -> None:
         Published(path=str(path)).split(table)
 
 
+@pytest.mark.parametrize("names", ["{0}{1}.tif", "{0}{1}", "{0}{1}.JPEG"])
+def test_published_folds_by_name_whatever_the_ending(manifest: Make, tmp_path: Path, names: str) -> None:
+    rows = [(names.format(label, index), index % 2 + 1) for label in "ab" for index in range(4)]
+    pd.DataFrame(rows, columns=["image", "fold"]).to_csv(tmp_path / "folds.csv", index=False)
+    table = manifest({"a": 4, "b": 4})
+    for case in (table["case"], table["sample"]):  # as names, and as paths
+        table["case"] = case
+        table["sample"] = [f"deep/{name}.jpg" for name in manifest({"a": 4, "b": 4})["case"]]
+        assert Published(path=str(tmp_path / "folds.csv")).split(table)["fold"].tolist() == [1, 2, 1, 2] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "samples", "said"),
+    [
+        ("a0.tif,1\na0.png,2\n", ["a0.jpg", "b0.jpg"], r"'a0' without endings has several \(a0\.tif, a0\.png\)"),
+        ("a0.tif,1\nb0.tif,2\n", ["a0.jpg", "a0.png", "b0.jpg"], r"'a0\.tif' to several \(a0\.jpg, a0\.png\)"),
+        ("a0.v2,1\nb0.jpg,2\n", ["a0.v1", "b0.jpg"], r"'a0\.v2' is not"),  # no ending of an image
+    ],
+)
+def test_published_folds_of_names_that_may_be_several_are_refused(
+    tmp_path: Path, content: str, samples: list[str], said: str
+) -> None:
+    (tmp_path / "folds.csv").write_text("image,fold\n" + content)
+    table = pd.DataFrame({"sample": samples, "case": samples, "patient": "", "view": ""})
+    table["label"] = pd.Categorical([name[0] for name in samples])
+    with pytest.raises(ValueError, match=said):
+        Published(path=str(tmp_path / "folds.csv")).split(table)
+
+
+def test_a_name_with_its_ending_goes_before_one_without(tmp_path: Path) -> None:
+    names = ["a0.jpg", "a0.png", "b0.jpg", "b0.png"]
+    pd.DataFrame({"image": names, "fold": [1, 2, 1, 2]}).to_csv(tmp_path / "folds.csv", index=False)
+    table = pd.DataFrame({"sample": names, "case": names, "patient": "", "view": ""})
+    table["label"] = pd.Categorical([name[0] for name in names])
+    assert Published(path=str(tmp_path / "folds.csv")).split(table)["fold"].tolist() == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("held_out", ["validation", "Test", "val"])
+def test_a_published_split_holds_one_part_out(manifest: Make, tmp_path: Path, held_out: str) -> None:
+    rows = [f"{label}{index},{'train' if index else held_out}" for label in "ab" for index in range(3)]
+    (tmp_path / "split.csv").write_text("\n".join(["case,split", *rows]))
+    protocol = Published(path=str(tmp_path / "split.csv"))
+    splits = protocol.split(manifest({"a": 3, "b": 3}))
+    assert splits["fold"].tolist() == [1, 0, 0] * 2
+    assert protocol.notes(splits) == ["predicted are 2 of 6 cases: by split.csv the other 4 are always learnt from"]
+    (tmp_path / "split.csv").write_text("case,fold\n" + "".join(f"{case},{fold}\n" for case, fold in splits.to_numpy()))
+    pd.testing.assert_frame_equal(protocol.split(manifest({"a": 3, "b": 3})), splits)
+    assert protocol.notes(splits.assign(fold=1)) == []
+
+
+@pytest.mark.parametrize("parts", ["train validation test", "train train train", "train fold2 fold2", "train  test"])
+def test_a_published_split_of_other_parts_is_refused(manifest: Make, tmp_path: Path, parts: str) -> None:
+    rows = [f"{label}{index},{part}" for label in "ab" for index, part in enumerate(parts.split(" "))]
+    (tmp_path / "split.csv").write_text("\n".join(["case,split", *rows]))
+    with pytest.raises(ValueError, match=r"a split is train or one of test, .*, but .*split\.csv has '.*column fold"):
+        Published(path=str(tmp_path / "split.csv")).split(manifest({"a": 3, "b": 3}))
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [
@@ -160,7 +218,7 @@ def test_published_folds_may_list_every_view(tmp_path: Path) -> None:
         ("case,fold\na0,1\na1,2\nb0,1\nb1,2\na1,2\n", "a name has one row.*'a1' has several"),
         ("case,fold\na0,one\n", "'one' for 'a0'"),
         ("case,fold\na0,-1\n", "'-1' for 'a0'"),
-        ("name,fold\na0,1\n", "needs a column fold and one of case, image, sample, but has name, fold"),
+        ("name,fold\na0,1\n", "needs a column fold .or split. and one of case, image, sample, but has name, fold"),
         ("case,fold\na0,1\na1,1\nb0,2\nb1,2\n", "all cases of a are held out in fold 1"),
         ("case,fold\na0,0\na1,0\nb0,0\nb1,0\n", "folds count from 1"),
         ("", "cannot be read"),
