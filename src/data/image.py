@@ -1,4 +1,7 @@
-"""Files to arrays: one image as 8-bit RGB, and the digest of a file's bytes."""
+"""Files to arrays: one image as 8-bit RGB, and the digest of a file's bytes.
+
+A path may end in a region of the image (`src.data.region`): then it stands for that part alone.
+"""
 
 import hashlib
 import os
@@ -13,6 +16,7 @@ import numpy.typing as npt
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from src.data.region import parted
 from src.images import BadImage, OutOfReach
 
 PIXELS = 2**30  # as many as OpenCV decodes; 3 GiB as 8-bit RGB
@@ -42,20 +46,23 @@ def read(path: str | os.PathLike[str], convert: bool = False) -> UInt8[np.ndarra
 
     Raises BadImage: missing, unreadable, truncated, more than 2**30 pixels, or not 8-bit RGB.
     """
-    with _open(path) as image:
+    file, region = parted(path)
+    with _open(file) as image:
         kind = _kind(image)
         if kind and not convert:
             raise BadImage(f"the image is {kind}: {WAY_OUT}")
         bits = _bits(image)  # decoding forgets them
         with _decoding():
             image.load()
-        return _converted(image, bits, kind, path) if kind else np.array(image)
+        pixels = _converted(image, bits, kind, file) if kind else np.array(image)
+    return region.of(pixels) if region else pixels
 
 
 def size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height in pixels, from the file's header alone; BadImage as of `read`."""
-    with _open(path) as image:
-        return image.size
+    file, region = parted(path)
+    with _open(file) as image:
+        return (region.width, region.height) if region else image.size
 
 
 def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_out: str, any_size: str) -> None:
@@ -76,9 +83,14 @@ def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_
 
 
 def digest(path: str | os.PathLike[str]) -> str:
-    """The BLAKE2b of the file's bytes, 64 hexadecimal digits. OSError where it cannot be read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+    """The BLAKE2b of the file's bytes, with the region if there is one, 64 hexadecimal digits. OSError where it cannot
+    be read."""
+    name, region = parted(path)
+    with open(name, "rb") as file:
+        hashed = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32))
+    if region:
+        hashed.update(str(region).encode())
+    return hashed.hexdigest()
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:

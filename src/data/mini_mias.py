@@ -7,9 +7,13 @@ from typing import ClassVar
 
 import pandas as pd
 
-from src.checks import at_least, one_of
+from src.checks import at_least, holds, one_of
 from src.data import image
+from src.data.folder import EXTENSIONS
 from src.data.manifest import Reader, Record, check, first
+from src.data.region import Region, around
+from src.data.text import read_text
+from src.images import BadImage
 
 SEVERITIES = {"": "normal", "B": "benign", "M": "malignant"}  # from good to bad
 CLASSES = {
@@ -24,7 +28,10 @@ LINE = re.compile(
     r"(?:\s+(?P<x>\d+)\s+(?P<y_from_bottom>\d+)\s+(?P<radius>\d+))?(?:\s.*)?"
 )
 CIRCLE = ("x", "y_from_bottom", "radius")
-INFO = "Info.txt"
+INFO, LISTED = "Info.txt", "samples.csv"
+READ = ("file", "label", "tissue", "abnormality", *CIRCLE)  # the columns of samples.csv that are read
+FORMATS = (".pgm", *EXTENSIONS)
+ORIGINAL = 1024  # pixels, in which circles are given
 ORDER = (
     *("sample", "case", "patient", "view", "label"),
     *("side", "tissue", "abnormality", "severity", "lesions", *CIRCLE),
@@ -36,11 +43,20 @@ WAY_OUT = "`python -m src.download data=mini_mias` fetches and unpacks it"
 class MiniMias(Reader):
     """322 grey mammograms (medio-lateral oblique) of 161 patients, 1024 x 1024 pixels of 200 um, as `mdbNNN.pgm`.
 
-    `root` is the folder that holds them and their `Info.txt`, or that folder's parent where it is called `all-mias`.
-    `task`: severity (normal, benign, malignant), malignancy (benign, malignant: of the abnormal images only) or
-    abnormality (normal, abnormal). An image with several lesions is labelled by its worst. mdb001 and mdb002 are the
-    left and the right breast of one patient, and so on. Grey becomes RGB by design (`convert`). An `expected` or `size`
-    of 0 is not checked.
+    `root` is the folder that holds them and their `Info.txt`, or that folder's parent where it is called `all-mias`; or
+    a folder with a `samples.csv` (`file,label,tissue,abnormality,x,y_from_bottom,radius`; files are relative to it and
+    called mdbNNN, in any format and size; label is normal, benign or malignant; the circle in pixels of the original).
+    mdb001 and mdb002 are the left and the right breast of one patient, and so on. Grey becomes RGB by design
+    (`convert`). An `expected` or `size` of 0 is not checked.
+
+    By `region` a sample, and a case, is an
+
+    - `image`, labelled by its worst lesion; `task` is severity (normal, benign, malignant), malignancy (benign,
+      malignant: of the abnormal images only) or abnormality (normal, abnormal);
+    - `lesion`, benign or malignant: the square around its circle, `margin` times as wide, at least `minimum` pixels
+      of the original, and moved inwards where it would leave the image. Each circle of an image with several is a case
+      with a label of its own, of the same patient. Lesions without a circle are left out and counted, normal images
+      have none. A model of lesions takes such crops, or regions of images (`src.data.region`), not whole mammograms.
 
     Source: Suckling et al. 1994, http://peipa.essex.ac.uk/info/mias.html.
     """
@@ -48,8 +64,11 @@ class MiniMias(Reader):
     convert: bool = True
     slices: list[str] = field(default_factory=lambda: ["tissue", "abnormality"])
     task: str = "severity"
+    region: str = "image"
+    margin: float = 1.5
+    minimum: int = 64
     expected: int = 322
-    size: int = 1024
+    size: int = ORIGINAL
 
     records: ClassVar[tuple[Record, ...]] = (
         Record(
@@ -61,28 +80,83 @@ class MiniMias(Reader):
 
     def __post_init__(self) -> None:
         one_of(CLASSES, task=self.task)
+        one_of(("image", "lesion"), region=self.region)
         at_least(0, expected=self.expected, size=self.size)
+        holds("margin >= 1", self.margin >= 1, margin=self.margin)
+        at_least(1, minimum=self.minimum)
+        if self.region == "lesion":
+            if self.task == "abnormality":
+                raise ValueError("every lesion is abnormal: data.task=abnormality is for data.region=image")
+            self.task = "malignancy"
         self.positive = self.positive or list(POSITIVE[self.task])
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image of the task; counts, sizes and the info file are checked.
+        """One row per image of the task, or per lesion; counts, sizes and the info file are checked.
 
         Own columns: side, tissue (F fatty, G fatty-glandular, D dense-glandular), abnormality (NORM or a kind of
-        lesion), severity, lesions (how many), and the circle of the worst lesion, x, y_from_bottom and radius in pixels
-        of the original, missing where the info file gives none.
+        lesion), severity, lesions (how many the image has), and the circle of the (worst) lesion, x, y_from_bottom and
+        radius in pixels of the original, missing where none is given.
         """
-        folder = self._folder()
-        table = worst(lesions(folder / INFO))
-        self._check_files(folder, table["case"])
+        folder, listed = self._listed()
+        self._check_files(folder, listed)
+        table = worst(listed)
+        if self.region == "lesion":
+            table = self._lesions(folder, listed.merge(table[["case", "lesions"]], on="case"))
         prefix = folder.relative_to(self.root)
-        odd = table["case"].str[3:].astype(int) % 2 == 1
+        number = table["case"].str[3:6].astype(int)
         table = table.assign(
-            sample=[(prefix / f"{case}.pgm").as_posix() for case in table["case"]],
-            patient=[f"p{(int(case[3:]) + 1) // 2:03d}" for case in table["case"]],
+            sample=[(prefix / file).as_posix() for file in table["file"]],
+            patient=[f"p{(each + 1) // 2:03d}" for each in number],
             view="",
-            side=odd.map({True: "left", False: "right"}),
+            side=(number % 2 == 1).map({True: "left", False: "right"}),
         )
         return check(self._labelled(table)[list(ORDER)], self.positive)
+
+    def notes(self, manifest: pd.DataFrame) -> list[str]:
+        """How many images have several lesions, each a case, and how many lesions have no circle."""
+        if self.region == "image":
+            return super().notes(manifest)
+        several = sorted(set(manifest["case"].str[:6][manifest["lesions"] > 1]))
+        table = self._listed()[1]
+        lost = sorted(table["case"][(table["severity"] != "normal") & ~_has_circle(table)])
+        notes = []
+        if several:
+            notes.append(
+                f"{len(several)} images have several lesions, of which each with a circle is a case: {first(several)}"
+            )
+        if lost:
+            notes.append(f"{len(lost)} lesions have no circle and are left out: {first(lost)}")
+        return notes
+
+    def _lesions(self, folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+        """One row per lesion with a circle: its case is the image's with its number, its file ends in its region."""
+        table = table[table["severity"] != "normal"]
+        number = (table.groupby("case").cumcount() + 1).astype(str)
+        table = table.assign(case=table["case"] + "-" + number)[_has_circle(table)]
+        circles = zip(table["file"], *(table[name] for name in CIRCLE), strict=True)
+        return table.assign(
+            file=[f"{file}{self._region(folder / file, *map(int, circle))}" for file, *circle in circles]
+        )
+
+    def _region(self, path: Path, x: int, y_from_bottom: int, radius: int) -> Region:
+        """The square around a circle, in pixels of the image as it lies there."""
+        try:
+            size = image.size(path)
+        except BadImage as error:
+            raise ValueError(f"{path}: {error}; {WAY_OUT}") from error
+        if size[0] != size[1]:
+            raise ValueError(
+                f"lesions' circles are those of square images of {ORIGINAL} pixels, but {path} has {size[0]} x "
+                f"{size[1]}: {WAY_OUT}"
+            )
+        if max(x, y_from_bottom) > ORIGINAL:
+            raise ValueError(
+                f"a circle's centre lies in the image's {ORIGINAL} x {ORIGINAL} pixels, but that of {path} is {x}, "
+                f"{y_from_bottom}: {WAY_OUT}"
+            )
+        scale = size[0] / ORIGINAL
+        centre, radius_here = (x * scale, (ORIGINAL - y_from_bottom) * scale), radius * scale
+        return around(*centre, radius_here, size=size, margin=self.margin, least=self.minimum * scale)
 
     def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
         label = table["severity"]
@@ -91,31 +165,72 @@ class MiniMias(Reader):
         table = table.assign(label=label)[label.isin(CLASSES[self.task])]
         return table.astype({"label": pd.CategoricalDtype(list(CLASSES[self.task]))})
 
-    def _folder(self) -> Path:
+    def _listed(self) -> tuple[Path, pd.DataFrame]:
+        """The folder that files are relative to, and one row per lesion and per normal image, as of `lesions`."""
         candidates = (Path(self.root), Path(self.root, "all-mias"))
         for folder in candidates:
             if (folder / INFO).is_file():
-                return folder
+                table = lesions(folder / INFO)
+                return folder, table.assign(file=table["case"] + ".pgm")
+            if (folder / LISTED).is_file():
+                return folder, samples(folder / LISTED)
         raise ValueError(
-            f"data.root must be the folder that holds mini-MIAS' {INFO} and mdb*.pgm, but neither of "
-            f"{' and '.join(str(folder) for folder in candidates)} has an {INFO}: {WAY_OUT}"
+            f"data.root must be the folder that holds mini-MIAS' {INFO} and mdb*.pgm, or a {LISTED}, but neither of "
+            f"{' and '.join(str(folder) for folder in candidates)} has one: {WAY_OUT}"
         )
 
-    def _check_files(self, folder: Path, cases: "pd.Series[str]") -> None:
-        """The info file and the folder name the same images, as many as there must be, each of its size."""
-        files = {path.stem: path for path in sorted(folder.glob("mdb*.pgm"))}
+    def _check_files(self, folder: Path, table: pd.DataFrame) -> None:
+        """The list and the folder name the same images, as many as there must be, each of its size."""
+        inside = folder.glob("mdb*.pgm") if (folder / INFO).is_file() else folder.rglob("mdb*")
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(inside) if path.suffix.lower() in FORMATS}
+        listed = set(table["file"])
         for names, where in (
-            (sorted(set(cases) - set(files)), f"in {INFO} but not a file"),
-            (sorted(set(files) - set(cases)), f"a file but not in {INFO}"),
+            (sorted(listed - set(files)), "listed but not a file"),
+            (sorted(set(files) - listed), "a file but not listed"),
         ):
             if names:
-                raise ValueError(f"{folder / INFO} lists the images beside it, but {first(names)}: {where}. {WAY_OUT}")
-        if self.expected and len(files) != self.expected:
+                raise ValueError(
+                    f"mini-MIAS' {INFO} or {LISTED} lists the images beside it, but in {folder} {first(names)}: "
+                    f"{where}. {WAY_OUT}"
+                )
+        count = table["case"].nunique()
+        if self.expected and count != self.expected:
             raise ValueError(
-                f"mini-MIAS has {self.expected} images, but {folder} has {len(files)}: {WAY_OUT}, "
+                f"mini-MIAS has {self.expected} images, but {folder} has {count}: {WAY_OUT}, "
                 "data.expected=0 takes what is there"
             )
         image.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", WAY_OUT, "data.size=0")
+
+
+def samples(path: Path) -> pd.DataFrame:
+    """The rows of a CSV with the columns READ as those of `lesions`, and `file`; ValueError names what is wrong."""
+    table = read_text(path, f"mini-MIAS' {LISTED}")
+    if lacking := [name for name in READ if name not in table]:
+        raise ValueError(
+            f"{path} needs the columns {', '.join(READ)}, but lacks {', '.join(lacking)}: data=csv takes any table"
+        )
+    table["file"] = table["file"].str.replace("\\", "/")
+    table["case"] = table["file"].str.extract(r"(?:^|/)(mdb\d{3})\.[^./]+$", expand=False).fillna("")
+    table["abnormality"] = table["abnormality"].where(table["abnormality"] != "", "NORM")
+    for wrong, rule in (
+        (table["case"] == "", "a file is called mdbNNN"),
+        (~table["label"].isin(SEVERITIES.values()), f"a label is {', '.join(SEVERITIES.values())}"),
+        (
+            ~table[list(CIRCLE)].apply(lambda row: row.str.fullmatch(r"\d{0,5}")).all(axis=1),
+            "a circle is whole numbers",
+        ),
+    ):
+        if wrong.any():
+            row = table[wrong].iloc[0]
+            shown = ", ".join(f"{name} {row[name]!r}" for name in ("file", "label", *CIRCLE))
+            raise ValueError(f"{rule}, but not so in {path}: {shown}, and {wrong.sum() - 1} more")
+    table[list(CIRCLE)] = table[list(CIRCLE)].replace("", None)
+    table = table.rename(columns={"label": "severity"})[["file", "case", "tissue", "abnormality", "severity", *CIRCLE]]
+    return table.astype(dict.fromkeys(CIRCLE, "Int64"))
+
+
+def _has_circle(table: pd.DataFrame) -> "pd.Series[bool]":
+    return table[list(CIRCLE)].notna().all(axis=1)
 
 
 def lesions(path: Path) -> pd.DataFrame:
@@ -147,9 +262,7 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     for values, what in ((table["severity"] == "normal", "normal or not"), (table["tissue"], "of one tissue")):
         differ = values.groupby(table["case"]).nunique()
         if (differ > 1).any():
-            raise ValueError(
-                f"an image is {what}, but {INFO} has it both ways for {first(list(differ.index[differ > 1]))}"
-            )
+            raise ValueError(f"an image is {what}, but it is listed both ways: {first(list(differ.index[differ > 1]))}")
     count = (table["severity"] != "normal").groupby(table["case"]).transform("sum")
     ordered = table.assign(lesions=count, rank=rank).sort_values(
         ["case", "rank"], ascending=[True, False], kind="stable"

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from src.data import image
 from src.data.mini_mias import CLASSES, MiniMias
 from src.images import BadImage
+from src.methods.samples import with_contents
 from tests.data.conftest import MIAS, mammogram
 
 CIRCLE = ("x", "y_from_bottom", "radius")
@@ -104,10 +106,10 @@ def test_counts_and_sizes_are_expected_by_default(mini_mias: Path) -> None:
 
 def test_the_info_file_and_the_files_must_agree(mini_mias: Path) -> None:
     (mini_mias / "mdb216.pgm").rename(mini_mias / "mdb217.pgm")
-    with pytest.raises(ValueError, match=r"mdb216: in Info\.txt but not a file"):
+    with pytest.raises(ValueError, match=r"mdb216\.pgm: listed but not a file"):
         tiny(mini_mias).manifest()
     mammogram(mini_mias / "mdb216.pgm")
-    with pytest.raises(ValueError, match=r"mdb217: a file but not in Info\.txt"):
+    with pytest.raises(ValueError, match=r"mdb217\.pgm: a file but not listed"):
         tiny(mini_mias).manifest()
 
 
@@ -117,8 +119,8 @@ def test_the_info_file_and_the_files_must_agree(mini_mias: Path) -> None:
         ("mdb059 F CIRC B", "mdb059 F CIRC", r"1 of 10 are not: 'mdb059 F CIRC'"),
         ("mdb059 F CIRC B", "mdb059 X CIRC B", "'mdb059 X CIRC B'"),
         ("mdb059 F CIRC B", "mdb059 F CIRC Q 1 2 3", "'mdb059 F CIRC Q 1 2 3'"),
-        ("mdb005 F CIRC B 500", "mdb005 D CIRC B 500", "an image is of one tissue, but .* for mdb005"),
-        ("mdb005 F CIRC B 500 168 26", "mdb005 F NORM", "an image is normal or not, but .* for mdb005"),
+        ("mdb005 F CIRC B 500", "mdb005 D CIRC B 500", "an image is of one tissue, but .*: mdb005"),
+        ("mdb005 F CIRC B 500 168 26", "mdb005 F NORM", "an image is normal or not, but .*: mdb005"),
         (MIAS, "nothing of mdb001\n", "there is none"),
     ],
 )
@@ -129,7 +131,14 @@ def test_a_line_that_cannot_be_is_named(mini_mias: Path, old: str, new: str, sai
 
 
 def test_values_check_themselves(mini_mias: Path) -> None:
-    for changes in ({"task": "binary"}, {"expected": -1}, {"size": -1}):
+    for changes in (
+        {"task": "binary"},
+        {"expected": -1},
+        {"size": -1},
+        {"region": "breast"},
+        {"margin": 0.5},
+        {"minimum": 0},
+    ):
         with pytest.raises(ValueError, match="=".join(str(part) for part in next(iter(changes.items())))):
             tiny(mini_mias, **changes)
 
@@ -152,3 +161,135 @@ def test_it_agrees_with_the_shared_table(shared: Path, tmp_path: Path) -> None:
     assert same["case"].nunique() == 114
     for name in ("patient", "side", "tissue", "abnormality", *CIRCLE):
         assert same[name].astype(object).fillna("").astype(str).tolist() == same[f"{name}_listed"].tolist()
+
+
+LISTED = """file,label,tissue,abnormality,x,y_from_bottom,radius
+benign/mdb005.png,benign,F,CIRC,512,256,64
+benign/mdb144.png,benign,F,MISC,0,1024,32
+malignant/mdb144.png,malignant,F,MISC,312,540,4
+malignant/mdb216.png,malignant,D,CALC,,,
+normal/mdb003.png,normal,D,NORM,,,
+"""
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """A copy of a quarter of the size in a folder per class, with a table: a pixel's value is its row (row, column)."""
+    rows, columns = np.mgrid[:256, :256].astype(np.uint8)
+    pixels = np.dstack([rows, columns, rows])
+    for line in LISTED.splitlines()[1:]:
+        path = tmp_path / "copy" / line.split(",")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    (tmp_path / "copy" / "samples.csv").write_text(LISTED)
+    return tmp_path / "copy"
+
+
+def test_a_table_lists_images_of_any_size_and_format(listed: Path) -> None:
+    table = tiny(listed, size=256).manifest().set_index("case")
+    assert table["sample"].tolist() == [
+        "benign/mdb005.png",
+        "malignant/mdb144.png",
+        "malignant/mdb216.png",
+        "normal/mdb003.png",
+    ]
+    assert table["label"].tolist() == ["benign", "malignant", "malignant", "normal"]
+    assert table["patient"].tolist() == ["p003", "p072", "p108", "p002"]
+    assert table.loc["mdb144", ["lesions", *CIRCLE]].tolist() == [2, 312, 540, 4]
+    with pytest.raises(ValueError, match=r"1024 x 1024 pixels, but .* has 256 x 256.*data\.size=0"):
+        tiny(listed, size=1024).manifest()
+    with pytest.raises(ValueError, match=r"322 images, but .* has 4.*data\.expected=0"):
+        tiny(listed, size=256, expected=322).manifest()
+
+
+def test_lesions_are_squares_around_their_circles(listed: Path) -> None:
+    """In pixels of the image as it lies there: a quarter of the original's, of which rows are counted from below."""
+    reader = tiny(listed, size=0, region="lesion", margin=2)
+    table = reader.manifest()
+    assert table[["case", "patient", "label", "sample"]].to_numpy().tolist() == [
+        [
+            "mdb005-1",
+            "p003",
+            "benign",
+            "benign/mdb005.png#xywh=96,160,64,64",
+        ],  # 2 x 2 x 64 / 4 pixels around (128, 192)
+        ["mdb144-1", "p072", "benign", "benign/mdb144.png#xywh=0,0,32,32"],  # in a corner: moved inwards
+        ["mdb144-2", "p072", "malignant", "malignant/mdb144.png#xywh=70,113,16,16"],  # 64 / 4, the minimum
+    ]
+    crop = reader.read("benign/mdb005.png#xywh=96,160,64,64")
+    assert crop.shape == (64, 64, 3)
+    assert crop[0, 0].tolist() == [160, 96, 160]
+    assert crop[-1, -1].tolist() == [223, 159, 223]
+    assert (reader.positive, reader.task) == (["malignant"], "malignancy")
+    assert reader.notes(table) == [
+        "1 images have several lesions, of which each with a circle is a case: mdb144",
+        "1 lesions have no circle and are left out: mdb216",
+    ]
+    whole = tiny(listed, size=0).manifest()
+    assert tiny(listed, size=0).notes(whole) == []
+
+
+def test_lesions_of_the_info_file(mini_mias: Path) -> None:
+    """Two circles of one image are two cases of one patient."""
+    for path in mini_mias.glob("*.pgm"):
+        mammogram(path, size=64)
+    table = tiny(mini_mias, region="lesion", size=64).manifest()
+    assert table["case"].tolist() == ["mdb001-1", "mdb002-1", "mdb005-1", "mdb005-2", "mdb144-1", "mdb144-2"]
+    assert table["label"].tolist() == ["benign"] * 5 + ["malignant"]
+    assert table["lesions"].tolist() == [1, 1, 2, 2, 2, 2]
+    assert table["sample"][0] == "mdb001.pgm#xywh=15,19,37,37"
+
+
+def test_regions_of_one_file_are_different_contents(listed: Path) -> None:
+    """So that descriptors are kept for each: contents are half of a stored descriptor's address."""
+    samples = [f"benign/mdb005.png{region}" for region in ("", "#xywh=0,0,8,8", "#xywh=0,0,8,9", "#xywh=1,0,8,8")]
+    manifest = with_contents(pd.DataFrame({"sample": samples}), str(listed), 1, lambda items, *_: iter(items))
+    assert manifest["content"].nunique() == 4
+    assert manifest["content"][0] == image.digest(listed / "benign/mdb005.png")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (LISTED, "file,label\n", "lacks tissue, abnormality, x, y_from_bottom, radius: data=csv takes any"),
+        ("benign/mdb005.png", "benign/scan 5.png", "a file is called mdbNNN, but not so in .*'benign/scan 5.png'"),
+        ("benign/mdb005.png,benign", "benign/mdb005.png,B", "a label is normal, benign, malignant, but .*'B'"),
+        ("512,256,64", "512,256,6.4", r"a circle is whole numbers, but .*radius '6\.4'"),
+        ("512,256,64", "2512,256,64", r"a circle's centre lies in the image's 1024 x 1024 .*mdb005\.png is 2512, 256"),
+        ("normal/mdb003.png", "normal/mdb004.png", r"normal/mdb004\.png: listed but not a file"),
+        ("normal/mdb003.png,normal,D,NORM,,,\n", "", r"normal/mdb003\.png: a file but not listed"),
+    ],
+)
+def test_a_table_that_cannot_be_is_named(listed: Path, old: str, new: str, said: str) -> None:
+    assert old in LISTED
+    (listed / "samples.csv").write_text(LISTED.replace(old, new))
+    with pytest.raises(ValueError, match=said):
+        tiny(listed, size=0, region="lesion").manifest()
+
+
+def test_circles_are_those_of_square_images(listed: Path) -> None:
+    Image.new("L", (256, 200)).save(listed / "benign" / "mdb005.png")
+    with pytest.raises(ValueError, match=r"square images of 1024 pixels, but .*mdb005\.png has 256 x 200"):
+        tiny(listed, size=0, region="lesion").manifest()
+    (listed / "benign" / "mdb005.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"mdb005\.png: the file is not an image"):
+        tiny(listed, size=0, region="lesion").manifest()
+
+
+def test_lesions_are_all_abnormal(listed: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.task=abnormality is for data\.region=image"):
+        tiny(listed, region="lesion", task="abnormality")
+
+
+def test_the_halved_mammograms_are_read_as_they_lie(shared: Path) -> None:
+    root = shared / "data" / "mini_mias"
+    whole = tiny(root, task="malignancy", size=512).manifest()
+    assert whole["label"].value_counts().to_dict() == {"benign": 62, "malignant": 52}
+    reader = tiny(root, region="lesion", size=512)
+    table = reader.manifest().set_index("case")
+    assert table["label"].value_counts().to_dict() == {"benign": 63, "malignant": 49}
+    assert table.loc["mdb001-1", "sample"] == "benign/mdb001.jpg#xywh=120,152,296,296"
+    # mdb134's mass is bright on a dark ground, as its circle says.
+    crop = reader.read(table.loc["mdb134-1", "sample"])[..., 0].astype(float)
+    side = len(crop)
+    assert crop[side // 3 : -side // 3, side // 3 : -side // 3].mean() > crop[: side // 6].mean() + 15

@@ -15,11 +15,13 @@ from src.data.demo_mammograms import DemoMammograms
 from src.data.folder import Folder
 from src.data.manifest import COLUMNS, Reader, cases, check, groups
 from src.data.mini_mias import MiniMias
+from src.data.region import parted
 from src.data.table import Table
 from src.data.tma import Tma
+from tests.data.conftest import mammogram
 from tests.data.dicoms import cbis_ddsm
 
-READERS = ("bach", "folder", "csv", "demo", "breakhis", "tma", "mini_mias", "cbis_ddsm", "demo_mammograms")
+READERS = ("bach", "folder", "csv", "demo", "breakhis", "tma", "mini_mias", "lesions", "cbis_ddsm", "demo_mammograms")
 
 
 @pytest.fixture(params=READERS)
@@ -38,6 +40,11 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
         return Tma(root=str(request.getfixturevalue("tma")), expected=0)
     if request.param == "mini_mias":
         return MiniMias(root=str(request.getfixturevalue("mini_mias")), expected=0, size=8)
+    if request.param == "lesions":
+        root = request.getfixturevalue("mini_mias")
+        for path in root.glob("*.pgm"):
+            mammogram(path, size=64)
+        return MiniMias(root=str(root), expected=0, size=64, region="lesion")
     if request.param == "cbis_ddsm":
         return CbisDdsm(root=str(cbis_ddsm(tmp_path)), expected=False)
     if request.param == "demo_mammograms":
@@ -67,7 +74,7 @@ def test_every_sample_reads_as_8_bit_rgb(reader: Reader) -> None:
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
         assert pixels.flags.writeable
-        assert (Path(reader.root) / sample).is_file()
+        assert Path(reader.root, parted(sample)[0]).is_file()
 
 
 def test_cases_and_groups_agree(reader: Reader) -> None:
