@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from src.config import COPIES, Experiment
 from src.edge import exhausted, explain
+from src.follow import after_run
 from src.presentation import say, show, summary, track, write
 from src.resume import POINT, Sweep, swept
 from src.tracking import JOB
@@ -204,12 +205,13 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
     ]
 
 
-def tell(evaluation: "Evaluation", name: str, notes: list[str], sweep: Sweep | None) -> None:
-    """Tell what came out: of a cell of a sweep in one line."""
+def tell(evaluation: "Evaluation", name: str, notes: list[str], run: str, sweep: Sweep | None) -> None:
+    """Tell what came out, and what may come next: of a cell of a sweep only the first, in one line."""
     if sweep:
         say(summary(evaluation, name))
     else:
         show(evaluation, name, notes)
+        say(after_run(name, run))
 
 
 def explain_examples(

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from src.checks import one_of
 from src.config import CONF, Compare, build
 from src.edge import command, given
+from src.follow import follow
 from src.fusion import (
     GIVEN,
     finished,
@@ -56,7 +57,7 @@ def main(config: DictConfig) -> None:
 
 def of_runs(options: Compare, binary: "Binary | None") -> Compared:
     """Return how runs that are named compare."""
-    runs = [known(options.tracking, name) for name in options.runs]
+    runs = [options.tracking.find(name, CELL) for name in options.runs]
     if twice := [run.info.run_name for run in runs if Counter(each.info.run_id for each in runs)[run.info.run_id] > 1]:
         raise ValueError(f"a run is compared with others, but {twice[0]} is given twice")
     found = tables(options.tracking, runs)
@@ -123,16 +124,6 @@ def compared(
     )
 
 
-def known(tracking: Tracking, name: str) -> "Run":
-    """Return the run of an id or a name; `ValueError` names the newest ones where there is none."""
-    try:
-        return tracking.find(name)
-    except ValueError as error:
-        newest = [str(run.info.run_name) for run in tracking.recent()[::-1]]
-        there = ", ".join(list(dict.fromkeys(newest))[:5])
-        raise ValueError(f"{error}; the newest are {there}" if there else f"{error}; there are no runs yet") from None
-
-
 def newest(tracking: Tracking, experiment: str) -> "Run":
     """Return the newest sweep of an experiment."""
     options = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -141,8 +132,8 @@ def newest(tracking: Tracking, experiment: str) -> "Run":
     parents = [run.data.tags[PARENT] for run in cells if PARENT in run.data.tags]
     if not parents:
         raise ValueError(
-            f"no sweep of experiment {experiment} is tracked at {tracking.uri}; python -m src.run -m "
-            f"experiment={experiment} makes one"
+            f"no sweep of experiment {experiment} is tracked at {tracking.uri}; "
+            f"`{follow('run', '-m', f'experiment={experiment}')}` makes one"
         )
     return max(map(tracking.find, dict.fromkeys(parents)), key=lambda run: int(run.info.start_time))
 

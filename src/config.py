@@ -49,6 +49,7 @@ from src.training.finetuning import FineTuning
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FORMATS = ("table", "bach")
+STATUSES = ("", "running", "finished", "failed", "killed")
 COPIES = "copies"
 """The folder of the workspace with what was read from a store that is far, or written to it."""
 REPLICATES = 1_000_000
@@ -227,6 +228,28 @@ class Register:
 
 
 @dataclass(kw_only=True)
+class Runs:
+    """What `python -m src.runs` takes: which of the tracked runs it lists."""
+
+    tracking: Tracking
+    sweep: str = ""
+    """The name or id of a sweep, whose cells are listed; empty: sweeps, and the runs that are of none."""
+    name: str = ""
+    """A part of the names of runs."""
+    dataset: str = ""
+    """A part of the names of their data sets."""
+    status: str = ""
+    limit: int = 20
+    """The most that are listed, the newest first; 0: all."""
+    workspace: str = "mlruns"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        one_of(STATUSES, status=self.status.lower())
+        at_least(0, limit=self.limit)
+
+
+@dataclass(kw_only=True)
 class Sync:
     """What `python -m src.sync` takes: where to send what is spooled."""
 
@@ -247,6 +270,7 @@ SCHEMAS = [
     Tune,
     Fuse,
     Compare,
+    Runs,
     Sync,
     Report,
     Predict,

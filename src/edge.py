@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -20,9 +21,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from src import memory
+from src.addresses import masked
 from src.config import CONF, ROOT
+from src.follow import HERE, key_of
 from src.interrupts import heed
 
+WORKSPACE, LOCAL = "mlruns", "local"
+"""Where things are, and the option of `tracking`, unless a command is told otherwise."""
 ALLOCATIONS = 200_000
 """Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
 
@@ -41,10 +46,27 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
 
     def inside(config: DictConfig) -> None:
         with edge():
+            surround(config, HydraConfig.get())
             task(config)
 
     with edge():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
+
+
+def surround(config: DictConfig, hydra: Any) -> None:
+    """Take over for the commands that are named to the user what this one was told of where things are."""
+    choice, workspace = str(hydra.runtime.choices.get("tracking", LOCAL)), str(config.workspace)
+    typed = [masked(each) for each in hydra.overrides.task]
+    tracking = [f"tracking={choice}"] if choice != LOCAL else []
+    tracking += [each for each in typed if key_of(each).startswith("tracking.")]
+    root = [each for each in typed if key_of(each) == "data.root"]
+    HERE.tell(folder_options(hydra), workspace if workspace != WORKSPACE else "", tracking, root)
+
+
+def folder_options(hydra: Any) -> list[str]:
+    """Return the options that name the folders of configs that were given beside ours."""
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return [option for folder in folders for option in ("--config-dir", folder)]
 
 
 def given(key: str) -> bool:

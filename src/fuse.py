@@ -11,7 +11,7 @@ from src.evaluation.binary import Binary
 from src.fusion import finished, fuse, fuse_sweep
 from src.presentation import say, show, show_groups, write, write_groups
 from src.sweep import swept_keys, unfused
-from src.tracking import SWEEP
+from src.tracking import CELL, SWEEP
 
 if TYPE_CHECKING:
     from src.evaluation.evaluation import Evaluation
@@ -51,7 +51,7 @@ def tracked(options: Fuse, binary: Binary | None) -> "tuple[Evaluation, str, lis
     """Return the evaluation of the fusion of named runs."""
     tracking = options.tracking
     tracking.bury()
-    runs = [tracking.find(name) for name in options.runs]
+    runs = [tracking.find(name, CELL) for name in options.runs]
     evaluation, notes = fuse(tracking, runs, options.replicates, binary, options.slices)
     return evaluation, "fusion", notes
 

@@ -79,10 +79,8 @@ def module() -> str:
 def arguments(config: DictConfig, number: int, overrides: Sequence[str]) -> list[str]:
     """Return the command line of one cell of a sweep, `number` in its order, as a command of its own."""
     hydra = config.hydra
-    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    options = [option for folder in folders for option in ("--config-dir", folder)]
     kept = [override for override in hydra.overrides.hydra if not override.lstrip("+~").startswith(OURS)]
-    return [*options, *overrides, *kept, f"hydra.job.num={number}"]
+    return [*edge.folder_options(hydra), *overrides, *kept, f"hydra.job.num={number}"]
 
 
 def titles(job_overrides: Sequence[Sequence[str]], first: int) -> list[str]:

@@ -1,7 +1,5 @@
 """Which tracked runs the optimism ledger holds against each other, and the command that would make one it lacks."""
 
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -13,6 +11,7 @@ from omegaconf import OmegaConf
 
 from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED
 from src.config import flat
+from src.follow import HERE, follow, override
 from src.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.fusion import leaks
 from src.methods.cell import IDLE, Cell
@@ -31,10 +30,12 @@ COUNTERPART = {
     "image_holdout": "holdout",
 }
 """The protocol that differs in nothing but whether it keeps a patient's images together."""
-MADE = ("data", "method", *(each.name for each in fields(Cell) if each.name != "protocol"))
+MADE = ("method", *(each.name for each in fields(Cell) if each.name != "protocol"))
 """The groups and keys that make predictions, but for the protocol."""
-ELSEWHERE = ("data.root", "tracking.uri", "tracking.experiment")
-"""What of the rest a command has to say to find the data, and to leave its run where the others are."""
+OTHERS = {"frozen": ("finetune",), "finetune": ("augment", "pool", "classifier")}
+"""Those of them that make none by a method."""
+ELSEWHERE = ("data.root",)
+"""What of the rest a command has to say to find the data; where runs are, it is told by `src.follow`."""
 TRIALS = ("search", "trials", "inner_folds", "objective", "sampler", "pruner")
 """The groups and keys that say how parameters are chosen."""
 
@@ -145,12 +146,14 @@ def opposite(run: "Run") -> str:
 
 def made(run: "Run") -> dict[str, str]:
     """Return what made a run's predictions, but for the protocol: its parameters by key."""
-    return {key: value for key, value in run.data.params.items() if makes(key)}
+    params = run.data.params
+    return {key: value for key, value in params.items() if makes(key, params.get("method", ""))}
 
 
-def makes(key: str) -> bool:
-    """Return whether a key makes predictions."""
-    return key.split(".")[0] in MADE and key not in IDLE
+def makes(key: str, method: str) -> bool:
+    """Return whether a key makes predictions by a method."""
+    group = key.split(".")[0]
+    return group in MADE and group not in OTHERS.get(method, ()) and key not in IDLE
 
 
 def agree(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[str]) -> bool:
@@ -169,46 +172,37 @@ def remake(run: "Run", change: str) -> str:
     """Return the command that makes a run again but for one override, from its parameters."""
     program = "tune" if TUNED in run.data.tags else "run"
     try:
-        overrides = [shlex.quote(each) for each in overrides_of(run.data.params, program, change)]
+        overrides = overrides_of(run.data.params, program, change)
     except HydraException:  # made by options that are gone
-        overrides = [change, "and the run's other values"]
+        return f"{follow(program, change)} and the run's other values"
     # A study of the same name would go on with the trials of this one.
     study = [f"study={run.data.tags.get(STUDY, 'study')}_{change.replace('=', '_')}"] if program == "tune" else []
-    return " ".join([f"python -m src.{program}", *overrides, *study])
+    return follow(program, *overrides, *study)
 
 
 def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[str]:
     """Return the overrides of a command that lead to a run's parameters, but for one that differs."""
     config, changed = ("tune" if program == "tune" else "config"), change.split("=")[0]
     usual = defaults(config)
-    named = [key for key in (*MADE, *TRIALS, "protocol", "workspace") if key in usual and key != changed]
+    method = params.get("method", "")
+    idle = OTHERS.get(method, ())
+    named = [key for key in (*MADE, *TRIALS, "protocol") if key in usual and key not in (changed, *idle)]
     given = [change, *(override(key, params[key]) for key in named if params.get(key, usual[key]) != usual[key])]
-    ours = compose(config, given)
+    ours = compose(config, [*HERE.overrides, *given])
     if lacking := sorted(OmegaConf.missing_keys(ours)):
         given += [override(key, params[key]) for key in lacking]
-        ours = compose(config, given)
+        ours = compose(config, [*HERE.overrides, *given])
     values = flat(ours)
-    keys = [key for key in params if remade(key) and key in values and key not in usual]
+    keys = [key for key in params if remade(key, method) and key in values and key not in usual]
     return given + [override(key, params[key]) for key in keys if params[key] != str(values[key])]
 
 
 @cache
 def defaults(config: str) -> dict[str, str]:
-    """Return the options of a command's groups, and its workspace, unless others are given."""
-    default = compose(config, return_hydra_config=True)
-    return {**default.hydra.runtime.choices, "workspace": default.workspace}
+    """Return the options of a command's groups unless others are given."""
+    return dict(compose(config, return_hydra_config=True).hydra.runtime.choices)
 
 
-def remade(key: str) -> bool:
-    """Return whether a command has to say a key to make a run again where the others are."""
-    return makes(key) or key in ELSEWHERE or key.split(".")[0] in ("protocol", *TRIALS)
-
-
-def override(key: str, value: str) -> str:
-    """Return an override that gives a key the value that is tracked as text."""
-    if value == "None":
-        return f"{key}=null"
-    if value[:1] in ("[", "{"):
-        return f"{key}=" + re.sub(r"'(\w+)':", r"\1:", value)  # names in Hydra's grammar have no quotes
-    plain = re.fullmatch(r"[\w/.:+@%-]*", value, re.ASCII)  # Hydra's grammar has no other letters without quotes
-    return f"{key}={value}" if plain else f"{key}='{value}'"
+def remade(key: str, method: str) -> bool:
+    """Return whether a command has to say a key to make a run of a method again."""
+    return makes(key, method) or key in ELSEWHERE or key.split(".")[0] in ("protocol", *TRIALS)

@@ -35,7 +35,7 @@ def console(error: bool = False) -> "Console":
 
 def say(message: str) -> None:
     """Print a line for the user, beside the results."""
-    console(error=True).print(message, markup=False)
+    console(error=True).print(message, markup=False, soft_wrap=True)  # commands in it are copied
 
 
 def track(

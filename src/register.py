@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from src.config import ROOT, Register, build, rebuilt
 from src.edge import command
+from src.follow import follow, override
 from src.presentation import say
 from src.tracking import SPOOLED
 
@@ -26,7 +27,7 @@ def main(config: DictConfig) -> None:
         if located.run.startswith(SPOOLED):
             raise ValueError(
                 f"{located.title} is kept in {options.tracking.spool}, where MLflow cannot link a model to it: "
-                "`python -m src.sync` sends it, then register it by its name"
+                f"`{follow('sync')}` sends it, then register it by its name"
             )
         pack(located.folders, rebuilt, cells, options.weights)
         members = load_all(unpacked(cells), rebuilt)
@@ -34,10 +35,11 @@ def main(config: DictConfig) -> None:
         side = max(math.ceil(member.cell.crop.size / member.cell.crop.scale) for member in members)
         rehearsal = rehearse(cells, example(side, members[0].views[-1]), ROOT)
         version = register(options.tracking, located, cells, rehearsal, ROOT, options.name, options.alias)
+    model = override("model", f"{options.name}@{options.alias}")
     say(
         f"registered as {options.name}, version {version}, alias {options.alias}\n"
-        f"  python -m src.predict model={options.name}@{options.alias} input=FOLDER output=FILE.csv\n"
-        f"  python -m src.serve model={options.name}@{options.alias}"
+        f"  {follow('predict', model, 'input=FOLDER', 'output=FILE.csv')}\n"
+        f"  {follow('serve', model)}"
     )
 
 

@@ -10,7 +10,7 @@ from src.edge import command, given
 from src.files import replace
 from src.presentation import say
 from src.sweep import swept_keys
-from src.tracking import SWEEP
+from src.tracking import CELL, SWEEP
 
 if TYPE_CHECKING:
     from src.reporting.material import Material
@@ -47,7 +47,7 @@ def gathered(options: Report) -> "Material":
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.info.run_id)
         return gather(tracking, sweep, cells, swept_keys(sweep), options.replicates, binary, options.reference)
-    runs = [tracking.find(name) for name in options.runs]
+    runs = [tracking.find(name, CELL) for name in options.runs]
     return gather(tracking, None, runs, (), options.replicates, binary, options.reference)
 
 

@@ -10,7 +10,7 @@ from src.addresses import masked
 from src.cells import Material, attempt, chosen, position_tags, predict, prepare, tell
 from src.config import build, flat
 from src.launcher import sweeping_command
-from src.presentation import say, show
+from src.presentation import say
 from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, wanted
 from src.tracking import CELL, FINISHED, JOB, Tracking
 
@@ -47,7 +47,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
         params = chosen() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         evaluation, notes = predict(build(config), name, run, material)
-    tell(evaluation, name, notes, sweep)
+    tell(evaluation, name, notes, run.id, sweep)
 
 
 def unchanged(config: DictConfig) -> Material | None:
@@ -64,7 +64,7 @@ def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str
     say(f"{run.info.run_name}: finished already as run {run.info.run_id}, on the same data")
     if sweep is None:
         evaluation, notes = fuse(tracking, [run], config.replicates)
-        show(evaluation, str(run.info.run_name), notes)
+        tell(evaluation, str(run.info.run_name), notes, run.info.run_id, sweep)
     elif run.data.tags.get(JOB) != tags[JOB]:
         tracking.tag(run.info.run_id, {JOB: tags[JOB]})  # the sweep may vary the same in another order
 

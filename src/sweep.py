@@ -14,8 +14,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from src.config import CONF, build
-from src.edge import edge
+from src.edge import edge, surround
 from src.evaluation.binary import Binary
+from src.follow import after_sweep, follow
 from src.fusion import Fusion, finished, fuse_sweep, published_at
 from src.jobs import check as check_launcher
 from src.presentation import say, show_groups, slug, write_groups
@@ -44,6 +45,7 @@ class TrackedSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Create the parent run, or take up the one of an earlier try, and tell the cells of it."""
         with edge():
+            surround(config, config.hydra)
             check_launcher(config.hydra.launcher)
             if config.published:
                 published_at(config.published)  # before any work
@@ -93,7 +95,7 @@ class TrackedSweep(Callback):
         with suppress(*away()):
             self.tracking.bury()
         say(
-            f"the sweep was ended early; `python -m src.fuse sweep={self.sweep}` fuses the cells that finished, and "
+            f"the sweep was ended early; `{follow('fuse', f'sweep={self.sweep}')}` fuses the cells that finished, and "
             "the same command with resume=true runs the others"
         )
 
@@ -147,8 +149,8 @@ def finish(tracking: Tracking, sweep: str, expected: int, binary: Binary | None,
         tracking.end(sweep, "KILLED")
         sys.exit(
             f"error: the tracking server fails, so that the cells cannot be fused now ({str(error).splitlines()[0]}); "
-            "what it could not take is kept: when it is back, `python -m src.sync` sends it, and the same command with "
-            "resume=true fuses"
+            f"what it could not take is kept: when it is back, `{follow('sync')}` sends it, and the same command "
+            "with resume=true fuses"
         )
 
 
@@ -169,7 +171,9 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
             write_groups(fusion.groups, fusion.together, run.folder)
             run.log(metrics=metrics(fusion), tags={"notes": "; ".join(noted(fusion))})
             show_groups(fusion.groups, fusion.together, str(parent.info.run_name))
-    say(f"sweep {sweep}: {len(done)} of {expected} cells finished; `python -m src.fuse sweep={sweep}` fuses again")
+    say(f"sweep {sweep}: {len(done)} of {expected} cells finished")
+    if done:
+        say(after_sweep(str(parent.info.run_name), sweep, len(done)))
     errors = [f"cells failed: {', '.join(failed)}; their runs hold the tracebacks"] if failed else []
     errors += unfused(fusion)
     if errors:

@@ -61,8 +61,8 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
         assert tuning.chosen is not None, "it has predicted"
         keep(tuning.chosen, plan, studies, run, notes)
         adopt(tuning.chosen, tracking, run)
-    tell(evaluation, name, notes, sweep)
     say(f"parameters in {studies / plan.study}.json; classifier=tuned classifier.study={plan.study} uses them")
+    tell(evaluation, name, notes, run.id, sweep)
 
 
 def study_name(config: DictConfig, cell: str, search: str, sweep: Sweep | None) -> str:

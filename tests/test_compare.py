@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.compare import known, newest, of_runs, of_sweep, patiently, ratios, spelled
+from src.compare import newest, of_runs, of_sweep, patiently, ratios, spelled
 from src.config import CONF, Compare, flat
-from src.ledger import Ledger, makes, override, overrides_of
+from src.follow import key_of, override
+from src.ledger import OTHERS, Ledger, makes, overrides_of
 from src.tracking import CELL, SWEEP, Tracking
 from src.verdicts import fitting, to_markdown, verdicts, write
 from tests.commands import QUICK, ROOT, run
@@ -139,11 +140,14 @@ def test_mistakes_are_one_message(tracking: Tracking, arguments: list[str], said
         (lambda t: of_runs(options(t, runs=["worse", "worse"]), None), "worse is given twice"),
         (lambda t: of_runs(options(t, runs=["worse"]), None), "two runs or more, but got 1"),
         (lambda t: of_runs(options(t, runs=["worse", "better"], reference="x"), None), "one of worse, better, but got"),
-        (lambda t: of_runs(options(t, runs=["worse", "tasks"]), None), "has no predictions.parquet"),
+        (
+            lambda t: of_runs(options(t, runs=["worse", "tasks"]), None),
+            "is a sweep, but a run is asked for: give it as sweep=",
+        ),
         (lambda t: of_sweep(options(t, sweep="empty"), None), "has 0 finished cells, but a comparison needs two"),
         (lambda t: of_sweep(options(t, sweep="nothing"), None), "no sweep has the id or name 'nothing'"),
         (lambda t: newest(t, "yi2017"), "no sweep of experiment yi2017.*src.run -m experiment=yi2017"),
-        (lambda t: known(t, "nobody"), "the newest are empty, VGG-400"),
+        (lambda t: of_runs(options(t, runs=["worse", "nobody"]), None), "the newest are VGG-400, ResNet-400, C data"),
     ],
 )
 def test_what_cannot_be_compared_is_named(ask: Callable[[Tracking], object], said: str, tracking: Tracking) -> None:
@@ -266,7 +270,8 @@ def test_values_are_written_as_the_command_line_takes_them(value: str, written: 
     ("program", "given"),
     [
         ("run", ["data=folder", "data.root=a b/c", "encoder=vgg", "pool.p=3", "seeds=[0,1]", "protocol.seed=4"]),
-        ("run", ["experiment=yi2017", "method=finetune", "data.root=x", "workspace=/tmp/w"]),
+        ("run", ["data=csv", "data.path=a.csv", "finetune=head", "finetune.epochs=3"]),
+        ("run", ["experiment=yi2017", "method=finetune", "data.root=x"]),
         ("tune", ["data=demo", "search=logistic", "classifier=logistic", "trials=7", "classifier.c=3"]),
     ],
     ids=str,
@@ -277,9 +282,14 @@ def test_the_ledgers_command_leads_to_the_same_values(program: str, given: list[
     choices = {str(group): str(option) for group, option in made.hydra.runtime.choices.items()}
     wanted = flat(compose(config, given))
     params = {key: str(value) for key, value in wanted.items()} | choices
-    found = flat(compose(config, overrides_of(params, program, "protocol=image_kfold")))
-    alike = [key for key in wanted if makes(key) or key.split(".")[0] in ("protocol", "trials", "search", "workspace")]
+    overrides = overrides_of(params, program, "protocol=image_kfold")
+    found = flat(compose(config, overrides))
+    method = params["method"]
+    alike = [key for key in wanted if makes(key, method) or key.split(".")[0] in ("protocol", "trials", "search")]
     assert {key: found[key] for key in alike} == {key: wanted[key] for key in alike}
+    keys = [key_of(each) for each in overrides]
+    assert len(set(keys)) == len(keys)  # a data set was named twice
+    assert not {key.split(".")[0] for key in keys} & set(OTHERS[params["method"]])
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from src.classifiers.classifier import Classifier, Features, Labels, Model, Part
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
+from src.follow import follow
 
 KINDS: dict[str, type[Classifier]] = {kind.__name__: kind for kind in (LightGBM, Logistic, Knn)}
 TUNED, STUDY = "tuned", "study"
@@ -64,7 +65,7 @@ class Tuned(Classifier):
             raise ValueError(
                 f"study {self.study} was nested in other {' and '.join(differ)} than this run's, so that its "
                 f"parameters may have seen what is held out here: use the same data and protocol, or tune on these by "
-                "`python -m src.tune study=OTHER`"
+                f"`{follow('tune', 'study=OTHER')}`"
             )
         for fold in map(int, chosen["folds"]):
             self.of_fold(fold).check(splits, data)
@@ -111,14 +112,14 @@ class Tuned(Classifier):
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in place.glob("*.json"))) or "none"
             raise ValueError(
-                f"no study {self.study!r} has ended in {place} (there: {known}); `python -m src.tune "
-                f"study={self.study}` makes one"
+                f"no study {self.study!r} has ended in {place} (there: {known}); "
+                f"`{follow('tune', f'study={self.study}')}` makes one"
             )
         try:
             record: dict[str, Any] = json.loads(path.read_text())
             searched = {key for fold in record["folds"].values() for key in fold["parameters"]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} holds no study ({error!r}): `python -m src.tune` makes one") from None
+            raise ValueError(f"{path} holds no study ({error!r}): `{follow('tune')}` makes one") from None
         if not any(key.startswith("classifier.") for key in searched):
             raise ValueError(f"study {self.study} chose {', '.join(sorted(searched))}, and nothing of a classifier")
         return record

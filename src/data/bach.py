@@ -15,12 +15,17 @@ from src.data.folder import EXTENSIONS
 from src.data.manifest import Reader, Record, check, first
 from src.data.text import read_text
 from src.evaluation.predictions import classes as predicted_classes
+from src.follow import fetch
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PREFIXES = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
 TRAIN, TEST = "ICIAR2018_BACH_Challenge", "ICIAR2018_BACH_Challenge_TestDataset"
 TRUTH = "microscopy_ground_truth.csv"
-WAY_OUT = "`python -m src.download data=bach` fetches and unpacks it"
+
+
+def way_out() -> str:
+    """Return how BACH is had."""
+    return f"`{fetch('bach')}` fetches and unpacks it"
 
 
 @dataclass(kw_only=True)
@@ -85,7 +90,7 @@ class Bach(Reader):
         photos = self._photos(TEST, lambda folder: bool(_tests(folder)), "images test0, test1, ...")
         paths = _tests(photos)
         if self.expected_test and len(paths) != self.expected_test:
-            raise ValueError(f"BACH has {self.expected_test} test images, but {photos} has {len(paths)}: {WAY_OUT}")
+            raise ValueError(f"BACH has {self.expected_test} test images, but {photos} has {len(paths)}: {way_out()}")
         self._check_sizes(paths)
         return self._rows(paths).sort_values("sample", ignore_index=True)
 
@@ -100,7 +105,7 @@ class Bach(Reader):
                 return folder
         raise ValueError(
             f"data.root must be the folder that holds {name} (or be it, or its Photos), but no folder of "
-            f"{', '.join(str(folder) for folder in candidates)} holds {what}: {WAY_OUT}"
+            f"{', '.join(str(folder) for folder in candidates)} holds {what}: {way_out()}"
         )
 
     def _rows(self, paths: list[Path]) -> pd.DataFrame:
@@ -111,7 +116,7 @@ class Bach(Reader):
         found = ", ".join(f"{name} {len(paths)}" for name, paths in files.items())
         if self.expected_per_class and any(len(paths) != self.expected_per_class for paths in files.values()):
             raise ValueError(
-                f"BACH has {self.expected_per_class} images of each class, but {photos} has {found}: {WAY_OUT}, "
+                f"BACH has {self.expected_per_class} images of each class, but {photos} has {found}: {way_out()}, "
                 "data.expected_per_class=0 takes what is there"
             )
         paths = [path.relative_to(photos).as_posix() for paths in files.values() for path in paths]
@@ -123,7 +128,7 @@ class Bach(Reader):
             )
 
     def _check_sizes(self, paths: list[Path]) -> None:
-        image.check_sizes(paths, self.width, self.height, "BACH's", WAY_OUT, "data.width=0 data.height=0")
+        image.check_sizes(paths, self.width, self.height, "BACH's", way_out(), "data.width=0 data.height=0")
 
 
 def _has_classes(folder: Path) -> bool:
@@ -154,7 +159,7 @@ def _check_names(photos: Path, labels: dict[str, str]) -> None:
     if problems:
         raise ValueError(
             f"BACH's images are called n001, b001, is001, iv001 and so on by their class, but in {photos} "
-            f"{first(problems)}: {WAY_OUT}, data=folder takes any names"
+            f"{first(problems)}: {way_out()}, data=folder takes any names"
         )
 
 
@@ -176,7 +181,7 @@ def _check_truth(path: Path, labels: dict[str, str]) -> None:
         elif label != folder:
             problems.append(f"{name} is in folder {folder} but {label} in the table")
     if problems:
-        raise ValueError(f"{path} and the class folders beside it must agree, but {first(problems)}: {WAY_OUT}")
+        raise ValueError(f"{path} and the class folders beside it must agree, but {first(problems)}: {way_out()}")
 
 
 def _by_name(name: str) -> str:
@@ -188,13 +193,13 @@ def _truth(path: Path) -> dict[str, str]:
     """Labels by file name, from a table with or without a header."""
     table = read_text(path, "BACH's table of labels", header=None)
     if table.shape[1] != 2:
-        raise ValueError(f"{path} has the columns name and label, but {table.shape[1]} were found: {WAY_OUT}")
+        raise ValueError(f"{path} has the columns name and label, but {table.shape[1]} were found: {way_out()}")
     names, labels = table[0].tolist(), table[1].tolist()
     header = names[0].lower() in ("name", "image", "file", "filename")
     rows = list(zip(names, labels, strict=True))[int(header) :]
     for name, label in rows:
         if label not in CLASSES:
-            raise ValueError(f"labels are {', '.join(CLASSES)}, but {path} has {label!r} for {name!r}: {WAY_OUT}")
+            raise ValueError(f"labels are {', '.join(CLASSES)}, but {path} has {label!r} for {name!r}: {way_out()}")
     return dict(rows)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from src.checks import one_of
 from src.data.manifest import Reader, Record, check, first
+from src.follow import fetch
 
 SUBTYPES = {
     "A": "adenosis",
@@ -35,7 +36,11 @@ NAME = re.compile(
 FOLDERS = ("BreaKHis_v1", "histology_slides", "breast")
 LAYOUT = "{benign,malignant}/SOB/SUBTYPE/SLIDE/{40,100,200,400}X/SOB_*.png"
 ORDER = ("sample", "case", "patient", "view", "label", "subtype", "magnification", "slide")
-WAY_OUT = "`python -m src.download data=breakhis` fetches and unpacks it"
+
+
+def way_out() -> str:
+    """Return how BreakHis is had."""
+    return f"`{fetch('breakhis')}` fetches and unpacks it"
 
 
 @dataclass(kw_only=True)
@@ -111,7 +116,7 @@ class BreakHis(Reader):
                 return folder
         raise ValueError(
             f"data.root must be the folder that holds {FOLDERS[0]} (or be it, or deeper), but no folder of "
-            f"{', '.join(str(folder) for folder in candidates)} holds {LAYOUT}: {WAY_OUT}; data=folder and "
+            f"{', '.join(str(folder) for folder in candidates)} holds {LAYOUT}: {way_out()}; data=folder and "
             "data=csv take other layouts"
         )
 
@@ -121,7 +126,7 @@ class BreakHis(Reader):
         if self.expected and differ:
             raise ValueError(
                 f"BreakHis has {sum(COUNTS.values())} images, but {self.root} has {len(table)}: {', '.join(differ)}. "
-                f"{WAY_OUT}; data.expected=false takes what is there"
+                f"{way_out()}; data.expected=false takes what is there"
             )
 
 
@@ -135,14 +140,14 @@ def parsed(path: str) -> dict[str, str | int]:
     if not match or match["subtype"] not in SUBTYPES or int(match["magnification"]) not in MAGNIFICATIONS:
         raise ValueError(
             f"a name is SOB_<B|M>_<sub-type>-<year>-<slide>-<magnification>-<number>.png with a sub-type of "
-            f"{', '.join(SUBTYPES)}, but {path} is not: {WAY_OUT}"
+            f"{', '.join(SUBTYPES)}, but {path} is not: {way_out()}"
         )
     subtype = SUBTYPES[match["subtype"]]
     kind = "benign" if match["kind"] == "B" else "malignant"
     named = (kind, subtype, f"{match['magnification']}X")
     if named != (kind_folder, subtype_folder, magnification_folder) or subtype not in CLASSES[kind]:
         raise ValueError(
-            f"an image lies in the folders of its name, but {path} is {', '.join(named)} by name: {WAY_OUT}"
+            f"an image lies in the folders of its name, but {path} is {', '.join(named)} by name: {way_out()}"
         )
     specimen = f"{match['year']}-{match['number']}"
     return {

@@ -15,6 +15,7 @@ from src.data import dicom
 from src.data.dicom import Header
 from src.data.manifest import COLUMNS, Reader, check, first, single_views
 from src.data.text import read_text
+from src.follow import fetch
 from src.images import BadImage
 
 CLASSES = ("benign", "malignant")
@@ -221,7 +222,7 @@ def _files(root: Path, names: list[str], image: str) -> list[Path | None]:
     if not folders:
         raise ValueError(
             f"data.root is the folder that the NBIA Data Retriever filled, but neither {root} nor CBIS-DDSM or "
-            f"manifest-*/CBIS-DDSM in it has a folder such as {names[0]}: see `python -m src.download data=cbis_ddsm`"
+            f"manifest-*/CBIS-DDSM in it has a folder such as {names[0]}: see `{fetch('cbis_ddsm')}`"
         )
     return [next(filter(None, (_chosen(each, image) for each in folders.get(name, []))), None) for name in names]
 

@@ -13,6 +13,7 @@ from src.data.folder import EXTENSIONS
 from src.data.manifest import Reader, Record, check, first
 from src.data.region import Region, around
 from src.data.text import read_text
+from src.follow import fetch
 from src.images import BadImage
 
 SEVERITIES = {"": "normal", "B": "benign", "M": "malignant"}  # from good to bad
@@ -36,7 +37,11 @@ ORDER = (
     *("sample", "case", "patient", "view", "label"),
     *("side", "tissue", "abnormality", "severity", "lesions", *CIRCLE),
 )
-WAY_OUT = "`python -m src.download data=mini_mias` fetches and unpacks it"
+
+
+def way_out() -> str:
+    """Return how mini-MIAS is had."""
+    return f"`{fetch('mini_mias')}` fetches and unpacks it"
 
 
 @dataclass(kw_only=True)
@@ -143,16 +148,16 @@ class MiniMias(Reader):
         try:
             size = image.size(path)
         except BadImage as error:
-            raise ValueError(f"{path}: {error}; {WAY_OUT}") from error
+            raise ValueError(f"{path}: {error}; {way_out()}") from error
         if size[0] != size[1]:
             raise ValueError(
                 f"lesions' circles are those of square images of {ORIGINAL} pixels, but {path} has {size[0]} x "
-                f"{size[1]}: {WAY_OUT}"
+                f"{size[1]}: {way_out()}"
             )
         if max(x, y_from_bottom) > ORIGINAL:
             raise ValueError(
                 f"a circle's centre lies in the image's {ORIGINAL} x {ORIGINAL} pixels, but that of {path} is {x}, "
-                f"{y_from_bottom}: {WAY_OUT}"
+                f"{y_from_bottom}: {way_out()}"
             )
         scale = size[0] / ORIGINAL
         centre, radius_here = (x * scale, (ORIGINAL - y_from_bottom) * scale), radius * scale
@@ -176,7 +181,7 @@ class MiniMias(Reader):
                 return folder, samples(folder / LISTED)
         raise ValueError(
             f"data.root must be the folder that holds mini-MIAS' {INFO} and mdb*.pgm, or a {LISTED}, but neither of "
-            f"{' and '.join(str(folder) for folder in candidates)} has one: {WAY_OUT}"
+            f"{' and '.join(str(folder) for folder in candidates)} has one: {way_out()}"
         )
 
     def _check_files(self, folder: Path, table: pd.DataFrame) -> None:
@@ -191,15 +196,15 @@ class MiniMias(Reader):
             if names:
                 raise ValueError(
                     f"mini-MIAS' {INFO} or {LISTED} lists the images beside it, but in {folder} {first(names)}: "
-                    f"{where}. {WAY_OUT}"
+                    f"{where}. {way_out()}"
                 )
         count = table["case"].nunique()
         if self.expected and count != self.expected:
             raise ValueError(
-                f"mini-MIAS has {self.expected} images, but {folder} has {count}: {WAY_OUT}, "
+                f"mini-MIAS has {self.expected} images, but {folder} has {count}: {way_out()}, "
                 "data.expected=0 takes what is there"
             )
-        image.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", WAY_OUT, "data.size=0")
+        image.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", way_out(), "data.size=0")
 
 
 def samples(path: Path) -> pd.DataFrame:
@@ -245,7 +250,7 @@ def lesions(path: Path) -> pd.DataFrame:
     if wrong or not lines:
         raise ValueError(
             f"{path} has lines as `mdb001 G CIRC B 535 425 197` or `mdb003 D NORM`, but {len(wrong)} of {len(lines)} "
-            f"are not: {first([repr(line) for line in wrong]) or 'there is none'}. {WAY_OUT}"
+            f"are not: {first([repr(line) for line in wrong]) or 'there is none'}. {way_out()}"
         )
     table = pd.DataFrame([match.groupdict() for match in matches if match])
     table["abnormality"] = table["abnormality"].fillna(table.pop("normal"))

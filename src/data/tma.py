@@ -10,6 +10,7 @@ from src.checks import at_least
 from src.data.folder import Folder
 from src.data.manifest import first
 from src.data.text import read_text
+from src.follow import fetch
 
 CLASSES = ("bladder", "breast", "lung", "lymphoma")
 
@@ -51,7 +52,7 @@ class Tma(Folder):
         if self.expected and len(manifest) != self.expected:
             raise ValueError(
                 f"the micro-arrays are {self.expected} images, but {self.root} has {len(manifest)}: data.expected=0 "
-                "takes what is there, `python -m src.download data=tma` says where they are to be had"
+                f"takes what is there, `{fetch('tma')}` says where they are to be had"
             )
         return manifest.assign(patient=self._patients(manifest["sample"])) if self.patients else manifest
 

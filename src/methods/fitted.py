@@ -16,6 +16,7 @@ from src.encoders.encoder import Extractor
 from src.encoders.network import NetworkEncoder
 from src.encoders.weights import sha256, without_pickle
 from src.files import replace as write
+from src.follow import follow
 from src.methods.cell import Applied, Cell, Fitted, Method, Outcome, Track, resolve
 from src.methods.known import Known
 from src.methods.parts import named
@@ -151,7 +152,7 @@ def check_files(folder: Path, description: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError(
             f"model {description['name']} in {folder} is not whole: {', '.join(missing[:3])} "
-            f"{'is' if len(missing) == 1 else 'are'} missing; if its run was not sent to the end, `python -m src.sync` "
+            f"{'is' if len(missing) == 1 else 'are'} missing; if its run was not sent to the end, `{follow('sync')}` "
             "sends the rest"
         )
 

@@ -1,6 +1,7 @@
 """MLflow, which nothing else knows."""
 
-from src.tracking.runs import CELL, FINISHED, JOB, KIND, SUPERSEDED, SWEEP, TrackedRun, Tracking
+from src.tracking.names import CELL, KIND, SWEEP
+from src.tracking.runs import FINISHED, JOB, SUPERSEDED, TrackedRun, Tracking
 from src.tracking.server import Unreachable
 from src.tracking.spool import PARENT, SPOOLED, Sending, away
 

@@ -3,6 +3,7 @@
 import base64
 import difflib
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -18,13 +19,17 @@ import numpy as np
 import pandas as pd
 
 from src.data import tissue
+from src.follow import follow
 from src.methods.fitted import CELLS, unpacked
-from src.tracking.runs import FINISHED, KIND, SWEEP, Tracking
+from src.tracking.names import KIND, SWEEP
+from src.tracking.runs import FINISHED, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
+
+log = logging.getLogger(__name__)
 
 MODEL = "model"
 """The folder of a run's files, and of a registered model's artefacts, that holds what predicts."""
@@ -51,14 +56,17 @@ def locate(tracking: Tracking, model: str, place: Path) -> Located:
     What does not lie in files of this machine is fetched into `place`. `ValueError` where there is no such model.
     """
     tracking.bury()
-    try:
-        run = tracking.find(model)  # a run's name may hold / and @, too
-    except ValueError as error:
+    run = tracking.known(model)  # a run's name may hold / and @, too
+    if run is None and not tracking.there:
+        raise ValueError(f"{tracking.missing(model)}: nothing is tracked there yet")
+    if run is None:
         name = model.removeprefix("models:/")
         version = version_of(tracking, name) if "@" in name or "/" in name else newest(tracking, name)
         if version is None:
-            raise ValueError(f"{error}, nor is a model registered under it{hint(tracking, name)}") from None
+            raise ValueError(f"{tracking.missing(model)}, nor is a model registered under it{hint(tracking, name)}")
         return registered(tracking, version, place)
+    if model == run.info.run_name and not tracking.offline and (version := newest(tracking, model)):
+        log.warning(f"{model} is also the name of a registered model: {model}/{version.version} is that one")
     title = f"{run.info.run_name} ({run.info.run_id})"
     runs = fitting(tracking, run) if run.data.tags.get(KIND) == SWEEP else [run]
     return Located(title, run.info.run_id, [folder_of(tracking, each, place) for each in runs])
@@ -113,7 +121,7 @@ def called(tracking: Tracking, model: str) -> str:
     name = model.removeprefix("models:/")
     version = version_of(tracking, name) if "@" in name or "/" in name else newest(tracking, name)
     if version is None:
-        ours = "`python -m src.register model=RUN name=NAME` makes one"
+        ours = f"`{follow('register', 'model=RUN', 'name=NAME')}` makes one"
         raise ValueError(f"no registered model is {name}{hint(tracking, name)}; {ours}")
     return f"{version.name}/{version.version}"
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.follow import follow
 from src.words import capital, measured, titled
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def link_model(client: "MlflowClient", run: str) -> None:
         return
     name = re.sub(r"[/:.%\"']+", "-", str(known.info.run_name))  # which a model's name must not have
     params = {key: value for key, value in known.data.params.items() if "." not in key}
-    tags = {"run": run, NOTE: f"The files are in the run's `model/`. `python -m src.predict model={run}` applies them."}
+    apply = follow("predict", f"model={run}", "input=FOLDER", "output=FILE.csv")
+    tags = {"run": run, NOTE: f"The files are in the run's `model/`. `{apply}` applies them."}
     try:
         made = client.create_logged_model(known.info.experiment_id, name, run, tags, params, "tenfold")
     except MlflowException as error:

@@ -1,6 +1,8 @@
 """Runs and sweeps in MLflow: their parameters, metrics, artefacts and tables."""
 
 import io
+import logging
+import re
 import tempfile
 import time
 import traceback
@@ -17,6 +19,7 @@ from src.addresses import masked
 from src.files import replace
 from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
+from src.tracking.names import KIND, check_kind, several, told, word
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.server import Unreachable, quieten, reach
 from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, first_line, milliseconds
@@ -25,11 +28,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+log = logging.getLogger(__name__)
+
 FINISHED = "FINISHED"
 """The status of a run that did all it was to do."""
-KIND = "kind"
-CELL, SWEEP = "cell", "sweep"
-"""The kinds of runs: a sweep's run is the parent of its cells'."""
 SUPERSEDED = "superseded"
 """The tag of a cell of a sweep that was run anew: the run that took its place."""
 JOB = "job"
@@ -108,6 +110,11 @@ class Tracking:
     def served(self) -> bool:
         """Whether runs are kept by a server, which has a place of its own for their files."""
         return self.uri.startswith(("http://", "https://"))
+
+    @property
+    def there(self) -> bool:
+        """Whether anything was ever tracked here, so that asking for it leaves no empty database behind."""
+        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).exists()
 
     def connect(self) -> "MlflowClient":
         """Return the client; `Unreachable` where the server does not answer now."""
@@ -270,17 +277,20 @@ class Tracking:
             if dead(run.data.tags) and self.find(run.info.run_id).info.status == "RUNNING":
                 self.end(run.info.run_id, "KILLED")
 
-    def search(self, tags: Mapping[str, str] | None = None, status: str = "") -> "list[Run]":
-        """Return the runs that have tags and a status, in the order in which they began."""
+    def search(self, tags: Mapping[str, str] | None = None, status: str = "", name: str = "") -> "list[Run]":
+        """Return the runs that have tags, a status and a name, in the order in which they began."""
         wanted = dict(tags or {})
         found = [
             run
             for run in self.spooled.runs()
-            if wanted.items() <= run.data.tags.items() and status in ("", run.info.status)
+            if wanted.items() <= run.data.tags.items()
+            and status in ("", run.info.status)
+            and name in ("", run.info.run_name)
         ]
-        if not self.offline:
-            clauses = [f"tags.`{name}` = '{value}'" for name, value in wanted.items()]
+        if not self.offline and self.there:
+            clauses = [f"tags.`{key}` = {quoted(value)}" for key, value in wanted.items()]
             clauses += [f"attributes.status = '{status}'"] if status else []
+            clauses += [f"attributes.run_name = {quoted(name)}"] if name else []
             listed = self.client.search_runs(
                 [self.find_or_create(self.client)], " and ".join(clauses), max_results=MANY
             )
@@ -288,33 +298,57 @@ class Tracking:
             found = [*listed, *(run for run in found if run.info.run_id not in sent)]
         return sorted(found, key=lambda run: run.info.start_time)
 
-    def recent(self) -> "list[Run]":
-        """Return the newest thousand runs."""
-        return self.search()[-1000:]
-
     def find(self, name: str, kind: str = "") -> "Run":
-        """Return the run of an id, or the newest run of a name and kind; `ValueError` where there is none."""
+        """Return the run of a kind as `known` finds it; `ValueError` where there is none."""
+        found = self.known(name, kind)
+        if found is None:
+            newest = dict.fromkeys(str(run.info.run_name) for run in self.search({KIND: kind} if kind else {})[::-1])
+            there = f"the newest are {', '.join(list(newest)[:5])}" if newest else f"there are no {word(kind)}s yet"
+            raise ValueError(f"{self.missing(name, kind)}; {there}")
+        return found
+
+    def known(self, name: str, kind: str = "") -> "Run | None":
+        """Return the run of an id, the newest of a name, or the one whose id so begins; say which where several are.
+
+        None where there is none; `ValueError` where it is of another kind.
+        """
+        of_kind = {KIND: kind} if kind else {}
+        if found := self.by_id(name):
+            check_kind(found, kind)
+            return found
+        runs = self.search(of_kind, name=name) or self.beginning(name, of_kind)
+        if len(runs) > 1:
+            log.warning(several(name, runs))
+        if not runs and (others := self.search(name=name)):
+            check_kind(others[-1], kind)
+        return runs[-1] if runs else None
+
+    def missing(self, name: str, kind: str = "") -> str:
+        """Return that there is no run of a name."""
+        return f"no {word(kind)} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}"
+
+    def by_id(self, run_id: str) -> "Run | None":
+        """Return the run of an id, also of the one that it had in the spool."""
         from mlflow.exceptions import MlflowException
 
-        runs = [
-            run
-            for run in self.spooled.runs()
-            if name == run.info.run_id or (name == run.info.run_name and kind in ("", run.data.tags[KIND]))
-        ]
-        if not self.offline and not (runs and runs[-1].info.run_id == name):
-            try:
-                return self.client.get_run(name)
-            except MlflowException:
-                quote = '"' if "'" in name else "'"
-                quoted = quote + name.replace(quote, "") + quote
-                named = f"tags.{SPOOLED}" if name.startswith(f"{SPOOLED}-") else "attributes.run_name"
-                of_kind = f" and tags.{KIND} = '{kind}'" if kind else ""
-                where = [self.find_or_create(self.client)]
-                runs += list(self.client.search_runs(where, f"{named} = {quoted}{of_kind}", max_results=1))
-        if not runs:
-            wanted = kind or "run"
-            raise ValueError(f"no {wanted} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}")
-        return max(runs, key=lambda run: run.info.start_time)
+        kept = [run for run in self.spooled.runs() if run.info.run_id == run_id]
+        if kept or self.offline or not self.there:
+            return kept[0] if kept else None
+        if run_id.startswith(f"{SPOOLED}-"):
+            return next(iter(self.search({SPOOLED: run_id})), None)
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException:
+            return None
+
+    def beginning(self, start: str, tags: Mapping[str, str]) -> "list[Run]":
+        """Return the run with tags whose id begins so, in a list; `ValueError` where several do."""
+        if not re.fullmatch(rf"({SPOOLED}-)?[0-9a-f]{{6,31}}", start):
+            return []
+        found = [run for run in self.search(tags) if run.info.run_id.startswith(start)]
+        if len(found) > 1:
+            raise ValueError(f"{len(found)} ids begin with {start}: {', '.join(map(told, found))}; give more of one")
+        return found
 
     def children(self, sweep: str) -> "list[Run]":
         """Return the runs of a sweep in the order of their jobs, without those that were run anew."""
@@ -384,6 +418,12 @@ class Tracking:
         if name in [item.path for item in listed]:
             raise Unreachable(f"{name} of {called} cannot be had now: {why}")
         raise ValueError(f"{called} has no {name}; finished runs do")
+
+
+def quoted(text: str) -> str:
+    """Return a text as MLflow's searches take it, which have no way to write both kinds of quotes."""
+    quote = '"' if "'" in text else "'"
+    return quote + text.replace(quote, "") + quote
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import errno
 import os
 import socket
 
+from src.follow import follow
+
 SECONDS = 10
 """How long a tracking server may take to answer before it counts as unreachable."""
 BOUNDS = {
@@ -62,7 +64,7 @@ def reach(uri: str) -> None:
         raise Unreachable(
             f"the tracking server tracking.uri={uri} does not answer{late}; start it with `mlflow server`, correct the "
             "address, or leave tracking.uri out to track in a local database; tracking.offline=true keeps all that a "
-            "run logs until `python -m src.sync` sends it"
+            f"run logs until `{follow('sync')}` sends it"
         ) from None
     if answer.status_code in (401, 403):
         raise Unreachable(
@@ -73,7 +75,7 @@ def reach(uri: str) -> None:
     if not answer.ok:
         raise Unreachable(
             f"the tracking server tracking.uri={uri} answers with an error ({answer.status_code} {answer.reason}): its "
-            "log says why; tracking.offline=true keeps all that a run logs until `python -m src.sync` sends it"
+            f"log says why; tracking.offline=true keeps all that a run logs until `{follow('sync')}` sends it"
         )
     if "json" not in answer.headers.get("content-type", ""):
         raise Unreachable(f"what answers at tracking.uri={uri} is no MLflow server; correct the address")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.follow import follow
 from src.tracking.datasets import link
 from src.tracking.life import HEARTBEAT, dead
 from src.tracking.pages import link_model
@@ -105,7 +106,7 @@ class Entry:
 
     def run(self) -> "Run | None":
         """Return a run that began here, as the server would; None where it did not, or has been sent."""
-        from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
+        from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunData, RunInfo, RunInputs, RunTag
 
         records = self.records()
         begun, end = last(records, "begun"), last(records, "end")
@@ -119,7 +120,8 @@ class Entry:
         status = end.get("status", "RUNNING")
         info = RunInfo(self.id, "0", "", status, begun["time"], end.get("time"), "active", run_name=begun["name"])
         data = RunData(metrics, [Param(*each) for each in params.items()], [RunTag(*each) for each in tags.items()])
-        return Run(info, data)
+        linked = [DatasetInput(Dataset(**record["inputs"]), []) for record in records if "inputs" in record]
+        return Run(info, data, RunInputs(linked))
 
 
 def parsed(line: str) -> Record:
@@ -226,7 +228,7 @@ class Outbox:
                 return
         self.entry.take(folder)
         self.entry.add(end={"status": status, "time": milliseconds()})
-        log.warning("run %s is kept in %s; `python -m src.sync` sends it", self.entry.id, self.entry.folder)
+        log.warning("run %s is kept in %s; `%s` sends it", self.entry.id, self.entry.folder, follow("sync"))
 
 
 def send(client: "MlflowClient", run: str, record: Record) -> None:
