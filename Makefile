@@ -10,7 +10,7 @@ EXTRAS := openvino postgresql ray s3 slurm
 help: ## these targets
 	@sed -nE 's/^([a-z-]+|\$$\(EXTRAS\)):.*## (.*)/\1\t\2/p' Makefile | sed 's/^$$(EXTRAS)/$(EXTRAS)/' | expand -t 14
 
-run: .venv/ready ## the demo sweep: three untrained encoders x two crop sizes on drawn images
+run: .venv/ready ## the demo sweep: three trained encoders x two crop sizes on drawn images
 	$(BIN)/python -m src.run -m experiment=demo
 
 test: .venv/ready ## the tests that take seconds each: less than ten minutes on two cores

@@ -69,6 +69,17 @@ def test_every_option_says_what_it_is(option: Path) -> None:
     assert (CONF / option).with_suffix(".yaml").read_text().startswith("# ")
 
 
+def test_the_default_encoder_is_trained_and_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    experiment = composed("data=folder", "data.root=images")
+    assert isinstance(experiment, Experiment)
+    assert not experiment.encoder.untrained
+    assert len(experiment.encoder.digest()) == 64
+
+
 def test_the_other_commands_compose() -> None:
     assert isinstance(composed("published=rakhlin2018", name="fuse"), Fuse)
     assert isinstance(composed("data=bach", name="download"), Download)

@@ -29,12 +29,13 @@ def bach(root: Path) -> Path:
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
-    smaller = ["encoder=squeezenet,mobilenet", "crop.size=48,64", "data.cases=24", "data.width=192", "data.height=144"]
+    smaller = ["encoder=efficientnet_lite0,efficientnet_lite2", "data.cases=24", "data.width=192", "data.height=144"]
     fewer = ["protocol.folds=3", "replicates=50", "classifier.rounds=5"]
     process = run("run", "experiment=demo", *smaller, *fewer, workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
-    for row in ("SqueezeNet-48", "SqueezeNet-64", "MobileNet-48", "MobileNet-64", "Model fusion", "untrained encoder"):
+    for row in ("Lite0-48", "Lite0-64", "Lite2-48", "Lite2-64", "Model fusion"):
         assert row in process.stdout
+    assert "untrained" not in process.stdout
 
 
 @pytest.mark.slow

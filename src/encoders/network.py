@@ -59,6 +59,7 @@ class NetworkEncoder(Encoder):
         "seed",
         "smallest",
         "tag",
+        "package",
         "repository",
         "file",
         "url",

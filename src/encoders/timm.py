@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.checks import one_of
+from src.encoders.efficientnet import timm_names
 from src.encoders.network import IMAGENET, RELEASED, NetworkEncoder
-from src.encoders.weights import fetch_from_hub, fill, unreachable
+from src.encoders.weights import fetch_from_hub, fill, installed, unreachable
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,8 @@ READOUTS = ("pooled", "class_mean", "stages")
 class Timm(NetworkEncoder):
     """A model of timm without its head.
 
-    - `tag` which of timm's weights; or `repository` and `file` of a foundation model on the Hugging Face hub.
+    - `tag` which of timm's weights, on the Hugging Face hub, or in the Python `package` that brings them where it is
+      installed; or `repository` and `file` of a foundation model on the hub.
     - `arguments` go to `timm.create_model`; an `mlp_layer` is named by its class in `timm.layers`.
     - `readout` what becomes the descriptor: `pooled` (timm's own), `class_mean` (the class token, then the mean of the
       patch tokens; register tokens are left out), `stages` (the means of the last activations of VGG's blocks 2 to 5).
@@ -27,6 +29,7 @@ class Timm(NetworkEncoder):
     """
 
     tag: str = ""
+    package: str = ""
     repository: str = ""
     file: str = "model.safetensors"
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -44,14 +47,17 @@ class Timm(NetworkEncoder):
         return RELEASED if self.repository else IMAGENET
 
     def fetch(self) -> Path:
-        """The file of the published weights on the Hugging Face hub."""
+        """The file of the published weights: of an installed package, or from the Hugging Face hub."""
+        if self.package and (path := installed(self.package)):
+            return path
         repository = self.repository or f"timm/{self.architecture}.{self.tag}"
         try:
             return fetch_from_hub(repository, self.file)
         except OSError as error:
             page = f"https://huggingface.co/{repository}"
             gated = f"They are gated: accept the licence on {page} and run `hf auth login`. " if self.repository else ""
-            raise unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), gated) from None
+            advice = f"`pip install {self.package}` brings them. " if self.package else gated
+            raise unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), advice) from None
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its head, and the length of its descriptors."""
@@ -98,4 +104,4 @@ class Timm(NetworkEncoder):
         from src.encoders.readouts import ClassMean
 
         inner = module.transformer if isinstance(module, ClassMean) else module
-        fill(inner, path, self.architecture, self.head)
+        fill(inner, path, self.architecture, self.head, rename=timm_names)

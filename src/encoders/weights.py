@@ -11,8 +11,10 @@ import random
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,9 @@ SAFETENSORS = ".safetensors"
 TORCH_FILES = (".pth", ".pt", ".bin")
 SECONDS_TO_ANSWER = 5.0  # a host that is silent for longer counts as out of reach
 BLOCK = 1 << 20
+
+Rename = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
+"""Returns the names under which a network takes a file's tensors, by those in the file: of both, and the network's."""
 
 
 def find(weights: str, architecture: str, endings: Sequence[str], names: Sequence[str]) -> Path:
@@ -106,6 +111,16 @@ def _download(url: str, path: Path) -> None:
             shutil.copyfileobj(reader, stream, BLOCK)
         if size and stream.tell() != size:
             raise OSError(f"the connection closed after {stream.tell()} of {size} bytes")
+
+
+def installed(package: str) -> Path | None:
+    """The weights file that a Python package brings, found without importing it; None if it is not installed."""
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        return None
+    paths = (Path(str(file.locate())) for file in files if file.name.endswith(TORCH_FILES))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def fetch_from_hub(repository: str, name: str) -> Path:
@@ -202,16 +217,24 @@ def without_pickle(path: Path, folder: Path) -> Path:
 
 
 def fill(
-    module: "torch.nn.Module", path: Path, architecture: str, head: Sequence[str], optional: Sequence[str] = ()
+    module: "torch.nn.Module",
+    path: Path,
+    architecture: str,
+    head: Sequence[str],
+    optional: Sequence[str] = (),
+    rename: Rename | None = None,
 ) -> None:
     """Load a file's tensors into a network without a classification head.
 
     `head` holds the first letters of the names of the head's tensors; they are dropped, every other tensor must fit.
-    `optional` holds those of parts that keep their random weights if the file has no tensor of them.
+    `optional` holds those of parts that keep their random weights if the file has no tensor of them. `rename` gives the
+    names to a file that has others.
     Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their first.
     """
-    wanted = module.state_dict()
-    state = {name: tensor for name, tensor in read(path).items() if name in wanted or not name.startswith(tuple(head))}
+    wanted, found = module.state_dict(), read(path)
+    names = rename(found, wanted) if rename else {name: name for name in found}
+    named = {names[name]: tensor for name, tensor in found.items()}
+    state = {name: tensor for name, tensor in named.items() if name in wanted or not name.startswith(tuple(head))}
     absent = tuple(part for part in optional if not any(name.startswith(part) for name in state))
     missing = [
         name
@@ -224,6 +247,7 @@ def fill(
         _fault(missing, "missing"),
         _fault(unexpected, "unexpected"),
         _fault(reshaped, "of another shape"),
+        _fault([name for name, times in Counter(names.values()).items() if times > 1], "of two names"),
     ]
     if any(faults):
         raise ValueError(f"{path} does not fit {architecture}: tensors {'; '.join(filter(None, faults))}")

