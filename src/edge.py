@@ -35,6 +35,9 @@ ALLOCATIONS = 200_000
 def command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
     memory.reuse()
+    # OpenMP's threads spin while they wait: beside other work they take the processors that they wait for. It is read
+    # as PyTorch is imported, and handed on to whatever this process starts.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
     atexit.register(leave)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole

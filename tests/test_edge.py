@@ -1,7 +1,10 @@
 """What a user is told of an error."""
 
 import errno
+import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -9,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from src.config import CONF
 from src.edge import explain, given
+from tests.commands import ROOT
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,13 @@ def test_what_is_given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, over
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     HydraConfig.instance().set_config(config)
     assert given("binary") == found
+
+
+def test_threads_sleep_while_they_wait() -> None:
+    """OpenMP itself says how long they spin, in a command that imports PyTorch."""
+    code = "from src.edge import command; command(lambda config: __import__('torch'), 'sync')"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP"))}
+    environment["OMP_DISPLAY_ENV"] = "VERBOSE"
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "GOMP_SPINCOUNT = '0'" in told.stderr

@@ -32,8 +32,8 @@ LIBRARIES = (
     "numpy scipy scikit-learn lightgbm torch torchvision timm keras openvino pandas pillow opencv-python-headless"
 )
 """The libraries that may change results."""
-CACHES = ("TORCH_HOME", "HF_HOME", "KERAS_HOME", "XDG_CACHE_HOME")
-"""Environment variables that workers take over: where published weights are kept."""
+KEPT = ("OMP_WAIT_POLICY", "TORCH_HOME", "HF_HOME", "KERAS_HOME", "XDG_CACHE_HOME")
+"""Environment variables that workers take over: how threads wait, and where published weights are kept."""
 REACH, GREET, PERIOD = 5.0, 120.0, 10.0
 """Seconds to reach the cluster, for every node to answer, and between two looks whether it can still do the work."""
 AHEAD = 256
@@ -132,11 +132,11 @@ class Ray(Executor):
         self.reach()
         ray._private.worker._worker_logs_enabled = False  # no option keeps its news of workers off the terminal
         threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
-        caches = {name: os.environ[name] for name in CACHES if name in os.environ}
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         environment = {
             "py_modules": [str(SOURCE)],
             "excludes": ["**/__pycache__"],
-            "env_vars": {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": "0", **caches},
+            "env_vars": {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": "0", **kept},
         }
         try:
             with own_signals():
