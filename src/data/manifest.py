@@ -73,6 +73,14 @@ class Reader(ABC):
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
         return image.read(os.path.join(self.root, sample), self.convert)
 
+    def shape(self, sample: str) -> tuple[int, int]:
+        """The height and width of what `read` gives, by the file's header where that says it; BadImage as of `read`."""
+        if type(self).read is not Reader.read:  # a part of the file's image, or a format of its own
+            height, width = self.read(sample).shape[:2]
+            return height, width
+        width, height = image.size(os.path.join(self.root, sample))
+        return height, width
+
 
 def check(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.DataFrame:
     """The manifest by sample and with a fresh index; ValueError names the first sample or case that breaks a rule."""

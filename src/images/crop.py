@@ -22,6 +22,9 @@ Place = tuple[int, int, bool, bool, bool]
 WHOLE: Place = (0, 0, False, False, False)
 """The place of a crop that is the whole image."""
 
+LARGEST = 8
+"""The largest scale."""
+
 EXACT, MAP = SHARING = "exact", "map"
 
 
@@ -35,6 +38,7 @@ class Crop:
       descriptor is the mean over its window of the encoder's feature maps: many times faster, and not quite the same,
       as a window's borders see what lies beyond them. The crops of an augmentation are turned and flipped together,
       and their places are multiples of the encoder's stride.
+    - `fit` takes an image that is too small for its crops at the scale at which they fit, instead of refusing it.
     - `together` other sizes that the same pass of sharing=map serves: their descriptors are stored as if they had been
       asked for, so that a sweep over sizes, one after the other, encodes once.
     """
@@ -44,39 +48,47 @@ class Crop:
     count: int = 20
     orient: bool = True
     """Whether crops are rotated and flipped."""
+    fit: bool = False
     sharing: str = EXACT
     together: list[int] = field(default_factory=list)
     revision: ClassVar[int] = 1
     outside_recipe: ClassVar[tuple[str, ...]] = ("together",)
     """Parameters that change no descriptor."""
-    added: ClassVar[dict[str, str]] = {"sharing": EXACT}
+    added: ClassVar[dict[str, str | bool]] = {"sharing": EXACT, "fit": False}
     """Parameters that came later, and the values at which descriptors are what they were before."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         at_least(1, size=self.size, count=self.count)
-        holds("0 < scale <= 8", 0 < self.scale <= 8, scale=self.scale)
+        holds(f"0 < scale <= {LARGEST}", 0 < self.scale <= LARGEST, scale=self.scale)
         one_of(SHARING, sharing=self.sharing)
         if self.together and (self.sharing != MAP or min(self.together) < 1):
             raise ValueError(
                 "`together` must hold crop sizes from 1 on that sharing=map serves in one pass, but got "
                 f"together={self.together}, sharing={self.sharing}"
             )
+        if self.together and self.fit:
+            raise ValueError("`fit` scales an image as crops of one size need it, so that `together` needs fit=false")
 
     @property
     def sizes(self) -> list[int]:
         """The sizes whose descriptors are made together."""
         return sorted({self.size, *self.together})
 
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width in pixels that an image of this size is scaled to."""
+        scale = min(max(self.scale, self.size / min(height, width)), LARGEST) if self.fit else self.scale
+        return round(height * scale), round(width * scale)
+
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
         """Return the image scaled with OpenCV's cubic interpolation, as released; too small a one is a `BadImage`."""
-        height, width = (round(side * self.scale) for side in image.shape[:2])
+        height, width = self.scaled(*image.shape[:2])
         if min(height, width) < self.size:
             raise BadImage(
                 f"{image.shape[1]} x {image.shape[0]} pixels are {width} x {height} at crop.scale={self.scale}, "
                 f"too small for crop.size={self.size}; take a smaller crop.size or a larger crop.scale"
             )
-        if self.scale == 1:
+        if (height, width) == image.shape[:2]:
             return image
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -131,6 +143,10 @@ class Whole(Crop):
         super().__post_init__()
         check_alone(self)
 
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the crop, whatever that of the image."""
+        return self.size, self.size
+
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """Return the image resized, averaging areas where it shrinks."""
         return resize(image, self.size, self.size)
@@ -151,10 +167,14 @@ class Centre(Crop):
         check_alone(self)
         holds("shorter >= size", self.shorter >= self.size, shorter=self.shorter, size=self.size)
 
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the image whose shorter side is `shorter`."""
+        factor = self.shorter / min(height, width)
+        return round(height * factor), round(width * factor)
+
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
         """Return the image resized, averaging areas where it shrinks."""
-        factor = self.shorter / min(image.shape[:2])
-        return resize(image, *(round(side * factor) for side in image.shape[:2]))
+        return resize(image, *self.scaled(*image.shape[:2]))
 
     def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> Place:
         """Return the place of the centre, and the orientation that the draws give."""
@@ -170,6 +190,8 @@ def check_alone(crop: Crop) -> None:
             f"crop={name} resizes each image as its crop needs, so that crop.scale={crop.scale} would change nothing: "
             "leave it out"
         )
+    if crop.fit:
+        raise ValueError(f"crop={name} fits every image, so that crop.fit=true would change nothing: leave it out")
     if crop.count > 1 and not crop.orient:
         raise ValueError(
             f"crop={name} takes the same pixels of an image each time, so that crop.count={crop.count} would change "

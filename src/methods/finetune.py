@@ -17,7 +17,7 @@ from src.methods.known import Known
 from src.methods.learning import Learning, bar, jobs_of, recipe
 from src.methods.parts import applied, by_view, joined, model_name, models_of, predictions, remaining, without
 from src.methods.prepared import Images
-from src.methods.samples import Sample, samples
+from src.methods.samples import Sample, enlarged, samples
 from src.methods.trained import Descriptors, FineTuned, Probabilities, ask
 from src.store import Store, digest
 
@@ -75,7 +75,8 @@ class FineTune(Method):
             for job, (_, described) in answers
         }
         facts: dict[str, str | int] = {"recipe": digest(recipe(cell)), EPOCHS: epochs}
-        return Outcome(joined(tables), models, part, bad, facts, training.notes(), known)
+        notes = training.notes() + enlarged(cell, samples(kept), self.workers)
+        return Outcome(joined(tables), models, part, bad, facts, notes, known)
 
     def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
         """Predict new samples."""

@@ -32,7 +32,7 @@ from src.methods.parts import (
     remaining,
     without,
 )
-from src.methods.samples import Sample, refuse, samples
+from src.methods.samples import Sample, check_sizes, enlarged, refuse, samples
 from src.store import Recipe, Store, digest
 
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
@@ -75,6 +75,7 @@ class Frozen(Method):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": digest(wanted), "encoded_crops": encoded}
+        notes += enlarged(cell, samples(kept), self.workers)
         return Outcome(joined(tables), models, part, bad, facts, notes, known)
 
     def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
@@ -122,6 +123,7 @@ class Frozen(Method):
         missing = [sample for content, sample in distinct.items() if content not in done]
         encoded = 0
         if missing:
+            check_sizes(cell, missing, self.workers)
             work = Encoding(
                 cell=cell,
                 store=store,

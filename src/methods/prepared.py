@@ -6,7 +6,7 @@ import pandas as pd
 
 from src.methods.cell import Cell, Track
 from src.methods.parts import bad_images
-from src.methods.samples import Sample, prefetch, prepare
+from src.methods.samples import Sample, check_sizes, prefetch, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,7 @@ class Images:
     def prepare(self, samples: list[Sample], track: Track) -> pd.DataFrame:
         """Prepare every image once, and return the bad ones: `sample, outcome, reason`."""
         distinct = {sample.content: sample for sample in samples}
+        check_sizes(self.cell, list(distinct.values()), self.workers)
         reasons: dict[str, str] = {}
         used: set[str] = set()
         made = prefetch(lambda sample: prepare(self.cell, sample), distinct.values(), self.workers)

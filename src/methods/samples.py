@@ -1,9 +1,10 @@
 """From files to prepared images, the same for every method: digests, scaling, normalisation, bad images."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,8 +13,9 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from src.data import image
-from src.data.manifest import Reader
+from src.data.manifest import Reader, first
 from src.images import BadImage, OutOfReach
+from src.images.crop import LARGEST
 from src.methods.cell import Cell, Track
 from src.store import Recipe
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Size = tuple[int, int]
 
 
 @dataclass
@@ -126,6 +129,52 @@ def read(data: Reader, sample: Sample) -> UInt8[np.ndarray, "height width 3"]:
         return data.read(sample.name)
     except OutOfReach as error:
         raise ValueError(f"{sample.name}: {error}, though it was read a moment ago; run again") from error
+
+
+def sizes(cell: Cell, samples: list[Sample], workers: int) -> dict[str, Size]:
+    """Return height and width of images by the samples' names, without those that cannot be read."""
+
+    def size(sample: Sample) -> Size | None:
+        try:
+            return cell.data.shape(sample.name)
+        except BadImage:  # what becomes of it is decided where it is to be used
+            return None
+
+    found = zip(samples, prefetch(size, samples, workers), strict=True)
+    return {sample.name: each for sample, each in found if each}
+
+
+def check_sizes(cell: Cell, samples: list[Sample], workers: int) -> None:
+    """Raise `ValueError` that names all images that are too small for the crop, if the cell is to fail on them."""
+    if cell.on_bad_image != "fail":
+        return
+    crop, found = cell.crop, sizes(cell, samples, workers)
+    shorter = {name: min(crop.scaled(*size)) for name, size in found.items()}
+    small = [f"{name} ({found[name][1]} x {found[name][0]})" for name, side in shorter.items() if side < crop.size]
+    if not small:
+        return
+    scale = math.ceil(100 * crop.size / min(map(min, found.values()))) / 100
+    larger = f"crop.scale={scale:g} or more, " if scale <= LARGEST else ""
+    raise ValueError(
+        f"{len(small)} of {len(found)} images are too small for crop.size={crop.size} at crop.scale={crop.scale:g}: "
+        f"{first(small)}; take crop.size={min(shorter.values())} or less, {larger}crop.fit=true, which scales such "
+        "images up to the crop, crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
+    )
+
+
+def enlarged(cell: Cell, samples: list[Sample], workers: int) -> list[str]:
+    """Return a note on the images, if any, that are not at the scale of the crop, as it fits no smaller ones."""
+    if not cell.crop.fit:
+        return []
+    alike = replace(cell.crop, fit=False)
+    found = sizes(cell, samples, workers).values()
+    other = sum(cell.crop.scaled(*size) != alike.scaled(*size) for size in found)
+    if not other:
+        return []
+    return [
+        f"{other} of {len(found)} images are too small for crop.size={alike.size} at crop.scale={alike.scale:g}, "
+        "and are seen at the scale at which it fits (crop.fit)"
+    ]
 
 
 def refuse(cell: Cell, sample: Sample, reason: str) -> None:

@@ -74,6 +74,7 @@ def test_every_sample_reads_as_8_bit_rgb(reader: Reader) -> None:
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
         assert pixels.flags.writeable
+        assert reader.shape(sample) == pixels.shape[:2]
         assert Path(reader.root, parted(sample)[0]).is_file()
 
 

@@ -109,6 +109,23 @@ def test_a_crop_larger_than_the_image_is_named() -> None:
         Crop(size=400, scale=0.5).rescale(image)
 
 
+@given(
+    height=st.integers(4, 300),
+    width=st.integers(4, 300),
+    size=st.integers(1, 32),
+    scale=st.sampled_from([0.3, 0.5, 1.0]),
+)
+@settings(deadline=None, max_examples=40)
+def test_a_crop_that_fits_changes_the_scale_of_no_image_but_those_too_small(
+    height: int, width: int, size: int, scale: float
+) -> None:
+    alone, fitting = Crop(size=size, scale=scale), Crop(size=size, scale=scale, fit=True)
+    scaled = fitting.scaled(height, width)
+    assert min(scaled) == max(size, min(alone.scaled(height, width)))
+    assert fitting.rescale(np.zeros((height, width, 3), np.uint8)).shape[:2] == scaled
+    assert scaled[0] / scaled[1] == pytest.approx(height / width, rel=1 / min(scaled))
+
+
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"count": 0}, {"scale": 0.0}, {"scale": -1.0}])
 def test_parameters_check_themselves(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must hold, but got"):
@@ -181,6 +198,7 @@ def test_crops_that_share_a_map_reach_every_place_equally_often() -> None:
             {"together": [400, 650]},
             r"in one pass, but got together=\[400, 650\], sharing=exact",
         ),
+        ({"sharing": "map", "together": [400], "fit": True}, "`together` needs fit=false"),
         ({"sharing": "map", "together": [0]}, "`together` must hold crop sizes from 1 on"),
     ],
 )
@@ -196,6 +214,8 @@ def test_an_images_only_crop_takes_nothing_that_would_not_change_it(kind: type[C
         kind(scale=0.5)
     with pytest.raises(ValueError, match="crop.count=3 would change nothing: leave it out, or take crop.orient=true"):
         kind(count=3)
+    with pytest.raises(ValueError, match=f"crop={name} fits every image, so that crop.fit=true would change nothing"):
+        kind(fit=True)
     assert kind(count=3, orient=True).count == 3
 
 

@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from src.classifiers.classifier import Classifier, Model, Parts, together
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.data.splits import roles
+from src.images.crop import Crop
+from src.images.stain import NoStain
 from src.methods.cell import Cell, Method, Outcome
+from src.methods.finetune import FineTune
 from src.methods.frozen import Frozen, fit_fold
 from src.methods.samples import with_contents
 from src.store import Store
+from tests.images.test_stain import tissue
 from tests.methods.test_extraction import cell, folder_of_images, spoil
 
 
@@ -37,6 +42,40 @@ def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_images(tmp_path_factory.mktemp("images"), 8)
+
+
+def of_sizes(root: Path) -> Path:
+    """Images of 130 x 100 pixels, but for three smaller ones, of 90 x 60 and less."""
+    folder_of_images(root, 8)
+    for side, name in zip((60, 56, 50), ("one/000", "one/002", "two/001"), strict=True):
+        Image.fromarray(tissue(seed=side, shape=(side, 90))).save(root / f"{name}.png")
+    return root
+
+
+@pytest.mark.parametrize("method", [Frozen, FineTune])
+def test_images_that_are_too_small_are_all_named_before_any_work(tmp_path: Path, method: type[Method]) -> None:
+    one = cell(of_sizes(tmp_path / "images"))
+    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
+    with pytest.raises(ValueError, match="3 of 8 images are too small") as told:
+        method(device="cpu").predict(
+            one, manifest, one.protocol.split(manifest), Store(tmp_path / "store"), quiet, unrecorded
+        )
+    assert str(told.value) == (
+        "3 of 8 images are too small for crop.size=40 at crop.scale=0.5: one/000.png (90 x 60), one/002.png (90 x 56), "
+        "two/001.png (90 x 50); take crop.size=25 or less, crop.scale=0.8 or more, crop.fit=true, which scales such "
+        "images up to the crop, crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
+    )
+    assert not (tmp_path / "store").exists()
+
+
+def test_small_images_are_seen_at_the_scale_that_fits_and_counted(tmp_path: Path) -> None:
+    one = cell(of_sizes(tmp_path / "images"), crop=Crop(size=40, scale=0.5, count=3, fit=True), stain=NoStain())
+    outcome = predict(one, tmp_path / "store")
+    assert len(outcome.predictions) == 8
+    assert outcome.notes == [
+        "3 of 8 images are too small for crop.size=40 at crop.scale=0.5, and are seen at the scale at which it fits "
+        "(crop.fit)"
+    ]
 
 
 def test_predicts_every_sample_once_per_seed(images: Path, tmp_path: Path) -> None:
