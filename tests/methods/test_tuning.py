@@ -312,7 +312,7 @@ class TestStudies:
             ({"one": cell(seed=3)}, "seed was 0 and is 3"),
             ({"problem": Problem(count=40)}, "data was"),
         ],
-        ids=str,
+        ids=lambda value: value if isinstance(value, str) else ", ".join(value),
     )
     def test_another_question_is_another_study(self, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
         tuned(Problem(), tmp_path, trials=1)
