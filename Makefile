@@ -3,9 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 5000
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+PROCESSES ?= 2
+
 EXTRAS := openvino postgresql ray s3 slurm
 
-.PHONY: help run test test-all test-server check ui benchmark requirements $(EXTRAS)
+.PHONY: help run test test-all test-rest test-server check ui benchmark requirements $(EXTRAS)
 
 help: ## these targets
 	@sed -nE 's/^([a-z-]+|\$$\(EXTRAS\)):.*## (.*)/\1\t\2/p' Makefile | sed 's/^$$(EXTRAS)/$(EXTRAS)/' | expand -t 14
@@ -14,10 +17,13 @@ run: .venv/ready ## the demo sweep: three trained encoders x two crop sizes on d
 	$(BIN)/python -m src.run -m experiment=demo
 
 test: .venv/ready ## the tests that take seconds each: less than ten minutes on two cores
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-all: .venv/ready ## all tests, the slow ones too
-	$(BIN)/python -m pytest
+test-all: .venv/ready ## all tests, the slow ones too; those of extras where these are installed
+	$(PYTEST)
+
+test-rest: .venv/extras ## the tests that `make test` leaves out: slow ones, and those of extras, which this installs
+	$(PYTEST) -m "slow or extra"
 
 test-server: .venv/server ## the team's server on a PostgreSQL of this machine (apt-get install postgresql), its files, its pages
 	$(BIN)/python -m pytest tests/server

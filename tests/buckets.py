@@ -20,6 +20,7 @@ from tests.tracking.servers import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "member", "AWS_SECRET_ACCESS_KEY": "of the team", "AWS_DEFAULT_REGION": "us-east-1"}
 BUCKET = "descriptors"
+STORAGE = pytest.mark.extra("s3fs", "moto")
 
 
 @dataclass
@@ -40,9 +41,7 @@ class Storage:
 
 @contextmanager
 def storage(folder: Path, bucket: str = BUCKET, environment: dict[str, str] | None = None) -> Iterator[Storage]:
-    """Run a server with an empty bucket; skip where what it needs is not installed."""
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
+    """Run a server with an empty bucket: for tests that are marked as `STORAGE`."""
     port, log = free_port(), folder / "s3.log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with log.open("a") as file:

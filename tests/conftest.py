@@ -21,6 +21,13 @@ memory.reuse()  # as commands do
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test of what an extra brings (`@pytest.mark.extra("MODULE", ...)`) where that is not installed."""
+    for marker in item.iter_markers("extra"):
+        for module in marker.args:
+            pytest.importorskip(module)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real images, weights and published facts that lies beside a developer's checkout."""

@@ -15,7 +15,7 @@ from src.tracking import PARENT, SUPERSEDED, SWEEP
 from tests.commands import QUICK, run
 from tests.test_resume import Going, at, descriptors, query, results, runs, statuses
 
-pytest.importorskip("submitit")
+pytestmark = pytest.mark.extra("submitit")
 
 JOBS = "hydra/launcher=submitit_local"
 SLOW = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=150"]

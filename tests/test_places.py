@@ -14,7 +14,7 @@ import pytest
 from src import places
 from src.store import Store
 from src.tracking import Tracking
-from tests.buckets import BUCKET, Gate, Storage, storage
+from tests.buckets import BUCKET, STORAGE, Gate, Storage, storage
 from tests.commands import QUICK, ROOT, run, start
 from tests.tracking.servers import free_port, misbehaving
 
@@ -39,6 +39,7 @@ def store(path: Path, copies: str = "copies") -> Store:
     return Store(f"s3://{BUCKET}/{path.name}", path / copies)
 
 
+@STORAGE
 def test_a_sample_is_a_request(here: Storage, tmp_path: Path) -> None:
     """One to write it, one to read it on another machine, none to read it again, and a listing for all of them."""
     names = [f"sample{number}" for number in range(40)]
@@ -58,6 +59,7 @@ def test_a_sample_is_a_request(here: Storage, tmp_path: Path) -> None:
         assert here.asked() - written == {"GET": 1 + 40}
 
 
+@STORAGE
 def test_all_of_a_listing_is_read(here: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = store(tmp_path)
     for number in range(7):
@@ -67,6 +69,7 @@ def test_all_of_a_listing_is_read(here: Storage, tmp_path: Path, monkeypatch: py
     assert many.held(RECIPE).notes == {f"sample{number}": f"reason {number}" for number in range(7)}
 
 
+@STORAGE
 def test_a_short_outage_is_sat_out(here: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(here.address).open()
     monkeypatch.setenv("AWS_ENDPOINT_URL", gate.address)
@@ -81,6 +84,7 @@ def test_a_short_outage_is_sat_out(here: Storage, tmp_path: Path, monkeypatch: p
     gate.shut()
 
 
+@STORAGE
 def test_a_long_outage_is_told_and_loses_nothing(
     here: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +113,7 @@ def told(path: Path) -> str:
     return str(raised.value)
 
 
+@STORAGE
 def test_what_does_not_answer_is_told(tmp_path: Path, here: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:secret@{address}")
@@ -126,6 +131,7 @@ def test_what_does_not_answer_is_told(tmp_path: Path, here: Storage, monkeypatch
         store(tmp_path)
 
 
+@STORAGE
 @pytest.mark.slow
 def test_what_is_silent_is_told(tmp_path: Path, here: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lets us in, and says nothing: whether it is asked, or given an object."""
@@ -141,11 +147,13 @@ def test_what_is_silent_is_told(tmp_path: Path, here: Storage, monkeypatch: pyte
         assert time.monotonic() - start < 30
 
 
+@STORAGE
 def test_a_missing_bucket_is_told(tmp_path: Path, here: Storage) -> None:
     with pytest.raises(ValueError, match="has no bucket elsewhere .*; make it, or correct the address"):
         Store("s3://elsewhere/prefix", tmp_path).check()
 
 
+@STORAGE
 def test_wrong_keys_are_told(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, here: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +165,7 @@ def test_wrong_keys_are_told(
     assert not any(key in message for key in ("member", "of the team"))
 
 
+@STORAGE
 def test_no_keys_are_told(tmp_path: Path, here: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -211,6 +220,7 @@ def newest(workspace: Path) -> Tracked:
     return Tracked(runs[0].info.status, tags, predicted)
 
 
+@STORAGE
 @pytest.mark.slow
 class TestCommands:
     def test_a_cell_is_the_same_as_with_a_folder(self, here: Storage, tmp_path: Path) -> None:

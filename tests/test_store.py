@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.store import TRAINING, Store, difference, digest, explain, listing, load, prune, verify
-from tests.buckets import BUCKET, Storage, storage
+from tests.buckets import BUCKET, STORAGE, Storage, storage
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
 
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
         yield made
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=STORAGE)])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
     """What opens one and the same store, or another one of a name, as each of several machines would."""
     if request.param == "folder":

@@ -109,8 +109,8 @@ def test_a_server_that_misbehaves_is_told_before_any_work(status: int | None, sa
 
 
 @pytest.mark.slow
+@pytest.mark.extra("flask_wtf")  # MLflow's accounts
 def test_a_server_with_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("flask_wtf", reason="needs MLflow's extra for accounts")
     (tmp_path / "server").mkdir()
     accounts = tmp_path / "server" / "accounts.ini"
     accounts.write_text(

@@ -17,14 +17,16 @@ from src.encoders.encoder import Encoder
 from src.encoders.network import Network
 from tests.encoders.test_encoder import NETWORKS, crops, untrained
 
-WAYS: list[Any] = [("openvino", "float32", 1e-5), ("openvino", "bfloat16", 0.05)]
+OPENVINO = pytest.mark.extra("openvino")
+WAYS: list[Any] = [
+    pytest.param("openvino", precision, tolerance, marks=OPENVINO)
+    for precision, tolerance in (("float32", 1e-5), ("bfloat16", 0.05))
+]
 WAYS += [("torch", "bfloat16", 0.05), ("torch", "float16", 0.01)]
 WAYS += [pytest.param("compile", "float32", 1e-5, marks=pytest.mark.slow)]
 
 
 def load(option: Callable[..., Encoder], name: str, **changes: Any) -> Network:
-    if changes.get("backend") == "openvino":
-        pytest.importorskip("openvino")
     return option(name, weights="random", **changes).load()
 
 
@@ -49,16 +51,17 @@ def test_descriptors_are_those_of_pytorch_but_for_roundings(
     assert error(descriptors, load(option, "squeezenet")(batch)) < tolerance
 
 
+@OPENVINO
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_openvino_computes_every_network(option: Callable[..., Encoder], name: str) -> None:
-    pytest.importorskip("openvino")
     network = untrained(option, name).load()
     other = untrained(option, name)
     other.backend = "openvino"
     assert error(other.load()(crops()), network(crops())) < 1e-5
 
 
+@OPENVINO
 def test_a_batch_of_another_size_is_computed_too(option: Callable[..., Encoder]) -> None:
     network = load(option, "squeezenet", backend="openvino")
     assert error(network(crops(1)), network(crops(3))[:1]) < 1e-5
@@ -69,7 +72,9 @@ def test_a_batch_of_another_size_is_computed_too(option: Callable[..., Encoder])
     [
         ({"backend": "tensorrt"}, f"`backend` must be one of {', '.join(BACKENDS)}, but got backend=tensorrt"),
         ({"precision": "int8"}, "`precision` must be one of float32, bfloat16, float16"),
-        ({"backend": "openvino", "precision": "float16"}, "computes in float32 or bfloat16"),
+        pytest.param(
+            {"backend": "openvino", "precision": "float16"}, "computes in float32 or bfloat16", marks=OPENVINO
+        ),
     ],
 )
 def test_mistakes_are_told_before_any_work(
@@ -90,8 +95,8 @@ def test_openvino_is_told_to_be_installed_where_it_is_not(
         option("squeezenet", weights="random", backend="openvino")
 
 
+@OPENVINO
 def test_openvino_tells_nobody_that_it_is_used() -> None:
-    pytest.importorskip("openvino")
     script = "import sys; from src.encoders.backends import import_openvino as i; i(); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not [name for name in run.stdout.split() if name.startswith("openvino_telemetry.")]

@@ -15,7 +15,7 @@ from src.tracking import Tracking
 from tests.commands import QUICK, ROOT, run, start
 from tests.executors.cluster import Cluster, Node
 
-pytest.importorskip("ray")
+pytestmark = pytest.mark.extra("ray")
 
 CELL = [
     *QUICK,

@@ -1,5 +1,6 @@
 """The files of the team's server, checked without a container engine: who runs, who listens, what is secret."""
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -30,16 +31,17 @@ def stages() -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
+@pytest.mark.extra("compose_spec")
 @pytest.mark.parametrize("file", ["compose.yaml", "compose.cuda.yaml"])
 def test_compose_files_keep_to_the_specification(file: str) -> None:
-    specification = pytest.importorskip("compose_spec")
+    specification = importlib.import_module("compose_spec")
     specification.PyCompose.from_yaml(yaml.safe_dump(compose(SECRETS, file))).validate()
 
 
+@pytest.mark.extra("compose_spec")  # what brings it brings the linter
 def test_the_linter_has_nothing_to_say() -> None:
     linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
-    if linter is None:
-        pytest.skip("needs hadolint; make test-server installs it")
+    assert linter
     found = subprocess.run([linter, "--no-color", DOCKER / "Dockerfile"], capture_output=True, text=True, check=False)
     assert found.stdout + found.stderr == ""
 

@@ -8,12 +8,12 @@ from tests.test_tune import share_trials
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.extra("psycopg"),
     pytest.mark.skipif(not POSTGRES, reason="needs PostgreSQL (apt-get install postgresql)"),
 ]
 
 
 def test_two_processes_share_the_trials_of_a_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
-    pytest.importorskip("psycopg")
     folder = tmp_path_factory.mktemp("studies")
     for each in (folder, folder.parent, folder.parent.parent):
         each.chmod(0o755)
