@@ -67,7 +67,48 @@ class Pipeline:
         drawn = generator(*names, "transform")
         # Shared by all transforms: a seed would give each the same draws, so that they go together.
         self.of_thread.composed.set_random_state(drawn, random.Random(int(drawn.integers(2**63))))
-        return np.asarray(self.of_thread.composed(image=image)["image"])
+        return applied(self.of_thread.composed, image, " and ".join(name for each in self.transforms for name in each))
+
+    def check(self, height: int, width: int, least: int) -> None:
+        """Try every transform once, one on what the other gives, on an image of noise of so many pixels.
+
+        Errors: ValueError for one that cannot be applied to an image alone, or to one of that size; that gives
+        something else than 8-bit RGB; and where all of them leave fewer than `least` pixels.
+        """
+        drawn = generator("transform", "trial")
+        image: Image = drawn.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for transform in self.transforms:
+            tried = made(transform)
+            tried.p = 1.0
+            composed = albumentations.Compose([tried])
+            composed.set_random_state(drawn, random.Random(0))
+            image = applied(composed, image, *transform)
+        if min(image.shape[:2]) < least:
+            raise ValueError(
+                f"finetune.transforms leave {image.shape[1]} x {image.shape[0]} pixels of an image of {width} x "
+                f"{height}, too few for crop.size={least}"
+            )
+
+
+def applied(composed: albumentations.Compose, image: Image, name: str) -> Image:
+    """Return the transformed image; `ValueError` where transforms, of this name, do not make 8-bit RGB of it."""
+    height, width = image.shape[:2]
+    try:
+        found = np.asarray(composed(image=image)["image"])
+    except MemoryError:
+        raise
+    except Exception as error:  # what transforms raise, and their library's own errors, have nothing else in common
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"finetune.transforms: {name} cannot be applied to an image of {width} x {height} pixels alone ({reason}): "
+            "leave it out, or change its arguments"
+        ) from None
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3:
+        raise ValueError(
+            f"finetune.transforms: {name} turns an image of {width} x {height} pixels into {found.dtype} of shape "
+            f"{found.shape}, but has to leave it 8-bit RGB: leave it out, or change its arguments"
+        )
+    return found
 
 
 def made(transform: dict[str, Any]) -> albumentations.BasicTransform:

@@ -14,7 +14,7 @@ from src.images.crop import MAP
 from src.methods.cell import Applied, Cell, Explanation, Fitted, Method, Outcome, Record, Track, resolve
 from src.methods.frozen import Frozen
 from src.methods.known import Known
-from src.methods.learning import Learning, bar, jobs_of, recipe
+from src.methods.learning import Learning, bar, check_transforms, fewest, jobs_of, recipe
 from src.methods.parts import applied, by_view, joined, model_name, models_of, predictions, remaining, without
 from src.methods.prepared import Images
 from src.methods.samples import Sample, enlarged, samples
@@ -108,7 +108,8 @@ class FineTune(Method):
         yield from explain_networks(cell, examples, models, resolve(self.device, cell.encoder))
 
     def prepared(self, cell: Cell, wanted: list[Sample], track: Track) -> tuple[Images, pd.DataFrame]:
-        """Return prepared images, and those that are bad."""
+        """Return prepared images, and those that are bad; `ValueError` where they cannot be learnt from."""
+        check_transforms(cell, wanted, self.workers)
         images = Images(cell, self.memory, self.workers)
         return images, images.prepare(wanted, track)
 
@@ -131,6 +132,7 @@ class FineTune(Method):
             )
         if cell.finetune.precision == "16-mixed" and device == "cpu":
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
+        fewest(cell, device)
         return device
 
     def ask_each(

@@ -19,7 +19,7 @@ from src.images.draws import generator
 from src.methods.cell import Cell, Record, Track
 from src.methods.parts import check_classes, mask, model_name
 from src.methods.prepared import Images
-from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, samples
+from src.methods.samples import Sample, described, encoder_recipe, prefetch, preparation, samples, sizes
 from src.methods.trained import FineTuned, ask, with_head
 from src.store import FIT as KIND_FIT
 from src.store import KIND, TRAINING, Recipe, Store, digest
@@ -28,6 +28,7 @@ from src.training.finetuning import FineTuning
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from src.images.transforms import Pipeline
     from src.training.fitting import Fit
     from src.training.network import Classifier
 
@@ -92,6 +93,7 @@ class Learning:
         self.shared = recipe(cell)
         self.loose: set[str] = set()
         self.augment = pipeline(cell.finetune)
+        self.fewest = fewest(cell, device)
 
     def all(self, jobs: list[Job], track: Track) -> int:
         """Train the networks that the store lacks; return how many epochs that took."""
@@ -144,6 +146,7 @@ class Learning:
             name=job.name,
             folder=self.store.place.folder / digest(self.recipe(job)),
             record=self.record,
+            fewest=self.fewest,
         )
 
     def train(self, job: Job, fit: "Fit", moved: Callable[[int], None]) -> int:
@@ -279,13 +282,44 @@ def drawn(encoder: Any, seed: int) -> NetworkEncoder:
     return replace(encoder, seed=int(generator(encoder.seed, seed, "weights").integers(2**32)))
 
 
-def pipeline(finetune: FineTuning) -> "Callable[..., Any] | None":
+def pipeline(finetune: FineTuning) -> "Pipeline | None":
     """Return the training transforms, where there are some."""
     if not finetune.transforms:
         return None
     from src.images.transforms import Pipeline
 
     return Pipeline(finetune.transforms)
+
+
+def fewest(cell: Cell, device: str) -> int:
+    """Return how many images a batch must have; `ValueError` where it has fewer."""
+    learning = cell.encoder.trainable and any(phase.trainable == "all" for phase in cell.finetune.stages())
+    if cell.finetune.batch > 2 or not learning:
+        return 1  # no batch has fewer than two, or batch normalisation is left as it is
+    import torch
+
+    from src.training import network as training
+
+    size = cell.crop.size
+    blank = torch.zeros((3, size, size), dtype=torch.uint8)
+    found = training.fewest(drawn(cell.encoder, 0).load(device), blank)
+    if cell.finetune.batch < found:
+        raise ValueError(
+            f"batch normalisation has a single value of each channel of one image where {cell.encoder.label} is "
+            f"trained on crop.size={size}, but got finetune.batch={cell.finetune.batch}: take finetune.batch=2 or "
+            "more, a larger crop.size, or finetune.trainable=head"
+        )
+    return found
+
+
+def check_transforms(cell: Cell, samples: list[Sample], workers: int) -> None:
+    """Raise `ValueError` where the training transforms cannot be applied to the smallest of the images."""
+    if not (transforms := pipeline(cell.finetune)):
+        return
+    least = cell.crop.size
+    scaled = [cell.crop.scaled(*size) for size in sizes(cell, samples, workers).values()]
+    if used := [size for size in scaled if min(size) >= least]:
+        transforms.check(*min(used, key=min), least)
 
 
 def class_weights(finetune: FineTuning, job: Job) -> Float64[np.ndarray, " classes"]:

@@ -35,12 +35,20 @@ class Phase:
             )
         holds("learning_rate > 0", self.learning_rate > 0, group=group, learning_rate=self.learning_rate)
 
-    def plan(self, images: int, together: int) -> list[int]:
-        """Return the number of steps in each epoch where `together` images, at most, give a step."""
-        whole = -(-images // together)
+    def plan(self, images: int, together: int, fewest: int = 1) -> list[int]:
+        """Return the number of steps in each epoch where `together` images give a step (`parts`)."""
+        whole = parts(images, together, fewest)
         if self.epochs:
             return [whole] * self.epochs
         return [whole] * (self.steps // whole) + [self.steps % whole] * (self.steps % whole > 0)
+
+
+def parts(images: int, most: int, fewest: int = 1) -> int:
+    """Return into how many parts, as large as each other but for one image, images go: of `most` images at most.
+
+    Where a part would be left with less than the `fewest` they are fewer parts, of which some have one image more.
+    """
+    return max(1, min(-(-images // most), images // fewest))
 
 
 @dataclass(kw_only=True)
@@ -54,7 +62,8 @@ class FineTuning:
     - `momentum` is that of `sgd` and `rmsprop`, `epsilon` what `adamw` and `rmsprop` add to their divisor.
     - `schedule` is that of the learning rate over a phase's steps: `constant`, or falling as a `cosine` to 0. During
       the share `warmup` of the steps it rises to its full value first.
-    - `batch` images give a gradient, those of `accumulate` batches a step.
+    - `batch` images give a gradient, those of `accumulate` batches a step. With batch=2 some have three where a single
+      image would be left, and batch normalisation needs two.
     - `class_weights=balanced` weighs a class's images by the inverse of its share in the training part.
     - `validation` is the share of the training part's patients (cases where they are unknown) that decides when to
       stop: a phase ends after `patience` epochs without a lower loss (0: never early), and the training with the best

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from src.files import replace
 from src.images.draws import generator
-from src.training.finetuning import FineTuning, Phase
+from src.training.finetuning import FineTuning, Phase, parts
 from src.training.network import Classifier, Tensors, fill, tensors
 from src.training.surroundings import fitting_memory, interruptible, silent
 
@@ -95,7 +95,7 @@ class Trained:
 class Fit:
     """One training. Draws are keyed by `key`; `folder` holds its checkpoint while it runs; errors call it `name`.
 
-    `record` hears of the curves' points: name, value, epoch.
+    `record` hears of the curves' points: name, value, epoch. A batch has the `fewest` images at least.
     """
 
     finetune: FineTuning
@@ -104,11 +104,12 @@ class Fit:
     name: str
     folder: Path
     record: Callable[[str, float, int], None]
+    fewest: int = 1
 
     def plans(self) -> list[list[int]]:
         """Return the steps of each epoch of each phase."""
         together = self.finetune.batch * self.finetune.accumulate
-        return [phase.plan(len(self.material.labels), together) for phase in self.finetune.stages()]
+        return [phase.plan(len(self.material.labels), together, self.fewest) for phase in self.finetune.stages()]
 
     def images(self) -> int:
         """Return how many images a training learns from that does not end early, each as often as it is shown."""
@@ -118,10 +119,10 @@ class Fit:
     def steps(self, order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """Return images, in their order, by the steps of an epoch: as large as each other, but for one image.
 
-        So no batch is left with so few images that batch normalisation has nothing to go by.
+        So no batch is left with so few images that batch normalisation has nothing to go by (`fewest`).
         """
         together = self.finetune.batch * self.finetune.accumulate
-        return np.array_split(order, -(-len(order) // together))
+        return np.array_split(order, parts(len(order), together, self.fewest))
 
     def __call__(self, classifier: Classifier, moved: Callable[[int], None]) -> Trained:
         """Train a network; `moved` hears how many images were learnt from, step by step.
@@ -318,8 +319,8 @@ class Epoch:
         groups = self.fit.steps(order)[: self.steps]
         views = self.fit.material.views([int(image) for group in groups for image in group], self.number)
         for group in groups:
-            parts = np.array_split(group, -(-len(group) // self.fit.finetune.batch))
-            yield [(torch.stack([next(views) for _ in part]), torch.from_numpy(labels[part])) for part in parts]
+            batches = np.array_split(group, parts(len(group), self.fit.finetune.batch, self.fit.fewest))
+            yield [(torch.stack([next(views) for _ in batch]), torch.from_numpy(labels[batch])) for batch in batches]
 
 
 class Bookkeeping(Callback):

@@ -55,6 +55,25 @@ class Classifier(nn.Module):
         return logits.softmax(dim=2).mean(dim=0), torch.stack(descriptors).mean(dim=0).cpu()
 
 
+def fewest(network: "Network", crop: Tensor) -> int:
+    """Return how many images a batch must have for an encoder to be trained on it: 1, or 2.
+
+    It is 2 where some batch normalisation has a single value of each channel of one crop (3, size, size), uint8: those
+    have no variance. Errors: ValueError for a crop that is too small for the network.
+    """
+    values: list[int] = []
+
+    def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values.append(inputs[0].numel() // inputs[0].shape[1])
+
+    normalising = [each for each in network.module.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    hooks = [each.register_forward_pre_hook(count) for each in normalising]
+    network(crop[None])
+    for hook in hooks:
+        hook.remove()
+    return 2 if 1 in values else 1
+
+
 def layers(length: int, classes: int, hidden: Sequence[int], dropout: float) -> Iterator[nn.Module]:
     """Yield the layers of a head: hidden ones with ReLU and dropout, then the last; or dropout and the last."""
     drop = [nn.Dropout(dropout)] if dropout else []

@@ -66,6 +66,41 @@ def test_mistakes_are_named(wrong: dict[str, object], said: str) -> None:
         Pipeline([wrong])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"MaskDropout": {"p": 0.01}}, "MaskDropout cannot be applied to an image of 60 x 40 pixels alone"),
+        ({"OverlayElements": {}}, "OverlayElements cannot be applied"),
+        ({"FDA": {"reference_images": [0], "read_fn": "none"}}, "FDA "),
+        ({"RandomSizedBBoxSafeCrop": {"height": 40, "width": 40}}, "RandomSizedBBoxSafeCrop cannot be applied"),
+        ({"RandomCrop": {"height": 41, "width": 41}}, "RandomCrop cannot be applied to an image of 60 x 40 pixels"),
+        ({"ToGray": {"num_output_channels": 1}}, r"ToGray turns .* into uint8 of shape \(40, 60\)"),
+        ({"ToFloat": {}}, "ToFloat turns .* into float32"),
+        (
+            {"Resize": {"height": 20, "width": 40}},
+            "leave 40 x 20 pixels of an image of 60 x 40, too few for crop.size=32",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_applied_is_named_before_any_work(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Pipeline([{"HorizontalFlip": {}}, wrong]).check(40, 60, 32)
+
+
+def test_transforms_are_tried_one_on_what_the_other_gives() -> None:
+    cropping = [{"RandomCrop": {"height": 36, "width": 36}}, {"RandomCrop": {"height": 33, "width": 33}}]
+    Pipeline([*SEVERAL, *cropping]).check(40, 60, 32)
+    with pytest.raises(ValueError, match="RandomCrop cannot be applied to an image of 33 x 33 pixels"):
+        Pipeline(cropping[::-1]).check(40, 60, 32)
+
+
+def test_what_fails_for_one_image_is_named() -> None:
+    pipeline = Pipeline([{"RandomCrop": {"height": 33, "width": 33}}])
+    with pytest.raises(ValueError, match="RandomCrop cannot be applied to an image of 60 x 30 pixels alone"):
+        pipeline(tissue(shape=(30, 60)), 0)
+
+
 def test_importing_asks_no_server() -> None:
     code = "import socket; socket.socket.connect = None; socket.getaddrinfo = None; import src.images.transforms"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)

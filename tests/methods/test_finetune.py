@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ import pytest
 import torch
 from filelock import FileLock
 from safetensors import safe_open
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from src.data.splits import Holdout, Published
 from src.encoders.torchvision import Torchvision
@@ -33,7 +36,7 @@ from tests.commands import ROOT
 from tests.methods.test_extraction import cell as any_cell
 from tests.methods.test_extraction import folder_of_images, spoil
 from tests.methods.test_frozen import quiet
-from tests.training.conftest import Tiny
+from tests.training.conftest import Branches, Tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -354,8 +357,43 @@ def test_mistakes_are_named_before_any_training(images: Path, tmp_path: Path) ->
     shrunk = tuned(transforms=[{"Resize": {"height": 20, "width": 40}}])
     with pytest.raises(ValueError, match="finetune.transforms leave 40 x 20 pixels of .*, too few for crop.size=32"):
         predict(cell(images, finetune=shrunk), tmp_path)
+    with pytest.raises(ValueError, match="RandomCrop cannot be applied to an image of 65 x 50 pixels"):
+        predict(cell(images, finetune=tuned(transforms=[{"RandomCrop": {"height": 60, "width": 60}}])), tmp_path)
+    with pytest.raises(
+        ValueError, match="a single value .* of one image where Tiny is trained on crop.size=12, but got"
+    ):
+        predict(cell(images, crop=Crop(size=12, scale=0.5), encoder=Narrow(), finetune=tuned(batch=1)), tmp_path)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="`memory >= 0` must hold"):
         FineTune(memory=-1.0)
+
+
+class Lowest(Branches):
+    """Normalises what is left of the pixels: a single one of crops of 12."""
+
+    def __init__(self) -> None:
+        super().__init__(normalised=False, auxiliary=False)
+        self.last = nn.BatchNorm2d(4)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        maps = self.last(adaptive_avg_pool2d(self.first(pixels), pixels.shape[-1] // 12))
+        return maps.mean((2, 3))
+
+
+@dataclass(kw_only=True)
+class Narrow(Tiny):
+    """An encoder whose normalisation has one value of each channel of a small crop."""
+
+    def build(self, auxiliary: bool) -> tuple[nn.Module, int]:
+        return Lowest(), 4
+
+
+def test_no_batch_has_a_single_image_where_that_has_no_variance(images: Path, tmp_path: Path) -> None:
+    """Five images to learn from by two, and with two batches a step: three and two."""
+    for accumulate in (1, 2):
+        few = tuned(batch=2, accumulate=accumulate, epochs=1, transforms=[])
+        one = cell(images, crop=Crop(size=12, scale=0.5), encoder=Narrow(), finetune=few, training_patients=5)
+        assert len(predict(one, tmp_path / str(accumulate)).predictions) == 12
 
 
 def test_a_damaged_network_is_named(images: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The parameters of a training, and the steps that they mean."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.training.finetuning import FineTuning, Phase
+from src.training.finetuning import FineTuning, Phase, parts
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,12 @@ def test_steps_are_as_many_as_were_asked_for(images: int, together: int, steps: 
     assert (whole - 1) * together < images <= whole * together
     assert all(each == whole for each in plan[:-1])
     assert 1 <= plan[-1] <= whole
+
+
+@given(images=st.integers(2, 200), most=st.integers(2, 9))
+def test_no_part_has_a_single_image_where_two_are_needed(images: int, most: int) -> None:
+    sizes = [len(part) for part in np.array_split(np.arange(images), parts(images, most, fewest=2))]
+    assert min(sizes) >= 2
+    assert max(sizes) <= max(most, 3)
+    alone = [len(part) for part in np.array_split(np.arange(images), parts(images, most))]
+    assert sizes == alone or min(alone) == 1
