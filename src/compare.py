@@ -108,9 +108,10 @@ def compared(
 
     reference = next((name for name, run in runs.items() if options.reference in (name, *names(run))), "")
     predictions, left_out = shared(runs.values(), predictions)
+    binary = binary or recorded(list(runs.values()))
     found = compare(
         predictions,
-        binary or recorded(list(runs.values())),
+        binary,
         options.replicates,
         reference=reference or options.reference,
         ratios=ratios(options.tracking, runs),
@@ -120,7 +121,7 @@ def compared(
         title=title,
         comparison=found,
         ledger=table(ledger.entries(runs, predictions)),
-        notes=cautions(next(iter(predictions.values()))) + notes(list(runs.values())) + left_out,
+        notes=cautions(next(iter(predictions.values())), binary) + notes(list(runs.values())) + left_out,
     )
 
 
@@ -158,10 +159,18 @@ def ratios(tracking: Tracking, runs: "Mapping[str, Run]") -> dict[str, float]:
     return found
 
 
-def cautions(predictions: "pd.DataFrame") -> list[str]:
-    """Return what the reader of a comparison has to know of its cases and folds."""
-    cases = predictions.drop_duplicates("case")
-    lines = []
+def cautions(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
+    """Return what the reader of a comparison has to know of its classes, cases and folds."""
+    from src.evaluation.binary import view_title
+    from src.evaluation.evaluation import few_patients
+    from src.evaluation.predictions import classes
+
+    cases, names = predictions.drop_duplicates("case"), classes(predictions)
+    share = cases["label"].value_counts(normalize=True)
+    lines = [f"always naming {share.index[0]}, the most frequent class, is right in {100 * share.iloc[0]:.1f} %"]
+    positive = binary.positives(names)
+    lines += [f"two classes: {view_title(positive, names)}"] if positive else []
+    lines += binary.notes(names) + few_patients(cases)
     if not (cases["patient"] != "").any():
         lines.append("patients are not known: every case counts as one, so that p is too small if some share a patient")
     elif cases["patient"].nunique() < len(cases):

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -163,9 +163,9 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     """Print the table by fold, the metrics with their intervals, the two-class figures, and the slices."""
     terminal = console()
     show_table(evaluation, title, notes)
-    terminal.print(metrics_table(evaluation.metrics, beside=len(evaluation.classes) > 2))
+    terminal.print(metrics_table(evaluation.metrics, beside=evaluation.positive if len(evaluation.classes) > 2 else []))
     if len(evaluation.set_points):
-        terminal.print(f"Two classes: {' + '.join(evaluation.positive)} against the rest", markup=False)
+        terminal.print(f"Two classes: {evaluation.view}", markup=False)
         for point in evaluation.set_points.to_dict("records"):
             percent = {str(name): 100 * value for name, value in point.items()}
             terminal.print(
@@ -173,9 +173,9 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
                 f"{percent['specificity']:.1f}, accuracy {spread(percent['accuracy'], percent['accuracy_std'], 2)}"
             )
         missed = ", ".join(f"{count} {name}" for name, count in evaluation.missed.items())
-        terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
+        terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}", markup=False)
     if len(evaluation.slices):
-        terminal.print(slices_table(evaluation.slices))
+        terminal.print(slices_table(evaluation.slices, evaluation.view))
 
 
 def show_table(evaluation: Evaluation, title: str, notes: list[str]) -> None:
@@ -184,8 +184,9 @@ def show_table(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     terminal.print(fold_table(evaluation.table, title))
     last = evaluation.table.iloc[-1]
     over = "folds" if last.name == FUSION else "folds and seeds"
-    terminal.print(f"{last.name}: {spread(last['mean'], last['std'], 2)} % (mean, population deviation over {over})")
-    for note in notes:
+    figure = f"{last.name}: {spread(last['mean'], last['std'], 2)} % (mean, population deviation over {over})"
+    terminal.print(f"{figure}; {beside_it(evaluation)}", markup=False)
+    for note in [*notes, *evaluation.notes]:
         terminal.print(f"note: {note}", style="yellow", markup=False)
 
 
@@ -204,26 +205,43 @@ def show_groups(groups: "list[Group]", together: SideBySide | None, title: str) 
             terminal.print(line, markup=False)
     if len(together.published):
         terminal.print(plain_table("published, and ours, %", *published_rows(together.published), text=2))
+        for line in views(together):
+            terminal.print(line, markup=False)
 
 
 def summary(evaluation: Evaluation, name: str) -> str:
     """Return one line on a cell of a sweep."""
     row = evaluation.table.iloc[-1]
     auc = measured(evaluation.metrics, "auc", digits=4)
-    return f"{name}: accuracy by fold {spread(row['mean'], row['std'])} %, AUC {auc}"
+    figure = f"accuracy by fold {spread(row['mean'], row['std'])} %"
+    return f"{name}: {figure} ({beside_it(evaluation)}), AUC {auc}"
+
+
+def beside_it(evaluation: Evaluation) -> str:
+    """Return what an accuracy has to be held against."""
+    name, share = evaluation.commonest
+    return f"always naming {name}, the most frequent class: {100 * share:.1f} %"
+
+
+def described(evaluation: Evaluation, notes: list[str]) -> str:
+    """Return the table by fold in Markdown, with what its reader has to know of it and of the two-class figures."""
+    said = [f"Accuracy in %; {beside_it(evaluation)}."]
+    said += [f"Two classes: {evaluation.view}."] if evaluation.view else []
+    return to_markdown(evaluation.table) + "".join(f"\n{line}\n" for line in [*said, *notes, *evaluation.notes])
 
 
 def fold_table(table: "pd.DataFrame", title: str) -> Any:
     """Return the table by fold for the terminal, best values bold."""
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(title=f"{title}: accuracy, %", title_justify="left")
+    shown = Table(title=Text(f"{title}: accuracy, %"), title_justify="left")
     shown.add_column("model", no_wrap=True)
     for column in table.columns:
         shown.add_column(str(column), justify="right")
     for name, row, bold in zip(table.index, rounded(table).to_numpy(), best(table).to_numpy(), strict=True):
-        marked = [f"[bold]{text}[/bold]" if mark else text for text, mark in zip(map(number, row), bold, strict=True)]
-        shown.add_row(str(name), *marked)
+        marked = [Text(text, "bold" if mark else "") for text, mark in zip(map(number, row), bold, strict=True)]
+        shown.add_row(Text(str(name)), *marked)
     return shown
 
 
@@ -232,7 +250,7 @@ def plain_table(title: str, header: list[str], rows: list[list[str]], text: int 
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=Text(title), title_justify="left")
     for place, name in enumerate(header):
         shown.add_column(Text(name), justify="left" if place < text or name == "note" else "right")
     for row in rows:
@@ -240,8 +258,11 @@ def plain_table(title: str, header: list[str], rows: list[list[str]], text: int 
     return shown
 
 
-def slices_table(slices: "pd.DataFrame") -> Any:
-    """Return the metrics by slice for the terminal; of a column with many values those with the most cases."""
+def slices_table(slices: "pd.DataFrame", view: str = "") -> Any:
+    """Return the metrics by slice for the terminal; of a column with many values those with the most cases.
+
+    `view` says what a two-class view holds against what.
+    """
     names = ["accuracy", "auc", "binary_auc"] if "binary_auc" in slices else ["accuracy", "auc"]
     shown = largest(slices)
     rows, before = [], ""
@@ -252,7 +273,8 @@ def slices_table(slices: "pd.DataFrame") -> Any:
         before = column
     more = f"; {len(slices) - len(shown)} more in slices.csv" if len(shown) < len(slices) else ""
     header = ["", "value", "cases", "patients", *map(titled, names)]
-    return plain_table(f"slices (95 % intervals){more}", header, rows, text=2)
+    two = f"; two classes: {view}" if "binary_auc" in names else ""
+    return plain_table(f"slices (95 % intervals){two}{more}", header, rows, text=2)
 
 
 def wide(together: SideBySide) -> tuple[list[str], list[list[str]]]:
@@ -292,12 +314,18 @@ def texts(together: SideBySide) -> int:
 
 def remarks(together: SideBySide) -> list[str]:
     """Return what a reader of the groups side by side has to know."""
-    lines = ["mean +- population deviation over folds (and seeds), 95 % interval by bootstrap over patients"]
+    lines = ["mean +- population deviation over folds (and seeds), 95 % interval over patients"]
+    lines += views(together)
     if together.table["leaks"].any():
         lines.append("* image-level: patients stand on both sides of a split, so that figures are optimistic")
     if len(together.gaps):
         lines.append("gap: by how many points the image-level figure is above the patient-level one, 95 % interval")
     return lines
+
+
+def views(together: SideBySide) -> list[str]:
+    """Return what the two-class figures of the groups hold against what."""
+    return [f"two-class figures: {view}" for view in dict.fromkeys(together.table["view"]) if view]
 
 
 def protocols_title(row: Mapping[Any, Any], protocols: list[str]) -> str:
@@ -344,12 +372,16 @@ def published_rows(published: "pd.DataFrame") -> tuple[list[str], list[list[str]
     return ["model", "metric", "published", *ours, *(["note"] if noted else [])], rows
 
 
-def metrics_table(metrics: dict[str, float], beside: bool) -> Any:
-    """Return the metrics with their 95 % intervals for the terminal, those of the two-class view beside where asked."""
+def metrics_table(metrics: dict[str, float], beside: Sequence[str] = ()) -> Any:
+    """Return the metrics with their 95 % intervals for the terminal; beside them, where positive classes are given,
+    those of the two-class view."""
     from rich.table import Table
+    from rich.text import Text
 
-    binary = beside and any(name.startswith("binary_") for name in metrics)
-    shown = Table("metric", "all classes", *(["two classes"] if binary else []))
+    binary = bool(beside) and any(name.startswith("binary_") for name in metrics)
+    shown = Table("metric", "all classes")
+    if binary:
+        shown.add_column(Text(f"two classes (positive: {' + '.join(beside)})"))
     names = [name.removeprefix("binary_") for name in metrics if not name.endswith(("_low", "_high"))]
     for name in dict.fromkeys(names):
         sides = [name, f"binary_{name}"] if binary else [name]
@@ -363,7 +395,7 @@ def write(evaluation: Evaluation, folder: Path, notes: list[str]) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
-    replace(folder / "table.md", (to_markdown(evaluation.table) + "".join(f"\n{note}\n" for note in notes)).encode())
+    replace(folder / "table.md", described(evaluation, notes).encode())
     replace(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     if len(evaluation.slices):
         replace(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())

@@ -1,11 +1,15 @@
-"""Names of folders for groups, and progress where there is no terminal."""
+"""Names of folders for groups, progress where there is no terminal, what is said of an evaluation."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from src import presentation
-from src.presentation import byte_progress, slug, track
+from src.evaluation.binary import Binary
+from src.evaluation.evaluation import Evaluation, evaluate
+from src.presentation import byte_progress, show, slug, summary, track, write
+from tests.evaluation.conftest import make_predictions
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,44 @@ def test_a_log_says_how_far_a_transfer_is(capsys: pytest.CaptureFixture[str], mo
 def test_short_work_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(track(range(3), "reading", 3)) == [0, 1, 2]
     assert re.fullmatch(r"reading: 3 of 3, [\d,.]+/s, in 0:00:00\n", capsys.readouterr().err)
+
+
+def two_classes(folder: Path, positive: list[str], names: tuple[str, ...] = ("cancer", "healthy")) -> Evaluation:
+    predictions = make_predictions(model="a [x]", cases=40, classes=names, views=("cc", "mlo"))
+    evaluation = evaluate(predictions, Binary(positive=positive), replicates=5)
+    write(evaluation, folder, ["a note"])
+    return evaluation
+
+
+def test_what_is_shown_and_written_names_the_positive_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show(two_classes(tmp_path, []), "title [y]", [])
+    shown = capsys.readouterr().out
+    assert "Two classes: cancer (positive) against healthy" in shown
+    assert "note: the positive class is cancer, by its name" in shown
+    written = (tmp_path / "table.md").read_text()
+    assert "Two classes: cancer (positive) against healthy." in written
+    assert "the positive class is cancer, by its name" in written
+    assert "title [y]" in shown
+    assert "a [x]" in shown
+
+
+def test_of_many_classes_each_table_with_two_class_figures_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(two_classes(tmp_path, ["a+ [z]"], ("a+ [z]", "b", "c")), "title", [])
+    shown = capsys.readouterr().out
+    assert "two classes (positive: a+ [z])" in shown
+    assert shown.count("a+ [z] (positive) against b + c") == 2
+    assert "missed at 0.50" in shown
+    assert " a+ [z]\n" in shown
+
+
+def test_an_accuracy_stands_beside_that_of_the_most_frequent_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = two_classes(tmp_path, ["healthy"])
+    show(evaluation, "title", [])
+    said = f"always naming cancer, the most frequent class: {100 * evaluation.commonest[1]:.1f} %"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in (tmp_path / "table.md").read_text()
+    assert said in summary(evaluation, "cell")

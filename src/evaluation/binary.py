@@ -1,5 +1,6 @@
 """The two-class view of a task: which classes are positive, and what is missed at a threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from src.checks import one_of
 from src.evaluation.metrics import accuracy_by_fold
+from src.evaluation.polarity import usual_positive
 from src.evaluation.predictions import classes
 
 NEGATIVE, POSITIVE = "negative", "positive"
@@ -19,7 +21,8 @@ class Binary:
     """The operator from a table of cases to its two-class view.
 
     positive
-        Names of the positive classes. Empty: the second one of two classes; no two-class view of more than two.
+        Names of the positive classes. Empty: of two classes the one that is usually called positive by its name
+        (`src.evaluation.polarity`), else the second one; no two-class view of more than two.
     reduce
         "max": the largest probabilities of the negative and of the positive classes, divided by their sum, as the code
         released with Rakhlin et al. 2018. "sum": the summed probability of the positive classes.
@@ -57,8 +60,16 @@ class Binary:
         if len(self.positive) == len(names):
             raise ValueError(f"`positive` must leave a negative class of {names}, but names them all")
         if not self.positive:
-            return names[1:] if len(names) == 2 else []
+            return [usual_positive(names) or names[1]] if len(names) == 2 else []
         return [name for name in names if name in self.positive]
+
+    def notes(self, names: list[str]) -> list[str]:
+        """What a reader has to know of a positive class that nobody chose; nothing where one was, or there is none."""
+        if self.positive or len(names) != 2:
+            return []
+        (positive,) = self.positives(names)
+        why = "by its name" if usual_positive(names) else "as the last of the two, as their names do not tell"
+        return [f"the positive class is {positive}, {why}: binary.positive=[...] chooses it"]
 
     def _score(
         self, negative: Float[np.ndarray, "cases negatives"], positive: Float[np.ndarray, "cases positives"]
@@ -66,6 +77,12 @@ class Binary:
         highest = positive.max(axis=1)
         score: Float[np.ndarray, " cases"] = highest / (highest + negative.max(axis=1))
         return np.minimum(positive.sum(axis=1), 1.0) if self.reduce == "sum" else score
+
+
+def view_title(positive: Sequence[str], names: Sequence[str]) -> str:
+    """What a two-class view holds against what: `cancer (positive) against healthy`."""
+    rest = [name for name in names if name not in positive]
+    return f"{' + '.join(positive)} (positive) against {' + '.join(rest) if len(rest) < 4 else 'the rest'}"
 
 
 def two_class(cases: pd.DataFrame, positive: list[str], score: Float[np.ndarray, " cases"]) -> pd.DataFrame:

@@ -7,8 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from src.evaluation.metrics import BINS, confidence_bins
-
-NORMAL_975 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+from src.evaluation.shares import wilson
 
 
 def roc(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"]) -> pd.DataFrame:
@@ -57,33 +56,6 @@ def reliability(
     table = groups.mean().assign(count=groups.size()).reset_index(drop=True)
     low, high = wilson(table["accuracy"].to_numpy(), table["count"].to_numpy(dtype=np.float64))
     return table.assign(low=low, high=high)
-
-
-def wilson(
-    share: Float[np.ndarray, " bins"], count: Float[np.ndarray, " bins"]
-) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-    """The 95 % score interval of a share of `count` trials (Wilson 1927)."""
-    square = NORMAL_975**2
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    half = NORMAL_975 / (1 + square / count) * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
-
-
-def clustered_wilson(right: Float[np.ndarray, " cases"], groups: Int[np.ndarray, " cases"]) -> tuple[float, float]:
-    """Wilson's 95 % interval of the mean of `right` (0 or 1) at the effective number of cases.
-
-    That is the number of independent cases whose mean would vary as this one does, the cases of a group (a patient)
-    being alike (Kish 1965): at most the number of cases, and that of the groups where all are right, or none is.
-    """
-    share, total = float(right.mean()), len(right)
-    sums = np.bincount(groups, right - share)[np.unique(groups)]
-    count = len(sums)
-    effective = float(count)
-    if count > 1 and 0 < share < 1:
-        variance = count / (count - 1) * float((sums**2).sum()) / total**2
-        effective = min(share * (1 - share) / variance, total) if variance else total
-    low, high = wilson(np.array([share]), np.array([effective], np.float64))
-    return float(low[0]), float(high[0])
 
 
 def training_curves(points: pd.DataFrame) -> pd.DataFrame:

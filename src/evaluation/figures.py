@@ -52,7 +52,7 @@ def draw_roc(evaluation: Evaluation, note: str = "") -> "matplotlib.figure.Figur
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)))
     if POSITIVE in evaluation.roc:
         _draw_two_class(axes, evaluation)
-        title = " + ".join(evaluation.positive) + " against the rest"
+        title = evaluation.view
     else:
         _draw_one_against_rest(axes, evaluation)
         title = "Each class against the rest"
@@ -171,7 +171,7 @@ def draw_learning_curve(table: pd.DataFrame, note: str = "") -> "matplotlib.figu
         _patient_axis(axes, table["patients"])
         axes.set(xlabel="Training patients (mean over folds)", ylabel=f"{title} (95 % interval)")
         _plain(axes, "both")
-    _title(figure.axes[0], "Learning curve", note)
+    _title(figure.axes[0], "Learning curve", "; ".join(filter(None, [*_views(table), note])))
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", frameon=False, ncols=len(panels))
     return figure
@@ -205,6 +205,12 @@ def svg(figure: "matplotlib.figure.Figure") -> bytes:
     with _literal(figure), matplotlib.rc_context({"svg.hashsalt": "tenfold", "svg.fonttype": "path"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return file.getvalue()
+
+
+def _views(table: pd.DataFrame) -> list[str]:
+    """What two-class figures hold against what."""
+    found = dict.fromkeys(table["view"]) if "view" in table and "binary_auc" in table else {}
+    return [f"AUC: {view}" for view in found if view]
 
 
 def _lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -368,7 +374,8 @@ def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
 
 def _title(axes: Any, title: str, note: str) -> None:
     lines = textwrap.wrap(note, 68, max_lines=3, placeholder=" ...")  # as wide as the narrowest figure
-    axes.set_title(title, loc="left", fontsize=13, weight="bold", pad=10 + 14 * len(lines))
+    headings = textwrap.wrap(title, 58)
+    axes.set_title("\n".join(headings), loc="left", fontsize=13, weight="bold", pad=10 + 14 * len(lines))
     if lines:
         place = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
         axes.annotate("\n".join(lines), (0, 1), color=GREY, fontsize=10, **place)

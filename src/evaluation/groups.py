@@ -1,7 +1,7 @@
 """Fusions that cannot be fused with each other, side by side: other folds, other tasks, fewer training patients.
 
-The accuracy of a model is that of its row by fold: the mean over folds of the mean over seeds. Its interval, and that
-of a gap between two protocols, is a 95 % percentile bootstrap over patients of this very figure.
+The accuracy of a model is that of its row by fold: the mean over folds of the mean over seeds. Its 95 % interval is
+Wilson's at the effective number of cases; that of a gap between two protocols is a percentile bootstrap over patients.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from src.evaluation.binary import Binary, set_points
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.metrics import Values, Weights, bootstrap_weights, interval, measure, patient_groups, prefixed
 from src.evaluation.predictions import average, classes
+from src.evaluation.shares import clustered_wilson
 from src.evaluation.tables import FUSION, correctness
 
 PROTOCOL, TRAINING = "protocol", "training_patients"
@@ -98,16 +99,17 @@ def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) 
 
     `model`, the axes, `group` (its title), `leaks`, `patients`; in percent `mean, std` as in the table by fold, and
     `low, high`; fractions `auc` and, of the two-class view, `binary_accuracy, binary_auc` (all with `_low, _high`),
-    `sensitivity, specificity` at its last threshold.
+    `sensitivity, specificity` at its last threshold; `view`, what it holds against what.
     """
     rows = []
     for group in groups:
         facts = {**group.axes, "group": group.title, "leaks": group.leaks, "patients": group.patients}
         for model, scores in scored(group.predictions).items():
             mean, std = group.accuracy(model)
-            low, high = interval(replicated([scores], replicates, seed)[0])
+            low, high = accuracy_ends(scores)
             accuracy = {"mean": mean, "std": std, "low": 100 * low, "high": 100 * high}
-            rows.append({"model": model, **facts, **accuracy, **_areas(group, model, replicates, seed)})
+            areas = _areas(group, model, replicates, seed)
+            rows.append({"model": model, **facts, **accuracy, **areas, "view": group.evaluation.view})
     order = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda row: row["model"] == FUSION)))
     table = pd.DataFrame(rows)
     return table.sort_values("model", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
@@ -165,6 +167,16 @@ def scored(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
         cases = average(predictions)
         found[FUSION] = cases[["case", "patient", "fold"]].assign(right=correctness(cases).astype(np.float64))
     return found
+
+
+def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
+    """The ends, in 0..1, of the interval of the mean of the folds of a table of scores (`scored`).
+
+    Where folds are alike in size, and there is one seed, it is that of the accuracy of all cases.
+    """
+    sizes = scores["fold"].map(scores["fold"].value_counts())
+    right = scores["right"].to_numpy(dtype=np.float64)
+    return clustered_wilson(right, patient_groups(scores), 1 / sizes.to_numpy(dtype=np.float64))
 
 
 def mean_of_folds(

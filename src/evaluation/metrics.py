@@ -1,4 +1,4 @@
-"""Metrics with bootstrap intervals over patients.
+"""Metrics with intervals over patients: the accuracy's is Wilson's, the others' are bootstrap intervals.
 
 A metric is a function of probabilities (cases, classes), labels (cases) and weights (replicates, cases), and gives one
 value per replicate. To draw patients with replacement is to weight their cases by whole numbers, so that a bootstrap is
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from src.checks import at_least
 from src.evaluation.predictions import classes, columns
+from src.evaluation.shares import clustered_wilson
 
 Probabilities = Float[np.ndarray, "cases classes"]
 Labels = Int[np.ndarray, " cases"]
@@ -81,8 +82,9 @@ def ece(probabilities: Probabilities, labels: Labels, weights: Weights) -> Value
     return _ratio(np.abs(weights @ (inside * gap[:, None])).sum(axis=1), weights.sum(axis=1))
 
 
+ACCURACY = "accuracy"
 METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
+    ACCURACY: accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
     "auc": auc,
@@ -138,27 +140,45 @@ def interval(values: Values) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def bootstrap_intervals(
+    probabilities: Probabilities,
+    labels: Labels,
+    groups: Int[np.ndarray, " cases"],
+    replicates: int,
+    seed: int,
+    names: Sequence[str],
+) -> dict[str, tuple[float, float]]:
+    """The 95 % percentile intervals of the metrics `names`, the groups (patients) being drawn with replacement."""
+    if not names:
+        return {}
+    drawn: dict[str, list[Values]] = {name: [] for name in names}
+    for weights in bootstrap_weights(groups, replicates, seed):
+        for name in names:
+            drawn[name].append(METRICS[name](probabilities, labels, weights))
+    return {name: interval(np.concatenate(values)) for name, values in drawn.items()}
+
+
 def measure(
     cases: pd.DataFrame, replicates: int = 1000, seed: int = 0, names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, float]:
     """The metrics `names` of a table of cases, each with `_low` and `_high`, and `accuracy_std`; fractions.
 
-    The interval is a 95 % percentile bootstrap over patients; `accuracy_std` is the population standard deviation of
-    the folds' accuracies. A metric that cannot be computed is absent. The order of the rows does not matter.
+    The 95 % interval of the accuracy is Wilson's at the effective number of cases (`src.evaluation.shares`), those of
+    the others are a percentile bootstrap over patients; `accuracy_std` is the population standard deviation of the
+    folds' accuracies. A metric that cannot be computed is absent. The order of the rows does not matter.
     """
     at_least(1, replicates=replicates)
     cases = cases.sort_values("case")
     probabilities, labels = cases[columns(cases)].to_numpy(dtype=np.float64), label_numbers(cases)
     once = np.ones((1, len(cases)))
-    drawn: dict[str, list[Values]] = {name: [] for name in names}
-    for weights in bootstrap_weights(patient_groups(cases), replicates, seed):
-        for name in names:
-            drawn[name].append(METRICS[name](probabilities, labels, weights))
+    correct = pd.Series(probabilities.argmax(axis=1) == labels, index=cases.index)
+    groups = patient_groups(cases)
+    ends = bootstrap_intervals(probabilities, labels, groups, replicates, seed, [n for n in names if n != ACCURACY])
+    ends[ACCURACY] = clustered_wilson(correct.to_numpy(dtype=np.float64), groups)
     found: dict[str, float] = {}
     for name in names:
         found[name] = float(METRICS[name](probabilities, labels, once)[0])
-        found[f"{name}_low"], found[f"{name}_high"] = interval(np.concatenate(drawn[name]))
-    correct = pd.Series(probabilities.argmax(axis=1) == labels, index=cases.index)
+        found[f"{name}_low"], found[f"{name}_high"] = ends[name]
     found["accuracy_std"] = float(accuracy_by_fold(correct, cases["fold"]).std(ddof=0))
     return {name: value for name, value in found.items() if np.isfinite(value)}
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from src.evaluation.curves import area, clustered_wilson
+from src.evaluation.curves import area
 from src.evaluation.evaluation import one_against_rest
 from src.evaluation.metrics import label_numbers, patient_groups
 from src.evaluation.predictions import classes, columns
+from src.evaluation.shares import clustered_wilson
 
 
 def class_table(cases: pd.DataFrame) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from src.evaluation.binary import Binary, two_class
 from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm
-from src.evaluation.curves import NORMAL_975, confusion
+from src.evaluation.curves import confusion
 from src.evaluation.evaluation import Evaluation, with_two_classes
 from src.evaluation.metrics import accuracy_by_fold, measure
+from src.evaluation.shares import NORMAL_975
 from src.evaluation.tables import fusion_row
 
 RELEASED = ["image", "fold", "label", "predicted", "carcinoma_score"]

@@ -7,10 +7,8 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.binary import Binary
-from src.evaluation.curves import clustered_wilson
 from src.evaluation.metrics import measure, patient_groups, prefixed
 from src.evaluation.predictions import average, classes, views
-from src.evaluation.tables import correctness
 
 MOST = 30
 """Values that a column may have to be sliced by."""
@@ -56,9 +54,7 @@ def slice_table(
     the samples of a case, such as the view, a value's row is of the samples that have it, averaged per case. The view
     is a column wherever there are two or more.
 
-    The interval of the accuracy is Wilson's at the effective number of cases, as a bootstrap of few cases that are all
-    right would have no width; the others are bootstrap intervals over patients, and an AUC has one where each class has
-    5 patients or more.
+    Intervals are those of `src.evaluation.metrics.measure`; an AUC has one where each class has 5 patients or more.
     """
     rows = [_row(ALL, "", predictions, binary, replicates, seed)]
     for column, values in _columns(predictions, facts).items():
@@ -96,8 +92,6 @@ def _row(
     groups = patient_groups(cases)
     counts = {"cases": len(cases), "patients": len(np.unique(groups))}
     found = dict.fromkeys(_with_ends(METRICS), np.nan) | _measured(cases, replicates, seed)
-    right = correctness(cases).to_numpy(dtype=np.float64)
-    found["accuracy_low"], found["accuracy_high"] = clustered_wilson(right, groups)
     view = binary(cases) if len(classes(cases)) > 2 else None
     if view is not None:
         found |= dict.fromkeys(_with_ends(["binary_auc"]), np.nan)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from src.methods.trained import FineTuned
 
 PROBABILITY = "probability, mean over the windows of a pixel"
+SINGLE = "maps: windows one by one, by a model that learnt from pooled ones; they need not average to its answer"
 HIDDEN = 49
 """Squares that are hidden one after the other: seven by seven of them, a quarter of the side each."""
 REVISION = 1
@@ -109,7 +110,7 @@ def explain_descriptors(
         probabilities = models[example.model].predict(descriptors)
         if len(places) > 1:
             maps = window_maps(probabilities, places, size, (height, width), example.targets)
-            yield example.explanation(maps, PROBABILITY)
+            yield example.explanation(maps, PROBABILITY, SINGLE)
         else:
             maps = hidden_maps(probabilities, places[0], size, (height, width), example.targets)
             yield example.explanation(maps, RELATIVE)

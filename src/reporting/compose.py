@@ -1,6 +1,7 @@
 """From the material to the page's content: what was done, what came out, and the sections."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from src import words
@@ -8,7 +9,7 @@ from src.evaluation.groups import Group
 from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average, classes
 from src.evaluation.tables import FUSION, SPREAD, of_one_view
-from src.reporting import origins, results
+from src.reporting import origins, results, used
 from src.reporting.material import LACKING, Cell, Material
 from src.reporting.report import Fact, Report
 from src.reporting.results import main_group, main_model
@@ -45,26 +46,32 @@ def done(material: Material, group: Group) -> list[str]:
     unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
     held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
     of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
-    data = f"Judged on {held} of the data set {listed(values(material, 'data')) or 'unknown'}, {of_classes}."
+    data = f"Judged on {held} of the data set {listed(told(material, used.dataset)) or 'unknown'}, {of_classes}."
     protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
     return [data, methods(material)]
 
 
 def methods(material: Material) -> str:
-    """Return the methods in a sentence."""
-    used = [METHODS.get(name, name) for name in values(material, "method")]
-    frozen = "frozen" in values(material, "method")
+    """Return the methods in a sentence or two, in the values that were used."""
+    names = [METHODS.get(name, name) for name in values(material, "method")]
     parts = [
-        ("encoder", values(material, "encoder.label") or values(material, "encoder")),
-        ("classifier", values(material, "classifier") if frozen else []),
-        ("crop", values(material, "crop")),
+        ("encoder", told(material, used.encoder)),
+        ("input", told(material, used.crops)),
         ("stain", values(material, "stain")),
-        ("augmentation", values(material, "augment") if frozen else []),
-        ("weights", values(material, "encoder.weights")),
+        ("augmentation", told(material, used.augmentation, "frozen")),
+        ("classifier", told(material, used.classifier, "frozen")),
+        ("training", told(material, used.training, "finetune")),
+        ("seeds", values(material, "seeds")),
     ]
-    told = "; ".join(f"{name} {listed(found)}" for name, found in parts if found and found != ["none"])
-    return f"Method: {listed(used) or 'unknown'}{f' ({told})' if told else ''}."
+    said = "; ".join(f"{name} {listed(found)}" for name, found in parts if found and found not in (["none"], ["[0]"]))
+    return f"Method: {listed(names) or 'unknown'}{f' ({said})' if said else ''}."
+
+
+def told(material: Material, what: Callable[[Mapping[str, str]], str], method: str = "") -> list[str]:
+    """Return the different things that cells with results used, of those of one method where it is given."""
+    cells = [cell for cell in material.done if not method or cell.params.get("method") == method]
+    return [text for text in dict.fromkeys(what(cell.params) for cell in cells) if text]
 
 
 def values(material: Material, key: str) -> list[str]:
@@ -79,10 +86,11 @@ def result(material: Material, group: Group) -> list[str]:
     name = f"The fusion of {counted(group.predictions['model'].nunique(), 'cell')}" if model == FUSION else model
     where = f" ({group.title})" if group.title else ""
     folds = group.evaluation.fold_accuracy.size
+    name_of_most, share = group.evaluation.commonest
     lines = [
         f"{name}{where} is right in {number(row['mean'])} % of the cases "
         f"(mean of {counted(folds, 'fold')}; 95 % interval {ends(row['low'], row['high'])}). "
-        f"Always naming the most frequent class would be right in {number(100 * commonest(group))} %."
+        f"Always naming the most frequent class, {name_of_most}, would be right in {number(100 * share)} %."
     ]
     lines += [best_cell(group)] if model == FUSION else []
     return lines + gap_lines(material, group, model)
@@ -92,11 +100,6 @@ def side(material: Material, group: Group, model: str) -> dict[Hashable, Any]:
     """Return the row of a model and group among those side by side."""
     table = material.together.table
     return table[(table["group"] == group.title) & (table["model"] == model)].to_dict("records")[0]
-
-
-def commonest(group: Group) -> float:
-    """Return the share of the most frequent class."""
-    return float(average(group.predictions)["label"].value_counts(normalize=True).max())
 
 
 def best_cell(group: Group) -> str:
@@ -133,9 +136,13 @@ def facts(material: Material, group: Group) -> list[Fact]:
     row, found = side(material, group, main_model(group)), group.evaluation.metrics
     several = len(group.evaluation.classes) > 2
     shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=ends(row["low"], row["high"], level=True))]
+    most, share = group.evaluation.commonest
+    shown.append(Fact(label="Always the most frequent class", value=f"{number(100 * share)} %", detail=most))
     shown.append(fact(found, "balanced_accuracy", titled("balanced_accuracy")))
     auc = "binary_auc" if "binary_auc" in found else "auc"
-    shown.append(fact(found, auc, titled(auc if several else "auc")))
+    area = fact(found, auc, titled(auc if several else "auc"))
+    positive = " + ".join(group.evaluation.positive)
+    shown.append(replace(area, detail="; ".join(filter(None, [area.detail, positive and f"positive: {positive}"]))))
     shown.append(fact(found, "ece", "calibration error"))
     if material.kind != "run":
         total = len(material.cells) + sum(name.endswith(LACKING) for name in material.missing)
@@ -160,7 +167,18 @@ def warnings(material: Material) -> list[str]:
         lines.append(f"The sweep itself is {material.status}: cells may be missing.")
     lines += [f"The cells of {title} could not be fused: {why}" for title, why in material.fusion.failed.items()]
     lines += [leaking(group) for group in material.fusion.groups if group.leaks]
+    lines += [f"{note}." for note in noted(material)]
     return lines + untrained(material.done)
+
+
+def noted(material: Material) -> list[str]:
+    """Return what has to be known of the figures of groups; what holds for several is said once."""
+    found: dict[str, list[str]] = {}
+    for group in material.fusion.groups:
+        for note in group.evaluation.notes:
+            found.setdefault(note, []).append(group.title)
+    every = len(material.fusion.groups)
+    return [capital(note) if len(titles) == every else f"{listed(titles)}: {note}" for note, titles in found.items()]
 
 
 def leaking(group: Group) -> str:

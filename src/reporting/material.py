@@ -11,6 +11,7 @@ from src.checks import one_of
 from src.evaluation.binary import Binary
 from src.evaluation.groups import SideBySide, side_by_side
 from src.fusion import AXES, Fusion, finished, fuse_sweep, leaks, published, published_file, read_table, stem
+from src.reporting.used import dataset
 from src.tracking import FINISHED, Tracking
 
 if TYPE_CHECKING:
@@ -223,9 +224,9 @@ def split(tracking: Tracking, runs: "list[Run]") -> Split:
     """Return the splits that runs have in common."""
     first = runs[0]
     facts = {name: int(value) for name, value in first.data.tags.items() if name.startswith("audit_")}
-    names = ["data", "protocol"]
+    names = [dataset(first.data.params), first.data.params.get("protocol", "")]
     return Split(
-        title=" ".join(filter(None, (first.data.params.get(name, "") for name in names))) or "folds",
+        title=" ".join(filter(None, names)) or "folds",
         cells=[str(run.info.run_name) for run in runs],
         held_out=held_out(tracking.predictions(first)),
         folds=known_as(tracking, first),

@@ -40,6 +40,11 @@ def examples(material: Material) -> Section | None:
     if not material.examples:
         return None
     said = "For each class the case that was most confidently right, and the one most confidently wrong."
+    if any(cell.params.get("method") == "frozen" for cell in material.done):
+        said += (
+            " Maps of frozen descriptors judge single windows, by a model that learnt from descriptors of many: "
+            "they tell where a class is more likely than elsewhere, and need not average to the answer for the image."
+        )
     if material.beyond:
         said += f" {counted(material.beyond, 'more example')} lie among the runs' artefacts (explanations/)."
     blocks: list[Block] = [Text(lines=[said])]

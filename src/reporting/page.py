@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HERE = Path(__file__).parent
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def page(report: Report) -> str:
@@ -28,6 +29,7 @@ def template() -> "Template":
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("template.html")
 
 
@@ -37,3 +39,8 @@ def style() -> str:
     from markupsafe import Markup
 
     return Markup((HERE / "style.css").read_text(encoding="utf-8"))
+
+
+def unbroken(text: str) -> str:
+    """Return a figure with its interval so that a narrow table may break it between the two, and nowhere else."""
+    return text.replace(" ", NO_BREAK).replace(f"{NO_BREAK}(", " (")

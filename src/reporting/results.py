@@ -8,21 +8,32 @@ import pandas as pd
 
 from src.evaluation.binary import POSITIVE
 from src.evaluation.curves import area, training_curves
+from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.groups import Group
+from src.evaluation.metrics import label_numbers
 from src.evaluation.per_class import class_table
-from src.evaluation.predictions import average
+from src.evaluation.predictions import average, classes, columns
 from src.evaluation.slices import ALL, largest
-from src.evaluation.tables import FUSION, best, rounded
-from src.presentation import published_rows, remarks, texts, wide
+from src.evaluation.tables import FUSION, best, correctness, rounded
+from src.presentation import published_rows, remarks, texts, views, wide
 from src.reporting.material import Material
 from src.reporting.report import BAD, BEST, GOOD, MUTED, Block, Gallery, Heading, Picture, Section, Table, Text
-from src.reporting.words import counted, number, percent, typeset
-from src.words import METRICS, capital, headed, measured, p_value, ranged, scale, signed
+from src.reporting.words import MISSING, counted, number, percent, typeset
+from src.words import METRICS, TWO_CLASS, capital, headed, measured, p_value, ranged, scale, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
+OF_CLASSES = [
+    "Class",
+    "Cases",
+    "Patients",
+    "Sensitivity for it, % (95 %)",
+    "Precision, %",
+    "F1, %",
+    "AUC against the rest",
+]
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
 
@@ -39,7 +50,8 @@ def by_fold(material: Material) -> Section:
         header, rows = published_rows(published)
         rows = [[typeset(text) for text in row] for row in rows]
         last = header.count("note")
-        blocks.append(Table(caption="Published, and ours, %", header=header, rows=rows, text=2, last=last))
+        told = [f"{capital(line)}." for line in views(material.together)]
+        blocks.append(Table(caption="Published, and ours, %", header=header, rows=rows, text=2, last=last, notes=told))
     if len(material.fusion.groups) == 1 and material.together.table["model"].nunique() > 1:
         blocks.append(intervals(material))
     return Section(id="folds", title="Accuracy by fold", blocks=blocks)
@@ -62,7 +74,7 @@ def intervals(material: Material) -> Picture:
 
     table = material.together.table
     said = [f"{row['model']} {ranged(row['mean'], row['low'], row['high'])}" for row in table.to_dict("records")]
-    caption = "Mean of the folds' accuracies, with 95 % intervals by bootstrap over patients."
+    caption = "Mean of the folds' accuracies, with 95 % intervals over patients."
     return drawn(draw_groups(table), caption, f"Accuracy in percent: {'; '.join(said)}")
 
 
@@ -79,7 +91,7 @@ def side_by_side(material: Material) -> Section | None:
         header=["Model", *header[1:]],
         rows=[[typeset(text) for text in row] for row in rows],
         text=texts(together),
-        notes=[typeset(line) for line in remarks(together)],
+        notes=[f"{capital(typeset(line))}." for line in remarks(together)],
     )
     blocks: list[Block] = [table]
     if len(together.curve):
@@ -87,14 +99,14 @@ def side_by_side(material: Material) -> Section | None:
         blocks.append(
             drawn(
                 draw_learning_curve(together.curve),
-                "Whiskers: 95 % intervals by bootstrap over patients.",
+                "Whiskers: 95 % intervals over patients.",
                 alt,
             )
         )
     else:
         alt = "Accuracy of each model in each group with its 95 % interval: values in the table"
         leaks = together.table["leaks"].any()
-        caption = "Whiskers: 95 % intervals by bootstrap over patients."
+        caption = "Whiskers: 95 % intervals over patients."
         caption += " Hollow marks: patients stand on both sides of a split." if leaks else ""
         blocks.append(drawn(draw_groups(together.table), caption, alt))
     return Section(id="groups", title="Side by side", blocks=blocks)
@@ -106,12 +118,14 @@ def comparison(material: Material) -> Section | None:
 
     blocks: list[Block] = []
     for group, named in each(material):
-        models = {str(name): rows for name, rows in group.predictions.groupby("model", sort=False)}
-        if len(models) < 2:
+        parts = models(group)
+        if len(parts) < 2:
             continue
-        reference = material.reference if material.reference in models else next(iter(models))
-        table = compare(models, group.binary, material.replicates, reference=reference)
-        blocks += [*named, verdicts(table, f"Each cell against {reference}{of(group)}")]
+        reference = material.reference if material.reference in parts else next(iter(parts))
+        table = compare(parts, group.binary, material.replicates, reference=reference)
+        two = table["metric"].str.startswith(TWO_CLASS).any()
+        notes = [two_classes(group.evaluation)] if two else []
+        blocks += [*named, verdicts(table, f"Each cell against {reference}{of(group)}", notes)]
     if not blocks:
         return None
     said = (
@@ -123,13 +137,18 @@ def comparison(material: Material) -> Section | None:
     return Section(id="comparison", title="Is one better than another?", blocks=[Text(lines=[said]), *blocks])
 
 
-def verdicts(table: pd.DataFrame, caption: str) -> Table:
+def two_classes(evaluation: Evaluation) -> str:
+    """Return what the two-class figures hold against what."""
+    return f"Two classes: {evaluation.view}."
+
+
+def verdicts(table: pd.DataFrame, caption: str, notes: list[str]) -> Table:
     """Return the table of a comparison (`src.evaluation.comparison.compare`)."""
     header = ["Cell", "Metric", "Verdict", "Difference (95 %)", "p, Holm", "Could be shown"]
     header += ["p, McNemar", "p, resampled t"]
     rows = [compared(row) for row in table.to_dict("records")]
     tones = {(place, 2): VERDICTS.get(row[2], MUTED) for place, row in enumerate(rows)}
-    return Table(caption=caption, header=header, rows=rows, text=3, tones=tones)
+    return Table(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes)
 
 
 def compared(row: Mapping[Any, Any]) -> list[str]:
@@ -142,74 +161,140 @@ def compared(row: Mapping[Any, Any]) -> list[str]:
 
 
 def errors(material: Material) -> Section:
-    """Return ROC and confusion of each group, and the figures at the set points."""
-    from src.evaluation.figures import draw_confusion, draw_roc
-
+    """Return ROC and confusion of each group and of its cells, the figures at the set points, and what went wrong."""
     blocks: list[Block] = []
     for group, named in each(material):
-        evaluation, note = group.evaluation, OPTIMISTIC if group.leaks else ""
-        pictures = []
-        if evaluation.roc:
-            alt = "; ".join(roc_words(group))
-            pictures.append(drawn(draw_roc(evaluation, note), f"ROC of {whole(group)}", alt))
-        counts = evaluation.confusion
-        right = int(counts.to_numpy().diagonal().sum())
-        alt = f"Confusion matrix: {right} of {int(counts.to_numpy().sum())} cases right; the table below has the counts"
-        pictures.append(drawn(draw_confusion(counts, note), f"Confusion of {whole(group)}", alt))
-        blocks += [*named, Gallery(pictures=pictures)]
-        if len(evaluation.set_points):
-            blocks.append(set_points(group))
+        counts = group.evaluation.confusion
+        blocks += [*named, Gallery(pictures=pictures(group.evaluation, whole(group), group.leaks))]
+        if len(group.evaluation.set_points):
+            blocks.append(set_points({whole(group): group.evaluation}, of(group)))
         rows = [[str(name), *map(str, values)] for name, values in zip(counts.index, counts.to_numpy(), strict=True)]
         header = ["True class", *(f"predicted {name}" for name in counts)]
         blocks.append(Table(caption=f"Confusion as a table{of(group)}", header=header, rows=rows, folded=True))
+        blocks += [misclassified(group), *of_cells(group, material.replicates)]
     return Section(id="errors", title="ROC and confusion", blocks=blocks)
 
 
-def roc_words(group: Group) -> Iterator[str]:
-    """Yield what a ROC figure says, curve by curve."""
-    found = group.evaluation.metrics
-    for name, curve in group.evaluation.roc.items():
-        two = name == POSITIVE and "binary_auc" in found
-        classes = " + ".join(group.evaluation.positive) if name == POSITIVE else name
-        area_under = shown(found, "binary_auc") if two else number(area(curve), 3)
-        yield f"ROC curve of {classes} against the rest: AUC {area_under}"
+def pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture]:
+    """Return the figures of ROC, where there is one, and confusion."""
+    from src.evaluation.figures import draw_confusion, draw_roc
+
+    note, counts = OPTIMISTIC if leaks else "", evaluation.confusion
+    found = []
+    if evaluation.roc:
+        alt = "; ".join(roc_words(evaluation))
+        found.append(drawn(draw_roc(evaluation, note), f"ROC of {name}", alt))
+    right = int(counts.to_numpy().diagonal().sum())
+    alt = f"Confusion matrix of {name}: {right} of {int(counts.to_numpy().sum())} cases right"
+    return [*found, drawn(draw_confusion(counts, note), f"Confusion of {name}", alt)]
 
 
-def set_points(group: Group) -> Table:
-    """Return the figures at the thresholds of the two-class view."""
-    evaluation = group.evaluation
-    rows = [
-        [number(point["threshold"], 2), *(percent(point[name]) for name in ("sensitivity", "specificity", "accuracy"))]
-        for point in evaluation.set_points.to_dict("records")
+def of_cells(group: Group, replicates: int) -> list[Block]:
+    """Return the figures of each cell of a group that has several, and those at their set points."""
+    parts = models(group)
+    if len(parts) < 2:
+        return []
+    found = {name: evaluate(rows, group.binary, replicates) for name, rows in parts.items()}
+    shown = [picture for name, each in found.items() for picture in pictures(each, name, group.leaks)]
+    blocks: list[Block] = [
+        Gallery(pictures=shown, folded=f"ROC and confusion of each of {len(found)} cells{of(group)}")
     ]
-    missed = ", ".join(f"{count} {name}" for name, count in evaluation.missed.items())
+    points = {name: each for name, each in found.items() if len(each.set_points)}
+    return [*blocks, set_points(points, f", by cell{of(group)}")] if points else blocks
+
+
+def models(group: Group) -> dict[str, pd.DataFrame]:
+    """Return the predictions of a group by cell."""
+    return {str(name): rows for name, rows in group.predictions.groupby("model", sort=False)}
+
+
+def misclassified(group: Group) -> Table:
+    """Return all cases whose most probable class is not their own, the most confident ones first."""
+    cases = mistaken(group.predictions)
+    parts = models(group)
+    wrong = pd.concat([mistaken(rows)["case"] for rows in parts.values()]).value_counts() if len(parts) > 1 else None
+    rows = []
+    for row in cases.to_dict("records"):
+        known = [str(row["case"]), str(row["patient"]) or MISSING, str(row["label"]), str(row["predicted"])]
+        rows.append([*known, str(row["fold"]), number(row["confidence"], 2), number(row["own"], 2)])
+        rows[-1] += [] if wrong is None else [f"{wrong.get(row['case'], 0)} of {len(parts)}"]
+    header = ["Case", "Patient", "True", "Predicted", "Fold", "Probability of it", "of the true class"]
+    header += [] if wrong is None else ["Cells that err"]
+    total = group.predictions["case"].nunique()
+    caption = f"Misclassified by {whole(group)}: {len(rows)} of {counted(total, 'case')}{of(group)}"
+    return Table(caption=caption, header=header, rows=rows, text=4, folded=True)
+
+
+def mistaken(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases that are wrong: `case, patient, label, fold, predicted, confidence, own`, by confidence."""
+    cases, names = average(predictions), classes(predictions)
+    values = cases[columns(cases)].to_numpy(dtype=float)
+    found = cases.assign(
+        predicted=[names[number] for number in values.argmax(axis=1)],
+        confidence=values.max(axis=1),
+        own=values[range(len(cases)), label_numbers(cases)],
+    )
+    return found[~correctness(cases)].sort_values(["confidence", "case"], ascending=[False, True])
+
+
+def roc_words(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what a ROC figure says, curve by curve."""
+    found = evaluation.metrics
+    for name, curve in evaluation.roc.items():
+        two = name == POSITIVE and "binary_auc" in found
+        against = evaluation.view if name == POSITIVE else f"{name} against the rest"
+        area_under = shown(found, "binary_auc") if two else number(area(curve), 3)
+        yield f"ROC curve of {against}: AUC {area_under}"
+
+
+def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> Table:
+    """Return the figures at the thresholds of the two-class view of one evaluation, or of several by name."""
+    several, rows, notes = len(evaluations) > 1, [], []
+    for name, evaluation in evaluations.items():
+        for point in evaluation.set_points.to_dict("records"):
+            figures = [percent(point[each]) for each in ("sensitivity", "specificity", "accuracy")]
+            rows.append([*([name] if several else []), number(point["threshold"], 2), *figures])
+        missed = ", ".join(f"{count} {each}" for each, count in evaluation.missed.items())
+        notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}."]
+    header = ["Called positive above", "Sensitivity, %", "Specificity, %", "Accuracy, %"]
+    view = next(iter(evaluations.values())).view
     return Table(
-        caption=f"Two classes: {' + '.join(evaluation.positive)} against the rest{of(group)}",
-        header=["Called positive above", "Sensitivity, %", "Specificity, %", "Accuracy, %"],
+        caption=f"Two classes: {view}{of_what}",
+        header=["Cell", *header] if several else header,
         rows=rows,
-        notes=[f"Missed at {rows[-1][0]}: {missed}."],
+        notes=notes,
+        folded=several,
     )
 
 
 def per_class(material: Material) -> Section:
-    """Return each class by itself."""
+    """Return each class by itself, of the whole and of each cell."""
     blocks: list[Block] = []
-    header = ["Class", "Cases", "Patients", "Sensitivity, % (95 %)", "Precision, %", "F1, %", "AUC against the rest"]
     for group, named in each(material):
-        rows = [
-            [
-                str(row["class"]),
-                str(row["cases"]),
-                str(row["patients"]),
-                typeset(measured(row, "recall", 100, 1)),
-                percent(row["precision"]),
-                percent(row["f1"]),
-                number(row["auc"], 3),
-            ]
-            for row in class_table(average(group.predictions)).to_dict("records")
-        ]
-        blocks += [*named, Table(caption=f"Each class, {whole(group)}{of(group)}", header=header, rows=rows)]
+        rows = class_rows(group.predictions)
+        blocks += [*named, Table(caption=f"Each class, {whole(group)}{of(group)}", header=OF_CLASSES, rows=rows)]
+        parts = models(group)
+        if len(parts) > 1:
+            rows = [[name, *row] for name, part in parts.items() for row in class_rows(part)]
+            caption = f"Each class, by cell{of(group)}"
+            blocks.append(Table(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
     return Section(id="classes", title="By class", blocks=blocks)
+
+
+def class_rows(predictions: pd.DataFrame) -> list[list[str]]:
+    """Return the texts of `src.evaluation.per_class.class_table`."""
+    return [
+        [
+            str(row["class"]),
+            str(row["cases"]),
+            str(row["patients"]),
+            typeset(measured(row, "recall", 100, 1)),
+            percent(row["precision"]),
+            percent(row["f1"]),
+            number(row["auc"], 3),
+        ]
+        for row in class_table(average(predictions)).to_dict("records")
+    ]
 
 
 def slices(material: Material) -> Section | None:
@@ -223,11 +308,11 @@ def slices(material: Material) -> Section | None:
             continue
         alt = "Accuracy of each slice with its 95 % interval: values in the table below"
         picture = drawn(draw_slices(table, OPTIMISTIC if group.leaks else ""), f"Accuracy by slice{of(group)}", alt)
-        blocks += [*named, picture, slice_table(table, of(group))]
+        blocks += [*named, picture, slice_table(table, of(group), group.evaluation)]
     return Section(id="slices", title="By slice", blocks=blocks) if blocks else None
 
 
-def slice_table(table: pd.DataFrame, of_group: str) -> Table:
+def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> Table:
     """Return the metrics by slice; of a column with many values those with the most cases."""
     rows_shown = largest(table)
     names = [name for name in ("accuracy", "auc", "binary_auc") if name in rows_shown]
@@ -244,6 +329,7 @@ def slice_table(table: pd.DataFrame, of_group: str) -> Table:
     left = len(table) - len(rows_shown)
     header = ["Slice by", "Value", "Cases", "Patients", *(f"{headed(name)} (95 %)" for name in names)]
     notes = [f"{counted(left, 'slice')} of few cases are in slices.csv."] if left else []
+    notes += [two_classes(evaluation)] if "binary_auc" in names else []
     return Table(caption=f"Figures by slice{of_group}", header=header, rows=rows, text=2, notes=notes)
 
 
@@ -280,8 +366,9 @@ def metrics(material: Material) -> Section:
         ]
         header = ["Metric (95 % interval)", "All classes", "Two classes"][: 1 + len(sides)]
         pooled = "Of all held-out cases together; the accuracy by fold is the mean of the folds' figures."
+        notes = [pooled, *([two_classes(group.evaluation)] if len(sides) > 1 else [])]
         caption = f"Metrics of {whole(group)}{of(group)}"
-        blocks += [*named, Table(caption=caption, header=header, rows=rows, notes=[pooled])]
+        blocks += [*named, Table(caption=caption, header=header, rows=rows, notes=notes)]
     return Section(id="metrics", title="All metrics", blocks=blocks)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.binary import Binary, missed, set_points
+from src.evaluation.binary import Binary, missed, set_points, view_title
 from src.evaluation.predictions import average
 
 Make = Callable[..., pd.DataFrame]
@@ -39,6 +39,23 @@ def test_empty_positive_means_the_second_of_two_and_else_no_view(make: Make) -> 
     np.testing.assert_allclose(view["p_positive"], cases["p_malignant"])
     assert (view["label"] == "positive").tolist() == (cases["label"] == "malignant").tolist()
     assert Binary()(average(make())) is None
+
+
+def test_the_usual_words_make_the_first_of_two_positive_and_it_is_noted(make: Make) -> None:
+    cases = average(make(classes=("cancer", "healthy")))
+    view = Binary()(cases)
+    assert view is not None
+    np.testing.assert_allclose(view["p_positive"], cases["p_cancer"])
+    assert Binary().notes(["cancer", "healthy"]) == [
+        "the positive class is cancer, by its name: binary.positive=[...] chooses it"
+    ]
+    assert Binary().notes(["cat", "dog"])[0].startswith("the positive class is dog, as the last of the two")
+    assert Binary(positive=["cat"]).notes(["cat", "dog"]) == Binary().notes(["a", "b", "c"]) == []
+
+
+def test_a_view_names_both_sides() -> None:
+    assert view_title(["cancer"], ["cancer", "healthy"]) == "cancer (positive) against healthy"
+    assert view_title(["a", "b"], list("abcdef")) == "a + b (positive) against the rest"
 
 
 def test_the_first_of_two_classes_may_be_positive(make: Make) -> None:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from src.evaluation.curves import area, confusion, reliability, roc, wilson
+from src.evaluation.curves import area, confusion, reliability, roc
 from src.evaluation.metrics import ece
+from src.evaluation.shares import wilson
 
 
 def test_roc_by_hand() -> None:

@@ -7,6 +7,7 @@ import pytest
 from src.evaluation.binary import Binary
 from src.evaluation.curves import area
 from src.evaluation.evaluation import evaluate
+from src.evaluation.groups import Group, group_table
 from src.evaluation.metrics import METRICS, measure
 from src.evaluation.predictions import align, average
 from src.evaluation.tables import FUSION, SPREAD
@@ -72,3 +73,34 @@ def test_a_class_that_no_case_has(make: Make) -> None:
 def test_a_broken_table_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="once under one key"):
         evaluate(pd.concat([make(), make()]))
+
+
+def test_a_figure_has_one_interval_wherever_it_is_shown(make: Make) -> None:
+    """Of all cases, of the slice that is all of them, and of the mean of folds of one size."""
+    predictions = make(cases=36, seeds=1, views=("cc", "mlo"), signal=0.7)
+    found = evaluate(predictions, replicates=5)
+    ends = found.metrics["accuracy_low"], found.metrics["accuracy_high"]
+    assert found.slices.loc[0, ["accuracy_low", "accuracy_high"]].tolist() == list(ends)
+    group = Group(axes={}, leaks=False, patients=0, predictions=predictions, binary=Binary(), evaluation=found)
+    row = group_table([group], replicates=5).iloc[0]
+    assert row["mean"] == pytest.approx(100 * found.metrics["accuracy"])
+    assert row[["low", "high"]].tolist() == pytest.approx([100 * end for end in ends])
+
+
+def test_an_accuracy_that_the_most_frequent_class_alone_has_is_noted(make: Make) -> None:
+    predictions = make(cases=60, classes=("benign", "malignant"), signal=0.0)
+    cases = predictions["case"].unique()[:20]
+    benign = predictions.assign(label=np.where(predictions["case"].isin(cases), predictions["label"], "benign"))
+    found = evaluate(benign, Binary(positive=["malignant"]), replicates=5)
+    name, share = found.commonest
+    assert name == "benign"
+    assert share == (benign.groupby("case")["label"].first() == "benign").mean()
+    assert found.metrics["accuracy"] < share
+    (note,) = found.notes
+    assert f"does not exceed the {100 * share:.1f} % of always naming the most frequent class, benign" in note
+    assert evaluate(make(cases=60, signal=3.0), replicates=5).notes == []
+
+
+def test_few_patients_are_noted(make: Make) -> None:
+    notes = evaluate(make(cases=12, signal=3.0), replicates=5).notes
+    assert any("patients" in note and "are few" in note for note in notes)

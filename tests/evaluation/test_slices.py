@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from src.evaluation.binary import Binary
-from src.evaluation.curves import clustered_wilson, wilson
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure
 from src.evaluation.predictions import average
+from src.evaluation.shares import clustered_wilson, wilson
 from src.evaluation.slices import UNKNOWN, largest, natural, slice_facts, slice_table
 
 Make = Callable[..., pd.DataFrame]

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.reporting.page import page
+from src.reporting.page import page, unbroken
 from src.reporting.report import BAD, Commands, Fact, Gallery, Heading, Picture, Report, Section, Table, Text
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -75,6 +75,11 @@ def test_nothing_is_loaded() -> None:
     assert "default-src 'none'" in text
     assert "@import" not in text
     assert "url(" not in text
+
+
+def test_a_figure_breaks_before_its_interval_only() -> None:
+    assert unbroken("+1.5 (+0.2 to +2.0)").split(" ") == ["+1.5", "(+0.2\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+2.0)"]
+    assert " " not in unbroken("81.2 ± 0.3")
 
 
 def test_figures_stand_to_the_right_and_words_to_the_left() -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from src.evaluation.predictions import average
+from src.evaluation.tables import correctness
 from src.reporting.compose import compose
 from src.reporting.material import Material, gather, spread
 from src.reporting.origins import WIDTH
@@ -14,7 +16,7 @@ from src.reporting.report import Block, Commands, Gallery, Report, Section, Tabl
 from src.reporting.results import compared, main_group
 from src.reporting.words import MINUS, MISSING
 from src.tracking import Tracking
-from tests.reporting.sweep import INJECTED, leave
+from tests.reporting.sweep import CLASSES, INJECTED, MODELS, leave
 
 VGG = f"VGG-8 {INJECTED}"
 Kept = tuple[Tracking, str]
@@ -67,6 +69,14 @@ class TestResult:
         assert any(warning.startswith("image_kfold: patients stand on both sides") for warning in report.warnings)
         assert report.facts[-1].detail == "of 6: see the warning"
 
+    def test_a_positive_class_that_nobody_chose_is_noted(self, report: Report) -> None:
+        said = f"The positive class is {CLASSES[1]}, by its name: binary.positive=[...] chooses it."
+        assert said in report.warnings
+
+    def test_the_most_frequent_class_stands_beside_the_accuracy(self, report: Report) -> None:
+        assert [fact.label for fact in report.facts[:2]] == ["Accuracy", "Always the most frequent class"]
+        assert (report.facts[1].value, report.facts[1].detail) == ("50.0 %", CLASSES[0])
+
     def test_a_sweep_that_goes_on_says_so(self, material: Material) -> None:
         running = compose(replace(material, status="RUNNING"))
         assert "The sweep itself is RUNNING: cells may be missing." in running.warnings
@@ -82,6 +92,37 @@ class TestTables:
         beside = table(blocks, "Published, and ours")
         assert beside.header[2:] == ["published", "image_kfold", "kfold"]
         assert beside.rows[0][4] == ours.rows[0][4]
+
+    def test_each_cell_has_its_figures_and_classes(self, material: Material, report: Report) -> None:
+        blocks = section(report, "errors").blocks
+        folded = [block for block in blocks if isinstance(block, Gallery) and block.folded]
+        assert [each.folded for each in folded] == [
+            "ROC and confusion of each of 2 cells: kfold",
+            "ROC and confusion of each of 2 cells: image_kfold",
+        ]
+        names = [f"{kind} of {name}" for name in MODELS for kind in ("ROC", "Confusion")]
+        assert [picture.caption for picture in folded[0].pictures] == names
+        against = f"{CLASSES[1]} (positive) against {CLASSES[0]}"
+        points = table(blocks, f"Two classes: {against}, by cell: kfold")
+        assert [row[:2] for row in points.rows] == [[name, at] for name in MODELS for at in ("0.33", "0.50")]
+        assert against in folded[0].pictures[0].alt
+        by_cell = table(section(report, "classes").blocks, "Each class, by cell: kfold")
+        assert [row[:2] for row in by_cell.rows] == [[name, each] for name in MODELS for each in CLASSES]
+
+    def test_all_misclassified_cases_are_listed(self, material: Material, report: Report) -> None:
+        group = main_group(material)
+        listed = table(section(report, "errors").blocks, "Misclassified by the fusion of 2 cells: ")
+        cases = average(group.predictions).set_index("case")
+        wrong = cases.index[~correctness(cases.reset_index()).to_numpy()]
+        assert {row[0] for row in listed.rows} == set(wrong)
+        assert len(listed.rows) == len(wrong) > 0
+        assert f": {len(wrong)} of 48 cases: kfold" in listed.caption
+        confidence = [float(row[5]) for row in listed.rows]
+        assert confidence == sorted(confidence, reverse=True)
+        for row in listed.rows:
+            assert (row[2], row[3]) == (cases.loc[row[0], "label"], next(name for name in CLASSES if name != row[2]))
+            assert row[7] in ("1 of 2", "2 of 2")
+            assert float(row[6]) <= 0.5 <= float(row[5])
 
     def test_every_row_is_as_long_as_its_header(self, report: Report) -> None:
         tables = [block for each in report.sections for block in each.blocks if isinstance(block, Table)]
@@ -163,7 +204,8 @@ def test_a_single_run_has_no_comparison(kept: Kept) -> None:
     report = compose(gather(tracking, None, first, replicates=20))
     assert (report.kind, report.title) == ("Run", first[0].info.run_name)
     assert not {"comparison", "groups"} & {section.id for section in report.sections}
-    assert [fact.label for fact in report.facts] == ["Accuracy", "Balanced accuracy", "AUC", "Calibration error"]
+    labels = ["Accuracy", "Always the most frequent class", "Balanced accuracy", "AUC", "Calibration error"]
+    assert [fact.label for fact in report.facts] == labels
 
 
 def test_an_unknown_reference_is_refused(kept: Kept) -> None:
