@@ -40,7 +40,8 @@ def crops(params: Params) -> str:
         return f"the central {pixels} of images whose shorter side is {params['crop.shorter']}"
     count = int(params.get("crop.count", "1"))
     shared = " on shared maps" if params.get("crop.sharing") == "map" else ""
-    return f"{counted(count, 'crop')} of {pixels}{shared} at scale {plain(params.get('crop.scale', '1'))}"
+    fitted = ", larger where crops would not fit" if params.get("crop.fit") == "True" else ""
+    return f"{counted(count, 'crop')} of {pixels}{shared} at scale {plain(params.get('crop.scale', '1'))}{fitted}"
 
 
 def augmentation(params: Params) -> str:

@@ -53,6 +53,7 @@ def test_frozen_descriptors_give_a_map_of_each_class_that_matters(images: Path, 
         wanted = list(dict.fromkeys([row["predicted"], row["label"]]))
         assert list(each.maps) == [f"probability of {name}" for name in wanted]
         assert each.image.shape == (50, 65, 3)
+        assert "one by one, by a model that learnt from pooled ones" in each.note
         for values in each.maps.values():
             assert values.shape == (50, 65)
             assert 0 <= values.min() <= values.max() <= 1

@@ -30,6 +30,10 @@ def test_a_data_set_has_a_name(params: dict[str, str], name: str) -> None:
             {"crop": "half224", "crop.size": "224", "crop.scale": "0.5", "crop.count": "1", "crop.sharing": "map"},
             "1 crop of 224 x 224 pixels on shared maps at scale 0.5",
         ),
+        (
+            {"crop": "fit224", "crop.size": "224", "crop.scale": "0.5", "crop.count": "20", "crop.fit": "True"},
+            "20 crops of 224 x 224 pixels at scale 0.5, larger where crops would not fit",
+        ),
         ({"crop": "whole", "crop.size": "64", "crop.count": "1"}, "whole images resized to 64 x 64 pixels"),
         (
             {"crop": "centre", "crop.size": "224", "crop.shorter": "256"},
