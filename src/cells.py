@@ -73,13 +73,19 @@ class Material:
         return [str(label) for label in self.manifest["label"].cat.categories]
 
 
-def prepare(experiment: Experiment) -> Material:
-    """Return what a cell works on; this reads every image's bytes, and encodes nothing."""
+def prepare(experiment: Experiment, tell: Callable[[str], None] = say) -> Material:
+    """Return what a cell works on, and tell what it is; this reads every image's bytes, and encodes nothing."""
+    from src.data.reading import described, held_out
     from src.methods.identity import data_digest, splits_digest
     from src.methods.samples import with_contents
 
-    manifest = with_contents(experiment.data.manifest(), experiment.data.root, experiment.method.workers, track)
+    manifest = experiment.data.manifest()
+    for line in described(manifest, experiment.data.left_out()):
+        tell(f"data: {line}")
+    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
     splits = experiment.protocol.split(manifest)
+    for line in [held_out(splits), *experiment.protocol.remarks(manifest)]:
+        tell(f"protocol: {line}")
     facts = {
         "data": data_digest(manifest),
         "splits": splits_digest(splits),

@@ -25,6 +25,7 @@ def main(config: DictConfig) -> None:
     check(options)
     from src.data.bach import check_submission, submission
     from src.data.listing import listed
+    from src.data.reading import described
     from src.methods.fitted import load_all
     from src.methods.prediction import predict
     from src.store import Store
@@ -34,7 +35,9 @@ def main(config: DictConfig) -> None:
     if store is not None:
         store.check()
     options.executor.check()
-    images, root = listed(Path(options.input))
+    listing = listed(Path(options.input))
+    for line in described(listing.images, listing.left_out):
+        say(f"input: {line}")
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
         located = locate(options.tracking, options.model, Path(place))
         members = load_all(located.folders, rebuilt, options.weights)
@@ -43,10 +46,10 @@ def main(config: DictConfig) -> None:
             member.method = changed(member.method, workers=workers, device=options.device)
             member.method.use(options.executor)
         if options.format == "bach":
-            check_submission(members[0].classes, images["case"].drop_duplicates().tolist())
+            check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
-        prediction = predict(members, images, root, track, store)
+        prediction = predict(members, listing.images, listing.root, track, store)
     if options.members:
         write(prediction.members, options.members)
     show(prediction)

@@ -53,7 +53,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
 def unchanged(config: DictConfig) -> Material | None:
     """Return what a finished cell would work on now; None where that cannot be had: run anew, the cell says why."""
     with suppress(ValueError, OSError):
-        return prepare(build(config))
+        return prepare(build(config), tell=lambda line: None)
     return None
 
 

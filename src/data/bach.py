@@ -11,11 +11,11 @@ import pandas as pd
 
 from src.checks import at_least, one_of
 from src.data import image
-from src.data.folder import EXTENSIONS
+from src.data.files import EXTENSIONS
 from src.data.manifest import Reader, Record, check, first
-from src.data.text import read_text
 from src.evaluation.predictions import classes as predicted_classes
 from src.follow import fetch
+from src.text import read_text
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PREFIXES = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
@@ -191,7 +191,7 @@ def _by_name(name: str) -> str:
 
 def _truth(path: Path) -> dict[str, str]:
     """Labels by file name, from a table with or without a header."""
-    table = read_text(path, "BACH's table of labels", header=None)
+    table = read_text(path, "BACH's table of labels", header=False)
     if table.shape[1] != 2:
         raise ValueError(f"{path} has the columns name and label, but {table.shape[1]} were found: {way_out()}")
     names, labels = table[0].tolist(), table[1].tolist()

@@ -14,9 +14,9 @@ from src.checks import holds, one_of
 from src.data import dicom
 from src.data.dicom import Header
 from src.data.manifest import COLUMNS, Reader, check, first, single_views
-from src.data.text import read_text
 from src.follow import fetch
 from src.images import BadImage
+from src.text import read_text
 
 CLASSES = ("benign", "malignant")
 PATHOLOGIES = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}

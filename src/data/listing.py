@@ -1,31 +1,53 @@
 """New images, without labels: those of a folder, of a CSV, or one."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from src.data.folder import EXTENSIONS, hidden
-from src.data.manifest import VIEWS
-from src.data.text import read_text
+from src.data.files import EXTENSIONS, find, printable
+from src.data.manifest import VIEWS, LeftOut, as_sample
+from src.text import known, read_text
 
 KINDS = (*EXTENSIONS, ".dcm")
 
 
-def listed(path: Path) -> tuple[pd.DataFrame, Path]:
-    """The images as `sample, case, view`, text, and the folder that samples are relative to.
+@dataclass
+class Listing:
+    """Images to predict.
 
-    A CSV has the column `sample`, and may have `case` (empty: the sample) and `view`; others mean nothing here. In a
-    folder, at any depth, and alone, an image is a case of its own. Errors: ValueError for what is none of these.
+    images
+        A row per image, text: `sample, case, view`.
+    root
+        The folder that samples are relative to.
+    left_out
+        What else lies in the folder, and is not read.
+    """
+
+    images: pd.DataFrame
+    root: Path
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def listed(path: Path) -> Listing:
+    """The images of a folder, of a CSV, or one.
+
+    A CSV has the column `sample`, and may have `case` and `view`; others mean nothing here. Where the case is empty, or
+    one of `src.text.MISSING`, it is the sample. In a folder, at any depth, and alone, an image is a case of its own.
+    Errors: ValueError for what is none of these, and for names that are no UTF-8.
     """
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in KINDS and file.is_file())
-        samples = [name.as_posix() for file in found if not hidden(name := file.relative_to(path))]
-        if not samples:
-            raise ValueError(f"input={path} holds no images ({' '.join(KINDS)})")
-        return of(samples), path
+        found = find(path, KINDS)
+        if not found.files:
+            raise ValueError(f"input={printable(str(path))} holds no images ({' '.join(KINDS)})")
+        return Listing(of(found.files), path, found.left_out)
     if not path.is_file():
-        raise ValueError(f"input is a folder of images, a CSV or an image, but there is no {path}")
-    return (_table(path), path.parent) if path.suffix.lower() == ".csv" else (of([path.name]), path.parent)
+        raise ValueError(f"input is a folder of images, a CSV or an image, but there is no {printable(str(path))}")
+    if path.suffix.lower() == ".csv":
+        return Listing(_table(path), path.parent)
+    if printable(path.name) != path.name:
+        raise ValueError(f"the name of an image is UTF-8, but input is {printable(str(path))}: rename it")
+    return Listing(of([path.name]), path.parent)
 
 
 def of(samples: list[str]) -> pd.DataFrame:
@@ -39,12 +61,13 @@ def _table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} needs a column sample, the images' paths, but has {', '.join(map(str, table))}")
     if table.empty:
         raise ValueError(f"{path} lists no images")
-    samples = table["sample"].str.replace("\\", "/")
-    cases = table.get("case", samples)
-    rows = pd.DataFrame({"sample": samples, "case": cases.where(cases != "", samples), "view": table.get("view", "")})
+    samples = table["sample"].map(as_sample)
+    cases, views = (known(table[name]) if name in table else "" for name in ("case", "view"))
+    rows = pd.DataFrame({"sample": samples, "case": cases, "view": views})
+    rows["case"] = rows["case"].where(rows["case"] != "", samples)
     rows["view"] = rows["view"].str.lower()
     _check(rows, path)
-    return rows
+    return rows.reset_index(drop=True)
 
 
 def _check(rows: pd.DataFrame, path: Path) -> None:
@@ -54,8 +77,7 @@ def _check(rows: pd.DataFrame, path: Path) -> None:
         (~rows["view"].isin(VIEWS), "a view is cc, mlo or empty"),
     ):
         if wrong.any():
-            number = wrong.to_numpy().argmax()
-            row = rows.iloc[number]
+            row = rows[wrong].iloc[0]
             raise ValueError(
-                f"{rule}, but not so in row {number + 2} of {path}: sample {row['sample']!r}, view {row['view']!r}"
+                f"{rule}, but not so in row {row.name} of {path}: sample {row['sample']!r}, view {row['view']!r}"
             )

@@ -33,6 +33,14 @@ class Record:
         assert not self.direct or len(self.files) == 1, f"a direct record has one file, but got {list(self.files)}"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not read under a folder: its name, relative to the folder and fit to print, and what it is (plural)."""
+
+    name: str
+    kind: str
+
+
 @dataclass(kw_only=True)
 class Reader(ABC):
     """A data set on disk.
@@ -60,6 +68,10 @@ class Reader(ABC):
     def samples(self) -> pd.DataFrame:
         """What the data set holds, checked, one row per image; without labels where it has none."""
         return self.manifest()
+
+    def left_out(self) -> list[LeftOut]:
+        """What lies beside the samples and is not read, as far as the data set looks for it."""
+        return []
 
     def decoding(self) -> dict[str, Any]:
         """The parameters that determine an image's pixels besides the bytes of its file."""
@@ -100,6 +112,11 @@ def check(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.DataFrame:
 def first(names: Sequence[str]) -> str:
     """The first three for a message, and how many there are."""
     return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
+
+
+def as_sample(path: str) -> str:
+    """A path as people write it, as a sample: `.\\a//b.png` is `a/b.png`."""
+    return PurePosixPath(path.replace("\\", "/")).as_posix() if path else ""
 
 
 def cases(manifest: pd.DataFrame) -> pd.DataFrame:

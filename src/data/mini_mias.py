@@ -9,12 +9,12 @@ import pandas as pd
 
 from src.checks import at_least, holds, one_of
 from src.data import image
-from src.data.folder import EXTENSIONS
+from src.data.files import EXTENSIONS
 from src.data.manifest import Reader, Record, check, first
 from src.data.region import Region, around
-from src.data.text import read_text
 from src.follow import fetch
 from src.images import BadImage
+from src.text import read_text
 
 SEVERITIES = {"": "normal", "B": "benign", "M": "malignant"}  # from good to bad
 CLASSES = {
@@ -31,7 +31,6 @@ LINE = re.compile(
 CIRCLE = ("x", "y_from_bottom", "radius")
 INFO, LISTED = "Info.txt", "samples.csv"
 READ = ("file", "label", "tissue", "abnormality", *CIRCLE)  # the columns of samples.csv that are read
-FORMATS = (".pgm", *EXTENSIONS)
 ORIGINAL = 1024  # pixels, in which circles are given
 ORDER = (
     *("sample", "case", "patient", "view", "label"),
@@ -187,7 +186,9 @@ class MiniMias(Reader):
     def _check_files(self, folder: Path, table: pd.DataFrame) -> None:
         """The list and the folder name the same images, as many as there must be, each of its size."""
         inside = folder.glob("mdb*.pgm") if (folder / INFO).is_file() else folder.rglob("mdb*")
-        files = {path.relative_to(folder).as_posix(): path for path in sorted(inside) if path.suffix.lower() in FORMATS}
+        files = {
+            path.relative_to(folder).as_posix(): path for path in sorted(inside) if path.suffix.lower() in EXTENSIONS
+        }
         listed = set(table["file"])
         for names, where in (
             (sorted(listed - set(files)), "listed but not a file"),

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from src.checks import at_least, holds
-from src.data.folder import EXTENSIONS
+from src.data.files import EXTENSIONS
 from src.data.manifest import among, cases, first, groups
-from src.data.text import read_text
+from src.text import read_text
 
 NAMES = ("case", "image", "sample")
 TRAINING, HELD_OUT = ("train", "training"), ("test", "testing", "validation", "val", "valid")
@@ -30,6 +30,10 @@ class SplitProtocol(ABC):
         table = cases(manifest)
         splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
         return check(splits, manifest, self.grouped)
+
+    def remarks(self, manifest: pd.DataFrame) -> list[str]:
+        """What was made of folds that somebody else gave, for the beginning of a run."""
+        return []
 
     def notes(self, splits: pd.DataFrame) -> list[str]:
         """What a reader of a run's figures has to know about the splits."""
@@ -128,14 +132,41 @@ class ImageHoldout(Holdout):
 class Published(SplitProtocol):
     """The folds of a CSV: a column case, image or sample (a case, a sample's path or its file name), and one fold.
 
-    Folds count from 1; a case of fold 0 is always learnt from and never predicted. Instead of fold, a column split may
-    say `train` (0) or `validation` or `test` (1). Names fit without the endings of image files (b001.tif is b001.jpg)
-    where more of them do.
+    Folds count from 1; a case of fold 0 is always learnt from and never predicted, unless folds count `from_zero`: then
+    each is held out, under a number that is greater by 1. Where that is not said, folds 0, 1, 2 and so on are taken as
+    such if fold 0 is not twice as large as the others. Instead of fold, a column split may say `train` (0) or
+    `validation` or `test` (1). Names fit without the endings of image files (b001.tif is b001.jpg) where more of them
+    do.
     """
 
     path: str
+    from_zero: bool | None = None
+
+    def remarks(self, manifest: pd.DataFrame) -> list[str]:
+        """What numbers from 0 on were taken as."""
+        folds = self._written(manifest)
+        if folds.all() and not self.from_zero:
+            return []
+        if not self._counts_from_zero(folds):
+            return ["fold 0 is never held out (protocol.from_zero=true holds it out as any other)"]
+        return [
+            f"folds count from 0: those called {folds.min()} to {folds.max()} are {folds.min() + 1} to "
+            f"{folds.max() + 1} here, and each is held out (protocol.from_zero=false: fold 0 is not)"
+        ]
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """The CSV's folds, from 1 on; ValueError as of `_written`."""
+        folds = self._written(manifest)
+        return folds + self._counts_from_zero(folds)
+
+    def _counts_from_zero(self, folds: npt.NDArray[np.int64]) -> bool:
+        if self.from_zero is not None:
+            return self.from_zero
+        numbers, counts = np.unique(folds, return_counts=True)
+        without_gap = numbers.tolist() == list(range(max(3, len(numbers))))
+        return bool(without_gap and counts[0] <= 2 * counts[1:].max())
+
+    def _written(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """The CSV's folds; ValueError names rows that are double, that miss a case, or that no case has."""
         rows = self._read()
         known = _cases_of(rows.index, manifest)

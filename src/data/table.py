@@ -5,8 +5,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from src.data.manifest import COLUMNS, Reader, check, first
-from src.data.text import read_text
+from src.checks import one_of
+from src.data.manifest import COLUMNS, Reader, as_sample, check, first
+from src.data.spellings import SPELLINGS, spelled
+from src.text import MISSING, known, read_text
 
 
 @dataclass(kw_only=True)
@@ -17,6 +19,11 @@ class Table(Reader):
     is the sample itself, patient and view are empty where the CSV has none; other columns are kept, as text. `classes`
     gives the classes' order (empty: alphabetical); with `check_folders`, a folder that is named as a class holds that
     class only.
+
+    Of the manifest's columns a cell that is empty or one of `missing_values` (in letters of any case) has no value: a
+    patient or view is unknown then, all else is an error; `missing_values=[]` reads such as written. What cases,
+    patients and classes are that differ in form only (`1`, `01` and `1.0`, `benign` and `Benign`), `spellings` says:
+    `fail`, `unite` makes them one, `keep` leaves them several.
     """
 
     path: str
@@ -24,8 +31,11 @@ class Table(Reader):
     columns: dict[str, str] = field(default_factory=lambda: {name: name for name in COLUMNS})
     classes: list[str] = field(default_factory=list)
     check_folders: bool = True
+    missing_values: list[str] = field(default_factory=lambda: list(MISSING))
+    spellings: str = "fail"
 
     def __post_init__(self) -> None:
+        one_of(SPELLINGS, spellings=self.spellings)
         unknown = [name for name in self.columns if name not in COLUMNS]
         if unknown:
             raise ValueError(f"data.columns names {', '.join(COLUMNS)}, but got {', '.join(unknown)}")
@@ -34,7 +44,7 @@ class Table(Reader):
 
     def manifest(self) -> pd.DataFrame:
         """One row per line of the CSV."""
-        manifest = self._named(_text(Path(self.path)))
+        manifest = self._spelled(self._named(read_text(self.path, "data.path")))
         self._check_labels(manifest)
         self._check_files(manifest["sample"])
         classes = self.classes or sorted(manifest["label"].unique())
@@ -49,8 +59,10 @@ class Table(Reader):
                     f"{self.path} needs a column {column!r} for {name}, but has {found}: "
                     f"data.columns.{name}=THE_COLUMN names it"
                 )
-        manifest = pd.DataFrame({name: table[column] for name, column in self.columns.items() if column in table})
-        manifest["sample"] = manifest["sample"].str.replace("\\", "/")
+        named = {name: table[column] for name, column in self.columns.items() if column in table}
+        manifest = pd.DataFrame({name: known(values, self.missing_values) for name, values in named.items()})
+        self._check_filled(manifest, table)
+        manifest["sample"] = manifest["sample"].map(as_sample)
         blank = pd.Series("", index=table.index)
         manifest = manifest.assign(
             case=manifest.get("case", manifest["sample"]),
@@ -60,11 +72,27 @@ class Table(Reader):
         own = table.drop(columns=[column for column in self.columns.values() if column in table])
         return manifest.join(own.rename(columns=lambda name: f"csv_{name}" if name in COLUMNS else name))
 
-    def _check_labels(self, manifest: pd.DataFrame) -> None:
-        for name in ("sample", "label"):
+    def _check_filled(self, manifest: pd.DataFrame, table: pd.DataFrame) -> None:
+        """Every row has a sample, a label, and a case where there are any."""
+        for name in [name for name in ("sample", "label", "case") if name in manifest]:
             empty = manifest.index[manifest[name] == ""]
             if len(empty):
-                raise ValueError(f"every row has a {name}, but {self.path} has none in {_rows(empty)} (header: row 1)")
+                written = [repr(value) for value in table.loc[empty, self.columns[name]].unique() if value]
+                way_out = f"; where {first(written)} has a meaning, data.missing_values=[] reads it as written"
+                raise ValueError(
+                    f"every row has a {name}, but {self.path} has none in {_rows(empty)} (header: row 1): fill it in, "
+                    f"or delete the row{way_out if written else ''}"
+                )
+
+    def _spelled(self, manifest: pd.DataFrame) -> pd.DataFrame:
+        """Cases, patients and labels, of which those that differ in form only are one, or several."""
+        for name, what in (("case", "cases"), ("patient", "patients"), ("label", "classes")):
+            if not manifest[name].equals(manifest["sample"]):
+                preferred = self.classes if name == "label" else []
+                manifest[name] = spelled(manifest[name], what, self.spellings, self.path, preferred)
+        return manifest
+
+    def _check_labels(self, manifest: pd.DataFrame) -> None:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"data.classes names each class once, but got {', '.join(self.classes)}")
         other = manifest.index[~manifest["label"].isin(self.classes or manifest["label"])]
@@ -98,15 +126,6 @@ class Table(Reader):
                 f"every image of {self.path} is a file under {root} (data.root), but {len(missing)} of {len(samples)} "
                 f"are missing: {first(missing)}"
             )
-
-
-def _text(path: Path) -> pd.DataFrame:
-    """The CSV as stripped text, indexed by the number of the row as a spreadsheet shows it; blank rows left out."""
-    table = read_text(path, "data.path", skip_blank_lines=False).rename(columns=lambda name: str(name).strip())
-    if len(twice := table.columns[table.columns.duplicated()]):
-        raise ValueError(f"a column has a name of its own, but {path} has two that are called {twice[0]!r}")
-    table.index = pd.RangeIndex(2, len(table) + 2)
-    return table[(table != "").any(axis=1)]
 
 
 def _rows(index: "pd.Index[int]") -> str:

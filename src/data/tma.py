@@ -1,6 +1,6 @@
 """Tissue micro-arrays of four cancers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,9 +8,10 @@ import pandas as pd
 
 from src.checks import at_least
 from src.data.folder import Folder
-from src.data.manifest import first
-from src.data.text import read_text
+from src.data.manifest import as_sample, first
+from src.data.spellings import spelled
 from src.follow import fetch
+from src.text import MISSING, known, read_text
 
 CLASSES = ("bladder", "breast", "lung", "lymphoma")
 
@@ -20,13 +21,15 @@ class Tma(Folder):
     """6,402 H&E images of tissue micro-arrays, in a folder for each of bladder, breast, lung and lymphoma.
 
     Every image is a case. Its patient is unknown, unless `patients` is a CSV with the columns `sample` (the image's
-    path relative to the root) and `patient` that has every image once. An `expected` of 0 takes what is there.
+    path relative to the root) and `patient` that has every image once; a patient that is empty or one of
+    `missing_values` is unknown, and `spellings` holds for patients, too. An `expected` of 0 takes what is there.
 
     Source: Jannesari et al. 2018, https://doi.org/10.1101/242818, from the Stanford Tissue Microarray Database.
     """
 
     patients: str = ""
     expected: int = 6402
+    missing_values: list[str] = field(default_factory=lambda: list(MISSING))
 
     by_hand: ClassVar[str] = (
         "The tissue micro-arrays cannot be fetched by a program: they are behind the registration of the Stanford "
@@ -38,6 +41,7 @@ class Tma(Folder):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(0, expected=self.expected)
 
     def manifest(self) -> pd.DataFrame:
@@ -61,6 +65,7 @@ class Tma(Folder):
         table = read_text(path, "data.patients")
         if not {"sample", "patient"} <= set(table):
             raise ValueError(f"{path} needs the columns sample and patient, but has {', '.join(table.columns)}")
+        table["sample"] = table["sample"].map(as_sample)
         for names, verb in (
             (table["sample"][table["sample"].duplicated()], "stand in it twice"),
             (samples[~samples.isin(table["sample"])], "are not in it"),
@@ -68,4 +73,5 @@ class Tma(Folder):
         ):
             if len(names):
                 raise ValueError(f"{path} has every image once, but of its samples {first(names.tolist())} {verb}")
-        return samples.map(table.set_index("sample")["patient"])
+        patients = spelled(known(table["patient"], self.missing_values), "patients", self.spellings, str(path))
+        return samples.map(patients.set_axis(table["sample"]))

@@ -234,7 +234,7 @@ def folder(made: Simulation) -> None:
     from src.data.listing import listed
 
     assert len(Folder(root=str(made.folder / "images")).manifest()) == made.count
-    assert len(listed(made.folder / "images")[0]) == made.count
+    assert len(listed(made.folder / "images").images) == made.count
 
 
 def manifest(made: Simulation) -> None:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from src.data.bach import CLASSES, Bach, submission
 from src.data.splits import Published
+from tests.test_text import BAD
 
 PHOTOS = Path("ICIAR2018_BACH_Challenge", "Photos")
 PUBLISHED = Path(__file__).parents[2] / "experiments" / "rakhlin2018" / "published"
@@ -216,3 +217,11 @@ class TestSubmission:
     def test_is_for_its_classes(self) -> None:
         with pytest.raises(ValueError, match="format=bach is for models of Normal, Benign, InSitu, Invasive"):
             submission(self.table(["1"], ["Normal"]).drop(columns="p_Benign"))
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_labels_that_are_no_table(bach: Path, content: bytes) -> None:
+    (truth,) = bach.rglob("microscopy_ground_truth.csv")
+    truth.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^BACH's table of labels is a CSV file in UTF-8, but .* cannot be read"):
+        Bach(root=str(bach), expected_per_class=0).manifest()

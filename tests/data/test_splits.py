@@ -232,6 +232,30 @@ def test_published_folds_that_do_not_fit_are_refused(manifest: Make, tmp_path: P
         Published(path=str(tmp_path / "none.csv")).split(manifest({"a": 2, "b": 2}))
 
 
+@pytest.mark.parametrize(
+    ("folds", "from_zero", "taken", "said"),
+    [
+        ([0, 1, 2] * 4, None, [1, 2, 3] * 4, "folds count from 0: those called 0 to 2 are 1 to 3 here"),
+        ([0, 1, 2] * 4, False, [0, 1, 2] * 4, "fold 0 is never held out"),
+        ([0, 1] * 6, None, [0, 1] * 6, "fold 0 is never held out"),
+        ([0, 1] * 6, True, [1, 2] * 6, "folds count from 0"),
+        ([0, 0, 0, 1, 0, 2] * 2, None, [0, 0, 0, 1, 0, 2] * 2, "fold 0 is never held out"),
+        ([0, 1, 3] * 4, None, [0, 1, 3] * 4, "fold 0 is never held out"),
+        ([1, 2, 3] * 4, None, [1, 2, 3] * 4, ""),
+    ],
+)
+def test_published_folds_from_zero(
+    manifest: Make, tmp_path: Path, folds: list[int], from_zero: bool | None, taken: list[int], said: str
+) -> None:
+    table = manifest({"a": 6, "b": 6})
+    cases(table)[["case"]].assign(fold=folds).to_csv(tmp_path / "folds.csv", index=False)
+    protocol = Published(path=str(tmp_path / "folds.csv"), from_zero=from_zero)
+    assert protocol.split(table)["fold"].tolist() == taken
+    remarks = protocol.remarks(table)
+    assert len(remarks) == bool(said)
+    assert said in "".join(remarks)
+
+
 def test_values_check_themselves() -> None:
     for make in (lambda: KFold(folds=1), lambda: ImageKFold(seed=-1), lambda: Holdout(fraction=1.0)):
         with pytest.raises(ValueError, match=r"folds=1|seed=-1|fraction=1\.0"):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from src.data.reading import described
 from src.data.table import Table
 
 COLUMNS = {"sample": "file", "patient": "patient_id", "view": "View"}
@@ -88,6 +89,83 @@ def test_what_is_no_csv_is_named(tmp_path: Path) -> None:
         Table(path=str(tmp_path / "twice.csv")).manifest()
     with pytest.raises(ValueError, match="but got smaple"):
         Table(path="x.csv", columns={"smaple": "file"})
+
+
+def listed(folder: Path, *rows: str, header: str = "sample,label,patient") -> Table:
+    """A table of the folder's images."""
+    (folder / "rows.csv").write_text("\n".join([header, *rows]))
+    return Table(path=str(folder / "rows.csv"), check_folders=False)
+
+
+def test_what_stands_for_a_missing_value_is_none(folder: Path) -> None:
+    rows = ["good/a.png,g,NA", "good/b.JPG,g,?", "bad/a.png,b,p1", "bad/b.JPG,b,nan"]
+    reader = listed(folder, *rows)
+    assert reader.manifest()["patient"].tolist() == ["p1", "", "", ""]
+    assert described(reader.manifest())[0].endswith("1 patient, those of 3 cases unknown")
+    reader.missing_values = ["p1"]
+    assert reader.manifest()["patient"].tolist() == ["", "nan", "NA", "?"]
+    reader = listed(
+        folder,
+        *(f"{row},-,cc" if "a.png" in row else f"{row},,None" for row in rows[1:3]),
+        header="sample,label,patient,note,view",
+    )
+    assert reader.manifest()["view"].tolist() == ["cc", ""]
+    assert reader.manifest()["note"].tolist() == ["-", ""]
+
+
+def test_a_missing_label_or_case_names_the_rows_and_may_be_a_class(folder: Path) -> None:
+    rows = ["good/a.png,mild,", "", "good/b.JPG,None,", "bad/a.png,mild,", "bad/b.JPG,none,"]
+    reader = listed(folder, *rows)
+    said = r"every row has a label.* none in row 4, 6 .*where 'None', 'none' has a meaning, data\.missing_values=\[\]"
+    with pytest.raises(ValueError, match=said):
+        reader.manifest()
+    reader.missing_values, reader.spellings = [], "unite"
+    assert reader.manifest()["label"].value_counts().to_dict() == {"None": 2, "mild": 2}
+    reader = listed(folder, "good/a.png,g,NA", "bad/a.png,b,1", header="sample,label,case")
+    with pytest.raises(ValueError, match="every row has a case.*none in row 2"):
+        reader.manifest()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["a.png,g,1", "b.JPG,g,1.0", "deeper/c.tiff,b,2"], r"patients differ .*'1\.0' \(1\) and '1'"),
+        (["a.png,g,1", "b.JPG,g,01", "deeper/c.tiff,b,2"], r"patients differ .*'1' \(1\) and '01'"),
+        (
+            ["a.png,Benign,1", "b.JPG,Benign,2", "deeper/c.tiff,benign,3"],
+            r"classes differ .*'benign' \(1\) and 'Benign'",
+        ),
+    ],
+)
+def test_values_that_differ_in_form_only_are_a_question(folder: Path, rows: list[str], said: str) -> None:
+    reader = listed(folder, *(f"good/{row}" for row in rows), "bad/a.png,other,9")
+    with pytest.raises(ValueError, match=said):
+        reader.manifest()
+    reader.spellings = "unite"
+    united = reader.manifest()
+    reader.spellings = "keep"
+    kept = reader.manifest()
+    both = ["patient", "label"]
+    assert sum(kept[both].nunique()) - sum(united[both].nunique()) == 1
+
+
+def test_given_classes_say_how_labels_are_written(folder: Path) -> None:
+    reader = listed(folder, "good/a.png,Benign,", "good/b.JPG,Benign,", "bad/a.png,M,")
+    reader.classes, reader.spellings = ["m", "benign"], "unite"
+    assert reader.manifest()["label"].tolist() == ["m", "benign", "benign"]
+
+
+def test_paths_may_be_written_in_any_way(folder: Path) -> None:
+    reader = listed(folder, "./good/a.png,g,", "bad//a.png,b,", ".\\bad\\b.JPG,b,")
+    assert reader.manifest()["sample"].tolist() == ["bad/a.png", "bad/b.JPG", "good/a.png"]
+    with pytest.raises(ValueError, match=r"a sample has one row.*'good/a\.png'"):
+        listed(folder, "./good/a.png,g,", "good/a.png,b,").manifest()
+
+
+def test_semicolons_and_commas_at_the_end(folder: Path) -> None:
+    for rows in (["good/a.png;g;p", "bad/a.png;b;q"], ["good/a.png,g,p,", "bad/a.png,b,q,"]):
+        header = "sample;label;patient" if ";" in rows[0] else "sample,label,patient"
+        assert listed(folder, *rows, header=header).manifest()["patient"].tolist() == ["q", "p"]
 
 
 def test_the_real_samples_with_their_patients(shared: Path) -> None:

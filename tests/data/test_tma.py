@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from src.data.tma import Tma
+from tests.test_text import BAD
 
 
 def test_the_classes_are_the_four_cancers(tma: Path) -> None:
@@ -44,3 +45,24 @@ def test_patients_come_from_a_table(tma: Path) -> None:
         changed.to_csv(path, index=False)
         with pytest.raises(ValueError, match=said):
             reader.manifest()
+
+
+def test_patients_that_are_missing_or_differ_in_form_only(tma: Path) -> None:
+    samples = Tma(root=str(tma), expected=0).manifest()["sample"]
+    path = tma / "patients.csv"
+    rows = pd.DataFrame({"sample": "./" + samples, "patient": ["NA", "nan", "", "?", "1", "01", "1.0", "2"]})
+    rows.to_csv(path, index=False)
+    reader = Tma(root=str(tma), expected=0, patients=str(path))
+    with pytest.raises(ValueError, match=r"patients differ .*patients\.csv has .*data\.spellings=unite"):
+        reader.manifest()
+    reader.spellings = "unite"
+    assert reader.manifest()["patient"].tolist() == ["", "", "", "", "01", "01", "01", "2"]
+    reader.spellings, reader.missing_values = "keep", []
+    assert reader.manifest()["patient"].tolist() == rows["patient"].tolist()
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_patients_that_are_no_table(tma: Path, content: bytes) -> None:
+    (tma / "patients.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^data\.patients is a CSV file in UTF-8, but .* cannot be read"):
+        Tma(root=str(tma), expected=0, patients=str(tma / "patients.csv")).manifest()

@@ -83,8 +83,8 @@ def copied(images: Path, folder: Path) -> Path:
 
 
 def asked(members: list[Member], folder: Path, **options: Any) -> Any:
-    rows, root = listed(folder)
-    return predict(members, rows, root, quiet, **options)
+    new = listed(folder)
+    return predict(members, new.images, new.root, quiet, **options)
 
 
 def beside(outcome: Outcome, each: pd.DataFrame) -> pd.DataFrame:
@@ -237,8 +237,9 @@ class TestSeveralCells:
         cells = [cell(images, pool=PowerMean(p=p)) for p in (1.0, 3.0)]
         folders = [kept(one, FROZEN, tmp_path / str(number))[1] for number, one in enumerate(cells)]
         new, count = copied(images, tmp_path / "new"), Counted()
+        listing = listed(new)
         alone = [asked([load(folder, build)], new).table for folder in folders]
-        together = predict(load_all(folders, build), *listed(new), count)
+        together = predict(load_all(folders, build), listing.images, listing.root, count)
         assert count.crops == 12 * 2 * 3
         np.testing.assert_allclose(together.table["p_one"], (alone[0]["p_one"] + alone[1]["p_one"]) / 2)
         assert sorted(together.members["model"].unique()) == ["one (1)", "one (2)"]
@@ -299,8 +300,8 @@ class TestStore:
         table = asked([load(folder, build)], images).table
         assert sorted((tmp_path / "store").rglob("*")) == before
         count = Counted()
-        rows, root = listed(images)
-        kept_ones = predict([load(folder, build)], rows, root, count, store=Store(tmp_path / "store"))
+        new = listed(images)
+        kept_ones = predict([load(folder, build)], new.images, new.root, count, store=Store(tmp_path / "store"))
         assert count.crops == 0
         pd.testing.assert_frame_equal(kept_ones.table, table)
 

@@ -206,7 +206,8 @@ def test_new_images_get_descriptors_the_same_way(images: Path, tmp_path: Path) -
     outcome = predict(one, tmp_path / "store")
     save(tmp_path / "model", "cell", one, Frozen(workers=2, batch=4, device="cpu"), outcome, ["one", "two"])
     member = load(tmp_path / "model", rebuilt)
-    answer = predict_new([member], *listed(images), quiet)
+    new = listed(images)
+    answer = predict_new([member], new.images, new.root, quiet)
     ours = answer.members.set_index(["sample", "fold"])[["p_one", "p_two"]]
     theirs = outcome.predictions.set_index(["sample", "fold"])[["p_one", "p_two"]]
     pd.testing.assert_frame_equal(ours.loc[theirs.index], theirs, check_exact=True)
