@@ -3,7 +3,11 @@
 A `group` is the part of the config that the values are from: with group=executor, the message has `executor.samples=0`.
 """
 
-from collections.abc import Collection
+import difflib
+from collections.abc import Collection, Iterable
+
+NEAR = 0.7
+"""How alike a choice is to what was mistyped for it (`difflib`): gpu is not meant for cpu."""
 
 
 def holds(rule: str, held: bool, /, *, group: str = "", **values: object) -> None:
@@ -24,7 +28,15 @@ def one_of(choices: Collection[object], /, *, group: str = "", **values: object)
     for name, value in values.items():
         if value not in tuple(choices):
             known = ", ".join(map(str, choices))
-            raise ValueError(f"`{name}` must be one of {known}, but got {_full(name, group)}={value}")
+            got = f"{_full(name, group)}={value}{meant(value, choices)}"
+            raise ValueError(f"`{name}` must be one of {known}, but got {got}")
+
+
+def meant(value: object, choices: Iterable[object]) -> str:
+    """Return `; did you mean X?` for the choice that a mistyped value is nearest to; empty where none is near."""
+    folded = {str(choice).casefold(): str(choice) for choice in choices}
+    close = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=NEAR)
+    return f"; did you mean {folded[close[0]]}?" if close else ""
 
 
 def _full(name: str, group: str) -> str:

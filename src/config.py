@@ -1,15 +1,16 @@
 """From YAML to objects: the schema of every config group is the dataclass of its operator."""
 
+import copyreg
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.checks import at_least, holds, one_of
+from src.checks import at_least, holds, meant, one_of
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
@@ -319,7 +320,12 @@ SCHEMAS = [
 
 
 def register() -> None:
-    """Make every schema known to Hydra under its name: a config file opens with `/schema/NAME@_here_`."""
+    """Make every schema known to Hydra under its name: a config file opens with `/schema/NAME@_here_`.
+
+    Hydra copies what it loads from whenever it looks at a group, for `--help` 250 times: the one store that there is
+    stands for its copies.
+    """
+    copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
     for schema in SCHEMAS:
         ConfigStore.instance().store(group="schema", name=schema.__name__, node=schema)
 
@@ -329,7 +335,36 @@ register()
 
 def build(config: DictConfig) -> Any:
     """Return the object of a composed config: the one step from YAML to objects."""
+    refuse_unknown(config)
     return OmegaConf.to_object(config)
+
+
+def refuse_unknown(config: DictConfig | ListConfig, prefix: str = "") -> None:
+    """Raise `ValueError` for a key that the schema does not have: OmegaConf lets one in that is given with a `+`."""
+    for key in range(len(config)) if isinstance(config, ListConfig) else list(config):
+        if f"{prefix}{key}" == "hydra":  # Hydra's own nodes are not closed
+            continue
+        if isinstance(config, DictConfig) and key not in keys_of(config):
+            raise ValueError(no_key(f"{prefix}{key}", config))
+        if OmegaConf.is_missing(config, key) or OmegaConf.is_interpolation(config, key):
+            continue
+        if isinstance(node := config[key], DictConfig | ListConfig):
+            refuse_unknown(node, f"{prefix}{key}.")
+
+
+def keys_of(config: DictConfig) -> set[str]:
+    """Return the keys that a node may have: those of its schema; of a dictionary those that it has."""
+    schema = OmegaConf.get_type(config)
+    return {each.name for each in fields(schema)} if is_dataclass(schema) else set(config)
+
+
+def no_key(key: str, parent: DictConfig) -> str:
+    """Return what to tell of a key that its node has not: those that it has, and the one that is nearest."""
+    node, _, name = key.rpartition(".")
+    known = sorted(keys_of(parent))
+    near = meant(name, known if node else [*known, "hydra/launcher"])
+    more = "" if is_dataclass(OmegaConf.get_type(parent)) else f"; +{key}=... adds one"
+    return f"there is no {key}; the keys of {node or 'this command'} are {', '.join(known)}{more}{near}"
 
 
 def rebuilt(description: Mapping[str, Any]) -> Any:

@@ -1,11 +1,12 @@
 """The edge of a command: what the user types comes in, and a user's mistake goes out as one message."""
 
 import atexit
-import difflib
 import errno
 import gc
 import logging
 import os
+import re
+import shlex
 import sqlite3
 import sys
 import traceback
@@ -16,13 +17,15 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from src import memory
 from src.addresses import masked
-from src.config import CONF, ROOT
+from src.arguments import shown, shows, taken
+from src.checks import meant
+from src.config import CONF, ROOT, no_key, refuse_unknown
 from src.follow import HERE, key_of
 from src.interrupts import heed
 
@@ -30,6 +33,9 @@ WORKSPACE, LOCAL = "mlruns", "local"
 """Where things are, and the option of `tracking`, unless a command is told otherwise."""
 ALLOCATIONS = 200_000
 """Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
+
+
+HYDRA = Path(hydra.__file__).parent
 
 
 def command(task: Callable[[DictConfig], None], name: str) -> None:
@@ -50,9 +56,13 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
     def inside(config: DictConfig) -> None:
         with edge():
             surround(config, HydraConfig.get())
+            refuse_unknown(config)
             task(config)
 
     with edge():
+        sys.argv[1:] = taken(sys.argv[1:])
+        if shows(sys.argv[1:]):
+            show_one(name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
 
 
@@ -70,6 +80,14 @@ def folder_options(hydra: Any) -> list[str]:
     """Return the options that name the folders of configs that were given beside ours."""
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     return [option for folder in folders for option in ("--config-dir", folder)]
+
+
+def show_one(name: str) -> None:
+    """Let `--cfg` show a config that is right, and of a sweep's cells the first."""
+    config, sys.argv[1:], cells = shown(sys.argv[1:], name, CONF)
+    refuse_unknown(config)
+    if cells > 1:
+        print(f"# the first of {cells} cells")
 
 
 def given(key: str) -> bool:
@@ -102,9 +120,7 @@ def edge() -> Iterator[None]:
 def explain(error: BaseException) -> str:
     """Return what to tell the user of an error; empty where it is our own mistake."""
     if isinstance(error, HydraException | OmegaConfBaseException):
-        deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        lines = dict.fromkeys([str(error), str(deeper), choices(deeper)])
-        return "\n".join(line for line in lines if line)
+        return composing(error)
     if isinstance(error, OSError) and error.filename is None and error.errno is None:
         return ""
     if isinstance(error, OSError):
@@ -118,8 +134,8 @@ def explain(error: BaseException) -> str:
         return f"a database cannot be used: {root}{way_out}"
     frames = traceback.extract_tb(error.__traceback__)
     raised_in = Path(frames[-1].filename) if frames else Path()
-    # joblib raises the error of one of our folds anew, without the frames that it came from.
-    ours = raised_in.is_relative_to(ROOT / "src") or raised_in.parent.name == "joblib"
+    # joblib raises the error of one of our folds anew, without the frames that it came from; Hydra's are on options.
+    ours = raised_in.is_relative_to(ROOT / "src") or raised_in.parent.name == "joblib" or HYDRA in raised_in.parents
     return str(error) if isinstance(error, ValueError) and ours else ""
 
 
@@ -136,12 +152,32 @@ def cause(error: BaseException) -> BaseException:
     return error
 
 
-def choices(error: BaseException) -> str:
-    """Return what could stand where a config's key is wrong or missing; empty where that is not the error."""
-    if isinstance(error, MissingMandatoryValue):
-        return f"give it on the command line: {error.full_key}=..."
-    if not isinstance(error, ConfigKeyError | ConfigAttributeError) or not isinstance(error.parent_node, DictConfig):
-        return ""
-    keys = [str(key) for key in error.parent_node]
-    close = difflib.get_close_matches(str(error.key), keys, n=1)
-    return f"its keys are {', '.join(keys)}" + (f"; did you mean {close[0]}?" if close else "")
+def composing(error: Exception) -> str:
+    """Return what to tell of an error of Hydra or OmegaConf: what is wrong where, and what could stand there."""
+    deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(deeper, MissingMandatoryValue):
+        return missing(str(deeper.full_key))
+    parent = getattr(deeper, "parent_node", None)
+    if isinstance(deeper, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
+        return no_key(str(deeper.full_key), parent)
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        near = meant(option, error.options)
+        return f"Could not find '{group}/{option}'; the options of {group} are {', '.join(error.options)}{near}"
+    if several := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'$", str(error), re.MULTILINE):
+        return several_values(*several.groups())
+    if deeper is not error:
+        return f"{str(error).removeprefix('Error merging override ')}: {str(deeper).splitlines()[0]}"
+    return "\n".join(line for line in str(error).splitlines() if not line.strip().startswith("object_type="))
+
+
+def several_values(key: str, value: str) -> str:
+    """Return what several values may be meant for."""
+    text = shlex.quote(f'{key}="{value}"')
+    return f"`{key}={value}` is several values: -m makes a sweep of them, {key}=[{value}] a list, {text} one text"
+
+
+def missing(key: str) -> str:
+    """Return how to give a value that is missing; of a group with its options."""
+    options = ", ".join(sorted(path.stem for path in (CONF / key).glob("*.yaml")))
+    return f"{key} is missing: give it on the command line: {key}=...{f', one of {options}' if options else ''}"

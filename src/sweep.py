@@ -9,11 +9,12 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import CONF, build
+from src.arguments import last_of_each, values_of
+from src.config import CONF, build, refuse_unknown
 from src.edge import edge, surround
 from src.evaluation.binary import Binary
 from src.follow import after_sweep, follow
@@ -47,6 +48,7 @@ class TrackedSweep(Callback):
         with edge():
             surround(config, config.hydra)
             check_launcher(config.hydra.launcher)
+            check_cells(config)
             if config.published:
                 published_at(config.published)  # before any work
             Store(config.store)
@@ -57,7 +59,8 @@ class TrackedSweep(Callback):
             self.open = ExitStack()
             self.open.enter_context(self.tracking.beats(self.sweep))
             atexit.register(self.abandon)
-            say(f"sweep of {self.expected} cells over {', '.join(swept) or 'nothing'}")
+            over = f" over {', '.join(swept)}" if swept else ": no key has several values (KEY=A,B)"
+            say(f"sweep of {self.expected} cell{'s' * (self.expected > 1)}{over}")
 
     def begin(self, config: DictConfig, swept: dict[str, list[str]]) -> None:
         """Make the parent run of this try."""
@@ -102,10 +105,29 @@ class TrackedSweep(Callback):
 
 def varied(config: DictConfig) -> dict[str, list[str]]:
     """Return what a sweep varies: the values of each key, the command line's before the experiment's."""
-    given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    last = {o.get_key_element().lstrip("+"): o for o in parser.parse_overrides([*given, *config.hydra.overrides.task])}
-    return {key: list(o.sweep_string_iterator()) for key, o in last.items() if o.is_discrete_sweep()}
+    return {key: list(o.sweep_string_iterator()) for key, o in overrides(config).items() if o.is_discrete_sweep()}
+
+
+def overrides(config: DictConfig) -> dict[str, Override]:
+    """Return the override of each key that is given to a sweep."""
+    return last_of_each(config.hydra.overrides.task, config.hydra.sweeper.params)
+
+
+def check_cells(config: DictConfig) -> None:
+    """Raise before any work what is wrong with the cells of a sweep: a group, a key, or two cells that are the same.
+
+    Composed are as many cells as show each value once: which keys there are hangs on the options of the groups.
+    """
+    given = overrides(config)
+    for key, override in given.items():
+        values = list(override.sweep_iterator()) if override.is_discrete_sweep() else []
+        if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+            raise ValueError(f"a sweep has a cell for each value, but {key} has {twice[0]} twice: {key}={values}")
+    varied = [values_of(override) for override in given.values()]
+    loader = GlobalHydra.instance().config_loader()
+    for place in range(max(map(len, varied), default=0)):
+        cell = loader.load_sweep_config(config, [values[place % len(values)] for values in varied])
+        refuse_unknown(cell)
 
 
 def title(config: DictConfig) -> str:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from src.checks import at_least, holds, one_of
+from src.checks import at_least, holds, meant, one_of
 
 
 def test_what_keeps_the_rules_passes() -> None:
@@ -45,3 +45,21 @@ def test_values_may_be_called_like_the_parameters_of_a_check() -> None:
         one_of(("a",), rule="b")
     with pytest.raises(ValueError, match=r"^`least >= 1` must hold, but got least=0$"):
         at_least(1, least=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("mobilnet", "; did you mean mobilenet?"),
+        ("ResNet", "; did you mean resnet?"),
+        ("xyz", ""),
+        ("gpu", ""),
+    ],
+)
+def test_the_choice_that_is_nearest_is_offered(value: object, said: str) -> None:
+    assert meant(value, ["resnet", "mobilenet", "cpu", 3]) == said
+
+
+def test_a_mistyped_value_gets_the_choice_that_is_nearest() -> None:
+    with pytest.raises(ValueError, match=r"finetune\.optimizer=admw; did you mean adamw\?$"):
+        one_of(("sgd", "adamw"), group="finetune", optimizer="admw")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt
+from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt, refuse_unknown
 from src.edge import explain
 from src.methods.cell import Method
 
@@ -131,3 +132,39 @@ def test_a_model_is_served_by_the_revisions_that_may() -> None:
     assert rebuilt(description).count == 3
     with pytest.raises(ValueError, match="made by StainJitter of revision 0, but here is revision 2"):
         rebuilt(description | {"revision": 0})
+
+
+UNKNOWN = {
+    "config": ["data.convrt=true", "stian=macenko", "encoder.scal=2", "tracking.urii=x", "finetune.phases.0.epoch=3"],
+    "tune": ["trails=3", "classifier.round=3"],
+    "fuse": ["binary.positiv=[a]"],
+    "predict": ["tracking.urii=x"],
+    **{name: ["workspce=x"] for name in ("compare", "download", "register", "report", "runs", "serve", "sync")},
+}
+PHASES = "finetune.phases=[{trainable: head, epochs: 2, learning_rate: 0.01}]"
+
+
+@pytest.mark.parametrize("sign", ["+", "++"])
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in UNKNOWN.items() for key in keys])
+def test_a_plus_lets_no_unknown_key_in(name: str, key: str, sign: str) -> None:
+    overrides = [*([PHASES] if "phases" in key else []), f"{sign}{key}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, overrides)
+    with pytest.raises(ValueError, match=f"there is no {key.split('=')[0]}; the keys of .*did you mean"):
+        refuse_unknown(config)
+
+
+def test_a_part_of_a_config_is_not_built_with_an_unknown_key() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["+data.convrt=true"])
+    with pytest.raises(ValueError, match=r"there is no convrt.*did you mean convert\?"):
+        build(config.data)
+
+
+def test_a_plus_may_stand_before_a_known_key_and_adds_to_dictionaries() -> None:
+    tuned = composed("++encoder.scale=3", "+search.pool.p.choices=[1,3]", name="tune")
+    assert isinstance(tuned, Tune)
+    assert tuned.search["pool"] == {"p": {"choices": [1, 3]}}
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigCompositionException) as raised:
+        compose("tune", ["search.pool.p.choices=[1,3]"])
+    assert "+search.pool=... adds one" in explain(raised.value)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf.errors import MissingMandatoryValue
 
-from src.config import CONF
+from src.config import CONF, build
 from src.edge import explain, given
 from tests.commands import ROOT
 
@@ -57,3 +60,37 @@ def test_threads_sleep_while_they_wait() -> None:
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
     assert "GOMP_SPINCOUNT = '0'" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "said"),
+    [
+        (
+            "config",
+            "encoder=mobilnet",
+            r"^Could not find 'encoder/mobilnet'; the options .*; did you mean mobilenet\?$",
+        ),
+        ("config", "stian=none", r"^there is no stian; the keys of this command are .*; did you mean stain\?$"),
+        ("config", "crop.sise=3", r"^there is no crop\.sise; the keys of crop are .*; did you mean size\?$"),
+        ("config", "hydra/luncher=joblib", r"did you mean hydra/launcher\?$"),
+        ("config", "crop.size=big", r"^crop\.size=big: Value 'big' of type 'str' could not be converted to Integer$"),
+        (
+            "config",
+            "pool.p=1,3",
+            r"^`pool\.p=1,3` is several values: -m .*, pool\.p=\[1,3\] a list, 'pool\.p=\"1,3\"' one text$",
+        ),
+        ("fuse", "swep=x", r"^there is no swep; .*did you mean sweep\?$"),
+    ],
+)
+def test_a_mistyped_option_gets_what_was_meant(name: str, override: str, said: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(HydraException) as raised:
+        compose(name, [override])
+    assert re.search(said, explain(raised.value))
+
+
+def test_what_is_missing_is_asked_for_with_its_options() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("download")
+    with pytest.raises(MissingMandatoryValue) as raised:
+        build(config)
+    assert explain(raised.value).startswith("data is missing: give it on the command line: data=..., one of bach, ")

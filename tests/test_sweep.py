@@ -1,6 +1,7 @@
 """Sweeps whose cells cannot all be fused: groups, side by side, with their gap; and learning curves."""
 
 import io
+import re
 import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -9,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from mlflow.entities import Run
 
 from src.config import CONF
+from src.edge import explain
 from src.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
-from src.sweep import KEYS, finish, varied
+from src.sweep import KEYS, check_cells, finish, varied
 from src.tracking import CELL, SWEEP, Tracking
 from tests.commands import QUICK, run
 
@@ -174,6 +177,30 @@ def test_what_is_varied_has_one_name_however_it_is_given(key: str) -> None:
         config = compose("config", return_hydra_config=True)
         config.hydra.overrides.task = [f"{key}=1,3"]
         assert varied(config) == {"pool.p": ["1", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("swept", "said"),
+    [
+        (["+classifier.strength=0.001,1"], r"there is no classifier\.strength; the keys of classifier are "),
+        (["clasifier.c=1,2"], r"there is no clasifier; .*did you mean classifier\?"),
+        (["encoder=resnet,vgg,resnt"], r"Could not find 'encoder/resnt'; .*did you mean resnet\?"),
+        (["classifier=logistic,knn", "++classifier.c=1,2"], r"there is no classifier\.c; the keys of classifier are "),
+        (["pool.p=1,3,1.0"], r"pool\.p has 1\.0 twice"),
+        (["pool.p=1,3", "pool.p=2", "seed=0,1"], ""),
+        (["encoder=resnet,keras_vgg", "crop=half224,whole", "++seed=1,2"], ""),
+    ],
+)
+def test_what_is_wrong_with_the_cells_of_a_sweep_is_said_before_it_begins(swept: list[str], said: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["seed=3"], return_hydra_config=True)
+        config.hydra.overrides.task = swept
+        if not said:
+            check_cells(config)
+            return
+        with pytest.raises((ValueError, HydraException)) as raised:
+            check_cells(config)
+    assert re.search(said, explain(raised.value))
 
 
 def test_one_group_is_as_it_was(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class FineTuning:
       stop: a phase ends after `patience` epochs without a lower loss (0: never early), and the training with the best
       epoch's weights. 0: all epochs, no such part.
     - `transforms` are albumentations' by name, with their arguments, or the project's `StainJitter`; training only:
-      `[HorizontalFlip: {p: 0.5}, Rotate: {limit: 30, p: 1}]`.
+      `'finetune.transforms=[{HorizontalFlip: {p: 0.5}}, {Rotate: {limit: 30, p: 1}}]'`.
     - `orientations` of every crop are averaged in prediction: 1, 2 (mirrored), 4 (turned) or 8 (both).
     """
 
