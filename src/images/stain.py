@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float32, Float64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Float64, Shaped, UInt8
 
-from src.checks import at_least, holds
+from src.checks import at_least, holds, one_of
 from src.images import BadImage
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -17,6 +17,7 @@ Pixels = UInt8[np.ndarray, "1 pixel 3"]
 Numbers = Float32[np.ndarray, " pixel"]
 Measure = Callable[[Pixels], tuple[Numbers, ...]]
 Matrix = npt.NDArray[np.float64]
+Mask = Bool[np.ndarray, " pixel"]
 
 WHITE = 240.0
 """Transmitted light (8-bit units) that counts as white: I0 in Macenko 2009 and Rakhlin 2018."""
@@ -43,6 +44,33 @@ def strips(pixels: Shaped[np.ndarray, "_ _ 3"]) -> Iterator[Any]:
     row = pixels.reshape(1, -1, 3)
     for start in range(0, row.shape[1], STRIP):
         yield row[:, start : start + STRIP + OVERLAP]
+
+
+def dark_in_all(image: Image, density: float) -> Mask:
+    """Return the pixels (row by row) whose optical density reaches a threshold in all three channels."""
+    red, green, blue = cv2.split(image)
+    return np.asarray(cv2.max(cv2.max(red, green), blue)).ravel() <= darkest(density)
+
+
+def dark_on_average(image: Image, density: float) -> Mask:
+    """Return the pixels (row by row) whose mean optical density over the three channels reaches a threshold."""
+    red, green, blue = (channel.astype(np.float32) + 1 for channel in cv2.split(image))
+    # No logarithm is needed: sums of densities are products of light, of integers below 2**24 and so exact.
+    return (red * green * blue).ravel() <= (WHITE * np.exp(-density)) ** 3
+
+
+def dark_in_luminance(image: Image, density: float) -> Mask:
+    """Return the pixels (row by row) the optical density of whose luminance (ITU-R BT.601) reaches a threshold."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)).ravel() <= darkest(density)
+
+
+def darkest(density: float) -> int:
+    """Return the lightest 8-bit value whose optical density reaches a threshold, or -1 where none does."""
+    return int(np.flatnonzero(DENSITY >= density).max(initial=-1))
+
+
+MASKS = {"all": dark_in_all, "mean": dark_on_average, "luminance": dark_in_luminance}
+PLACES = {"all": "in all three channels", "mean": "in the mean of the channels", "luminance": "in luminance"}
 
 
 def density_covariance(pixels: Pixels) -> Matrix:
@@ -163,14 +191,18 @@ class Macenko(Stain):
     The plane of the two stains is spanned by the two directions of *largest* variance of the tissue's optical density.
     """
 
+    revision: ClassVar[int] = 2
+
     percentile: float = 1.0
     """Angles of the stain vectors: this percentile and 100 minus it."""
-    density: float = 0.15
-    """A pixel is tissue if its optical density reaches this in all three channels."""
+    density: float = 0.345
+    """A pixel is tissue if its optical density reaches this (natural logarithm; the paper's 0.15 is to base 10)."""
+    mask: str = "mean"
+    """Which optical density: that of `all` three channels, their `mean`, or that of the `luminance`."""
     tissue: float = 0.002
     """An image with a smaller share of tissue cannot be normalised (`BadImage`)."""
     separation: float = 5.0
-    """Nor can one whose two stain vectors are closer than this, in degrees (real sections: 15 to 30)."""
+    """Nor can one whose two stain vectors are closer than this, in degrees (real sections: 10 to 44)."""
 
     # Columns haematoxylin and eosin, and the 99th percentiles of their concentrations (Rakhlin 2018, released code).
     STAINS: ClassVar[Matrix] = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
@@ -181,6 +213,7 @@ class Macenko(Stain):
         holds("0 <= percentile < 50", 0 <= self.percentile < 50, percentile=self.percentile)
         holds("0 <= tissue <= 1", 0 <= self.tissue <= 1, tissue=self.tissue)
         at_least(0, density=self.density, separation=self.separation)
+        one_of(MASKS, mask=self.mask)
 
     def __call__(self, image: Image) -> Image:
         """Return the image with its two stains replaced by the reference ones, truncated to 8 bits."""
@@ -192,20 +225,30 @@ class Macenko(Stain):
         return transmit(image, self.STAINS @ np.diag(self.MAXIMA / maxima) @ unmix)
 
     def tissue_pixels(self, image: Image) -> Pixels:
-        """Return the pixels whose optical density reaches the threshold in all channels, row by row."""
-        darkest = int(np.flatnonzero(DENSITY >= self.density).max(initial=0))
-        red, green, blue = cv2.split(image)
-        dark = np.asarray(cv2.max(cv2.max(red, green), blue)).ravel() <= darkest
-        count = np.count_nonzero(dark)
-        share = count / dark.size
-        if share < self.tissue or count < FEWEST:
-            raise BadImage(
-                f"nearly no tissue: {share:.2%} of its pixels have an optical density of {self.density} or more in all "
-                f"channels, and stain normalisation needs {self.tissue:.2%}"
-            )
+        """Return the pixels that the mask takes for tissue, row by row."""
+        dark = MASKS[self.mask](image, self.density)
+        if np.count_nonzero(dark) < self.least(image):
+            raise BadImage(self.too_little(image))
         # Pixels of four bytes are picked several times as fast as those of three: each is one number.
         picked = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32).ravel().compress(dark)
         return np.asarray(cv2.cvtColor(picked.view(np.uint8).reshape(1, -1, 4), cv2.COLOR_RGBA2RGB), np.uint8)
+
+    def least(self, image: Image) -> float:
+        """Return how many pixels of tissue an image needs."""
+        return max(self.tissue * image.size / 3, FEWEST)
+
+    def too_little(self, image: Image) -> str:
+        """Return what is wrong with an image of too little tissue, and by which mask it would have enough, if any."""
+        pixels = image.size / 3
+        counts = {name: np.count_nonzero(mask(image, self.density)) for name, mask in MASKS.items()}
+        reason = (
+            f"{counts[self.mask] / pixels:.2%} of its pixels have an optical density of {self.density} or more "
+            f"{PLACES[self.mask]}, and stain normalisation needs {self.least(image) / pixels:.2%}"
+        )
+        for name, count in counts.items():
+            if count >= self.least(image):
+                return f"{reason}; {PLACES[name]} {count / pixels:.2%} have it: take stain.mask={name}"
+        return f"nearly no tissue: {reason}"
 
     def stain_vectors(self, tissue: Pixels) -> Float64[np.ndarray, "3 2"]:
         """Return the unit vectors (columns) of haematoxylin and eosin in optical density space."""
@@ -239,13 +282,17 @@ class Macenko(Stain):
 class MacenkoReleased(Macenko):
     """The normaliser in the code released with Rakhlin et al. 2018, which made the published numbers.
 
-    It takes the first two eigenvectors as `numpy.linalg.eig` returns them, unsorted. Where these are not the two of
-    largest variance (29 of BACH's 400 images at half scale) it can find two stain vectors that are nearly one: then its
-    colours are far from any stain's, as they were in the paper. Only what has no outcome at all is refused.
+    Tissue is what reaches a density in all three channels, and the axes are the first two eigenvectors as
+    `numpy.linalg.eig` returns them, unsorted. Where these are not the two of largest variance (29 of BACH's 400 images
+    at half scale) its stain vectors are closer than `Macenko`'s with that mask, and its colours otherwise. Only what
+    has no outcome at all is refused.
     """
 
     revision: ClassVar[int] = 2
+    added: ClassVar[dict[str, str]] = {"mask": "all"}
 
+    density: float = 0.15
+    mask: str = "all"
     tissue: float = 0.0
     separation: float = 0.001
 

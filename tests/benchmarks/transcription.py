@@ -9,11 +9,13 @@ MAXIMA = np.array([1.9705, 1.0308])
 UNMIX = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])
 MIX = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 
+Pick = Callable[[np.ndarray], np.ndarray]
 
-def normalised(image: np.ndarray, two: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Macenko's normalisation; `two` picks two eigenvectors of a covariance matrix."""
+
+def normalised(image: np.ndarray, tissue: Pick, two: Pick) -> np.ndarray:
+    """Macenko's normalisation; `tissue` picks pixels by density, `two` two eigenvectors of a covariance matrix."""
     density = -np.log((image.reshape(-1, 3).astype(np.float64) + 1) / 240)
-    kept = density[(density >= 0.15).all(axis=1)]
+    kept = density[tissue(density)]
     plane = two(np.cov(kept, rowvar=False))
     projected = kept @ plane
     angles = np.arctan2(projected[:, 1], projected[:, 0])
@@ -24,19 +26,35 @@ def normalised(image: np.ndarray, two: Callable[[np.ndarray], np.ndarray]) -> np
     return (240 * np.exp(-STAINS @ amounts)).T.reshape(image.shape).clip(0, 255).astype(np.uint8)
 
 
+def dense(density: np.ndarray) -> np.ndarray:
+    """Dense enough in the mean of the channels."""
+    return density.mean(axis=1) >= 0.345
+
+
+def dense_in_all(density: np.ndarray) -> np.ndarray:
+    """Dense enough in all channels, as released."""
+    return (density >= 0.15).all(axis=1)
+
+
+def largest(covariance: np.ndarray) -> np.ndarray:
+    """The two directions of largest variance."""
+    vectors = np.linalg.eigh(covariance)[1][:, [2, 1]]
+    return vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
+
+
 def macenko(image: np.ndarray) -> np.ndarray:
     """With the two directions of largest variance."""
+    return normalised(image, dense, largest)
 
-    def largest(covariance: np.ndarray) -> np.ndarray:
-        vectors = np.linalg.eigh(covariance)[1][:, [2, 1]]
-        return vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
 
-    return normalised(image, largest)
+def macenko_all(image: np.ndarray) -> np.ndarray:
+    """With the two directions of largest variance of what is dense in all channels."""
+    return normalised(image, dense_in_all, largest)
 
 
 def macenko_released(image: np.ndarray) -> np.ndarray:
     """With the first two as LAPACK returns them, negated and in reverse order."""
-    return normalised(image, lambda covariance: -np.linalg.eig(covariance)[1][:, [1, 0]])
+    return normalised(image, dense_in_all, lambda covariance: -np.linalg.eig(covariance)[1][:, [1, 0]])
 
 
 def jitter(image: np.ndarray, multipliers: np.ndarray) -> np.ndarray:

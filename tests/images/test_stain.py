@@ -13,6 +13,7 @@ from src.data import image as files
 from src.images import BadImage
 from src.images.stain import (
     DENSITY,
+    MASKS,
     Macenko,
     MacenkoReleased,
     NoStain,
@@ -102,15 +103,16 @@ def test_released_normaliser_does_not_hang_on_the_signs_of_eigenvectors(seed: in
 
 
 def test_released_normaliser_is_macenko_where_the_first_two_eigenvectors_are_the_largest() -> None:
-    image = tissue()
-    assert np.linalg.eig(density_covariance(Macenko().tissue_pixels(image))).eigenvalues.argmin() == 2
-    assert_equal_but_for_rounding(MacenkoReleased()(image), Macenko()(image))
+    image, sorted_first = tissue(), Macenko(mask="all", density=0.15)
+    assert np.linalg.eig(density_covariance(sorted_first.tissue_pixels(image))).eigenvalues.argmin() == 2
+    assert_equal_but_for_rounding(MacenkoReleased()(image), sorted_first(image))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_macenko_is_the_formulas(seed: int) -> None:
     image = tissue(seed=seed)
     assert_equal_but_for_rounding(Macenko()(image), transcription.macenko(image))
+    assert_equal_but_for_rounding(Macenko(mask="all", density=0.15)(image), transcription.macenko_all(image))
     assert_equal_but_for_rounding(MacenkoReleased()(image), transcription.macenko_released(image))
 
 
@@ -181,6 +183,50 @@ def test_one_stain_cannot_be_normalised() -> None:
         Macenko()(one_stain())
 
 
+def light_in_one_channel() -> np.ndarray:
+    """Tissue through and through, none of which is dark in blue: as on eight of BACH's images."""
+    return np.dstack([tissue()[..., :2], np.full((120, 160), 250, np.uint8)])
+
+
+def test_tissue_that_is_light_in_one_channel_is_not_called_none() -> None:
+    with pytest.raises(
+        BadImage, match=r"^0\.00% of its .* in all three channels.* [0-9]+\.[0-9]+% .* stain\.mask=mean$"
+    ):
+        Macenko(mask="all", density=0.15)(light_in_one_channel())
+
+
+@pytest.mark.parametrize("mask", ["mean", "luminance"])
+def test_tissue_that_is_light_in_one_channel_is_normalised_by_other_masks(mask: str) -> None:
+    image = light_in_one_channel()
+    made = Macenko(mask=mask)(image).reshape(-1, 3)
+    assert (made.std(axis=0) > 5).all()
+    # Its colours are the reference's, not the image's: dark in blue where it is dark at all.
+    assert made.mean(axis=0)[2] < image.mean(axis=(0, 1))[2]
+
+
+PURPLE = ["is096", "iv003", "iv009", "iv010", "iv091", "iv096", "iv098", "iv100"]
+
+
+@pytest.mark.parametrize("name", PURPLE)
+def test_images_of_bach_that_are_light_in_one_channel_are_normalised(shared: Path, name: str) -> None:
+    image = read(shared / "data" / "bach_half" / FOLDERS[name.rstrip("0123456789")] / f"{name}.jpg")
+    stained = transcription.dense(-np.log((image.reshape(-1, 3) + 1.0) / 240))
+    assert Macenko()(image).reshape(-1, 3)[stained].mean() < 200
+
+
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.15, 0.345, 9.0])
+def test_masks_are_their_formulas(density: float) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (90, 110, 3), dtype=np.uint8)
+    optical = -np.log((image.reshape(-1, 3) + 1.0) / 240)
+    np.testing.assert_array_equal(MASKS["all"](image, density), (optical >= density).all(axis=1))
+    np.testing.assert_array_equal(MASKS["mean"](image, density), optical.mean(axis=1) >= density)
+    # OpenCV rounds luminance to 8 bits.
+    luminance = image.reshape(-1, 3) @ [0.299, 0.587, 0.114]
+    bound = 240 * np.exp(-density) - 1
+    clear = abs(luminance - bound) > 1
+    np.testing.assert_array_equal(MASKS["luminance"](image, density)[clear], (luminance <= bound)[clear])
+
+
 def test_a_few_dark_pixels_are_no_tissue() -> None:
     image = np.full((20, 20, 3), 255, np.uint8)
     image[0, :5] = 30, 20, 60
@@ -234,3 +280,8 @@ def test_percentiles_are_numpys_where_every_64th_pixel_misleads() -> None:
 def test_parameters_check_themselves(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must hold, but got"):
         Macenko(**wrong)
+
+
+def test_masks_are_known_by_name() -> None:
+    with pytest.raises(ValueError, match="`mask` must be one of all, mean, luminance, but got mask=any"):
+        Macenko(mask="any")
