@@ -10,7 +10,7 @@ import shlex
 import sqlite3
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from src.addresses import masked
 from src.arguments import shown, shows, taken
 from src.checks import meant
 from src.config import CONF, ROOT, no_key, refuse_unknown
+from src.data.files import printable
 from src.follow import HERE, key_of
 from src.interrupts import heed
 
@@ -60,6 +61,7 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
             task(config)
 
     with edge():
+        check_text(sys.argv[1:])
         sys.argv[1:] = taken(sys.argv[1:])
         if shows(sys.argv[1:]):
             show_one(name)
@@ -100,6 +102,13 @@ def leave() -> None:
     """Spare the end of a command the search for cycles in all that was imported, which takes more than a second."""
     if "torch" not in sys.modules:  # its libraries report what is not collected as leaks
         gc.freeze()
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Raise `ValueError` for an argument with octets that are no text: neither a config nor a run could keep it."""
+    for argument in arguments:
+        if printable(argument) != argument:
+            raise ValueError(f"arguments are UTF-8, but one is {printable(argument)}: rename the file or folder")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue
 
 from src.config import CONF, build
-from src.edge import explain, given
+from src.edge import check_text, explain, given
 from tests.commands import ROOT
 
 
@@ -94,3 +94,9 @@ def test_what_is_missing_is_asked_for_with_its_options() -> None:
     with pytest.raises(MissingMandatoryValue) as raised:
         build(config)
     assert explain(raised.value).startswith("data is missing: give it on the command line: data=..., one of bach, ")
+
+
+def test_arguments_are_text() -> None:
+    check_text(["data.root=/images/K\u00e4the"])
+    with pytest.raises(ValueError, match=r"UTF-8, but one is data\.root=/\\xff\\xfe: rename"):
+        check_text(["data=folder", os.fsdecode(b"data.root=/\xff\xfe")])

@@ -33,10 +33,13 @@ def copies(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_copies_of_a_sweeps_images_get_its_probabilities(workspace: Path, copies: Path, tmp_path: Path) -> None:
     (copies / "letter.png").write_text("Dear Sir")
+    (copies / "letter.txt").write_text("Dear Sir")
     options = [f"input={copies}", f"output={tmp_path / 'new.csv'}", f"members={tmp_path / 'members.csv'}"]
     process = run("predict", "model=powers", *options, workspace=workspace)
-    (copies / "letter.png").unlink()
+    for name in ("letter.png", "letter.txt"):
+        (copies / name).unlink()
     assert process.returncode == 0, process.stderr
+    assert "input: 9 images\ninput: left out: .txt files 1 (letter.txt)" in process.stderr
     assert "letter.png: left out: letter.png: the file is not an image that can be read" in process.stderr
     assert "8 images are copies of images of the run" in process.stderr
     table = pd.read_csv(tmp_path / "new.csv", keep_default_na=False)

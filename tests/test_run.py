@@ -78,6 +78,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     process = run("run", *QUICK, "binary.reduce=sum", workspace=workspace)
     assert process.returncode == 0, process.stderr
     assert "untrained encoder" in process.stdout
+    assert "data: 8 images: Normal 2, Benign 2, InSitu 2, Invasive 2; " in process.stderr
+    assert "protocol: 8 of 8 cases are held out, in 2 folds\n" in process.stderr
     return workspace
 
 

@@ -49,6 +49,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.C
     workspace = tmp_path_factory.mktemp("small")
     process = run("tune", *SMALL, "name=tuned", workspace=workspace)
     assert process.returncode == 0, process.stderr
+    assert "data: 16 images: Normal 4, Benign 4, InSitu 4, Invasive 4; " in process.stderr
     plain = run("run", *QUICK, "data.cases=16", workspace=workspace)
     assert plain.returncode == 0, plain.stderr
     return workspace, process

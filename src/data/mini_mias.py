@@ -10,7 +10,7 @@ import pandas as pd
 from src.checks import at_least, holds, one_of
 from src.data import image
 from src.data.files import EXTENSIONS
-from src.data.manifest import Reader, Record, check, first
+from src.data.manifest import Reader, Record, as_sample, check, first
 from src.data.region import Region, around
 from src.follow import fetch
 from src.images import BadImage
@@ -215,7 +215,7 @@ def samples(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"{path} needs the columns {', '.join(READ)}, but lacks {', '.join(lacking)}: data=csv takes any table"
         )
-    table["file"] = table["file"].str.replace("\\", "/")
+    table["file"] = table["file"].map(as_sample)
     table["case"] = table["file"].str.extract(r"(?:^|/)(mdb\d{3})\.[^./]+$", expand=False).fillna("")
     table["abnormality"] = table["abnormality"].where(table["abnormality"] != "", "NORM")
     for wrong, rule in (

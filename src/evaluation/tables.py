@@ -7,6 +7,7 @@ import pandas as pd
 
 from src.evaluation.metrics import accuracy_by_fold, label_numbers
 from src.evaluation.predictions import average, columns, views
+from src.text import known, read_text
 from src.words import number
 
 FUSION = "Model fusion"
@@ -107,12 +108,12 @@ def markdown(header: list[str], rows: list[list[str]], text: int = 1) -> str:
 
 def published_table(path: str | Path) -> pd.DataFrame:
     """A table of the same shape from a CSV file with the columns `model, f1..fK, mean, std`."""
-    table = pd.read_csv(path)
+    table = read_text(path, "a table of published figures")
     folds = [f"f{number}" for number in range(1, len(table.columns) - 2)]
     expected = ["model", *folds, "mean", "std"]
     if table.columns.tolist() != expected:
         raise ValueError(f"{path}: the columns must be model, f1..fK, mean, std, but are {table.columns.tolist()}")
-    return table.set_index("model").astype(np.float64)
+    return table.set_index("model").apply(_numbers, path=path)
 
 
 def published_results(path: str | Path) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def published_results(path: str | Path) -> pd.DataFrame:
     `note`. `model` is the name of a row of ours (`ResNet-400`, `Model fusion`), `metric` one of `accuracy`, `auc`,
     `binary_accuracy`, `binary_auc`, `sensitivity`, `specificity`; values are in percent, areas, too.
     """
-    table = pd.read_csv(path)
+    table = read_text(path, "a table of published figures")
     if "metric" not in table:
         rows = published_table(path).drop(index=SPREAD, errors="ignore").reset_index()
         return pd.DataFrame(
@@ -132,14 +133,23 @@ def published_results(path: str | Path) -> pd.DataFrame:
     if lacking:
         raise ValueError(f"{path}: published results have the columns {', '.join(RESULTS)}, but lack {lacking}")
     percent = pd.to_numeric(table["value"], errors="coerce").between(1, 100)  # below 1 it was given as a fraction
-    wrong = table[~(percent & table["model"].notna() & table["metric"].isin(RESULT_METRICS))]
+    wrong = table[~(percent & (table["model"] != "") & table["metric"].isin(RESULT_METRICS))]
     if len(wrong):
         raise ValueError(
             f"{path}: a row has a model, a metric of {', '.join(RESULT_METRICS)} and a value in percent (1 to 100), "
             f"but one is {wrong.iloc[0][RESULTS].tolist()}"
         )
-    full = table.reindex(columns=[*RESULTS, "std", "note"])
-    return full.astype({"value": np.float64, "std": np.float64}).assign(note=full["note"].fillna("").astype(str))
+    full = table.reindex(columns=[*RESULTS, "std", "note"], fill_value="").reset_index(drop=True)
+    return full.assign(value=_numbers(full["value"], path), std=_numbers(full["std"], path))
+
+
+def _numbers(values: "pd.Series[str]", path: str | Path) -> "pd.Series[float]":
+    """Figures from text, not a number where they are missing."""
+    found = pd.to_numeric(known(values), errors="coerce").astype(np.float64)
+    wrong = values[found.isna() & (known(values) != "")]
+    if len(wrong):
+        raise ValueError(f"{path}: published figures are numbers, but {values.name} is {wrong.iloc[0]!r}")
+    return found
 
 
 def _over_seeds(accuracies: pd.DataFrame) -> pd.DataFrame:

@@ -177,6 +177,21 @@ def test_published_results_have_two_forms(table1: Path, tmp_path: Path) -> None:
     assert results["note"].tolist() == ["both views", ""]
 
 
+def test_published_results_are_read_as_any_table(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("model;metric;value;std\na;accuracy;85;NA\nb;auc;91;1.5;\n")
+    results = published_results(path)
+    assert results["std"].isna().tolist() == [True, False]
+    path.write_text("model,metric,value,value\na,accuracy,85,86\n")
+    with pytest.raises(ValueError, match=r"results\.csv has two that are called 'value'"):
+        published_results(path)
+    path.write_text("model,metric,value,std\na,accuracy,85,small\n")
+    with pytest.raises(ValueError, match=r"results\.csv: published figures are numbers, but std is 'small'"):
+        published_results(path)
+    with pytest.raises(ValueError, match="there is no file"):
+        published_results(tmp_path / "none.csv")
+
+
 @pytest.mark.parametrize(
     "row", ["a,acuracy,85", "a,accuracy,850", "a,accuracy,high", "a,auc,0.91", "a,accuracy,", ",accuracy,85"]
 )
