@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 5000
+WORKSPACE ?= mlruns
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 PROCESSES ?= 2
@@ -34,10 +35,9 @@ check: .venv/ready ## lint, format, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: .venv/ready ## MLflow's pages on mlruns/, at http://127.0.0.1:5000, or another PORT=
-	@$(BIN)/python -c 'import sys; from src.tracking.server import in_use; in_use("127.0.0.1", $(PORT)) and sys.exit("port $(PORT) is in use: make ui PORT=5001")'
-	@echo "the runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri sqlite:///mlruns/mlflow.db
+ui: .venv/ready ## MLflow's pages on mlruns/, or on another WORKSPACE=, at http://127.0.0.1:5000, or another PORT=
+	@$(BIN)/python -m src.tracking.ui "$(WORKSPACE)" $(PORT)
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri "sqlite:///$(WORKSPACE)/mlflow.db"
 
 benchmark: .venv/extras ## speed, as ratios to something run beside it
 	$(BIN)/python -m tests.benchmarks

@@ -155,8 +155,8 @@ def state(experiment: Experiment, material: Material, run: "TrackedRun") -> None
     material.splits.to_csv(run.folder / "splits.csv", index=False)
     material.manifest.to_csv(run.folder / "manifest.csv", index=False)
     run.log(tags=material.facts)
-    root = experiment.data.root
-    run.log_data(dataset(Path(root).name, material.facts["data"], root, material.manifest))
+    data = experiment.data
+    run.log_data(dataset(data.title, material.facts["data"], data.root, material.manifest))
 
 
 def evaluated(

@@ -122,6 +122,8 @@ class TrackedRuns:
     sweep: str = ""
     runs: list[str] = field(default_factory=list)
     output: str = ""
+    overwrite: bool = False
+    """Whether what is at `output` may be written over."""
     workspace: str = "mlruns"
     replicates: int = 1000
 
@@ -170,6 +172,8 @@ class Predict:
     output: str
     format: str = "table"
     """What is written: table, or bach, the challenge's submission."""
+    overwrite: bool = False
+    """Whether files at `output` and `members` may be written over."""
     members: str = ""
     """A CSV that gets what each fold model says of each image; empty: none."""
     weights: str = ""

@@ -23,6 +23,16 @@ def replace(path: Path, content: bytes) -> None:
         raise
 
 
+def check_unwritten(overwrite: bool, **outputs: str) -> None:
+    """Raise `ValueError` where a file that is to be written is there, or a folder that is not empty, unasked."""
+    for name, output in outputs.items():
+        path = Path(output)
+        if not output or overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            continue
+        there = "is a folder that is not empty" if path.is_dir() else "exists"
+        raise ValueError(f"{name}={output} {there}: give another, or overwrite=true to write over it")
+
+
 def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Return the tensors of a safetensors file by name, and its metadata; `SafetensorError` where it is damaged."""
     from safetensors import safe_open

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from src.config import COPIES, Predict, build, rebuilt
 from src.edge import command
-from src.files import replace
+from src.files import check_unwritten, replace
 from src.presentation import console, say, track
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def check(options: Predict) -> None:
             raise ValueError(f"{name} is a CSV to write in a folder that exists, but got {name}={file}")
         if file and Path(file).absolute() == Path(options.input).absolute():
             raise ValueError(f"{name}={file} would overwrite the input")
+    check_unwritten(options.overwrite, output=options.output, members=options.members)
     if options.members and Path(options.members).absolute() == Path(options.output).absolute():
         raise ValueError(f"output and members are two tables, but both are {options.output}")
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from src.config import Report, build
 from src.edge import command, given
-from src.files import replace
+from src.files import check_unwritten, replace
 from src.presentation import say
 from src.sweep import swept_keys
 from src.tracking import CELL, SWEEP
@@ -27,6 +27,8 @@ def main(config: DictConfig) -> None:
     output = Path(options.output)
     if not output.parent.is_dir() or output.is_dir():
         raise ValueError(f"`output` is a file in a folder that exists, but got output={options.output}")
+    if given("output"):  # what is nobody's name is made anew
+        check_unwritten(options.overwrite, output=options.output)
     material = gathered(options)
     content = page(compose(material)).encode()
     replace(output, content)

@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,6 +60,11 @@ class Reader(ABC):
     by_hand: ClassVar[str] = ""
     """What `download` says of data that it cannot fetch: what to get, from where, where to put it ("{root}" stands for
     the root) and how it is checked. Empty: nothing to fetch by hand."""
+
+    @property
+    def title(self) -> str:
+        """What people call the data set: by the folder that it is in."""
+        return Path(self.root).resolve().name
 
     @abstractmethod
     def manifest(self) -> pd.DataFrame:

@@ -42,6 +42,12 @@ class Table(Reader):
         self.columns = {name: name for name in COLUMNS} | self.columns
         self.root = self.root or str(Path(self.path).parent)
 
+    @property
+    def title(self) -> str:
+        """What people call the data set: by its CSV, and the folder that it is in."""
+        path = Path(self.path).resolve()
+        return f"{path.parent.name}/{path.name}"
+
     def manifest(self) -> pd.DataFrame:
         """One row per line of the CSV."""
         manifest = self._spelled(self._named(read_text(self.path, "data.path")))

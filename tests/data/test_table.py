@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from src.data.folder import Folder
 from src.data.reading import described
 from src.data.table import Table
 
@@ -14,6 +15,12 @@ def test_columns_are_named_and_kept(table: Path) -> None:
     first = manifest.set_index("sample").loc["good/a.png"]
     assert first.to_dict() == {"case": "left", "patient": "p1", "view": "mlo", "label": "good", "stain": "H&E"}
     assert manifest.set_index("sample").loc["bad/b.JPG", "stain"] == ""
+
+
+def test_a_data_set_is_called_by_its_file_or_folder(folder: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Table(path=str(table), columns=COLUMNS).title == f"{table.parent.name}/{table.name}"
+    monkeypatch.chdir(folder)
+    assert Folder(root=".").title == folder.name
 
 
 def test_defaults_of_case_patient_and_view(folder: Path) -> None:

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import pickletools
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +22,9 @@ import pandas as pd
 import pytest
 import requests
 import torch
+from PIL import Image
 
+from src.config import CONF
 from src.encoders.torchvision import Torchvision
 from src.tracking import CELL, SWEEP, Tracking
 from src.tracking.models import example, locate, version_of
@@ -97,8 +101,6 @@ class TestLocating:
 
 
 def test_the_example_is_an_image() -> None:
-    from PIL import Image
-
     row = example(100, "cc").iloc[0]
     assert Image.open(io.BytesIO(base64.b64decode(row["image"]))).size == (100, 100)
     assert (row["case"], row["view"]) == ("example", "cc")
@@ -196,6 +198,18 @@ class TestRegistered:
         asked = {"dataframe_records": question(workspace, predicted["case"])}
         answer = requests.post(f"{served}/invocations", json=asked, timeout=60)
         check_same(pd.DataFrame(answer.json()["predictions"]), predicted)
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+    def test_is_asked_as_documented_with_an_image_of_megabytes(self, served: str, tmp_path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "IMAGE.png")
+        assert (tmp_path / "IMAGE.png").stat().st_size > 2e6
+        documented = re.search(r"\(echo.*?-d @-", (CONF / "serve.yaml").read_text(), re.DOTALL)
+        assert documented is not None
+        typed = documented.group().replace("http://127.0.0.1:5001", served)
+        asked = subprocess.run(["sh", "-c", typed], cwd=tmp_path, capture_output=True, text=True, check=True)
+        (row,) = json.loads(asked.stdout)["predictions"]
+        assert row["outcome"] == "predicted"
 
     def test_serves_an_image_that_is_none(self, served: str, workspace: Path, predicted: pd.DataFrame) -> None:
         good = question(workspace, predicted["case"][:1])[0]["image"]
