@@ -201,7 +201,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A sweep of processes, one of whose cells is killed as by a lack of memory, and what the sweep said."""
     workspace = tmp_path_factory.mktemp("broken")
     going = Going(*QUICK, "pool.p=1,3,inf", "name=powers", *JOBLIB, workspace=workspace)
-    victim = "select value from runs join tags using (run_uuid) where name like '%p=3.0' and key = 'pid'"
+    victim = "select value from runs join tags using (run_uuid) where name like '%p=3.0' and key = 'mlflow.tenfold.pid'"
     while not (found := query(workspace, victim)):
         assert going.process.poll() is None, going.said.read_text()
         time.sleep(0.02)

@@ -86,7 +86,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestCell:
     def test_tracks_what_the_design_says(self, workspace: Path) -> None:
         keep = tracking(workspace)
-        (cell,) = keep.client.search_runs([keep.find_or_create(keep.client)])
+        (cell,) = keep.search()
         assert cell.info.status == "FINISHED"
         assert cell.info.run_name == "SqueezeNet-48"
         names = {file.path for file in keep.client.list_artifacts(cell.info.run_id)}

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+SHORT = 12
+"""Characters of a digest, which would hide the name."""
 CONTEXT = "mlflow.data.context"
 TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean", "M": "datetime"}
 """MLflow's names of NumPy's kinds; all else is text."""
@@ -18,7 +20,7 @@ TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean", "M": "datetime
 def dataset(name: str, digest: str, root: str, manifest: pd.DataFrame) -> dict[str, str]:
     """Return a data set as MLflow keeps it: name, digest, source, and as JSON the manifest's columns and its counts.
 
-    `digest` has at most 36 characters.
+    Of `digest` the beginning is kept, as it stands beside the name in lists.
     """
     columns = [{"name": str(column), "type": TYPES.get(kind(manifest[column]), "string")} for column in manifest]
     classes = manifest.drop_duplicates("case")["label"].value_counts(sort=False)
@@ -31,7 +33,7 @@ def dataset(name: str, digest: str, root: str, manifest: pd.DataFrame) -> dict[s
     }
     return {
         "name": name,
-        "digest": digest[:36],
+        "digest": digest[:SHORT],
         "source_type": "local",
         "source": json.dumps({"uri": root}),
         "schema": json.dumps({"mlflow_colspec": columns}),

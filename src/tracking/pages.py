@@ -30,6 +30,8 @@ EXPERIMENT = {
 """The tags of the experiment: its pages are those of trained models, not of language models and their traces."""
 TABLES = ("groups.md", "table.md")
 """The artefacts that a description begins with, the first that is there."""
+FUSED = "Model fusion"
+"""The row of a table that a sweep is about (`src.evaluation.tables`)."""
 FIGURES = ("groups.png", "learning_curve.png", "roc.png", "confusion.png", "reliability.png")
 LONGEST = 4000
 """Characters of a table; a tag has at most 8000."""
@@ -38,7 +40,7 @@ HEADLINE = ("accuracy", "balanced_accuracy", "auc", "binary_auc")
 
 
 def description(folder: Path, run: str) -> str:
-    """Return a run's description in Markdown: figures with their intervals, table and notes, pictures.
+    """Return a run's description in Markdown: table and notes, figures with their intervals, pictures.
 
     It is empty where there is no table. `folder` holds the artefacts, `run` is the id under which the server has them;
     pictures are left out where that is not known yet.
@@ -46,12 +48,19 @@ def description(folder: Path, run: str) -> str:
     table = next((folder / name for name in TABLES if (folder / name).exists()), None)
     if table is None:
         return ""
-    text = table.read_text().strip()
+    text = fused_first(table.read_text().strip())
     if len(text) > LONGEST:
         text = f"{text[:LONGEST].rsplit(chr(10), 1)[0]}\n\n... and more in the artefact `{table.name}`"
     pictures = [name for name in FIGURES if (folder / name).exists() and not run.startswith("spooled")]
     shown = [picture(run, name) for name in pictures]
-    return "\n\n".join(filter(None, [headline(folder / "metrics.json"), text, *shown]))
+    return "\n\n".join(filter(None, [text, headline(folder / "metrics.json"), *shown]))
+
+
+def fused_first(table: str) -> str:
+    """Return a table with its fused row first: of a long description MLflow shows some lines until it is opened."""
+    lines = table.split("\n")
+    fused = [line for line in lines if line.startswith(f"| {FUSED} |") or line.startswith(f"| **{FUSED}** |")]
+    return "\n".join([*lines[:2], *fused, *(line for line in lines[2:] if line not in fused)])
 
 
 def headline(file: Path) -> str:

@@ -23,6 +23,7 @@ from src.tracking.names import KIND, check_kind, several, told, word
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.server import Unreachable, quieten, reach
 from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, first_line, milliseconds
+from src.tracking.tags import plain, stored, stored_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -229,7 +230,7 @@ class Tracking:
             if run_id.startswith(SPOOLED):
                 entry.beat()
             else:
-                self.client.set_tag(run_id, HEARTBEAT, now())
+                self.client.set_tag(run_id, stored_name(HEARTBEAT), now())
 
     def create(self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None) -> str:
         """Create a run that is RUNNING, and return its id. One with a parent begins in the spool if it must."""
@@ -238,7 +239,9 @@ class Tracking:
             return self.spooled.begin(name, described)
         try:
             client = self.connect()
-            return str(client.create_run(self.find_or_create(client), run_name=name, tags=described).info.run_id)
+            return str(
+                client.create_run(self.find_or_create(client), run_name=name, tags=stored(described)).info.run_id
+            )
         except away():
             if not parent:
                 raise
@@ -293,9 +296,8 @@ class Tracking:
             clauses = [f"tags.`{key}` = {quoted(value)}" for key, value in wanted.items()]
             clauses += [f"attributes.status = '{status}'"] if status else []
             clauses += [f"attributes.run_name = {quoted(name)}"] if name else []
-            listed = self.client.search_runs(
-                [self.find_or_create(self.client)], " and ".join(clauses), max_results=MANY
-            )
+            where = [self.find_or_create(self.client)]
+            listed = [*map(plain, self.client.search_runs(where, " and ".join(clauses), max_results=MANY))]
             sent = {run.data.tags.get(SPOOLED) for run in listed}
             found = [*listed, *(run for run in found if run.info.run_id not in sent)]
         return sorted(found, key=lambda run: run.info.start_time)
@@ -339,7 +341,7 @@ class Tracking:
         if run_id.startswith(f"{SPOOLED}-"):
             return next(iter(self.search({SPOOLED: run_id})), None)
         try:
-            return self.client.get_run(run_id)
+            return plain(self.client.get_run(run_id))
         except MlflowException:
             return None
 

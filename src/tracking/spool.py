@@ -20,6 +20,7 @@ from src.tracking.datasets import link
 from src.tracking.life import HEARTBEAT, dead
 from src.tracking.pages import link_model
 from src.tracking.server import Unreachable
+from src.tracking.tags import plain, stored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -236,7 +237,7 @@ def send(client: "MlflowClient", run: str, record: Record) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(name, value) for name, value in record.get("params", {}).items()]
-    tags = [RunTag(name, value) for name, value in record.get("tags", {}).items()]
+    tags = [RunTag(name, value) for name, value in stored(record.get("tags", {})).items()]
     metrics = [Metric(*point) for point in record.get("metrics", [])]
     for start in range(0, max(len(params), len(tags), len(metrics)), BATCH):
         part = slice(start, start + BATCH)
@@ -309,7 +310,7 @@ def over(client: "MlflowClient", entry: Entry) -> bool:
     """Return whether nothing more will be added to an entry."""
     if entry.found("end"):
         return True
-    run = entry.run() or client.get_run(entry.id)
+    run = entry.run() or plain(client.get_run(entry.id))
     return run.info.status != "RUNNING" or dead(run.data.tags)
 
 
@@ -325,7 +326,7 @@ def server_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:
         tags[PARENT] = on_server(client, experiment, tags[PARENT])
         if not tags[PARENT]:
             return ""
-    made = client.create_run(experiment, begun["time"], tags | {SPOOLED: entry.id}, begun["name"])
+    made = client.create_run(experiment, begun["time"], stored(tags) | {SPOOLED: entry.id}, begun["name"])
     return str(made.info.run_id)
 
 

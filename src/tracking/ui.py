@@ -15,7 +15,7 @@ def address(workspace: str, port: int) -> str:
     if in_use("127.0.0.1", port):
         raise ValueError(f"port {port} is in use: give another, make ui PORT={port + 1}")
     experiment = tracking.find_or_create(tracking.client)
-    return f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
+    return f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 
 if __name__ == "__main__":

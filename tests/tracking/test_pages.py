@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.evaluation.tables import FUSION, to_markdown
 from src.tracking import CELL, SWEEP, TrackedRun, Tracking
 from src.tracking.datasets import dataset, of_runs
 from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, headline, link_model
@@ -54,7 +55,7 @@ def test_a_data_set_is_described_by_what_it_counts() -> None:
     }
     columns = {each["name"]: each["type"] for each in json.loads(described["schema"])["mlflow_colspec"]}
     assert (columns["sample"], columns["label"], columns["magnification"]) == ("string", "string", "long")
-    assert len(described["digest"]) == 36
+    assert described["digest"] == "d" * 12  # else it hides the name
     assert json.loads(described["source"]) == {"uri": "/data/demo"}
 
 
@@ -63,7 +64,8 @@ def test_a_run_has_a_description_a_data_set_and_a_model(tracking: Tracking) -> N
         leave(run)
     found = tracking.find("ResNet-96")
     note = found.data.tags[NOTE]
-    assert note.startswith("Accuracy 0.750 (95 %: 0.500 to 1.000)\n\n| model | mean |")
+    assert note.startswith("| model | mean |")
+    assert "\n\nAccuracy 0.750 (95 %: 0.500 to 1.000)\n\n" in note
     assert f"![roc](get-artifact?path=roc.png&run_uuid={run.id})" in note
     (data,) = found.inputs.dataset_inputs
     assert data.dataset.name == "demo"
@@ -72,6 +74,26 @@ def test_a_run_has_a_description_a_data_set_and_a_model(tracking: Tracking) -> N
     assert (model.name, model.source_run_id, model.params) == ("ResNet-96", run.id, {"encoder": "resnet"})
     assert {(each.key, each.value, each.dataset_name) for each in model.metrics} == {("accuracy", 0.75, "demo")}
     assert len(tracking.client.get_metric_history(run.id, "accuracy")) == 1
+
+
+def test_the_fused_row_stands_first(tmp_path: Path) -> None:
+    table = pd.DataFrame({"f1": [0.5, 0.6, 0.7], "mean": [0.5, 0.6, 0.7]}, index=["A", "B", FUSION])
+    (tmp_path / "table.md").write_text(to_markdown(table) + "\na note\n")
+    lines = description(tmp_path, "1").splitlines()
+    assert [line.split("|")[1].strip(" *") for line in lines[2:5]] == [FUSION, "A", "B"]
+    assert lines[-1] == "a note"
+
+
+def test_a_page_shows_the_tags_that_are_for_people(tracking: Tracking) -> None:
+    with tracking.run("one", CELL, tags={"job": "3", "digest": "abc"}) as run:
+        run.log(tags={"notes": "untrained"})
+    tracking.beat(run.id)
+    stored = tracking.client.get_run(run.id).data.tags
+    shown = {name for name in stored if not name.startswith("mlflow.")}
+    assert shown == {"kind", "digest", "notes", "command", "git_commit", "git_dirty", "host"}
+    for found in (tracking.find(run.id), tracking.search()[-1]):
+        assert (found.data.tags["job"], found.data.tags["digest"]) == ("3", "abc")
+        assert {"pid", "process", "heartbeat", "version.torch"} <= found.data.tags.keys()
 
 
 def test_first_figures_are_a_sentence_of_those_that_are_known(tmp_path: Path) -> None:

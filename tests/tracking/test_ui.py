@@ -28,7 +28,10 @@ def test_the_address_is_that_of_a_workspace_and_shows_data_and_accuracy_first(tm
         with pytest.raises(ValueError, match=f"port {port} is in use: give another, make ui PORT={port + 1}"):
             address(str(workspace), port)
     found = address(str(workspace), port)
-    assert found == f"http://127.0.0.1:{port}/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey={VIEW}"
+    assert (
+        found
+        == f"http://127.0.0.1:{port}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+    )
     tags = tracking.client.get_experiment_by_name("tenfold").tags
     columns = json.loads(tags[f"mlflow.sharedViewState.{VIEW}"])["selectedColumns"]
     assert columns[:2] == ["attributes.`Dataset`", "metrics.`accuracy`"]
