@@ -24,7 +24,9 @@ SLOW = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=150"]
 
 def process_of(going: Going, cell: str) -> int:
     """The process of a cell, once its run has begun."""
-    wanted = f"select value from runs join tags using (run_uuid) where name like '%{cell}' and key = 'pid'"
+    wanted = (
+        f"select value from runs join tags using (run_uuid) where name like '%{cell}' and key = 'mlflow.tenfold.pid'"
+    )
     while not (found := query(going.workspace, wanted)):
         assert going.process.poll() is None, going.said.read_text()
         time.sleep(0.02)

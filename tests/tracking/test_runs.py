@@ -17,6 +17,7 @@ import pytest
 from src.interrupts import interrupt
 from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, life
 from src.tracking.server import Unreachable
+from src.tracking.tags import stored_name
 from tests.tracking.servers import Server, misbehaving
 
 
@@ -211,7 +212,7 @@ def test_runs_of_dead_processes_are_found(tracking: Tracking) -> None:
 def test_an_open_run_shows_that_it_lives(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "PERIOD", 0.05)
     with tracking.run("one", CELL) as run:
-        tracking.client.set_tag(run.id, "heartbeat", "0")
+        tracking.client.set_tag(run.id, stored_name("heartbeat"), "0")
         until = time.monotonic() + 20
         while tracking.find(run.id).data.tags["heartbeat"] == "0":
             assert time.monotonic() < until
