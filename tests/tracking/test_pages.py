@@ -77,7 +77,7 @@ def test_a_run_has_a_description_a_data_set_and_a_model(tracking: Tracking) -> N
 
 
 def test_the_fused_row_stands_first(tmp_path: Path) -> None:
-    table = pd.DataFrame({"f1": [0.5, 0.6, 0.7], "mean": [0.5, 0.6, 0.7]}, index=["A", "B", FUSION])
+    table = pd.DataFrame({"f1": [50, 60, 70], "mean": [50, 60, 70], "std": [0, 0, 0]}, index=["A", "B", FUSION])
     (tmp_path / "table.md").write_text(to_markdown(table) + "\na note\n")
     lines = description(tmp_path, "1").splitlines()
     assert [line.split("|")[1].strip(" *") for line in lines[2:5]] == [FUSION, "A", "B"]
