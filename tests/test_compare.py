@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.compare import newest, of_runs, of_sweep, patiently, ratios, spelled
+from src.compare import cautions, newest, of_runs, of_sweep, patiently, ratios, spelled
 from src.config import CONF, Compare, flat
+from src.evaluation.binary import Binary
 from src.follow import key_of, override
 from src.ledger import OTHERS, Ledger, makes, overrides_of
 from src.tracking import CELL, SWEEP, Tracking
@@ -309,3 +310,18 @@ def test_the_ledgers_command_makes_what_it_lacks(tmp_path: Path) -> None:
     after = run("compare", f"sweep={name}", "replicates=50", workspace=tmp_path)
     assert "image_kfold: run" in after.stdout
     assert after.stdout.count("to make it: ") == 1
+
+
+def test_a_comparison_says_what_two_classes_are_and_what_the_most_frequent_one_gives() -> None:
+    tables = pair(np.random.default_rng(0), patients=12)
+    names = {"p_c0": "p_cancer", "p_c1": "p_healthy"}
+    table = tables["one"].rename(columns=names).replace({"label": {"c0": "cancer", "c1": "healthy"}})
+    lines = cautions(table, Binary())
+    share = table["label"].value_counts(normalize=True)
+    assert (
+        lines[0] == f"always naming {share.index[0]}, the most frequent class, is right in {100 * share.iloc[0]:.1f} %"
+    )
+    assert lines[1] == "two classes: cancer (positive) against healthy"
+    assert lines[2].startswith("the positive class is cancer, by its name")
+    assert lines[3].startswith("12 patients are few")
+    assert not any("positive class is" in line for line in cautions(table, Binary(positive=["healthy"])))

@@ -46,8 +46,9 @@ class Reader(ABC):
     """A data set on disk.
 
     `root` is the folder that samples are relative to; with `convert`, images that are not 8-bit RGB are turned into it;
-    `positive` lists the classes of the positive side of the two-class view (empty: no such view); `slices` the columns
-    of the manifest by whose values a run's figures are told apart, too.
+    `positive` lists the classes of the positive side of the two-class view (empty: of two classes the one that its name
+    says, `src.evaluation.binary`; of more there is no such view); `slices` the columns of the manifest by whose values
+    a run's figures are told apart, too.
     """
 
     root: str

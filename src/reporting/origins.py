@@ -8,6 +8,7 @@ import pandas as pd
 from src.addresses import masked
 from src.reporting.material import OF_CLASS, Cell, Example, Material, Split
 from src.reporting.report import BAD, Block, Commands, Gallery, Heading, Picture, Section, Table, Text
+from src.reporting.used import windowed
 from src.reporting.words import MISSING, command, counted, duration, listed, number
 
 WIDTH = 1000
@@ -40,7 +41,7 @@ def examples(material: Material) -> Section | None:
     if not material.examples:
         return None
     said = "For each class the case that was most confidently right, and the one most confidently wrong."
-    if any(cell.params.get("method") == "frozen" for cell in material.done):
+    if any(cell.params.get("method") == "frozen" and windowed(cell.params) for cell in material.done):
         said += (
             " Maps of frozen descriptors judge single windows, by a model that learnt from descriptors of many: "
             "they tell where a class is more likely than elsewhere, and need not average to the answer for the image."

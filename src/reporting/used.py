@@ -34,7 +34,7 @@ def crops(params: Params) -> str:
     if not size:
         return option
     pixels = f"{size} x {size} pixels"
-    if option == "whole":
+    if not windowed(params) and "crop.shorter" not in params:
         return f"whole images resized to {pixels}"
     if "crop.shorter" in params:
         return f"the central {pixels} of images whose shorter side is {params['crop.shorter']}"
@@ -42,6 +42,11 @@ def crops(params: Params) -> str:
     shared = " on shared maps" if params.get("crop.sharing") == "map" else ""
     fitted = ", larger where crops would not fit" if params.get("crop.fit") == "True" else ""
     return f"{counted(count, 'crop')} of {pixels}{shared} at scale {plain(params.get('crop.scale', '1'))}{fitted}"
+
+
+def windowed(params: Params) -> bool:
+    """Return whether an image is seen through windows that are cut from it, rather than as a whole or its centre."""
+    return params.get("crop") != "whole" and "crop.shorter" not in params
 
 
 def augmentation(params: Params) -> str:

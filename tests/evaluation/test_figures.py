@@ -103,6 +103,11 @@ def test_a_learning_curve_has_a_line_per_model_and_variant() -> None:
     figure.savefig(BytesIO())
 
 
+def test_a_learning_curve_of_areas_says_of_what() -> None:
+    table = curve(training_patients=["4", "4", "0", "0"]).assign(view="cancer (positive) against healthy")
+    assert "AUC: cancer (positive) against healthy" in texts(draw_learning_curve(table).axes[0])
+
+
 def test_groups_are_drawn_side_by_side_and_leaks_are_told() -> None:
     figure = draw_groups(curve(protocol=["image_kfold"] * 2 + ["kfold"] * 2))
     (axes,) = figure.axes

@@ -57,6 +57,7 @@ def test_two_classes_have_sensitivity_and_specificity(make: Make) -> None:
     point = one.evaluation.set_points.iloc[-1]
     assert (row["sensitivity"], row["specificity"]) == (point["sensitivity"], point["specificity"])
     assert row["binary_auc"] == pytest.approx(row["auc"])
+    assert row["view"] == "malignant (positive) against benign"
 
 
 def test_the_gap_is_the_difference_of_the_means(make: Make) -> None:
