@@ -129,6 +129,16 @@ class TestPage:
         )
         assert beyond == []
 
+    def test_no_table_is_cut_on_a_desktop(self, opened: Opened) -> None:
+        page = opened[0]
+        if page.viewport_size["width"] < WIDTHS["desktop"][0]:
+            pytest.skip("tables scroll on a phone")
+        cut = page.evaluate(
+            """[...document.querySelectorAll(".shaded")].filter(e => e.scrollWidth > e.clientWidth + 1)
+            .map(e => e.getAttribute("aria-label"))"""
+        )
+        assert cut == []
+
     def test_every_section_is_there_and_led_to(self, opened: Opened) -> None:
         page = opened[0]
         assert page.eval_on_selector_all("section", "all => all.map(e => e.id)") == SECTIONS
