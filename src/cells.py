@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.config import COPIES, Experiment
+from src.config import COPIES, Experiment, settled
 from src.edge import exhausted, explain
 from src.follow import after_run
 from src.presentation import say, show, summary, track, write
@@ -33,7 +33,7 @@ def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig
     sweep = swept()
     try:
         Store(config.store)  # an address that holds keys is refused before it is written anywhere
-        task(config, sweep)
+        task(settled(config), sweep)
     except Exception as error:
         if sweep is None:
             raise

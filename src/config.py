@@ -3,6 +3,7 @@
 import copyreg
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ from src.data.table import Table
 from src.data.tma import Tma
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
+from src.encoders.network import NetworkEncoder
 from src.encoders.pool import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
@@ -385,7 +387,17 @@ def rebuilt(description: Mapping[str, Any]) -> Any:
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
 
 
+def settled(config: DictConfig) -> DictConfig:
+    """Return a config with what follows from the encoder's architecture, as the object of it has it."""
+    if "encoder" not in config or not issubclass(OmegaConf.get_type(config.encoder) or object, NetworkEncoder):
+        return config
+    encoder, config = build(config.encoder), deepcopy(config)
+    for name in (*encoder.following, "known"):
+        config.encoder[name] = getattr(encoder, name)
+    return config
+
+
 def flat(config: DictConfig) -> dict[str, Any]:
-    """Return a config's values by dotted key, interpolations resolved."""
-    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    """Return a config's values by dotted key, interpolations resolved, and what follows from them."""
+    values = OmegaConf.to_container(settled(config), resolve=True, throw_on_missing=True)
     return flatten(cast("dict[str, Any]", values))

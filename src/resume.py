@@ -21,7 +21,7 @@ VARIABLE = "TENFOLD_SWEEP"
 AGAIN = "TENFOLD_AGAIN"
 """The environment variable that tells a cell that it may have been begun before: a job may have gone back to the queue,
 or a cluster may begin it late, after the sweep was taken up again."""
-WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", *IDLE}
+WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "encoder.known", *IDLE}
 """What of a config does not change results."""
 DIGEST, POINT = "digest", "point"
 """The tags of a run: the digest of its config, and a cell's values of what its sweep varies."""

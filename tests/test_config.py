@@ -108,6 +108,20 @@ def test_the_two_class_view_is_the_data_sets() -> None:
     assert experiment.binary.positive == ["bad"]
 
 
+def test_what_follows_from_an_architecture_is_part_of_a_runs_config() -> None:
+    def encoder(*overrides: str) -> dict[str, object]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            values = flat(compose("config", ["encoder=mobilenet", *overrides]))
+        return {key: values[f"encoder.{key}"] for key in ("label", "tag", "mean", "input_size")}
+
+    usual = [0.485, 0.456, 0.406]
+    assert encoder() == {"label": "MobileNet", "tag": "ra_in1k", "mean": usual, "input_size": 0}
+    other = encoder("encoder.architecture=tf_efficientnet_lite1")
+    assert other == {"label": "tf_efficientnet_lite1", "tag": "in1k", "mean": [0.5] * 3, "input_size": 0}
+    given = encoder("encoder.architecture=tf_efficientnet_lite1", f"encoder.mean={usual}", "encoder.input_size=240")
+    assert given == other | {"mean": usual, "input_size": 240}
+
+
 def test_values_are_flattened_and_resolved() -> None:
     config = OmegaConf.create({"a": {"b": 1, "c": "${a.b}"}, "d": [1, 2]})
     assert flat(config) == {"a.b": 1, "a.c": 1, "d": [1, 2]}

@@ -65,6 +65,10 @@ class Encoder(ABC):
         """The identity of what, besides the parameters and `revision`, determines descriptors, such as weights."""
 
     @abstractmethod
+    def check_size(self, size: int) -> None:
+        """Raise `ValueError` unless it takes crops of a size in pixels; nothing is encoded for it."""
+
+    @abstractmethod
     def load(self, device: str = "cpu") -> Extractor:
         """The encoder on a device, ready for crops."""
 

@@ -77,6 +77,14 @@ class Handcrafted(Encoder):
         """The library that computes the features, and its version."""
         return f"scikit-image-{version('scikit-image')}"
 
+    def check_size(self, size: int) -> None:
+        """Raise `ValueError` for crops in which a feature is not defined."""
+        if size < self.smallest:
+            raise ValueError(
+                f"crops must measure {self.smallest} pixels at least for distances={self.distances} and "
+                f"radii={self.radii}, but measure {size}: choose larger crops, or smaller distances and radii"
+            )
+
     def load(self, device: str = "cpu") -> "Extractor":
         """The features, ready for crops; they are computed on the CPU, whatever the device."""
         return Extractor(self)
@@ -110,12 +118,7 @@ class Extractor:
         """
         import torch
 
-        size, smallest = check(crops), self.encoder.smallest
-        if size < smallest:
-            raise ValueError(
-                f"crops must measure {smallest} pixels at least for distances={self.encoder.distances} and "
-                f"radii={self.encoder.radii}, but measure {size}: choose larger crops, or smaller distances and radii"
-            )
+        self.encoder.check_size(check(crops))
         images = np.ascontiguousarray(crops.cpu().permute(0, 2, 3, 1).numpy())
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the work leaves Python's lock
             rows = list(pool.map(lambda image: list(self.encoder.describe(image).values()), images))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.network import NetworkEncoder
-from src.encoders.weights import fetch, unreachable
+from src.encoders.weights import check_address, fetch, unreachable
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,21 @@ class Keras(NetworkEncoder):
     md5: str = ""
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "keras")
+    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "url", "md5")
+
+    def own(self) -> dict[str, Any]:
+        """Nothing, and an error unless the treatment of pixels is given: Keras keeps that in the code of each model."""
+        self._application(import_keras())
+        if not (self.mean and self.std):
+            raise ValueError(
+                f"it is not known here which pixels keras.applications.{self.architecture} takes: give encoder.scale, "
+                "encoder.mean, encoder.std and encoder.channels as its `preprocess_input` has them"
+            )
+        return {}
 
     def fetch(self) -> Path:
         """The file of Keras' own weights, in Keras' cache."""
+        check_address(self.url, self.architecture)
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         try:
             return fetch(self.url, folder, "md5", self.md5)
@@ -58,13 +70,16 @@ class Keras(NetworkEncoder):
         keras = import_keras()
         # Drawn on the CPU: a GPU draws other numbers, under the same digest.
         with _channels_first(keras), keras.device("cpu"):
-            application = getattr(keras.applications, self.architecture, None)
-            if application is None:
-                raise ValueError(f"keras.applications has no encoder.architecture={self.architecture}")
-            model = application(include_top=False, weights=None, input_shape=(3, None, None))
+            model = self._application(keras)(include_top=False, weights=None, input_shape=(3, None, None))
             outputs = self._outputs(model)
             averages = Averages(model, keras.Model(model.inputs, outputs))
         return averages, sum(int(output.shape[1]) for output in outputs)
+
+    def _application(self, keras: Any) -> Any:
+        application = getattr(keras.applications, self.architecture, None)
+        if application is None:
+            raise ValueError(f"keras.applications has no encoder.architecture={self.architecture}")
+        return application
 
     def _outputs(self, model: Any) -> list[Any]:
         names = [layer.name for layer in model.layers]

@@ -1,6 +1,7 @@
 """Encoders that are networks: their parameters, the identity of their weights, and the network made of them."""
 
 from abc import abstractmethod
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -24,13 +25,22 @@ IMAGENET = "imagenet"
 RELEASED = "released"
 WORDS = (RANDOM, IMAGENET, RELEASED)
 """What `weights` may be besides a path."""
+USUAL: dict[str, Any] = {
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "input_size": 0,
+    "smallest": 32,
+    "file": "model.safetensors",
+}
+"""What most networks of ImageNet have in common."""
 
 
 @dataclass(kw_only=True)
 class NetworkEncoder(Encoder):
     """A network without its classification head, which turns a crop into a descriptor.
 
-    - `architecture` its name in the library that builds it.
+    - `architecture` its name in the library that builds it. Parameters that follow from it (`following`) may be left
+      empty: they are what `known` says by architecture, and of others what the library does, the name included.
     - `weights` `imagenet` (the publisher's), `released` (those of a foundation model), `random` (untrained, drawn from
       `seed`), or the path of a file, or of a folder that holds one per architecture.
     - Pixels are divided by `scale`, less `mean`, divided by `std` (three numbers, in the order red, green, blue); then
@@ -41,21 +51,25 @@ class NetworkEncoder(Encoder):
     - `precision` in which they are computed: `float32`, `bfloat16`, `float16`. Training has its own.
     """
 
+    label: str = ""
     architecture: str
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: str = IMAGENET
     seed: int = 0
     scale: float = 255.0
-    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
-    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    mean: list[float] = field(default_factory=list)
+    std: list[float] = field(default_factory=list)
     channels: str = "rgb"
-    input_size: int = 0
-    smallest: int = 32
+    input_size: int | None = None
+    smallest: int | None = None
     backend: str = TORCH
     precision: str = FLOAT32
 
     trainable: ClassVar[bool] = True
+    following: ClassVar[tuple[str, ...]] = ("label", "mean", "std", "input_size", "smallest")
     outside_recipe: ClassVar[tuple[str, ...]] = (
         "label",
+        "known",
         "seed",
         "smallest",
         "tag",
@@ -66,22 +80,41 @@ class NetworkEncoder(Encoder):
         "md5",
         "head",
     )
-    added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32}
+    added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32, "known": {}}
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __post_init__(self) -> None:
+        self.follow()
         for name in ("mean", "std"):
             if len(getattr(self, name)) != 3:
                 raise ValueError(f"`{name}` must hold three numbers (red, green, blue), but got {getattr(self, name)}")
         holds("std > 0", min(self.std) > 0, std=self.std)
         holds("scale > 0", self.scale > 0, scale=self.scale)
-        at_least(0, seed=self.seed, input_size=self.input_size)
+        at_least(0, seed=self.seed, input_size=self.input_size or 0)
         if self.weights in (IMAGENET, RELEASED) and self.weights != self.published():
             raise ValueError(
                 f"{self.label} has no encoder.weights={self.weights}: its published ones are {self.published()}"
             )
         check_backend(self.backend, self.precision)
         one_of(("rgb", "bgr"), channels=self.channels)
+
+    def follow(self) -> None:
+        """Fill in what is not given and follows from the architecture; afterwards all of it counts as given.
+
+        Errors: ValueError where that cannot be known.
+        """
+        lacking = [name for name in self.following if getattr(self, name) is None or getattr(self, name) in ("", [])]
+        if not lacking:
+            return
+        own = self.known[self.architecture] if self.architecture in self.known else self.own()
+        values = {"label": self.architecture} | USUAL | own
+        for name in set(lacking) & values.keys():
+            setattr(self, name, copy(values[name]))
+        self.known = {self.architecture: {}}
+
+    def own(self) -> dict[str, Any]:
+        """What the library says of `following` for the architecture."""
+        return {}
 
     @property
     def accelerated(self) -> bool:
@@ -128,6 +161,39 @@ class NetworkEncoder(Encoder):
         if path is not None:
             self.fill(module, path)
         return Network(self, module.eval().requires_grad_(False), length, device)
+
+    def check_size(self, size: int) -> None:
+        """Raise `ValueError` unless the network takes crops of a size: it is asked without weights or pixels."""
+        self.check_smallest(size)
+        try:
+            self.shape(self.input_size or size)
+        except NotImplementedError:  # what needs numbers tells at the first batch
+            pass
+        except (AssertionError, RuntimeError) as error:
+            raise self.refusal(size, error) from None
+
+    def check_smallest(self, size: int) -> None:
+        """Raise `ValueError` for crops that are smaller than the network takes."""
+        if not self.input_size and size < (self.smallest or 0):
+            raise ValueError(
+                f"crops must measure {self.smallest} pixels at least for {self.architecture}, "
+                f"but measure {size}: choose larger ones, or encoder.input_size={self.smallest}"
+            )
+
+    def shape(self, size: int) -> None:
+        """Let the network say by an error that it cannot take prepared pixels of a size, where that is known before."""
+
+    def refusal(self, size: int, error: Exception) -> ValueError:
+        """Return the error that says what a network answered to crops of a size, and what to choose instead."""
+        asked = f"encoder.input_size={self.input_size}" if self.input_size else f"crops of {size} pixels"
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        native = self.native_size()
+        resized = f"encoder.input_size={native} resizes them to what it learnt from" if native else "take larger ones"
+        return ValueError(f"{self.architecture} cannot take {asked} ({reason}): {resized}")
+
+    def native_size(self) -> int:
+        """The size in pixels that the network was made for; 0 where the library does not say."""
+        return 0
 
     def published(self) -> str:
         """The word in `weights` that means the publisher's."""
@@ -202,7 +268,10 @@ class Network:
         Errors: ValueError for crops of another type or shape, or smaller than the network takes.
         """
         self._check(crops)
-        return self._forward(self.prepare(crops)).float()
+        try:
+            return self._forward(self.prepare(crops)).float()
+        except AssertionError as error:  # of a size that only this module, or only numbers, can tell
+            raise self.encoder.refusal(crops.shape[-1], error) from None
 
     def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
         """The maps (n, channels, height, width), float32, whose means are the descriptors (`Averaging`).
@@ -225,12 +294,7 @@ class Network:
         return runner(self.module, self.encoder.backend, self.encoder.precision, self.device)
 
     def _check(self, crops: "torch.Tensor", square: bool = True) -> None:
-        size = check(crops, square)
-        if not self.encoder.input_size and size < self.encoder.smallest:
-            raise ValueError(
-                f"crops must measure {self.encoder.smallest} pixels at least for {self.encoder.architecture}, "
-                f"but measure {size}: choose larger ones, or encoder.input_size={self.encoder.smallest}"
-            )
+        self.encoder.check_smallest(check(crops, square))
 
     def prepare(self, crops: "torch.Tensor") -> "torch.Tensor":
         """The crops as the network takes them: float32, resized, scaled, in its order of channels."""

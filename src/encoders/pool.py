@@ -32,15 +32,19 @@ class PowerMean:
         """
         if descriptors.shape[1] == 0:
             raise ValueError(f"there must be crops to pool, but got descriptors of shape {descriptors.shape}")
+        self.check(descriptors)
         if self.p == 1:
             return np.asarray(descriptors.mean(axis=1, dtype=np.float64), np.float32)
-        if descriptors.min(initial=0) < 0:
+        maximum = descriptors.max(axis=1)
+        return np.asarray(maximum if np.isinf(self.p) else maximum * _relative(descriptors, maximum, self.p))
+
+    def check(self, descriptors: Float32[np.ndarray, "..."]) -> None:
+        """Raise `ValueError` for descriptors, as few as there may be yet, that cannot be pooled: negative numbers."""
+        if self.p != 1 and descriptors.min(initial=0) < 0:
             raise ValueError(
                 f"descriptors >= 0 must hold for the power mean with p={self.p:g}, but the least is "
                 f"{descriptors.min():g} (this encoder's features are not rectified): choose pool.p=1"
             )
-        maximum = descriptors.max(axis=1)
-        return np.asarray(maximum if np.isinf(self.p) else maximum * _relative(descriptors, maximum, self.p))
 
 
 def _relative(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.checks import one_of
 from src.encoders.efficientnet import timm_names
-from src.encoders.network import IMAGENET, RELEASED, NetworkEncoder
+from src.encoders.network import IMAGENET, RELEASED, USUAL, NetworkEncoder
 from src.encoders.weights import fetch_from_hub, fill, installed, unreachable
 
 if TYPE_CHECKING:
@@ -31,16 +31,38 @@ class Timm(NetworkEncoder):
     tag: str = ""
     package: str = ""
     repository: str = ""
-    file: str = "model.safetensors"
+    file: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     readout: str = "pooled"
     head: list[str] = field(default_factory=list)
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "timm")
+    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "tag", "package", "repository", "file", "head")
+    added: ClassVar[dict[str, Any]] = NetworkEncoder.added | {"package": ""}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(READOUTS, readout=self.readout)
+
+    def own(self) -> dict[str, Any]:
+        """What timm's configuration of the architecture says, with the tag that is given, or timm's first."""
+        import timm
+
+        self._check_name()
+        name = self.architecture if "." in self.architecture or not self.tag else f"{self.architecture}.{self.tag}"
+        record = timm.models.get_pretrained_cfg(name)
+        if record is None:
+            return {}
+        heads = [record.classifier] if isinstance(record.classifier, str) else record.classifier or []
+        fixed = record.fixed_input_size and not self.arguments.get("dynamic_img_size")
+        return {
+            "tag": record.tag,
+            "mean": list(record.mean),
+            "std": list(record.std),
+            "input_size": int(self.arguments.get("img_size", record.input_size[-1])) if fixed else 0,
+            "smallest": record.min_input_size[-1] if record.min_input_size else USUAL["smallest"],
+            "head": ["pre_logits.", "head."] if self.readout == "stages" else [f"{head}." for head in heads],
+        }
 
     def published(self) -> str:
         """`released` for foundation models, which did not learn from ImageNet."""
@@ -50,7 +72,7 @@ class Timm(NetworkEncoder):
         """The file of the published weights: of an installed package, or from the Hugging Face hub."""
         if self.package and (path := installed(self.package)):
             return path
-        repository = self.repository or f"timm/{self.architecture}.{self.tag}"
+        repository = self.repository or f"timm/{self.architecture.partition('.')[0]}.{self.tag}"
         try:
             return fetch_from_hub(repository, self.file)
         except OSError as error:
@@ -64,6 +86,9 @@ class Timm(NetworkEncoder):
         from src.encoders.readouts import ClassMean, Stages
 
         model = self._create()
+        needed = {"class_mean": "num_prefix_tokens", "stages": "features"}.get(self.readout, "")
+        if needed and not hasattr(model, needed):
+            raise ValueError(f"{self.architecture} has no encoder.readout={self.readout}: take encoder.readout=pooled")
         if self.readout == "class_mean":
             return ClassMean(model), 2 * int(model.num_features)
         if self.readout == "stages":
@@ -71,18 +96,38 @@ class Timm(NetworkEncoder):
             return stages, stages.length()
         return model, int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)
 
+    def shape(self, size: int) -> None:
+        """Ask the network as PyTorch keeps it on its `meta` device: shapes without numbers."""
+        import torch
+
+        with torch.device("meta"), torch.inference_mode():
+            module, _ = self.build(auxiliary=False)
+            module.eval()(torch.empty(1, 3, size, size))
+
+    def native_size(self) -> int:
+        """The size of `arguments`, or of timm's configuration."""
+        import timm
+
+        record = timm.models.get_pretrained_cfg(self.architecture)
+        return int(self.arguments.get("img_size") or (record.input_size[-1] if record else 0))
+
     def maps(self, module: Any, pixels: "torch.Tensor") -> "list[torch.Tensor]":
         """VGG's last activations, or what timm pools; where that is not an average, it is not the descriptor's mean."""
         if self.readout == "stages":
             return list(module.feature_maps(pixels))
         return [module.forward_features(pixels)] if self.readout == "pooled" else []
 
-    def _create(self) -> Any:
+    def _check_name(self) -> None:
         import timm
 
         if not timm.is_model(self.architecture):
             close = ", ".join(get_close_matches(self.architecture, timm.list_models(), n=3)) or "see timm.list_models()"
             raise ValueError(f"timm has no encoder.architecture={self.architecture}; did you mean: {close}?")
+
+    def _create(self) -> Any:
+        import timm
+
+        self._check_name()
         try:
             return timm.create_model(self.architecture, pretrained=False, num_classes=0, **self._arguments())
         except TypeError as error:

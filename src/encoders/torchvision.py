@@ -3,17 +3,25 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.checks import one_of
 from src.encoders.network import NetworkEncoder
-from src.encoders.weights import fetch, fill, unreachable
+from src.encoders.weights import check_address, fetch, fill, unreachable
 
 if TYPE_CHECKING:
     import torch
 
 ARCHITECTURES = ("alexnet", "googlenet", "squeezenet1_0", "squeezenet1_1", "vgg16")
 AUXILIARY = ("aux1.", "aux2.")
+OWN: dict[str, dict[str, Any]] = {
+    "alexnet": {"head": ["classifier.6."], "smallest": 64},
+    "googlenet": {"head": ["fc.", *AUXILIARY], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    "squeezenet1_0": {"head": ["classifier."]},
+    "squeezenet1_1": {"head": ["classifier."]},
+    "vgg16": {"head": ["classifier.6."]},
+}
+"""What is peculiar to a model."""
 
 
 @dataclass(kw_only=True)
@@ -30,13 +38,19 @@ class Torchvision(NetworkEncoder):
     head: list[str] = field(default_factory=list)
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
+    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "url", "head")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(ARCHITECTURES, architecture=self.architecture)
 
+    def own(self) -> dict[str, Any]:
+        """What torchvision's models have in common, and where they differ."""
+        return OWN.get(self.architecture, {})
+
     def fetch(self) -> Path:
         """The file of torchvision's own weights, in torch's cache."""
+        check_address(self.url, self.architecture)
         start = Path(self.url).stem.rpartition("-")[2]
         try:
             return fetch(self.url, _cache(), "sha256", start)

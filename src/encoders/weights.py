@@ -74,6 +74,15 @@ def _hash(path: Path, algorithm: str, size: int, changed: int) -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+def check_address(url: str, architecture: str) -> None:
+    """Raise `ValueError` where it is not known who publishes an architecture's weights."""
+    if not url:
+        raise ValueError(
+            f"it is not known here where the weights of {architecture} are published: give encoder.url=, or "
+            "encoder.weights=PATH, or encoder.weights=random (untrained)"
+        )
+
+
 def fetch(url: str, folder: Path, algorithm: str, start: str) -> Path:
     """The file of `url` in `folder`, downloaded unless it is there, whose hash starts with `start`.
 

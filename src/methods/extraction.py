@@ -69,6 +69,7 @@ def extract_each(
     parts: list[Float32[np.ndarray, "row feature"]] = []
     for descriptors in encode(network, batches(cuts(), batch)):
         parts.append(descriptors.numpy())
+        cell.pool.check(parts[-1])  # at the first batch, not after all
         while sum(map(len, parts)) >= size:
             rows = np.concatenate(parts)
             keep(store, wanted, *started.popleft(), rows[:size].reshape(shape))

@@ -126,12 +126,14 @@ class FineTune(Method):
             )
         device = resolve(self.device, cell.encoder)
         encoder = cell.encoder
-        if encoder.trainable and any(getattr(encoder, name) != before for name, before in encoder.added.items()):
+        frozen = {name: encoder.added[name] for name in ("backend", "precision") if encoder.trainable}
+        if any(getattr(encoder, name) != usual for name, usual in frozen.items()):
             raise ValueError(
                 "encoder.backend and encoder.precision are for frozen descriptors: fine-tuning has finetune.precision"
             )
         if cell.finetune.precision == "16-mixed" and device == "cpu":
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
+        encoder.check_size(cell.crop.size)
         fewest(cell, device)
         return device
 

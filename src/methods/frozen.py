@@ -123,6 +123,8 @@ class Frozen(Method):
         missing = [sample for content, sample in distinct.items() if content not in done]
         encoded = 0
         if missing:
+            for size in cell.crop.sizes:
+                cell.encoder.check_size(size)
             check_sizes(cell, missing, self.workers)
             work = Encoding(
                 cell=cell,

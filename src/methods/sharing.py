@@ -99,6 +99,7 @@ def collect(cell: Cell, windows: Windows, part: Part, found: Tensor) -> None:
         rows = started.descriptors.setdefault(size, np.empty(whole, np.float32))
         for number, each in zip(part.numbers, grid.numpy(), strict=True):
             rows[number] = each[cell.crop.cells(each.shape[:2], cell.seed, started.sample.content, number)]
+            cell.pool.check(rows[number])
 
 
 def keep_sizes(cell: Cell, store: Store, wanted: Recipe, started: Started) -> None:

@@ -242,8 +242,8 @@ from src.encoders.keras import Keras
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 for kind, name in ((Keras, "VGG16"), (Timm, "resnet50"), (Torchvision, "alexnet")):
-    print(kind(label="x", architecture=name, weights="random", seed=7).digest())
-print(Keras(label="x", architecture="VGG16", weights={str(tmp_path / "weights.h5")!r}).digest())
+    print(kind(architecture=name, known={{name: {{}}}}, weights="random", seed=7).digest())
+print(Keras(architecture="VGG16", known={{"VGG16": {{}}}}, weights={str(tmp_path / "weights.h5")!r}).digest())
 print(Handcrafted(label="x").digest())
 print(sorted({{"torch", "torchvision", "timm", "keras", "skimage", "requests", "rich"}} & set(sys.modules)))
 """

@@ -116,6 +116,7 @@ def test_statistics_of_batches_follow_in_training_and_wherever_the_network_moves
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
 def test_a_file_of_another_architecture_is_refused(option: Callable[..., Encoder], tmp_path: Path, suffix: str) -> None:
+    import_keras()  # on torch, before anything else of Keras
     from keras.src.legacy.saving import legacy_h5_format
 
     model, path = build("VGG16"), tmp_path / f"other{suffix}"
@@ -159,3 +160,10 @@ def test_damaged_files_and_other_kinds_are_refused(option: Callable[..., Encoder
 def test_wrong_choices_are_refused(option: Callable[..., Encoder], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         option("keras_vgg", weights="random", **changes).load()
+
+
+def test_another_architecture_needs_to_be_told_of_its_pixels(option: Callable[..., Encoder]) -> None:
+    with pytest.raises(ValueError, match="which pixels keras.applications.ResNet101 takes: give encoder.scale"):
+        option("keras_resnet", architecture="ResNet101")
+    given = option("keras_resnet", architecture="ResNet101", mean=[1.0, 2.0, 3.0], std=[1.0, 1.0, 1.0])
+    assert (given.label, given.mean) == ("ResNet101", [1.0, 2.0, 3.0])  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -48,6 +49,68 @@ def test_options_agree_with_timms_own_record_of_the_weights(option: Callable[...
     assert record.hf_hub_id == f"timm/{encoder.architecture}.{encoder.tag}"  # type: ignore[attr-defined]
     assert (encoder.mean, encoder.std) == (list(record.mean), list(record.std))
     assert f"{record.classifier}.".startswith(tuple(encoder.head))  # type: ignore[attr-defined]
+
+
+def test_another_architecture_has_its_own_pixels_head_and_name_unless_they_are_given(
+    option: Callable[..., Encoder],
+) -> None:
+    """An option's are those of its architecture."""
+    other = option("mobilenet", architecture="tf_efficientnet_lite0", weights="random")
+    assert (other.label, other.tag, other.head) == ("tf_efficientnet_lite0", "in1k", ["classifier."])  # type: ignore[attr-defined]
+    assert (other.mean, other.std) == ([0.5] * 3, [0.5] * 3)  # type: ignore[attr-defined]
+    own = option("efficientnet_lite0", weights="random")
+    assert torch.equal(other.load()(crops()), own.load()(crops()))
+    given = option("mobilenet", architecture="tf_efficientnet_lite0", mean=[0.485, 0.456, 0.406], label="Mine")
+    assert (given.label, given.mean, given.std) == ("Mine", [0.485, 0.456, 0.406], [0.5] * 3)  # type: ignore[attr-defined]
+    assert replace(given, weights="random").mean == given.mean  # type: ignore[type-var, attr-defined]
+
+
+def test_another_architecture_is_fetched_by_its_own_tag(option: Callable[..., Encoder]) -> None:
+    def tag(architecture: str, **given: str) -> str:
+        return str(option("resnet", architecture=architecture, **given).tag)  # type: ignore[attr-defined]
+
+    assert tag("resnet50") == "tv_in1k"
+    assert tag("mobilenetv3_small_100") == "lamb_in1k"
+    assert tag("mobilenetv2_100.ra_in1k") == "ra_in1k"
+    assert tag("resnet50", tag="a1_in1k") == "a1_in1k"
+
+
+def test_a_transformer_takes_crops_of_its_size_unless_it_is_told_otherwise(option: Callable[..., Encoder]) -> None:
+    encoder = option("mobilenet", architecture="test_vit", weights="random")
+    encoder.check_size(64)
+    assert encoder.input_size == 160  # type: ignore[attr-defined]
+    assert encoder.load()(crops()).shape == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "size", "message"),
+    [
+        ("vit_tiny_patch16_224", {"input_size": 0}, 64, r"crops of 64 pixels \(Input height \(64\) .*input_size=224"),
+        ("vit_tiny_patch16_224", {"input_size": 64}, 224, r"cannot take encoder\.input_size=64 .*input_size=224"),
+        ("vit_tiny_patch16_224", {"arguments": {"dynamic_img_size": True}}, 100, r"100 pixels \(.* divisible by .*16"),
+        ("swin_tiny_patch4_window7_224", {"input_size": 0}, 64, r"crops of 64 pixels \(Input height .*input_size=224"),
+        ("inception_v3", {"smallest": 32}, 64, r"crops of 64 pixels \(.*input_size=299"),
+        ("mobilenetv2_100", {}, 31, r"crops must measure 32 pixels at least"),
+    ],
+)
+def test_a_size_that_a_network_cannot_take_is_told_before_there_are_weights(
+    option: Callable[..., Encoder], architecture: str, changes: dict[str, object], size: int, message: str
+) -> None:
+    encoder = option("resnet", architecture=architecture, weights="/nowhere", **changes)
+    with pytest.raises(ValueError, match=message):
+        encoder.check_size(size)
+    option(
+        "resnet",
+        architecture=architecture,
+        weights="/nowhere",
+        **changes | {"input_size": 320 if "inc" in architecture else 224},
+    ).check_size(size if size > 31 else 32)
+
+
+def test_a_loaded_network_refuses_a_size_in_the_same_words(option: Callable[..., Encoder]) -> None:
+    network = option("mobilenet", architecture="test_vit", weights="random", input_size=0).load()
+    with pytest.raises(ValueError, match=r"test_vit cannot take crops of 72 pixels \(Input .*encoder\.input_size=160"):
+        network(crops(72))
 
 
 LITE = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
@@ -201,6 +264,7 @@ def test_real_mobilenet_agrees_with_timm(option: Callable[..., Encoder], shared:
             {"readout": "maximum"},
             "`readout` must be one of pooled, class_mean, stages, but got readout=maximum",
         ),
+        ("resnet", {"readout": "stages", "weights": "random"}, "resnet50 has no encoder.readout=stages"),
         ("resnet", {"weights": "released"}, "published ones are imagenet"),
         ("uni", {"weights": "imagenet"}, "published ones are released"),
         ("resnet", {"architecture": "resnet51", "weights": "random"}, "no encoder.architecture=resnet51.*resnet50"),

@@ -127,3 +127,10 @@ def test_networks_without_auxiliary_classifiers_say_so(option: Callable[..., Enc
     network = option(name, weights="random").load(auxiliary=True)  # type: ignore[call-arg]
     assert network.auxiliary_lengths == []
     assert isinstance(network.module.train()(network.prepare(crops())), torch.Tensor)
+
+
+def test_another_architecture_has_its_own_head_and_name_and_no_address(option: Callable[..., Encoder]) -> None:
+    other = option("alexnet", architecture="googlenet")
+    assert (other.label, other.mean, other.head[0]) == ("googlenet", [0.5] * 3, "fc.")  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="where the weights of googlenet are published: give encoder.url="):
+        other.digest()

@@ -108,10 +108,10 @@ def test_weights_out_of_reach_are_an_error_at_once_that_names_the_choices(
     changes: dict[str, str],
     parts: list[str],
 ) -> None:
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", NOBODY)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", NOBODY)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     started = time.monotonic()

@@ -16,14 +16,17 @@ from src.data.folder import Folder
 from src.data.image import digest as content_digest
 from src.data.splits import KFold
 from src.encoders.pool import PowerMean
+from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
 from src.memory import OutOfMemory
-from src.methods.cell import Cell
+from src.methods.cell import Cell, Method
 from src.methods.extraction import batches, encode, extract, keep, recipe
-from src.methods.samples import Sample, prefetch
+from src.methods.finetune import FineTune
+from src.methods.frozen import Frozen
+from src.methods.samples import Sample, prefetch, with_contents
 from src.store import Store
 from src.training.finetuning import FineTuning
 from tests.images.test_stain import tissue
@@ -101,6 +104,29 @@ def test_descriptors_are_those_of_the_operators_called_by_hand(images: Path, tmp
     ]
     stored = Store(tmp_path).read(recipe(one, one.encoder.digest()), sample.content)
     np.testing.assert_allclose(stored, np.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_pooled_ends_the_first_batch(images: Path, tmp_path: Path) -> None:
+    """Of an encoder whose descriptors can be negative; the mean can be had of them."""
+    encoder = Timm(architecture="test_convnext", weights="random")
+    one = cell(images, encoder=encoder)
+    wanted, done = recipe(one, encoder.digest()), []
+    with pytest.raises(ValueError, match=r"with p=3, but the least is -.*choose pool\.p=1"):
+        done.extend(extract(one, samples(one), encoder.load(), Store(tmp_path), wanted, 4, 2))
+    assert not done
+    assert len(extract_all(cell(images, encoder=encoder, pool=PowerMean(p=1)), tmp_path, samples(one))) == 6
+
+
+@pytest.mark.parametrize("method", [Frozen(workers=1), FineTune(workers=1)], ids=["frozen", "finetune"])
+def test_a_size_that_the_encoder_cannot_take_is_refused_before_any_image_is_read(
+    images: Path, tmp_path: Path, method: Method
+) -> None:
+    encoder = Timm(architecture="test_vit", weights="random", input_size=0)
+    one = cell(images, encoder=encoder)
+    manifest = with_contents(one.data.manifest(), one.data.root, 1, lambda items, *_, **__: iter(items))
+    missing = replace(one, data=replace(one.data, root=str(tmp_path / "gone")))
+    with pytest.raises(ValueError, match=r"test_vit cannot take crops of 40 pixels .*encoder\.input_size=160"):
+        method.predict(missing, manifest, one.protocol.split(manifest), Store(tmp_path), None, None)  # type: ignore[arg-type]
 
 
 def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -> None:

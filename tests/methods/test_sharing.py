@@ -13,6 +13,7 @@ from src.config import rebuilt
 from src.data.listing import listed
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.handcrafted import Handcrafted
+from src.encoders.timm import Timm
 from src.encoders.windows import Windows
 from src.images.crop import Crop
 from src.methods.extraction import extract, recipe
@@ -40,6 +41,9 @@ class Bare(Encoder):
 
     def digest(self) -> str:
         return "bare"
+
+    def check_size(self, size: int) -> None:
+        """It takes any."""
 
     def load(self, device: str = "cpu") -> Extractor:
         return Unpadded()
@@ -132,6 +136,13 @@ def test_what_is_stored_of_exact_crops_keeps_its_address() -> None:
     assert described(Crop()) == before
     assert described(sharing(224, 400, count=20)) == before | {"sharing": "map"}
     assert rebuilt(described(sharing(224, 400))) == sharing(224)
+
+
+def test_what_cannot_be_pooled_ends_the_first_image(images: Path, tmp_path: Path) -> None:
+    one = cell(images, crop=sharing(), encoder=Timm(architecture="test_efficientnet", weights="random", input_size=0))
+    with pytest.raises(ValueError, match=r"with p=3, but the least is -.*choose pool\.p=1"):
+        extract_all(one, tmp_path, samples(one))
+    assert not contents(tmp_path)
 
 
 def test_an_encoder_without_maps_is_named_before_any_image_is_read(images: Path, tmp_path: Path) -> None:
