@@ -31,16 +31,17 @@ EVERY = 30.0
 
 
 def console(error: bool = False) -> "Console":
-    """Return the terminal; piped output is not cut at 80 columns."""
+    """Return the terminal; text is printed as it is, with its brackets, and what is piped not cut at 80 columns."""
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
-    return Console(stderr=error, highlight=False, width=None if stream.isatty() else 160)
+    width = None if stream.isatty() else 160
+    return Console(stderr=error, highlight=False, markup=False, emoji=False, width=width)
 
 
 def say(message: str) -> None:
     """Print a line for the user, beside the results."""
-    console(error=True).print(message, markup=False, soft_wrap=True)  # commands in it are copied
+    console(error=True).print(message, soft_wrap=True)  # commands in it are copied
 
 
 def track(
@@ -73,7 +74,7 @@ def bar(items: Iterable[Any], description: str, total: int, size: Callable[[Any]
     )
 
     columns = (
-        TextColumn("{task.description:>16}"),
+        TextColumn("{task.description:>16}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -142,7 +143,7 @@ def byte_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield tell
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -165,7 +166,7 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     show_table(evaluation, title, notes)
     terminal.print(metrics_table(evaluation.metrics, beside=evaluation.positive if len(evaluation.classes) > 2 else []))
     if len(evaluation.set_points):
-        terminal.print(f"Two classes: {evaluation.view}", markup=False)
+        terminal.print(f"Two classes: {evaluation.view}")
         for point in evaluation.set_points.to_dict("records"):
             percent = {str(name): 100 * value for name, value in point.items()}
             terminal.print(
@@ -173,7 +174,7 @@ def show(evaluation: Evaluation, title: str, notes: list[str]) -> None:
                 f"{percent['specificity']:.1f}, accuracy {spread(percent['accuracy'], percent['accuracy_std'], 2)}"
             )
         missed = ", ".join(f"{count} {name}" for name, count in evaluation.missed.items())
-        terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}", markup=False)
+        terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
     if len(evaluation.slices):
         terminal.print(slices_table(evaluation.slices, evaluation.view))
 
@@ -185,9 +186,9 @@ def show_table(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     last = evaluation.table.iloc[-1]
     over = "folds" if last.name == FUSION else "folds and seeds"
     figure = f"{last.name}: {spread(last['mean'], last['std'], 2)} % (mean, population deviation over {over})"
-    terminal.print(f"{figure}; {beside_it(evaluation)}", markup=False)
+    terminal.print(f"{figure}; {beside_it(evaluation)}")
     for note in [*notes, *evaluation.notes]:
-        terminal.print(f"note: {note}", style="yellow", markup=False)
+        terminal.print(f"note: {note}", style="yellow")
 
 
 def show_groups(groups: "list[Group]", together: SideBySide | None, title: str) -> None:
@@ -202,11 +203,11 @@ def show_groups(groups: "list[Group]", together: SideBySide | None, title: str) 
         header, rows = wide(together)
         terminal.print(plain_table(f"{title}: accuracy, %, side by side", header, rows, text=texts(together)))
         for line in remarks(together):
-            terminal.print(line, markup=False)
+            terminal.print(line)
     if len(together.published):
         terminal.print(plain_table("published, and ours, %", *published_rows(together.published), text=2))
         for line in views(together):
-            terminal.print(line, markup=False)
+            terminal.print(line)
 
 
 def summary(evaluation: Evaluation, name: str) -> str:

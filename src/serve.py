@@ -26,7 +26,9 @@ def main(config: DictConfig) -> None:
     where = ["--host", options.host, "--port", str(options.port), "--workers", str(options.workers)]
     arguments = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{model}", "--env-manager", "local"]
     os.execve(
-        sys.executable, [*arguments, *where], os.environ | {"MLFLOW_TRACKING_URI": options.tracking.uri, "PATH": path}
+        sys.executable,
+        [*arguments, *where],
+        os.environ | {"MLFLOW_TRACKING_URI": options.tracking.address, "PATH": path},
     )
 
 

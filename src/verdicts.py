@@ -47,16 +47,16 @@ def show(result: Compared) -> None:
         against = part.comparison["reference"].iloc[0]
         terminal.print(plain_table(f"{title}: each against {against}", header, rows, text=3))
         if len(header) < len(full[0]):
-            terminal.print("a wider terminal shows the other tests, output=FOLDER writes them", markup=False)
+            terminal.print("a wider terminal shows the other tests, output=FOLDER writes them")
         for line in explained(part.comparison):
-            terminal.print(line, markup=False)
+            terminal.print(line)
         for note in part.notes:
-            terminal.print(f"note: {note}", style="yellow", markup=False)
+            terminal.print(f"note: {note}", style="yellow")
         header, rows, lacking = claims(part.ledger)
         if rows:
             terminal.print(plain_table("optimism ledger: accuracy, %", header, rows, text=2))
         for line in lacking:
-            terminal.print(line, markup=False, soft_wrap=True)  # commands are copied
+            terminal.print(line, soft_wrap=True)  # commands are copied
     if result.published is not None:
         terminal.print(plain_table("ours against the published, %", *published_rows(result.published), text=3))
         terminal.print("the interval takes the published figure to vary as ours does, on patients of its own")

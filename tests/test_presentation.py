@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from src import presentation
 from src.evaluation.binary import Binary
 from src.evaluation.evaluation import Evaluation, evaluate
-from src.presentation import byte_progress, show, slug, summary, track, write
+from src.presentation import byte_progress, console, say, show, slug, summary, track, write
 from tests.evaluation.conftest import make_predictions
 
 
@@ -99,6 +100,21 @@ def test_of_many_classes_each_table_with_two_class_figures_names_them(
     assert shown.count("a+ [z] (positive) against b + c") == 2
     assert "missed at 0.50" in shown
     assert " a+ [z]\n" in shown
+
+
+def test_text_of_users_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    say("[red]a[/red] :smile:")
+    console().print("G2+ [x]", style="yellow")
+    console().print(Table("G2+ [x]", title="[y] :smile:"))
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert list(track([1], "G3 [z]", 1)) == [1]
+    with byte_progress() as progress:
+        progress("a [b].zip", 1, 1)
+    printed = capsys.readouterr()
+    for text in ("G2+ [x]\n", "┃ G2+ [x]", "[y] :smile:"):
+        assert text in printed.out
+    for text in ("[red]a[/red] :smile:\n", "G3 [z]", "a [b].zip"):
+        assert text in printed.err
 
 
 def test_an_accuracy_stands_beside_that_of_the_most_frequent_class(

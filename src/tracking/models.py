@@ -161,8 +161,8 @@ def point(tracking: Tracking) -> None:
     """Point MLflow itself, which takes no client for models, to where runs are kept."""
     import mlflow
 
-    mlflow.set_tracking_uri(tracking.uri)
-    mlflow.set_registry_uri(tracking.uri)
+    mlflow.set_tracking_uri(tracking.address)
+    mlflow.set_registry_uri(tracking.address)
 
 
 @dataclass

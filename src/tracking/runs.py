@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SQLITE = "sqlite:///"
+"""With what the address of a database begins that is a file; in `tracking.uri` the file's path follows as it is."""
 FINISHED = "FINISHED"
 """The status of a run that did all it was to do."""
 SUPERSEDED = "superseded"
@@ -113,9 +115,14 @@ class Tracking:
         return self.uri.startswith(("http://", "https://"))
 
     @property
+    def address(self) -> str:
+        """The address of database or server as MLflow takes it."""
+        return sqlite(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else self.uri
+
+    @property
     def there(self) -> bool:
         """Whether anything was ever tracked here, so that asking for it leaves no empty database behind."""
-        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).exists()
+        return not self.uri.startswith(SQLITE) or Path(self.uri.removeprefix(SQLITE)).exists()
 
     def connect(self) -> "MlflowClient":
         """Return the client; `Unreachable` where the server does not answer now."""
@@ -135,20 +142,20 @@ class Tracking:
             return MlflowClient(self.uri)
         from src.tracking.client import DatabaseClient
 
-        if not self.uri.startswith("sqlite:///"):
+        if not self.uri.startswith(SQLITE):
             return DatabaseClient(self.uri)
         from filelock import FileLock
 
-        database = Path(self.uri.removeprefix("sqlite:///"))
+        database = Path(self.uri.removeprefix(SQLITE))
         database.parent.mkdir(parents=True, exist_ok=True)
         # Two processes must not make the tables at the same time, nor may one that dies leave some of them.
         with FileLock(f"{database}.lock"):
             if not database.exists():
                 with tempfile.TemporaryDirectory(dir=database.parent) as folder:
                     made = Path(folder) / database.name
-                    DatabaseClient(f"sqlite:///{made}").search_experiments()
+                    DatabaseClient(sqlite(made)).search_experiments()
                     made.replace(database)
-            client = DatabaseClient(self.uri)
+            client = DatabaseClient(self.address)
             self.find_or_create(client)
         return client
 
@@ -422,6 +429,16 @@ class Tracking:
         if name in [item.path for item in listed]:
             raise Unreachable(f"{name} of {called} cannot be had now: {why}")
         raise ValueError(f"{called} has no {name}; finished runs do")
+
+
+def sqlite(database: Path | str) -> str:
+    """Return the address of a database file: in one, % begins a sign's number, and ? ends the path.
+
+    Where that matters the driver is named: else MLflow would make a folder that is called like the address.
+    """
+    path = str(database)
+    told = path.replace("%", "%25").replace("?", "%3F")
+    return f"{SQLITE if told == path else 'sqlite+pysqlite:///'}{told}"
 
 
 def quoted(text: str) -> str:

@@ -105,6 +105,17 @@ def test_a_failed_run_holds_its_traceback_and_what_was_written(tracking: Trackin
         tracking.predictions(found)
 
 
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "100% ä #1 (x) [y]"])
+def test_runs_are_kept_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    here = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifacts=f"{folder}/artifacts", spool=f"{folder}/spool")
+    with here.run("one", CELL) as run:
+        (run.folder / "table.csv").write_text("a\n1\n")
+    assert replace(here).artifact(replace(here).find("one"), "table.csv") == b"a\n1\n"
+    assert (folder / "mlflow.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing stands beside
+
+
 def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     with pytest.raises(KeyboardInterrupt), tracking.run("one", CELL):
         raise KeyboardInterrupt
