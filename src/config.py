@@ -182,6 +182,10 @@ class Predict:
     """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
     store: str = ""
     """A store that gives descriptors and keeps those of these images; empty: none."""
+    convert: bool = False
+    """Whether images that are not 8-bit RGB are turned into it, also where those of the run were not."""
+    bits: int = 0
+    """How many bits of 16 are used; 0: as in the run."""
     workers: int = 0
     """Threads that prepare images; 0: one per processor."""
     device: str = "auto"
@@ -191,6 +195,7 @@ class Predict:
     def __post_init__(self) -> None:
         """Check the parameters."""
         one_of(FORMATS, format=self.format)
+        holds("bits = 0 or 8 <= bits <= 16", self.bits == 0 or 8 <= self.bits <= 16, bits=self.bits)
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from src.presentation import console, say, track
 if TYPE_CHECKING:
     import pandas as pd
 
+    from src.data.manifest import Reader
     from src.methods.prediction import Prediction
 
 
@@ -45,6 +46,7 @@ def main(config: DictConfig) -> None:
             workers = options.workers or os.cpu_count() or 1
             member.method = changed(member.method, workers=workers, device=options.device)
             member.method.use(options.executor)
+            member.cell = changed(member.cell, data=reading(member.cell.data, options))
         if options.format == "bach":
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
@@ -55,6 +57,11 @@ def main(config: DictConfig) -> None:
     show(prediction)
     write(submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
     say(f"written to {options.output}")
+
+
+def reading(data: "Reader", options: Predict) -> "Reader":
+    """Return the reader of a run with what is asked for beside it."""
+    return changed(data, convert=data.convert or options.convert, bits=options.bits or data.bits)
 
 
 def check(options: Predict) -> None:

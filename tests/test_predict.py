@@ -3,11 +3,16 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from src.config import Register
+from src.config import Predict, Register
+from src.data.folder import Folder
+from src.executors.local import Local
+from src.images import BadImage
+from src.predict import reading
 from tests.commands import QUICK, run
 from tests.test_run import tracking
 
@@ -118,6 +123,21 @@ def test_what_cannot_be_predicted_is_named(
 def test_names_that_mlflow_refuses_are_refused_before_any_work(wrong: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` is .* but got"):
         Register(**({"tracking": tracking(tmp_path), "model": "one", "name": "demo"} | wrong))
+
+
+def test_what_is_advised_on_images_is_an_option(tmp_path: Path) -> None:
+    """Of a model whose images were 8-bit RGB, given grey ones of 12 bits."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4), 4095, np.uint16))
+    given = {"tracking": tracking(tmp_path), "model": "one", "input": "a", "output": "b.csv", "executor": Local()}
+    reader = Folder(root=str(tmp_path))
+    for advice, option in (("convert=true", {"convert": True}), ("bits=12", {"bits": 12})):
+        with pytest.raises(BadImage, match=rf"\(of src\.predict {advice}\)"):
+            reader.read("a.png")
+        reader = reading(reader, Predict(**given, **option))
+    assert (reader.read("a.png") == 255).all()
+    assert reading(reader, Predict(**given)) == reader
+    with pytest.raises(ValueError, match="bits=3"):
+        Predict(**given, bits=3)
 
 
 def test_help_says_how_and_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Bach(Reader):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(("train", "test"), part=self.part)
         at_least(0, expected_per_class=self.expected_per_class, expected_test=self.expected_test)
         at_least(0, width=self.width, height=self.height)

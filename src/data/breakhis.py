@@ -75,6 +75,7 @@ class BreakHis(Reader):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(CLASSES, task=self.task)
         one_of(("number", "slide"), patients=self.patients)
         wanted = set(self.magnifications)

@@ -94,6 +94,7 @@ class CbisDdsm(Reader):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(ABNORMALITIES, abnormality=self.abnormality)
         one_of(("crop", "full"), image=self.image)
         one_of(("all", "train", "test"), part=self.part)

@@ -29,6 +29,7 @@ class Drawn(Reader):
     revision: ClassVar[int]  # raise it whenever the images change
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(0, seed=self.seed)
 
     @property

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from src.data import image
+from src.checks import holds
+from src.data import conversion, image
 
 COLUMNS = ("sample", "case", "patient", "view", "label")
 VIEWS = ("", "cc", "mlo")
@@ -45,14 +46,16 @@ class LeftOut:
 class Reader(ABC):
     """A data set on disk.
 
-    `root` is the folder that samples are relative to; with `convert`, images that are not 8-bit RGB are turned into it;
-    `positive` lists the classes of the positive side of the two-class view (empty: of two classes the one that its name
-    says, `src.evaluation.binary`; of more there is no such view); `slices` the columns of the manifest by whose values
-    a run's figures are told apart, too.
+    `root` is the folder that samples are relative to; with `convert`, images that are not 8-bit RGB are turned into it,
+    and of 16 bits so many `bits` are used (0: all; it is asked where that would be dark); `positive` lists the classes
+    of the positive side of the two-class view (empty: of two classes the one that its name says,
+    `src.evaluation.binary`; of more there is no such view); `slices` the columns of the manifest by whose values a
+    run's figures are told apart, too.
     """
 
     root: str
     convert: bool = False
+    bits: int = 0
     positive: list[str] = field(default_factory=list)
     slices: list[str] = field(default_factory=list)
 
@@ -61,6 +64,13 @@ class Reader(ABC):
     by_hand: ClassVar[str] = ""
     """What `download` says of data that it cannot fetch: what to get, from where, where to put it ("{root}" stands for
     the root) and how it is checked. Empty: nothing to fetch by hand."""
+
+    added: ClassVar[dict[str, Any]] = {"bits": 0}
+    """Keys that configs of earlier runs lack, and the values that change nothing."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        holds("bits = 0 or 8 <= bits <= 16", self.bits == 0 or 8 <= self.bits <= 16, bits=self.bits)
 
     @property
     def title(self) -> str:
@@ -81,7 +91,9 @@ class Reader(ABC):
 
     def decoding(self) -> dict[str, Any]:
         """The parameters that determine an image's pixels besides the bytes of its file."""
-        return {"convert": self.convert}
+        if not self.convert:
+            return {"convert": False}
+        return {"convert": True, "conversion": conversion.REVISION} | ({"bits": self.bits} if self.bits else {})
 
     def notes(self, manifest: pd.DataFrame) -> list[str]:
         """What a reader of a run's figures has to know about the data: as of here, how many cases lack a view."""
@@ -89,7 +101,7 @@ class Reader(ABC):
 
     def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
-        return image.read(os.path.join(self.root, sample), self.convert)
+        return image.read(os.path.join(self.root, sample), self.convert, self.bits)
 
     def shape(self, sample: str) -> tuple[int, int]:
         """The height and width of what `read` gives, by the file's header where that says it; BadImage as of `read`."""

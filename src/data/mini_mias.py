@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -74,6 +74,8 @@ class MiniMias(Reader):
     expected: int = 322
     size: int = ORIGINAL
 
+    added: ClassVar[dict[str, Any]] = {**Reader.added, "region": "image", "margin": 1.5, "minimum": 64}
+
     records: ClassVar[tuple[Record, ...]] = (
         Record(
             url="http://peipa.essex.ac.uk/pix/mias/all-mias.tar.gz",
@@ -83,6 +85,7 @@ class MiniMias(Reader):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(CLASSES, task=self.task)
         one_of(("image", "lesion"), region=self.region)
         at_least(0, expected=self.expected, size=self.size)

@@ -35,6 +35,7 @@ class Table(Reader):
     spellings: str = "fail"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(SPELLINGS, spellings=self.spellings)
         unknown = [name for name in self.columns if name not in COLUMNS]
         if unknown:

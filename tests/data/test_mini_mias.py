@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from src.data import image
+from src.data.conversion import REVISION
 from src.data.mini_mias import CLASSES, MiniMias
 from src.images import BadImage
 from src.methods.samples import with_contents
@@ -68,7 +69,7 @@ def test_grey_is_readable_by_default(mini_mias: Path) -> None:
     pixels = reader.read("mdb001.pgm")
     grey = np.array(Image.open(mini_mias / "mdb001.pgm"))
     assert (pixels == grey[..., None]).all()
-    assert reader.decoding() == {"convert": True}
+    assert reader.decoding() == {"convert": True, "conversion": REVISION}
     with pytest.raises(BadImage, match="grey"):
         tiny(mini_mias, convert=False).read("mdb001.pgm")
 
