@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -143,9 +144,17 @@ def indistinct(swept: Mapping[str, list[str]]) -> list[str]:
 
 
 def own_value(group: str, option: str) -> str:
-    """Return the label or size that an option sets; of one that does not exist (Hydra will refuse it) its name."""
-    file = CONF / group / f"{option}.yaml"
-    return str(OmegaConf.select(OmegaConf.load(file), NAMED[group])) if file.exists() else option
+    """Return the label or size that an option sets; of one whose file says none, or is not there, its name."""
+    files = [folder / group / f"{option}.yaml" for folder in folders()]
+    found = next((OmegaConf.select(OmegaConf.load(file), NAMED[group]) for file in files if file.exists()), None)
+    return option if found is None else str(found)
+
+
+def folders() -> list[Path]:
+    """Return the folders of configs: ours, and those that are given on the command line."""
+    hydra = GlobalHydra.instance()
+    places = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else []
+    return [CONF, *(Path(each.path.removeprefix("file://")) for each in places if each.provider == "command-line")]
 
 
 def cell_name(config: DictConfig, choices: Mapping[str, Any], sweep: Sweep | None) -> str:

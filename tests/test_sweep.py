@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -18,7 +20,7 @@ from src.edge import explain
 from src.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
 from src.sweep import KEYS, check_cells, finish, varied
 from src.tracking import CELL, SWEEP, Tracking
-from tests.commands import QUICK, run
+from tests.commands import QUICK, ROOT, run
 
 CASES = 24
 SIDES = ["left", "right"]
@@ -201,6 +203,24 @@ def test_what_is_wrong_with_the_cells_of_a_sweep_is_said_before_it_begins(swept:
         with pytest.raises((ValueError, HydraException)) as raised:
             check_cells(config)
     assert re.search(said, explain(raised.value))
+
+
+def test_a_cells_name_says_an_option_of_the_users_own_once(tmp_path: Path) -> None:
+    for name, label in (("lite0", "Lite0"), ("lite1", "Lite1")):
+        (tmp_path / "encoder").mkdir(exist_ok=True)
+        file = tmp_path / "encoder" / f"{name}.yaml"
+        file.write_text(f"defaults: [/schema/Timm@_here_]\nlabel: {label}\narchitecture: tf_efficientnet_{name}\n")
+    code = f"""
+import sys
+from src import edge, sweep
+from src.resume import Sweep
+from hydra.core.hydra_config import HydraConfig
+sys.argv = ["run", "--config-dir", {str(tmp_path)!r}, "encoder=lite0", "crop.size=400"]
+choices = lambda: HydraConfig.get().runtime.choices
+edge.command(lambda config: print(sweep.cell_name(config, choices(), Sweep("id", ["encoder", "pool.p"]))), "config")
+"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "Lite0-400 pool.p=3.0\n"
 
 
 def test_one_group_is_as_it_was(tmp_path: Path) -> None:

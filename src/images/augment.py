@@ -26,6 +26,8 @@ class Augment:
 
     count: int = 1
     revision: ClassVar[int] = 1
+    drawn: ClassVar[bool] = True
+    """Whether a seed makes other images."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -39,6 +41,8 @@ class Augment:
 @dataclass(kw_only=True)
 class NoAugment(Augment):
     """The image itself, once."""
+
+    drawn: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the parameters."""

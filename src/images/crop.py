@@ -71,6 +71,11 @@ class Crop:
             raise ValueError("`fit` scales an image as crops of one size need it, so that `together` needs fit=false")
 
     @property
+    def drawn(self) -> bool:
+        """Whether a seed makes other crops."""
+        return True
+
+    @property
     def sizes(self) -> list[int]:
         """The sizes whose descriptors are made together."""
         return sorted({self.size, *self.together})
@@ -143,6 +148,11 @@ class Whole(Crop):
         super().__post_init__()
         check_alone(self)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether a seed makes another crop: its place is given, its orientation may be drawn."""
+        return self.orient
+
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the crop, whatever that of the image."""
         return self.size, self.size
@@ -166,6 +176,11 @@ class Centre(Crop):
         super().__post_init__()
         check_alone(self)
         holds("shorter >= size", self.shorter >= self.size, shorter=self.shorter, size=self.size)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a seed makes another crop: its place is given, its orientation may be drawn."""
+        return self.orient
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the image whose shorter side is `shorter`."""

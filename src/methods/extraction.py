@@ -30,8 +30,13 @@ SMALLER = "a smaller crop.size"
 
 
 def recipe(cell: Cell, weights: str) -> Recipe:
-    """Return all that determines a descriptor but the sample's bytes; `weights` is the digest of the encoder's."""
-    return preparation(cell) | {"augment": described(cell.augment), "encoder": encoder_recipe(cell, weights)}
+    """Return all that determines a descriptor but the sample's bytes; `weights` is the digest of the encoder's.
+
+    Where neither images nor crops are drawn, every seed makes the same, as its default does.
+    """
+    seed = cell.seed if cell.augment.drawn or cell.crop.drawn else 0
+    operators = {"augment": described(cell.augment), "encoder": encoder_recipe(cell, weights)}
+    return preparation(cell) | {"seed": seed} | operators
 
 
 def extract(

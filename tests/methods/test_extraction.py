@@ -18,8 +18,8 @@ from src.data.splits import KFold
 from src.encoders.pool import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
-from src.images.augment import StainJitter
-from src.images.crop import Crop
+from src.images.augment import NoAugment, StainJitter
+from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko
 from src.memory import OutOfMemory
 from src.methods.cell import Cell, Method
@@ -115,6 +115,26 @@ def test_what_cannot_be_pooled_ends_the_first_batch(images: Path, tmp_path: Path
         done.extend(extract(one, samples(one), encoder.load(), Store(tmp_path), wanted, 4, 2))
     assert not done
     assert len(extract_all(cell(images, encoder=encoder, pool=PowerMean(p=1)), tmp_path, samples(one))) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "drawn"),
+    [
+        ({"augment": NoAugment(), "crop": Whole(size=40)}, False),
+        ({"augment": NoAugment(), "crop": Centre(size=40)}, False),
+        ({"augment": NoAugment(), "crop": Centre(size=40, orient=True)}, True),
+        ({"augment": NoAugment()}, True),
+        ({"crop": Whole(size=40)}, True),
+    ],
+)
+def test_a_seed_is_in_the_recipe_exactly_where_it_changes_descriptors(
+    images: Path, tmp_path: Path, changes: dict[str, object], drawn: bool
+) -> None:
+    one, other = (cell(images, seed=seed, **changes) for seed in (0, 1))
+    assert (recipe(one, "w") != recipe(other, "w")) == drawn
+    chosen = samples(one)[:2]
+    made = [extract_all(each, tmp_path / str(each.seed), chosen) for each in (one, other)]
+    assert (list(made[0].values()) != list(made[1].values())) == drawn
 
 
 @pytest.mark.parametrize("method", [Frozen(workers=1), FineTune(workers=1)], ids=["frozen", "finetune"])
