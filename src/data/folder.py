@@ -24,6 +24,7 @@ class Folder(Reader):
     spellings: str = "fail"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(SPELLINGS, spellings=self.spellings)
 
     def manifest(self) -> pd.DataFrame:

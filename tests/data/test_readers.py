@@ -1,5 +1,6 @@
 """What holds for every reader."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,11 @@ def test_schema_makes_the_object(reader: Reader) -> None:
     schema = OmegaConf.structured(type(reader))
     values = {name: getattr(reader, name) for name in schema}
     assert OmegaConf.to_object(OmegaConf.merge(schema, values)) == reader
+
+
+def test_what_all_readers_take_is_checked(reader: Reader) -> None:
+    with pytest.raises(ValueError, match="8 <= bits <= 16. must hold, but got bits=7"):
+        replace(reader, bits=7)
 
 
 def test_an_image_that_is_gone_is_named_missing(reader: Reader) -> None:
