@@ -146,7 +146,9 @@ def indistinct(swept: Mapping[str, list[str]]) -> list[str]:
 def own_value(group: str, option: str) -> str:
     """Return the label or size that an option sets; of one whose file says none, or is not there, its name."""
     files = [folder / group / f"{option}.yaml" for folder in folders()]
-    found = next((OmegaConf.select(OmegaConf.load(file), NAMED[group]) for file in files if file.exists()), None)
+    config: Any = next((OmegaConf.load(file) for file in files if file.exists()), {})
+    known = config.get("known", {}).get(str(config.get("architecture")), {})  # an encoder's, by architecture
+    found = config.get(NAMED[group], known.get(NAMED[group]))
     return option if found is None else str(found)
 
 

@@ -109,7 +109,7 @@ def test_of_a_sweep_the_first_cells_config_is_shown(tmp_path: Path) -> None:
     assert (config.pool.p, config.crop.size, cells) == (2, 7, 2)
     assert arguments == ["--cfg", "job", "--config-dir", str(folder), "pool.p=2", "crop=mine"]
     config, _, cells = shown(["-m", "-c", "job", "experiment=demo", "encoder=vgg"], "config", CONF)
-    assert (config.encoder.label, config.crop.size, cells) == ("VGG", 96, 2)
+    assert (config.encoder.architecture, config.crop.size, cells) == ("vgg16", 48, 2)
 
 
 def test_transforms_can_be_typed_as_they_are_documented() -> None:

@@ -15,10 +15,11 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from mlflow.entities import Run
 
-from src.config import CONF
+from src.config import CONF, settled
 from src.edge import explain
 from src.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
-from src.sweep import KEYS, check_cells, finish, varied
+from src.resume import Sweep
+from src.sweep import KEYS, cell_name, check_cells, finish, indistinct, varied
 from src.tracking import CELL, SWEEP, Tracking
 from tests.commands import QUICK, ROOT, run
 
@@ -203,6 +204,17 @@ def test_what_is_wrong_with_the_cells_of_a_sweep_is_said_before_it_begins(swept:
         with pytest.raises((ValueError, HydraException)) as raised:
             check_cells(config)
     assert re.search(said, explain(raised.value))
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "encoder").glob("*.yaml")))
+def test_an_encoder_stands_in_a_cells_name_by_its_label_alone(option: str) -> None:
+    """As in the tables of papers, ResNet-400; two options of one label are told apart."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = settled(compose("config", [f"encoder={option}", "encoder.weights=random", "crop=half400"]))
+    swept = Sweep("id", ["encoder", "crop"])
+    assert cell_name(config, {"encoder": option, "crop": "half400"}, swept) == f"{config.encoder.label}-400"
+    assert indistinct({"encoder": ["resnet", "vgg", "keras_vgg"]}) == ["encoder"]
+    assert indistinct({"encoder": ["resnet", "vgg"], "crop": ["half400", "half650"]}) == []
 
 
 def test_a_cells_name_says_an_option_of_the_users_own_once(tmp_path: Path) -> None:
