@@ -17,16 +17,18 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from src import memory
 from src.addresses import masked
-from src.arguments import shown, shows, taken
+from src.arguments import parted, shown, shows, taken, understood
 from src.checks import meant
 from src.config import CONF, ROOT, no_key, refuse_unknown
 from src.data.files import printable
+from src.files import check_folder
 from src.follow import HERE, key_of
 from src.interrupts import heed
 
@@ -36,6 +38,17 @@ ALLOCATIONS = 200_000
 """Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
 
 
+LIST = "a list, of one or of several: [A] or [A,B]"
+WANTED = {
+    "could not be converted to Integer": "a whole number",
+    "could not be converted to Float": "a number, such as 0.5 or 1e-3",
+    "is not a valid bool": "true or false",
+    "is not a ListConfig": LIST,
+    "Cannot merge DictConfig with ListConfig": LIST,
+    "to Dict[": "a dictionary: {KEY: VALUE}",
+    "is not Optional": "a value, which null is not",
+}
+"""By what OmegaConf says of a value of the wrong type, what should stand there."""
 HYDRA = Path(hydra.__file__).parent
 
 
@@ -58,11 +71,13 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
         with edge():
             surround(config, HydraConfig.get())
             refuse_unknown(config)
+            check_folder(workspace=str(config.workspace))
             task(config)
 
     with edge():
         check_text(sys.argv[1:])
         sys.argv[1:] = taken(sys.argv[1:])
+        check_options(sys.argv[1:])
         if shows(sys.argv[1:]):
             show_one(name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
@@ -109,6 +124,23 @@ def check_text(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if printable(argument) != argument:
             raise ValueError(f"arguments are UTF-8, but one is {printable(argument)}: rename the file or folder")
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Raise `ValueError` for an option of a group that is a number, true or false, of which Hydra names no group."""
+    for override in filter(None, map(understood, parted(arguments)[1])):
+        group, value = override.get_key_element(), override.value()
+        numbers = [each for each in (value.list if isinstance(value, ChoiceSweep) else [value]) if numeric(each)]
+        if numbers and (options := sorted(path.stem for path in (CONF / group).glob("*.yaml"))):
+            raise ValueError(
+                f"`{group}` is one of {', '.join(options)}, but got {group}={numbers[0]}: a number is the value of a "
+                f"key of the option, {group}.KEY={numbers[0]}; --help {group}=OPTION shows the keys"
+            )
+
+
+def numeric(value: object) -> bool:
+    """Return whether Hydra takes what was typed for a number, or for true or false."""
+    return isinstance(value, bool | int | float)
 
 
 @contextmanager
@@ -175,6 +207,9 @@ def composing(error: Exception) -> str:
         return f"Could not find '{group}/{option}'; the options of {group} are {', '.join(error.options)}{near}"
     if several := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'$", str(error), re.MULTILINE):
         return several_values(*several.groups())
+    if wanted := next((words for sign, words in WANTED.items() if sign in str(deeper)), ""):
+        where = getattr(deeper, "full_key", "") or "it"
+        return f"{str(error).removeprefix('Error merging override ')}: {where} is {wanted}"
     if deeper is not error:
         return f"{str(error).removeprefix('Error merging override ')}: {str(deeper).splitlines()[0]}"
     return "\n".join(line for line in str(error).splitlines() if not line.strip().startswith("object_type="))

@@ -33,6 +33,14 @@ def check_unwritten(overwrite: bool, **outputs: str) -> None:
         raise ValueError(f"{name}={output} {there}: give another, or overwrite=true to write over it")
 
 
+def check_folder(**folders: str | Path) -> None:
+    """Raise `ValueError` for the first that neither is a folder nor could be made, as a file stands in its place."""
+    for name, folder in folders.items():
+        there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise ValueError(f"`{name}` is a folder, but got {name}={folder}, and {there} is a file: give another")
+
+
 def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Return the tensors of a safetensors file by name, and its metadata; `SafetensorError` where it is damaged."""
     from safetensors import safe_open

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from src.files import replace
+from src.files import check_folder, replace
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,7 +107,8 @@ class Folder:
     folder: Path
 
     def check(self) -> None:
-        """Do nothing: a folder is made when it is needed."""
+        """Raise `ValueError` where a file stands in the place of the folder, which is made when it is needed."""
+        check_folder(store=self.folder)
 
     def address(self, name: str) -> str:
         """Return the path."""

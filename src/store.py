@@ -334,6 +334,9 @@ def main() -> None:
     parser.add_argument("recipe", nargs="?", default="", help="a recipe's digest, for explain and prune")
     parser.add_argument("--root", default="mlruns/store", help="the store's folder, or s3://BUCKET/PREFIX")
     arguments = parser.parse_args()
+    if bool(arguments.recipe) != (arguments.action in ("explain", "prune")):
+        rule = f"{arguments.action} takes {'no recipe' if arguments.recipe else 'a recipe, see list'}"
+        parser.error(f"{rule}, but got {arguments.recipe or 'none'}; --root FOLDER names another store")
     actions: dict[str, Callable[[], Iterator[str]]] = {
         "list": lambda: listing(store),
         "verify": lambda: verify(store),
@@ -344,6 +347,8 @@ def main() -> None:
     try:
         store = Store(arguments.root)
         store.check()
+        if "://" not in arguments.root and not Path(arguments.root).is_dir():
+            raise ValueError(f"--root is a store's folder, WORKSPACE/store of runs, but there is no {arguments.root}")
         for line in actions[arguments.action]():
             print(line, flush=True)
             told = True

@@ -9,6 +9,13 @@ import pandas as pd
 MISSING = ("NA", "N/A", "#N/A", "<NA>", "NaN", "NULL", "None", "nil", "missing", "unknown", "-", "--", "?", ".")
 """What people and programs write where a value is missing; the case of letters means nothing."""
 DELIMITERS = (",", ";", "\t")
+FORMS = {
+    b"\xff\xfe": "it is text in UTF-16",
+    b"\xfe\xff": "it is text in UTF-16",
+    b"PK\x03\x04": "it is a workbook (.xlsx, .ods) or another archive, whatever its ending is",
+    b"\xd0\xcf\x11\xe0": "it is a workbook (.xls)",
+}
+"""What is taken for a CSV file, by the octets that it begins with."""
 
 
 def read_text(path: str | Path, what: str, header: bool = True) -> pd.DataFrame:
@@ -26,7 +33,8 @@ def read_text(path: str | Path, what: str, header: bool = True) -> pd.DataFrame:
     except FileNotFoundError:
         raise ValueError(f"{what} is a CSV file, but there is no file {path}") from None
     except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{what} is a CSV file in UTF-8, but {path} cannot be read as one: {error}") from error
+        reason = _form(Path(path)) if isinstance(error, UnicodeDecodeError) else error
+        raise ValueError(f"{what} is a CSV file in UTF-8, but {path} cannot be read as one: {reason}") from error
     names = rows.pop(min(rows)) if header else list(range(len(rows[min(rows)])))
     table = pd.DataFrame.from_dict(rows, orient="index", columns=names, dtype="str")
     table = table.loc[:, [name != "" for name in names]]
@@ -38,6 +46,14 @@ def read_text(path: str | Path, what: str, header: bool = True) -> pd.DataFrame:
 def known(values: "pd.Series[str]", missing: Iterable[str] = MISSING) -> "pd.Series[str]":
     """Return the values, "" where one is among those that stand for a missing value, whatever its letters' case."""
     return values.where(~values.str.casefold().isin([word.casefold() for word in missing]), "")
+
+
+def _form(path: Path) -> str:
+    """What a file that is no text in UTF-8 is, by its first octets, and how to get one."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    found = next((form for octets, form in FORMS.items() if start.startswith(octets)), "it is in another encoding")
+    return f"{found}; a spreadsheet saves it as `CSV UTF-8`"
 
 
 def _rows(path: Path) -> dict[int, list[str]]:
@@ -54,8 +70,9 @@ def _rows(path: Path) -> dict[int, list[str]]:
     width = len(rows[min(rows)])
     for number, cells in rows.items():
         if any(cells[width:]):
+            above = "take away what stands above the columns' names, or " if width == 1 else ""
             raise csv.Error(
-                f"row {number} has {len(cells)} cells, but the first row has {width}: put values that hold "
+                f"row {number} has {len(cells)} cells, but the first row has {width}: {above}put values that hold "
                 f"{delimiter!r} in double quotes"
             )
     return {number: (cells + [""] * width)[:width] for number, cells in rows.items()}

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue
 
 from src.config import CONF, build
-from src.edge import check_text, explain, given
+from src.edge import check_options, check_text, explain, given
 from tests.commands import ROOT
 
 
@@ -73,7 +73,14 @@ def test_threads_sleep_while_they_wait() -> None:
         ("config", "stian=none", r"^there is no stian; the keys of this command are .*; did you mean stain\?$"),
         ("config", "crop.sise=3", r"^there is no crop\.sise; the keys of crop are .*; did you mean size\?$"),
         ("config", "hydra/luncher=joblib", r"did you mean hydra/launcher\?$"),
-        ("config", "crop.size=big", r"^crop\.size=big: Value 'big' of type 'str' could not be converted to Integer$"),
+        ("config", "crop.size=big", r"^crop\.size=big: crop\.size is a whole number$"),
+        ("config", "pool.p=three", r"^pool\.p=three: pool\.p is a number, such as 0\.5"),
+        ("config", "data.convert=maybe", r"^data\.convert=maybe: data\.convert is true or false$"),
+        ("config", "seeds=5", r"^seeds=5: seeds is a list, of one or of several: \[A\] or \[A,B\]$"),
+        ("config", "seeds=[0,b]", r"^seeds=\[0,b\]: seeds\[1\] is a whole number$"),
+        ("config", "finetune.phases={a: 1}", r": finetune\.phases is a list, of one or of several"),
+        ("config", "data.root=null", r"^data\.root=null: data\.root is a value, which null is not$"),
+        ("fuse", "runs=A", r"^runs=A: runs is a list, of one or of several"),
         (
             "config",
             "pool.p=1,3",
@@ -94,6 +101,13 @@ def test_what_is_missing_is_asked_for_with_its_options() -> None:
     with pytest.raises(MissingMandatoryValue) as raised:
         build(config)
     assert explain(raised.value).startswith("data is missing: give it on the command line: data=..., one of bach, ")
+
+
+@pytest.mark.parametrize("arguments", [["crop=224"], ["-m", "data=demo", "crop=whole,224"]])
+def test_a_number_is_no_option_of_a_group(arguments: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"^`crop` is one of centre, .*, but got crop=224: .* crop\.KEY=224; --help"):
+        check_options(arguments)
+    check_options(["experiment=null", "-m", "crop=half224,whole", "encoder=glob(*)", "seed=3", "~experiment", "+x=1"])
 
 
 def test_arguments_are_text() -> None:

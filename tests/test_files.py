@@ -4,8 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from src.files import check_unwritten
+from src.files import check_folder, check_unwritten
+from src.places import place
 from tests.commands import run
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    check_folder(workspace=tmp_path, store=tmp_path / "new" / "store")
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(
+            ValueError, match=r"`workspace` is a folder, but got .*, and .*file is a file: give another"
+        ):
+            check_folder(workspace=folder)
+        with pytest.raises(ValueError, match=r"`store` is a folder, but got store="):
+            place(str(folder), tmp_path).check()
 
 
 def test_what_is_there_is_not_written_over_unasked(tmp_path: Path) -> None:

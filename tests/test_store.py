@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.store import TRAINING, Store, difference, digest, explain, listing, load, prune, verify
+from src.store import TRAINING, Store, difference, digest, explain, listing, load, main, prune, verify
 from tests.buckets import BUCKET, STORAGE, Storage, storage
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
@@ -246,3 +246,21 @@ def test_the_command_lists_and_verifies(opened: Callable[..., Store]) -> None:
     assert "holds no recipe '0000'" in unknown.stderr
     assert run("prune", digest(RECIPE)).stderr == ""
     assert "empty" in run("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["list", "workspace=/x"], "list takes no recipe, but got workspace=/x; --root FOLDER names another store"),
+        (["prune"], "prune takes a recipe, see list, but got none"),
+        (["verify", "--root", "/no/store"], "--root is a store's folder, .* but there is no /no/store"),
+    ],
+)
+def test_the_command_says_what_it_cannot_do(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["src.store", *arguments])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert raised.value.code
+    assert re.search(said, f"{raised.value.code} {capsys.readouterr().err}")

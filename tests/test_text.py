@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +28,31 @@ def test_what_is_no_table_is_named(tmp_path: Path, content: bytes) -> None:
         read_text(tmp_path, "it")
     with pytest.raises(ValueError, match="it is a CSV file, but there is no file"):
         read_text(tmp_path / "none.csv", "it")
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        ("name\nKäthe\n".encode("latin-1"), "it is in another encoding"),
+        ("name\nKäthe\n".encode("utf-16"), "it is text in UTF-16"),
+        (b"PK\x03\x04\x14\x00\x80", "it is a workbook (.xlsx, .ods)"),
+        (b"\xd0\xcf\x11\xe0\xa1", "it is a workbook (.xls)"),
+    ],
+)
+def test_what_is_in_another_form_is_named_with_the_way_out(tmp_path: Path, content: bytes, form: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=rf"in UTF-8, but .*table\.csv cannot be read as one: {re.escape(form)}.* as `CSV UTF-8`$"
+    ):
+        read_text(path, "it")
+
+
+def test_lines_above_the_header_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("# exported today\nsample,label\na,x\n")
+    with pytest.raises(ValueError, match="row 2 has 2 cells, but the first row has 1: take away what stands above"):
+        read_text(path, "it")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -46,6 +46,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def hidden(folder: str) -> bool:
+    """Whether a folder is the system's own by its name: hidden, or what macOS puts beside the files in an archive."""
+    return folder.startswith(".") or folder == "__MACOSX"
+
+
 def is_part(name: str) -> bool:
     """Whether a folder or class is called as the parts of a split are: train, test, validation and the like."""
     return PART.fullmatch(name) is not None
@@ -61,7 +66,7 @@ def _entries(folder: str, above: tuple[str, ...], endings: Sequence[str]) -> Ite
                 yield entry.path, kind
             continue
         real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
-        if entry.name.startswith("."):
+        if hidden(entry.name):
             yield entry.path, "hidden folders"
         elif any(PurePosixPath(each).is_relative_to(real) for each in above):
             yield entry.path, "links to a folder that they lie in"

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from src.checks import one_of
-from src.data.files import EXTENSIONS, find, is_part
+from src.data.files import EXTENSIONS, find, hidden, is_part
 from src.data.manifest import LeftOut, Reader, check, first
 from src.data.spellings import SPELLINGS, spelled
 
@@ -47,7 +47,7 @@ class Folder(Reader):
 def _class_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise ValueError(f"data.root is a folder that holds a folder per class, but there is no folder {root}")
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not hidden(path.name))
     if not names:
         raise ValueError(f"data.root holds a folder per class, but {root} has no folders in it")
     return names
@@ -65,7 +65,8 @@ def _check_folders(root: Path, classes: list[str], samples: list[str], left_out:
         kinds = Counter(each.kind for each in left_out if each.name.startswith(f"{name}/"))
         other = "".join(f", but {kind}: {count}" for kind, count in kinds.most_common())
         raise ValueError(
-            f"a class folder holds images ({' '.join(EXTENSIONS)}), but {os.path.join(root, name)} has none{other}"
+            f"a class folder holds images ({' '.join(EXTENSIONS)}), but {os.path.join(root, name)} has none{other}: "
+            "put some there, or take the folder away"
         )
     deeper = sorted({name for sample in samples for name in PurePosixPath(sample).parts[1:-1][:1]})
     if len(classes) == 1 and deeper:

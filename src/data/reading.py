@@ -33,7 +33,13 @@ def described(images: pd.DataFrame, left_out: Sequence[LeftOut] = ()) -> list[st
 
 def mistakes(manifest: pd.DataFrame) -> list[str]:
     """What a manifest that is right hardly has: labels that tell nothing apart, patients that are none or not taken."""
-    found = [_lone_classes(manifest), _parts(manifest), _untaken(manifest), _one_patient(manifest)]
+    found = [
+        _lone_classes(manifest),
+        _parts(manifest),
+        _same_folders(manifest),
+        _untaken(manifest),
+        _one_patient(manifest),
+    ]
     return [line for line in found if line]
 
 
@@ -100,6 +106,23 @@ def _parts(manifest: pd.DataFrame) -> str:
     if len(parts) < 2:
         return ""
     return f"folders {first(parts)} are read together: the protocol alone decides what is held out"
+
+
+def _same_folders(manifest: pd.DataFrame) -> str:
+    """Sites, years or devices as classes, with the classes below each; numbered folders are magnifications and such."""
+    below: dict[str, set[str]] = {str(name): set() for name in manifest["label"].cat.categories}
+    for sample, label in zip(manifest["sample"], manifest["label"], strict=True):
+        top, *folders = PurePosixPath(sample).parts[:-1] or ("",)
+        if top != label or not folders or re.search(r"\d", folders[0]):
+            return ""
+        below[str(label)].add(folders[0])
+    names = min(below.values(), key=len)
+    if len(names) < 2 or any(map(is_part, names)) or any(names != each for each in below.values()):
+        return ""
+    return (
+        f"the classes are {first(list(below))}, and each has the folders {first(sorted(names))}: if those are the "
+        "classes, put their folders into data.root, or list the images in a table (data=csv)"
+    )
 
 
 def _untaken(manifest: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from src.checks import one_of
+from src.data.files import find
 from src.data.manifest import COLUMNS, Reader, as_sample, check, first
 from src.data.spellings import SPELLINGS, spelled
 from src.text import MISSING, known, read_text
@@ -59,6 +60,8 @@ class Table(Reader):
 
     def _named(self, table: pd.DataFrame) -> pd.DataFrame:
         """The CSV's columns under the manifest's names, then its own."""
+        if table.empty:
+            raise ValueError(f"data.path has a row per image, but {self.path} has none below the columns' names")
         for name, column in self.columns.items():
             if column not in table and (column != name or name in ("sample", "label")):
                 found = ", ".join(table.columns)
@@ -131,8 +134,17 @@ class Table(Reader):
         if missing:
             raise ValueError(
                 f"every image of {self.path} is a file under {root} (data.root), but {len(missing)} of {len(samples)} "
-                f"are missing: {first(missing)}"
+                f"are missing: {first(missing)}{_elsewhere(root, missing[0])}"
             )
+
+
+def _elsewhere(root: Path, sample: str) -> str:
+    """Where there is a file of a missing one's name, with another ending or in another folder; empty where none is."""
+    path = PurePosixPath(sample)
+    found = [PurePosixPath(file) for file in find(root).files] if root.is_dir() else []
+    near = [file for file in found if path.name in (file.name, file.stem) or path.stem == file.stem]
+    same = [file for file in near if file.parent == path.parent] or [file for file in near if file.name == path.name]
+    return f"; but there is {(same or near)[0]}: write that, or change data.root" if near else ""
 
 
 def _rows(index: "pd.Index[int]") -> str:

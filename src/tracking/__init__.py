@@ -1,7 +1,7 @@
 """MLflow, which nothing else knows."""
 
-from src.tracking.names import CELL, KIND, SWEEP
-from src.tracking.runs import FINISHED, JOB, SUPERSEDED, TrackedRun, Tracking
+from src.tracking.names import CELL, FINISHED, KIND, SWEEP
+from src.tracking.runs import JOB, SUPERSEDED, TrackedRun, Tracking
 from src.tracking.server import Unreachable
 from src.tracking.spool import PARENT, SPOOLED, Sending, away
 

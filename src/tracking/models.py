@@ -21,8 +21,8 @@ import pandas as pd
 from src.data import tissue
 from src.follow import follow
 from src.methods.fitted import CELLS, unpacked
-from src.tracking.names import KIND, SWEEP
-from src.tracking.runs import FINISHED, Tracking
+from src.tracking.names import FINISHED, KIND, SWEEP
+from src.tracking.runs import Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KIND = "kind"
+FINISHED = "FINISHED"
+"""The status of a run that did all it was to do."""
 CELL, SWEEP = "cell", "sweep"
 """The kinds of runs: a sweep's run is the parent of its cells'."""
 GIVEN = {CELL: "runs=[{id}]", SWEEP: "sweep={id}"}
@@ -38,12 +40,24 @@ def data_names(run: "Run") -> list[str]:
     return list(dict.fromkeys(str(each.dataset.name) for each in linked))
 
 
+def newest(runs: "list[Run]") -> "Run":
+    """Return the newest of runs, the newest last, that stands for them: a cell that did not finish has no results.
+
+    A sweep that did not finish has those of its cells.
+    """
+    whole = [run for run in runs if run.info.status == FINISHED or run.data.tags.get(KIND) == SWEEP]
+    return (whole or runs)[-1]
+
+
 def several(name: str, runs: "list[Run]") -> str:
     """Return which of several runs of a name, the newest last, is taken, and how to name another."""
-    others = "; ".join(map(told, runs[-2 : -2 - SHOWN : -1]))
-    more = f"; and {len(runs) - 1 - SHOWN} more" if len(runs) > 1 + SHOWN else ""
+    taken = newest(runs)
+    rest = [run for run in runs[::-1] if run is not taken]
+    others = "; ".join(map(told, rest[:SHOWN]))
+    more = f"; and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""
+    which = "the newest" if taken is runs[-1] else "the newest that finished"
     return (
-        f"{name} is the name of {len(runs)}; taken is the newest: {told(runs[-1])}. To take another, give its id "
+        f"{name} is the name of {len(runs)}; taken is {which}: {told(taken)}. To take another, give its id "
         f"instead of the name: {others}{more}"
     )
 

@@ -19,7 +19,7 @@ from src.addresses import masked
 from src.files import replace
 from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
-from src.tracking.names import KIND, check_kind, several, told, word
+from src.tracking.names import FINISHED, KIND, check_kind, newest, several, told, word
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.server import Unreachable, quieten, reach
 from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, first_line, milliseconds
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
 """With what the address of a database begins that is a file; in `tracking.uri` the file's path follows as it is."""
-FINISHED = "FINISHED"
-"""The status of a run that did all it was to do."""
 SUPERSEDED = "superseded"
 """The tag of a cell of a sweep that was run anew: the run that took its place."""
 JOB = "job"
@@ -321,7 +319,8 @@ class Tracking:
     def known(self, name: str, kind: str = "") -> "Run | None":
         """Return the run of an id, the newest of a name, or the one whose id so begins; say which where several are.
 
-        None where there is none; `ValueError` where it is of another kind.
+        Of runs that are no sweeps the newest that finished stands for a name, where one did. None where there is none;
+        `ValueError` where it is of another kind.
         """
         of_kind = {KIND: kind} if kind else {}
         if found := self.by_id(name):
@@ -332,7 +331,7 @@ class Tracking:
             log.warning(several(name, runs))
         if not runs and (others := self.search(name=name)):
             check_kind(others[-1], kind)
-        return runs[-1] if runs else None
+        return newest(runs) if runs else None
 
     def missing(self, name: str, kind: str = "") -> str:
         """Return that there is no run of a name."""

@@ -17,7 +17,18 @@ def made(root: Path, *names: str) -> None:
 
 
 def test_what_is_read_and_what_is_left_out(tmp_path: Path) -> None:
-    made(tmp_path, "a/1.png", "a/2.WEBP", "a/b/3.jp2", "a/4.svs", "a/README", ".git/5.png", "._1.png", ".DS_Store")
+    made(
+        tmp_path,
+        "a/1.png",
+        "a/2.WEBP",
+        "a/b/3.jp2",
+        "a/4.svs",
+        "a/README",
+        ".git/5.png",
+        "._1.png",
+        ".DS_Store",
+        "__MACOSX/a/._1.png",
+    )
     os.mkfifo(tmp_path / "6.png")
     found = find(tmp_path)
     assert found.files == ["a/1.png", "a/2.WEBP", "a/b/3.jp2"]
@@ -25,6 +36,7 @@ def test_what_is_read_and_what_is_left_out(tmp_path: Path) -> None:
         "a/4.svs": ".svs files",
         "a/README": "files without an ending",
         ".git": "hidden folders",
+        "__MACOSX": "hidden folders",
         "._1.png": "hidden images",
         "6.png": "neither files nor folders",
     }

@@ -10,6 +10,7 @@ from src.data.manifest import LeftOut
 
 def test_classes_are_folders(folder: Path) -> None:
     (folder / ".cache").mkdir()
+    (folder / "__MACOSX" / "good").mkdir(parents=True)
     (folder / "good" / ".hidden.png").write_bytes(b"")
     (folder / "good" / "notes.txt").write_text("not an image")
     manifest = Folder(root=str(folder)).manifest()
@@ -24,7 +25,9 @@ FILES = ("a.png", "b.JPG", "deeper/c.tiff")
 def test_an_empty_class_folder_is_named(folder: Path) -> None:
     (folder / "empty").mkdir()
     (folder / "empty" / "readme.txt").write_text("soon")
-    with pytest.raises(ValueError, match=r"class folder holds images.*empty has none, but \.txt files: 1"):
+    with pytest.raises(
+        ValueError, match=r"class folder holds images.*empty has none, but \.txt files: 1: put some there, or take"
+    ):
         Folder(root=str(folder)).manifest()
 
 

@@ -53,6 +53,19 @@ def test_a_patient_that_stands_for_unknown_ones(manifest: Make) -> None:
     assert said.startswith("patient '999' has 6 of 10 cases")
 
 
+def test_the_same_folders_in_every_class(manifest: Make) -> None:
+    def placed(*folders: str) -> pd.DataFrame:
+        table = manifest({"Basel": 4, "Bern": 4})
+        rows = zip(table["label"], list(folders) * 4, table["case"], strict=True)
+        return table.assign(sample=["/".join(parts) for parts in rows])
+
+    (said,) = mistakes(placed("benign", "malignant"))
+    assert said.startswith("the classes are Basel, Bern, and each has the folders benign, malignant: if those are")
+    assert mistakes(placed("40X", "100X")) == []
+    table = placed("a", "b")
+    assert mistakes(table.assign(sample=table["label"].astype(str) + "/" + table["case"] + "/1.png")) == []
+
+
 def test_parts_of_a_split(manifest: Make) -> None:
     (said,) = mistakes(manifest({"Train": 4, "test": 4}))
     assert "the classes Train, test are called as the parts of a split" in said

@@ -46,6 +46,29 @@ def test_the_order_of_classes(table: Path) -> None:
         Table(path=str(table), columns=COLUMNS, classes=["good"]).manifest()
 
 
+def test_a_table_of_a_header_only_is_named(folder: Path) -> None:
+    (folder / "none.csv").write_text("sample,label\n")
+    with pytest.raises(ValueError, match=r"a row per image, but .*none\.csv has none below the columns' names"):
+        Table(path=str(folder / "none.csv")).manifest()
+
+
+@pytest.mark.parametrize(
+    ("sample", "there"),
+    [
+        ("good/a", "good/a.png"),
+        ("good/a.tif", "good/a.png"),
+        ("c.tiff", "bad/deeper/c.tiff"),
+        ("images/b.JPG", "bad/b.JPG"),
+        ("else.png", ""),
+    ],
+)
+def test_a_missing_image_of_another_ending_or_folder_is_found(folder: Path, sample: str, there: str) -> None:
+    (folder / "one.csv").write_text(f"sample,label\n{sample},x\n")
+    with pytest.raises(ValueError, match="1 of 1 are missing: ") as raised:
+        Table(path=str(folder / "one.csv")).manifest()
+    assert str(raised.value).partition("; but there is ")[2] == (there and f"{there}: write that, or change data.root")
+
+
 def test_root_may_lie_elsewhere(table: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere.csv"
     table.rename(moved)

@@ -44,6 +44,21 @@ def test_of_several_runs_of_a_name_it_is_said_which_one_is_taken(
     assert not caplog.messages
 
 
+def test_a_run_that_failed_does_not_stand_for_one_that_finished(
+    tracking: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, finished = leave(tracking, "again", "moles"), leave(tracking, "again", "moles")
+    with pytest.raises(ValueError, match="too few"), tracking.run("again", CELL):
+        raise ValueError("too few images")
+    assert tracking.find("again", CELL).info.run_id == finished
+    assert f"taken is the newest that finished: run {finished}" in caplog.text
+    assert f"; run {first}" in caplog.text
+    leave(tracking, "swept", "moles", SWEEP)
+    with pytest.raises(ValueError, match="too few"), tracking.run("swept", SWEEP) as failed:
+        raise ValueError("too few images")
+    assert tracking.find("swept", SWEEP).info.run_id == failed.id  # its cells may have finished
+
+
 def test_the_models_of_several_runs_are_told_apart(
     tracking: Tracking, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
