@@ -36,8 +36,7 @@ check: .venv/ready ## lint, format, types, direction of imports
 	$(BIN)/lint-imports
 
 ui: .venv/ready ## MLflow's pages on mlruns/, or on another WORKSPACE=, at http://127.0.0.1:5000, or another PORT=
-	@$(BIN)/python -m src.tracking.ui "$(WORKSPACE)" $(PORT)
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port $(PORT) --backend-store-uri "sqlite:///$(WORKSPACE)/mlflow.db"
+	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m src.tracking.ui "$(WORKSPACE)" $(PORT)
 
 benchmark: .venv/extras ## speed, as ratios to something run beside it
 	$(BIN)/python -m tests.benchmarks

@@ -138,6 +138,10 @@ class CbisDdsm(Reader):
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
         return dicom.read(os.path.join(self.root, sample), self.window, self.percentile)
 
+    def shape(self, sample: str) -> tuple[int, int]:
+        """The height and width of the sample's image, by the file's header; BadImage where it does not say."""
+        return dicom.shape(os.path.join(self.root, sample))
+
     def _rows(self) -> pd.DataFrame:
         """One row per image that the tables list: folder, case, patient, view, label and what is kept."""
         parts = ("train", "test") if self.part == "all" else (self.part,)

@@ -42,6 +42,16 @@ def header(path: str | os.PathLike[str]) -> Header:
     return Header(description=description, pixels=pixels)
 
 
+def shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """The image's height and width, read without its pixels; BadImage where it is no DICOM file, or does not say."""
+    with _decoding():
+        dataset = _dataset(path, header_only=True)
+        height, width = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    if not height * width:
+        raise BadImage("the DICOM file has no pixels")
+    return height, width
+
+
 def read(
     path: str | os.PathLike[str], window: str = "stored", percentile: float = 0.5
 ) -> UInt8[np.ndarray, "height width 3"]:

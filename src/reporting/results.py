@@ -197,10 +197,9 @@ def of_cells(group: Group, replicates: int) -> list[Block]:
     if len(parts) < 2:
         return []
     found = {name: evaluate(rows, group.binary, replicates) for name, rows in parts.items()}
-    shown = [picture for name, each in found.items() for picture in pictures(each, name, group.leaks)]
-    blocks: list[Block] = [
-        Gallery(pictures=shown, folded=f"ROC and confusion of each of {len(found)} cells{of(group)}")
-    ]
+    shown = [picture for name in list(found)[:DRAWN] for picture in pictures(found[name], name, group.leaks)]
+    which = f"each of {len(found)}" if len(found) <= DRAWN else f"the first {DRAWN} of {len(found)}"
+    blocks: list[Block] = [Gallery(pictures=shown, folded=f"ROC and confusion of {which} cells{of(group)}")]
     points = {name: each for name, each in found.items() if len(each.set_points)}
     return [*blocks, set_points(points, f", by cell{of(group)}")] if points else blocks
 

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
-from src.data.dicom import binary, header, read
+from src.data.dicom import binary, header, read, shape
 from src.images import BadImage
 from tests.data.dicoms import write
 
@@ -165,5 +165,6 @@ def test_a_header_needs_no_pixels(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", RAMP, "cropped images")
     path.write_bytes(path.read_bytes()[:-60])
     assert header(path).description == "cropped images"
+    assert shape(path) == RAMP.shape
     with pytest.raises(BadImage, match="truncated"):
         read(path)

@@ -9,11 +9,12 @@ from PIL import Image
 
 from src.evaluation.predictions import average
 from src.evaluation.tables import correctness
+from src.reporting import results
 from src.reporting.compose import compose
 from src.reporting.material import Material, gather, spread
 from src.reporting.origins import WIDTH
 from src.reporting.report import Block, Commands, Gallery, Report, Section, Table, Text
-from src.reporting.results import compared, main_group
+from src.reporting.results import compared, main_group, of_cells
 from src.reporting.words import MINUS, MISSING
 from src.tracking import Tracking
 from tests.reporting.sweep import CLASSES, INJECTED, MODELS, leave
@@ -108,6 +109,14 @@ class TestTables:
         assert against in folded[0].pictures[0].alt
         by_cell = table(section(report, "classes").blocks, "Each class, by cell: kfold")
         assert [row[:2] for row in by_cell.rows] == [[name, each] for name in MODELS for each in CLASSES]
+
+    def test_of_very_many_cells_the_first_are_drawn(self, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(results, "DRAWN", 1)
+        gallery, *rest = of_cells(main_group(material), 20)
+        assert isinstance(gallery, Gallery)
+        assert gallery.folded == "ROC and confusion of the first 1 of 2 cells: kfold"
+        assert [picture.caption for picture in gallery.pictures] == [f"ROC of {MODELS[0]}", f"Confusion of {MODELS[0]}"]
+        assert {row[0] for row in table(rest, "Two classes").rows} == set(MODELS)
 
     def test_all_misclassified_cases_are_listed(self, material: Material, report: Report) -> None:
         group = main_group(material)

@@ -1,17 +1,23 @@
 """`make ui`: where the pages on a workspace's runs are, and what is said where they cannot be."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 from src.tracking import CELL, Tracking
 from src.tracking.pages import VIEW
 from src.tracking.ui import address
 from tests.commands import ROOT
+from tests.tracking.servers import free_port
 
 
 def test_the_address_is_that_of_a_workspace_and_shows_data_and_accuracy_first(tmp_path: Path) -> None:
@@ -26,8 +32,8 @@ def test_the_address_is_that_of_a_workspace_and_shows_data_and_accuracy_first(tm
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"port {port} is in use: give another, make ui PORT={port + 1}"):
-            address(str(workspace), port)
-    found = address(str(workspace), port)
+            address(tracking, str(workspace), port)
+    found = address(tracking, str(workspace), port)
     assert (
         found
         == f"http://127.0.0.1:{port}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
@@ -47,8 +53,26 @@ def test_a_workspace_without_runs_is_named_and_none_is_made(tmp_path: Path) -> N
     assert not (tmp_path / "mistyped").exists()
 
 
-def test_make_opens_the_workspace_that_is_named() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    recipe = makefile[makefile.index("\nui:") :].split("\n\n")[0]
-    assert recipe.count('"$(WORKSPACE)" $(PORT)') == 1
-    assert '"sqlite:///$(WORKSPACE)/mlflow.db"' in recipe
+@pytest.mark.slow
+def test_the_pages_are_those_of_a_workspace_of_any_name(tmp_path: Path) -> None:
+    workspace, port = tmp_path / "a?b 100%", free_port()
+    tracking = Tracking(uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts")
+    run = tracking.create("one", CELL)
+    asked = [f"WORKSPACE={workspace}", f"PORT={port}", f"BIN={Path(sys.executable).parent}", "-o", ".venv/ready"]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(["make", "ui", *asked], cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
+    try:
+        until, answer = time.monotonic() + 250, None
+        while answer is None:
+            assert time.monotonic() < until, (tmp_path / "said").read_text()
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            with suppress(requests.ConnectionError):
+                path = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/get"
+                answer = requests.get(path, params={"run_id": run}, timeout=30)
+            time.sleep(0.2)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+    assert answer.json()["run"]["info"]["run_name"] == "one"
+    assert (tmp_path / "said").read_text().startswith(f"the runs: http://127.0.0.1:{port}/#/experiments/")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [workspace.name, "said"]
