@@ -25,7 +25,7 @@ from tests.commands import run
     ("arguments", "said"),
     [
         (["data=demo"], "cannot be downloaded"),
-        (["data=nothing"], "Available options in 'data'"),
+        (["data=nothing"], "the options of data are bach"),
         (["data=tma"], "https://tma.im"),
     ],
     ids=str,

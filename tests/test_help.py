@@ -66,7 +66,7 @@ def test_every_command_answers_help_at_once(command: str, helped: dict[str, tupl
 
 def test_help_of_a_command_with_groups_lists_them(helped: dict[str, tuple[str, float, list[str]]]) -> None:
     for command in ("run", "tune"):
-        assert "crop: centre, full1300" in helped[command][0]
+        assert "crop: centre, fit224" in helped[command][0]
 
 
 def test_cfg_of_a_sweep_shows_its_first_cell_and_refuses_what_is_unknown() -> None:

@@ -173,12 +173,18 @@ def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -
         of(crop=Crop(size=41, scale=0.5, count=3)),
         of(on_bad_image="pass"),
         of(encoder=Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", seed=1)),
-        of(encoder=replace(cell(images).encoder, backend="openvino")),
         of(encoder=replace(cell(images).encoder, precision="bfloat16")),
     ]
     assert len({*same, *other}) == 1 + len(other)
     one = cell(images)  # what was stored before there were other backends is still found
     assert not {"backend", "precision"} & set(recipe(one, one.encoder.digest())["encoder"])
+
+
+@pytest.mark.extra("openvino")
+def test_another_backend_has_a_recipe_of_its_own(images: Path) -> None:
+    one = cell(images)
+    other = replace(one.encoder, backend="openvino")
+    assert recipe(one, "w") != recipe(cell(images, encoder=other), "w")
 
 
 @given(st.integers(0, 30), st.integers(1, 7))

@@ -53,7 +53,7 @@ class Server:
                 start_new_session=True,
                 env=os.environ | self.environment,
             )
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240  # on a machine that others use
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < until, (self.folder / "log").read_text()
