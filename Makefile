@@ -6,6 +6,8 @@ WORKSPACE ?= mlruns
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 PROCESSES ?= 2
+# They start clusters, which give up where they wait long for a processor.
+CLUSTERS := tests/executors tests/test_jobs.py
 
 EXTRAS := openvino postgresql ray s3 slurm
 
@@ -24,7 +26,8 @@ test-all: .venv/ready ## all tests, the slow ones too; those of extras where the
 	$(PYTEST)
 
 test-rest: .venv/extras ## the tests that `make test` leaves out: slow ones, and those of extras, which this installs
-	$(PYTEST) -m "slow or extra"
+	$(PYTEST) -m "slow or extra" -n 0 $(CLUSTERS)
+	$(PYTEST) -m "slow or extra" $(CLUSTERS:%=--ignore=%)
 
 test-server: .venv/server ## the team's server on a PostgreSQL of this machine (apt-get install postgresql), its files, its pages
 	$(BIN)/python -m pytest tests/server
