@@ -374,7 +374,7 @@ def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
 
 def _title(axes: Any, title: str, note: str) -> None:
     lines = textwrap.wrap(note, 68, max_lines=3, placeholder=" ...")  # as wide as the narrowest figure
-    headings = textwrap.wrap(title, 58)
+    headings = textwrap.wrap(title, 48)  # as wide, in bold
     axes.set_title("\n".join(headings), loc="left", fontsize=13, weight="bold", pad=10 + 14 * len(lines))
     if lines:
         place = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
