@@ -4,8 +4,8 @@ BIN := .venv/bin
 PORT ?= 5000
 WORKSPACE ?= mlruns
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 PROCESSES ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 # They start clusters, which give up where they wait long for a processor.
 CLUSTERS := tests/executors tests/test_jobs.py
 
