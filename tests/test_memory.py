@@ -9,11 +9,15 @@ FAULTS = """
 import resource, sys
 import numpy as np
 from src.memory import reuse
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 if sys.argv[1] == "reuse":
     reuse()
+np.ones(10_000_000)
+before = faults()
 for _ in range(20):
     np.ones(10_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults() - before)
 """
 
 HELD = """
@@ -33,7 +37,7 @@ print(before - resident())
 
 
 def faults(how: str) -> int:
-    """How often a process that makes the same array again and again had to ask for a page."""
+    """How often a process that makes the same array again and again has to ask for a page, which may be a huge one."""
     run = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
     return int(run.stdout)
 
