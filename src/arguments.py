@@ -31,6 +31,8 @@ def taken(arguments: Sequence[str]) -> list[str]:
     Text with signs that Hydra's grammar does not know is quoted, and `~` is the home.
     """
     options, overrides = parted(arguments)
+    check_blanks(overrides)
+    check_once(overrides)
     sweeping = bool(SWEEP & set(options)) or "hydra.mode=MULTIRUN" in overrides
     return [*options, *(spelled(overrides, place, sweeping) for place in range(len(overrides)))]
 
@@ -54,13 +56,41 @@ def spelled(overrides: Sequence[str], place: int, sweeping: bool) -> str:
     if parsed and (sweeping or not parsed.is_sweep_override() or not Path(value).exists()):
         return override
     if not equals or not KEY.fullmatch(key):
-        before = f"{overrides[place - 1]} {override}" if place and "=" in overrides[place - 1] else "KEY=A B"
-        raise ValueError(
-            f"`{override}` is no KEY=VALUE; an argument with blanks in it has quotes around it: {shlex.quote(before)}"
-        )
+        raise ValueError(f"`{override}` is no KEY=VALUE; an argument with blanks in it has quotes around it: 'KEY=A B'")
     if structured(value) or (sweeping and "," in value):
         raise ValueError(not_understood(key, value))
     return f"{key}={quoted(os.path.expanduser(value))}"
+
+
+def check_blanks(overrides: Sequence[str]) -> None:
+    """Raise `ValueError`, with the whole, for an override that the shell has parted at its blanks."""
+    starts = [place for place in range(len(overrides)) if not place or begins(overrides, place)]
+    for start, end in pairwise([*starts, len(overrides)]):
+        parts = overrides[start:end]
+        if len(parts) > 1:
+            whole = re.sub(r" *([=,]) *", r"\1", " ".join(parts))
+            how = "put quotes around it" if " " in whole else "leave them out"
+            raise ValueError(
+                f"KEY=VALUE is one argument, but blanks part `{' '.join(parts)}` into {len(parts)}: "
+                f"{how}: {shlex.quote(whole)}"
+            )
+
+
+def begins(arguments: Sequence[str], place: int) -> bool:
+    """Return whether an override begins with an argument, which else is the rest of the one before it."""
+    key, equals, _ = arguments[place].partition("=")
+    bound = bool(equals) or any(each.startswith("=") for each in arguments[place + 1 : place + 2])
+    return arguments[place].startswith("~") or (bound and KEY.fullmatch(key) is not None)
+
+
+def check_once(overrides: Sequence[str]) -> None:
+    """Raise `ValueError` for a key that is given twice: of its values one would be left aside unsaid."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+")
+        if key in given:
+            raise ValueError(f"a key is given once, but {key} twice: `{given[key]}` and `{override}`: take one away")
+        given[key] = override
 
 
 def understood(override: str) -> Override | None:
@@ -85,7 +115,9 @@ def structured(value: str) -> bool:
 def not_understood(key: str, value: str) -> str:
     """Return how to type a value that is not understood: as one text, and with others in a list or with -m."""
     one, listed, swept = (shlex.quote(f"{key}={form}") for form in (f'"{value}"', '["A (1)",B]', '"A (1)",B'))
-    if value.startswith(("[", "{")):
+    if value.endswith(",") and not structured(value):
+        forms = f"after a comma comes another value, without a blank: {shlex.quote(f'{key}={value}VALUE')}"
+    elif value.startswith(("[", "{")):
         forms = f"a list is [A,B] and a dictionary {{KEY: VALUE}}, with quotes within those of the shell: {listed}"
     else:
         forms = f"one text of other signs has quotes within those of the shell: {one}; several, with -m: {swept}"

@@ -1,7 +1,7 @@
 """What a cell does, whichever command it is of: read what it works on, predict out of fold, evaluate, keep, explain."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from src.config import COPIES, Experiment, settled
 from src.edge import exhausted, explain
-from src.follow import after_run
+from src.files import check_writable
+from src.follow import after_run, key_of
 from src.presentation import say, show, summary, track, write
 from src.resume import POINT, Sweep, swept
 from src.tracking import JOB
@@ -33,6 +34,7 @@ def attempt(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig
     sweep = swept()
     try:
         Store(config.store)  # an address that holds keys is refused before it is written anywhere
+        check_writable(workspace=str(config.workspace))
         task(settled(config), sweep)
     except Exception as error:
         if sweep is None:
@@ -59,6 +61,20 @@ def chosen() -> dict[str, str]:
     return {name: option for name, option in choices if "/" not in name and option}
 
 
+def idle(
+    experiment: Experiment, typed: Iterable[str], options: Mapping[str, str], varied: Collection[str]
+) -> list[str]:
+    """Return a line on each override that means nothing to the encoder or the method, by the options of the groups.
+
+    None on what a sweep over encoders or methods (`varied`) may set for others among them.
+    """
+    encoder, method = experiment.encoder, experiment.method
+    groups = method.idle if encoder.trainable or not method.trains else ()
+    nothing = {f"encoder.{name}": "encoder" for name in encoder.idle} | dict.fromkeys(groups, "method")
+    found = ((each, to) for each in typed for key, to in nothing.items() if f"{key_of(each)}.".startswith(f"{key}."))
+    return [f"{each} means nothing to {to}={options[to]}: left aside" for each, to in found if to not in varied]
+
+
 @dataclass
 class Material:
     """What a cell works on: manifest and splits, and digests: of both, of the encoder's weights, of what was tuned."""
@@ -74,7 +90,10 @@ class Material:
 
 
 def prepare(experiment: Experiment, tell: Callable[[str], None] = say) -> Material:
-    """Return what a cell works on, and tell what it is; this reads every image's bytes, and encodes nothing."""
+    """Return what a cell works on, and tell what it is; this reads every image's bytes, and encodes nothing.
+
+    What is wrong with the table, the folds, the weights or a study is said before the images are read.
+    """
     from src.data.reading import described, held_out
     from src.methods.identity import data_digest, splits_digest
     from src.methods.samples import with_contents
@@ -82,18 +101,23 @@ def prepare(experiment: Experiment, tell: Callable[[str], None] = say) -> Materi
     manifest = experiment.data.manifest()
     for line in described(manifest, experiment.data.left_out()):
         tell(f"data: {line}")
-    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
     splits = experiment.protocol.split(manifest)
     for line in [held_out(splits), *experiment.protocol.remarks(manifest)]:
         tell(f"protocol: {line}")
-    facts = {
-        "data": data_digest(manifest),
-        "splits": splits_digest(splits),
-        "weights": experiment.encoder.digest(),
-    }
+    facts = {"splits": splits_digest(splits), "weights": experiment.encoder.digest()}
     if tuned := experiment.classifier.digest():
         facts["tuned_parameters"] = tuned
-    return Material(manifest, splits, facts)
+    check_columns(experiment, manifest)
+    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
+    return Material(manifest, splits, {"data": data_digest(manifest)} | facts)
+
+
+def check_columns(experiment: Experiment, manifest: "pd.DataFrame") -> None:
+    """Raise `ValueError` where the config names classes or columns that the manifest does not have."""
+    from src.evaluation.slices import slice_facts
+
+    experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
+    slice_facts(manifest, experiment.slices)
 
 
 def predict(
@@ -117,9 +141,11 @@ def predict(
     store.check()
     experiment.executor.check()
     say(f"{name}: data in {experiment.data.root}")
+    sweep = swept()
+    for line in idle(experiment, HydraConfig.get().overrides.task, chosen(), sweep.keys if sweep else ()):
+        say(f"options: {line}")
     material = material or prepare(experiment)
     manifest, splits = material.manifest, material.splits
-    experiment.binary.positives(material.classes)  # before any work
     facts = slice_facts(manifest, experiment.slices)
     state(experiment, material, run)
     leaks = audited(experiment, manifest, splits, store, run)

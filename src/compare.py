@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from src.checks import one_of
 from src.config import CONF, Compare, build
 from src.edge import command, given
-from src.files import check_unwritten
+from src.files import check_unwritten, check_writable
 from src.follow import follow
 from src.fusion import (
     GIVEN,
@@ -49,6 +49,8 @@ def main(config: DictConfig) -> None:
     if sum(map(bool, (options.runs, options.sweep, options.newest_of))) != 1:
         raise ValueError("give one of runs=[A,B,...], sweep=NAME_OR_ID or experiment=NAME")
     check_unwritten(options.overwrite, output=options.output)
+    if options.output:
+        check_writable(output=options.output)
     binary = options.binary if given("binary") else None
     result = of_runs(options, binary) if options.runs else of_sweep(options, binary)
     show(result)

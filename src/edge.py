@@ -19,14 +19,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from src import memory
 from src.addresses import masked
 from src.arguments import parted, shown, shows, taken, understood
 from src.checks import meant
-from src.config import CONF, ROOT, no_key, refuse_unknown
+from src.config import CONF, ROOT, no_key, refuse_unknown, settled
 from src.data.files import printable
 from src.files import check_folder
 from src.follow import HERE, key_of
@@ -100,11 +100,15 @@ def folder_options(hydra: Any) -> list[str]:
 
 
 def show_one(name: str) -> None:
-    """Let `--cfg` show a config that is right, and of a sweep's cells the first."""
+    """Let `--cfg` show a config that is right, with what follows from it, and of a sweep's cells the first."""
     config, sys.argv[1:], cells = shown(sys.argv[1:], name, CONF)
     refuse_unknown(config)
     if cells > 1:
         print(f"# the first of {cells} cells")
+    options = parted(sys.argv[1:])[0]
+    if {"job", "--cfg=job"} & set(options) and not any(option.startswith(("-p", "--package")) for option in options):
+        print(OmegaConf.to_yaml(settled(config), resolve="--resolve" in options), end="")
+        sys.exit()
 
 
 def given(key: str) -> bool:

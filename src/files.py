@@ -36,9 +36,49 @@ def check_unwritten(overwrite: bool, **outputs: str) -> None:
 def check_folder(**folders: str | Path) -> None:
     """Raise `ValueError` for the first that neither is a folder nor could be made, as a file stands in its place."""
     for name, folder in folders.items():
-        there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
+        there = nearest(folder)
         if not there.is_dir():
-            raise ValueError(f"`{name}` is a folder, but got {name}={folder}, and {there} is a file: give another")
+            what = "is a link to nothing" if there.is_symlink() else "is a file"
+            raise ValueError(f"`{name}` is a folder, but got {name}={folder}, and {there} {what}: give another")
+
+
+def check_writable(**folders: str | Path) -> None:
+    """Raise `ValueError` for the first that is no folder to write in, and could not be made one."""
+    check_folder(**folders)
+    for name, folder in folders.items():
+        if why := refusal(nearest(folder)):
+            raise ValueError(
+                f"`{name}` is a folder to write in, but got {name}={folder}, and nothing can be written in "
+                f"{nearest(folder)} ({why}): give another"
+            )
+
+
+def check_file(**files: str) -> None:
+    """Raise `ValueError` for the first that is no file which could be written in a folder that exists."""
+    for name, file in files.items():
+        folder = Path(file).absolute().parent
+        if file and (Path(file).is_dir() or not folder.is_dir()):
+            raise ValueError(f"`{name}` is a file in a folder that exists, but got {name}={file}")
+        if file and (why := refusal(folder)):
+            raise ValueError(
+                f"`{name}` is a file to write, but got {name}={file}, and nothing can be written in {folder} ({why}): "
+                "give another"
+            )
+
+
+def nearest(folder: str | Path) -> Path:
+    """Return what there is of a path: itself, or the nearest above it."""
+    path = Path(folder).absolute()
+    return next(each for each in (path, *path.parents) if os.path.lexists(each))
+
+
+def refusal(folder: Path) -> str:
+    """Return why nothing can be written in a folder, by trying: rights do not tell; empty where it can."""
+    try:
+        tempfile.TemporaryDirectory(prefix=".tenfold-", dir=folder).cleanup()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from src.config import ROOT, Fuse, build
 from src.edge import command, given
 from src.evaluation.binary import Binary
-from src.files import check_unwritten
+from src.files import check_unwritten, check_writable
 from src.fusion import finished, fuse, fuse_sweep
 from src.presentation import say, show, show_groups, write, write_groups
 from src.sweep import swept_keys, unfused
@@ -24,6 +24,8 @@ def main(config: DictConfig) -> None:
     if sum(map(bool, (options.sweep, options.runs, options.published))) != 1:
         raise ValueError("give one of sweep=NAME_OR_ID, runs=[ID,...] or published=NAME")
     check_unwritten(options.overwrite, output=options.output)
+    if options.output:
+        check_writable(output=options.output)
     binary = options.binary if given("binary") else None
     if options.sweep:
         sweep(options, binary)

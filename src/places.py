@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from src.files import check_folder, replace
+from src.files import check_folder, check_writable, replace
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,8 +107,11 @@ class Folder:
     folder: Path
 
     def check(self) -> None:
-        """Raise `ValueError` where a file stands in the place of the folder, which is made when it is needed."""
-        check_folder(store=self.folder)
+        """Raise `ValueError` where the folder is none, or could not be made when it is needed.
+
+        One that is there may be for reading only: it is enough where it holds all that is asked for.
+        """
+        (check_folder if self.folder.is_dir() else check_writable)(store=self.folder)
 
     def address(self, name: str) -> str:
         """Return the path."""

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from src.config import COPIES, Predict, build, rebuilt
 from src.edge import command
-from src.files import check_unwritten, replace
+from src.files import check_file, check_unwritten, replace
 from src.presentation import console, say, track
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def reading(data: "Reader", options: Predict) -> "Reader":
 
 def check(options: Predict) -> None:
     """Raise `ValueError` where what is asked for cannot be written, before any work."""
+    check_file(output=options.output, members=options.members)
     for name, file in (("output", options.output), ("members", options.members)):
-        if file and (Path(file).is_dir() or not Path(file).absolute().parent.is_dir()):
-            raise ValueError(f"{name} is a CSV to write in a folder that exists, but got {name}={file}")
         if file and Path(file).absolute() == Path(options.input).absolute():
             raise ValueError(f"{name}={file} would overwrite the input")
     check_unwritten(options.overwrite, output=options.output, members=options.members)

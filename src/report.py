@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from src.config import Report, build
 from src.edge import command, given
-from src.files import check_unwritten, replace
+from src.files import check_file, check_unwritten, replace
 from src.presentation import say
 from src.sweep import swept_keys
 from src.tracking import CELL, SWEEP
@@ -25,8 +25,7 @@ def main(config: DictConfig) -> None:
     if bool(options.sweep) == bool(options.runs):
         raise ValueError("give one of sweep=NAME_OR_ID or runs=[ID,...]")
     output = Path(options.output)
-    if not output.parent.is_dir() or output.is_dir():
-        raise ValueError(f"`output` is a file in a folder that exists, but got output={options.output}")
+    check_file(output=options.output)
     if given("output"):  # what is nobody's name is made anew
         check_unwritten(options.overwrite, output=options.output)
     material = gathered(options)

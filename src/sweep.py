@@ -18,6 +18,7 @@ from src.arguments import last_of_each, values_of
 from src.config import CONF, build, refuse_unknown
 from src.edge import edge, surround
 from src.evaluation.binary import Binary
+from src.files import check_writable
 from src.follow import after_sweep, follow
 from src.fusion import Fusion, finished, fuse_sweep, published_at
 from src.jobs import check as check_launcher
@@ -48,6 +49,7 @@ class TrackedSweep(Callback):
         """Create the parent run, or take up the one of an earlier try, and tell the cells of it."""
         with edge():
             surround(config, config.hydra)
+            check_writable(workspace=str(config.workspace))
             check_launcher(config.hydra.launcher)
             check_cells(config)
             if config.published:

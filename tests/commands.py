@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from src.follow import key_of
+
 ROOT = Path(__file__).resolve().parents[1]
 
 QUICK = [
@@ -25,12 +27,18 @@ QUICK = [
 """A cell of a second's work."""
 
 
+def once(*overrides: str) -> list[str]:
+    """Return overrides with the last one of each key."""
+    return list({key_of(override): override for override in overrides}.values())
+
+
 def start(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "subprocess.Popen[str]":
-    """Start `python -m src.MODULE` with its workspace elsewhere."""
-    command = [sys.executable, "-m", f"src.{module}", *(["-m"] if sweep else []), *overrides]
+    """Start `python -m src.MODULE` with its workspace elsewhere; of a key that is given twice the last value stands."""
+    given = once(*overrides, f"workspace={workspace}")
+    command = [sys.executable, "-m", f"src.{module}", *(["-m"] if sweep else []), *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.Popen(
-        [*command, f"workspace={workspace}"],
+        command,
         cwd=ROOT,
         env=environment,
         text=True,

@@ -77,7 +77,10 @@ def test_what_hydra_understands_is_left_to_it(argument: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["data.root=/x/Study", "(1)"], "`(1)` is no KEY=VALUE; .* quotes around it: 'data.root=/x/Study (1)'"),
+        (
+            ["data.root=/x/Study", "(1)"],
+            "`data.root=/x/Study (1)` into 2: put quotes around it: 'data.root=/x/Study (1)'",
+        ),
         (["encoder"], "`encoder` is no KEY=VALUE"),
         (["-m", "data.root=/x (1),/y"], "`data.root=/x (1),/y` is not understood: .*'data.root=\"/x (1),/y\"'"),
         (["crop.size=[1,2"], "`crop.size=[1,2` is not understood: .*a list is [A,B]"),
@@ -92,7 +95,43 @@ def test_what_means_nothing_is_named_with_how_to_type_it(arguments: list[str], s
         taken(arguments)
     for advised in re.findall(r"'[a-z.]+=.*?'(?=[;,]|$)", str(raised.value)):
         (typed,) = shlex.split(advised)
-        assert taken([*arguments[:-1], typed])[-1] == typed or " (1)" in typed
+        assert taken(["-m", typed])[-1] == typed or " (1)" in typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed"),
+    [
+        (["-m", "classifier=logistic,", "knn"], "classifier=logistic,knn"),
+        (["-m", "classifier=logistic", ",", "knn", "pool.p=1,3"], "classifier=logistic,knn"),
+        (["encoder=vgg", "data.root", "=", "X"], "data.root=X"),
+        (["encoder=vgg", "data.root", "=X", "pool.p=3"], "data.root=X"),
+        (["data.root=", "X"], "data.root=X"),
+        (["seeds=[0,", "1]"], "seeds=[0,1]"),
+        (["data.columns={sample:", "file}"], "data.columns={sample: file}"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_the_shell_parted_at_blanks_is_put_together(arguments: list[str], typed: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f": {shlex.quote(typed)}") + "$"):
+        taken(arguments)
+    taken(["-m", typed])
+
+
+def test_a_value_after_a_comma_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="after a comma comes another value, without a blank: pool.p=1,VALUE"):
+        taken(["-m", "pool.p=1,", "crop=whole"])
+
+
+@pytest.mark.parametrize("again", ["data.root=B", "+data.root=B", "++data.root=B", "data.root=A"])
+def test_a_key_is_given_once(again: str) -> None:
+    said = f"data.root twice: `data.root=A` and `{again}`: take one away"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        taken(["data=folder", "data.root=A", again])
+
+
+def test_a_group_and_a_value_of_it_are_two_keys() -> None:
+    typed = ["crop=half224", "crop.size=3", "~finetune.phases", "finetune.phases=[]", "hydra/launcher=joblib"]
+    assert taken(typed) == typed
 
 
 def test_options_and_overrides_may_be_in_any_order() -> None:

@@ -8,12 +8,66 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
-from src.cells import explain_examples
+from src.cells import explain_examples, idle, prepare
+from src.config import CONF, build
 from src.memory import OutOfMemory
 from src.methods.cell import Explanation
 from src.store import Store
 from tests.evaluation.conftest import make_predictions
+
+
+@pytest.mark.parametrize(
+    ("typed", "varied", "said"),
+    [
+        (["encoder=handcrafted", "encoder.weights=x"], [], "encoder.weights=x means nothing to encoder=handcrafted:"),
+        (["encoder=handcrafted", "encoder.weights=x"], ["encoder"], ""),
+        (["encoder=handcrafted", "encoder.levels=16", "pool.p=1"], [], ""),
+        (["finetune.epochs=3"], [], "finetune.epochs=3 means nothing to method=frozen: left aside"),
+        (["finetune=head"], [], "finetune=head means nothing to method=frozen"),
+        (["finetune=head"], ["method"], ""),
+        (["method=finetune", "pool.p=1"], [], "pool.p=1 means nothing to method=finetune"),
+        (["method=finetune", "pool.p=1", "encoder=handcrafted"], [], ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_mean_nothing_are_said(typed: list[str], varied: list[str], said: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", typed, return_hydra_config=True)
+        options = {name: str(option) for name, option in config.hydra.runtime.choices.items()}
+        experiment = build(compose("config", typed))
+    lines = idle(experiment, typed, options, varied)
+    assert [line.startswith(said) for line in lines] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["encoder=vgg", "encoder.weights=/nowhere.pth"], "/nowhere.pth"),
+        (["classifier=tuned", "classifier.study=nothing"], "no study 'nothing' has ended"),
+        (["binary.positive=[Insitu]"], "Insitu"),
+        (["slices=[grade]"], "but got 'grade'"),
+        (["protocol.folds=9"], "protocol.folds=9"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_said_before_the_images_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str], said: str
+) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for number in range(5):
+            (tmp_path / label / f"{number}.png").write_bytes(b"no image, and nobody looks")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        experiment = build(compose("config", ["data=folder", f"data.root={tmp_path}", *wrong]))
+
+    def never(*_: object) -> Iterator[object]:
+        raise AssertionError("images are read")
+
+    monkeypatch.setattr("src.methods.samples.prefetch", never)
+    with pytest.raises(ValueError, match=said):
+        prepare(experiment, tell=lambda line: None)
 
 
 class TestPictures:

@@ -11,10 +11,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from src.config import CONF, build
-from src.edge import check_options, check_text, explain, given
+from src.edge import check_options, check_text, explain, given, show_one
 from tests.commands import ROOT
 
 
@@ -93,6 +94,23 @@ def test_a_mistyped_option_gets_what_was_meant(name: str, override: str, said: s
     with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(HydraException) as raised:
         compose(name, [override])
     assert re.search(said, explain(raised.value))
+
+
+def test_a_config_is_shown_with_what_follows_from_the_architecture(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run", "--cfg", "job", "encoder=mobilenet"])
+    with pytest.raises(SystemExit) as ended:
+        show_one("config")
+    text = capsys.readouterr().out
+    shown = OmegaConf.create(text)
+    assert not ended.value.code
+    assert (shown.encoder.label, shown.encoder.tag) == ("MobileNet", "ra_in1k")
+    assert shown.encoder.known == {"mobilenetv2_100": {}}
+    assert "store: ${workspace}/store" in text
+    for others in (["--cfg", "job", "--package", "encoder"], ["--cfg", "hydra"]):
+        monkeypatch.setattr(sys, "argv", ["run", *others, "encoder=mobilenet"])
+        show_one("config")  # which Hydra shows
 
 
 def test_what_is_missing_is_asked_for_with_its_options() -> None:

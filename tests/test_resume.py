@@ -22,7 +22,7 @@ from src.config import CONF
 from src.encoders.torchvision import Torchvision
 from src.resume import config_digest, significant, wanted
 from src.tracking import PARENT, SWEEP, Tracking
-from tests.commands import QUICK, ROOT, run
+from tests.commands import QUICK, ROOT, once, run
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
@@ -43,7 +43,7 @@ class Going:
         workspace.mkdir(exist_ok=True)
         self.workspace = workspace
         self.said = workspace / "said"
-        command = [sys.executable, "-m", "src.run", "-m", *overrides, f"workspace={workspace}"]
+        command = [sys.executable, "-m", "src.run", "-m", *once(*overrides, f"workspace={workspace}")]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         with self.said.open("wb") as file:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)

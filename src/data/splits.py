@@ -67,7 +67,7 @@ class KFold(_Folds):
         if not (manifest["patient"] != "").any():
             return _stratified(manifest, self.folds, self.seed)
         table, group = cases(manifest), groups(manifest)
-        _check_enough(table.assign(unit=group.to_numpy()), self.folds, "patients")
+        _check_enough(table.assign(unit=group.to_numpy()), self.folds, patients=True)
         splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
         parts = splitter.split(table["case"], table["label"].astype(str).to_numpy(), group.to_numpy())
         return _numbered(parts, len(table))
@@ -98,6 +98,7 @@ class Holdout(SplitProtocol):
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Patients in random order, the largest first, go to the test part while that brings its classes nearer."""
         table, group = cases(manifest), self.units(manifest).to_numpy()
+        _check_parted(table.assign(unit=group), self.grouped and bool((table["patient"] != "").any()))
         counts = pd.crosstab(group, table["label"].astype(str).to_numpy())
         order = np.random.default_rng(self.seed).permutation(len(counts))
         order = order[np.argsort(-counts.to_numpy().sum(axis=1)[order], kind="stable")]
@@ -325,7 +326,8 @@ def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]") -> None:
         if lacking:
             raise ValueError(
                 f"every training part has every class, but all cases of {lacking[0]} are held out in fold {number}: "
-                "try another protocol.seed, fewer folds, or protocol=image_kfold (which ignores patients)"
+                "try another protocol.seed, fewer folds (of a holdout a smaller protocol.fraction), or image_kfold or "
+                "image_holdout, which ignore patients"
             )
 
 
@@ -341,7 +343,7 @@ def _stratified(manifest: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np
     from sklearn.model_selection import StratifiedKFold
 
     table = cases(manifest)
-    _check_enough(table.assign(unit=table["case"]), folds, "cases")
+    _check_enough(table.assign(unit=table["case"]), folds, patients=False)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return _numbered(splitter.split(table["case"], table["label"].astype(str).to_numpy()), len(table))
 
@@ -354,15 +356,34 @@ def _numbered(parts: Any, count: int) -> npt.NDArray[np.int64]:
     return folds
 
 
-def _check_enough(table: pd.DataFrame, folds: int, what: str) -> None:
+def _check_enough(table: pd.DataFrame, folds: int, patients: bool) -> None:
+    """Every fold can hold out a `unit` of every class, which is a patient or a case."""
+    fewest, found = _rarest(table, patients)
+    if fewest < folds:
+        way_out = f"protocol.folds={fewest} or fewer" if fewest > 1 else _way_out(patients, "image_kfold")
+        raise ValueError(f"every fold holds out some of every class, but {found} for protocol.folds={folds}: {way_out}")
+
+
+def _check_parted(table: pd.DataFrame, patients: bool) -> None:
+    """Every class has a `unit`, a patient or a case, to hold out and one to learn from."""
+    fewest, found = _rarest(table, patients)
+    if fewest < 2:
+        way_out = _way_out(patients, "image_holdout")
+        raise ValueError(f"of every class some are held out and some learnt from, but {found}: {way_out}")
+
+
+def _rarest(table: pd.DataFrame, patients: bool) -> tuple[int, str]:
+    """How many units the class with the fewest has, and the same in words."""
     counts = table.groupby("label", observed=True)["unit"].nunique()
-    if counts.min() >= folds:
-        return
-    way_out = f"protocol.folds={counts.min()} or fewer" if counts.min() > 1 else "add some, or leave the class out"
-    raise ValueError(
-        f"every fold holds out some of every class, but class {counts.idxmin()} has {counts.min()} {what} "
-        f"for protocol.folds={folds}: {way_out}"
-    )
+    fewest = int(counts.min())
+    unit = "patient" if patients else "case"
+    return fewest, f"class {counts.idxmin()} has {fewest} {unit}{'s' * (fewest != 1)}"
+
+
+def _way_out(patients: bool, other: str) -> str:
+    if not patients:
+        return "add some, or leave the class out"
+    return f"add patients, leave the class out, or take protocol={other}, which ignores patients (and is flagged)"
 
 
 def _check_seed(seed: int) -> None:

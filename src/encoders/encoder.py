@@ -47,6 +47,8 @@ class Encoder(ABC):
     """Parameters that say how results are named and where weights come from: they do not change a descriptor."""
     added: ClassVar[dict[str, Any]] = {}
     """Parameters that came later, and what they were before: a recipe names them only where they are something else."""
+    idle: ClassVar[tuple[str, ...]] = ()
+    """Parameters that mean nothing to it, so that a sweep over encoders may set them for others among them."""
     trainable: ClassVar[bool] = False
     """Whether it is a network, which can be trained further."""
 

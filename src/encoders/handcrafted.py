@@ -51,6 +51,7 @@ class Handcrafted(Encoder):
     weights: str = ""
 
     outside_recipe: ClassVar[tuple[str, ...]] = ("label", "weights")
+    idle: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __post_init__(self) -> None:
         """Check the parameters."""

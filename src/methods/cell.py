@@ -183,6 +183,8 @@ class Method(ABC):
 
     trains: ClassVar[bool] = False
     """Whether the encoder is trained: one with random weights need not stay so."""
+    idle: ClassVar[tuple[str, ...]] = ()
+    """Groups of the config that mean nothing to it."""
 
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that prepare images, and folds that learn at the same time; one per processor unless given."""

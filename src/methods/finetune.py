@@ -33,6 +33,7 @@ class FineTune(Method):
     """
 
     trains: ClassVar[bool] = True
+    idle: ClassVar[tuple[str, ...]] = ("augment", "pool", "classifier")
 
     memory: float = 4.0
     """Prepared images that are kept in memory, GiB; those beyond are prepared again for each epoch."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ class Frozen(Method):
 
     One model per view (data sets without views have one), fold and seed.
     """
+
+    idle: ClassVar[tuple[str, ...]] = ("finetune",)
 
     batch: int = 16
     """Crops that are encoded together; halved where they do not fit the device's memory."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from src.addresses import masked
-from src.files import replace
+from src.files import nearest, refusal, replace
 from src.tracking.environment import environment
 from src.tracking.life import HEARTBEAT, beating, dead, now
 from src.tracking.names import FINISHED, KIND, check_kind, newest, several, told, word
@@ -145,6 +145,11 @@ class Tracking:
         from filelock import FileLock
 
         database = Path(self.uri.removeprefix(SQLITE))
+        if why := refusal(nearest(database.parent)):  # a database is locked to be read, too
+            raise ValueError(
+                f"runs are tracked in {database}, but nothing can be written in its folder ({why}): give another "
+                "workspace=FOLDER, such as a copy of this one"
+            )
         database.parent.mkdir(parents=True, exist_ok=True)
         # Two processes must not make the tables at the same time, nor may one that dies leave some of them.
         with FileLock(f"{database}.lock"):

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from src.data.manifest import cases
-from src.data.splits import Holdout, ImageKFold, KFold, Published, SplitProtocol, check
+from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published, SplitProtocol, check
 
 Make = Callable[..., pd.DataFrame]
 PROTOCOLS = [KFold(folds=3), KFold(folds=2, seed=7), ImageKFold(folds=3), Holdout(), Holdout(fraction=0.5, seed=3)]
@@ -82,15 +82,15 @@ def test_holdout_holds_out_the_fraction_of_every_class(manifest: Make) -> None:
 def test_holdout_refuses_to_leave_a_class_out(manifest: Make) -> None:
     with pytest.raises(ValueError, match=r"protocol.fraction=0.1 leaves b out of it \(2 cases\)"):
         Holdout(fraction=0.1).split(manifest({"a": 40, "b": 2}))
-    with pytest.raises(ValueError, match="all cases of b are held out"):
-        Holdout(fraction=0.9).split(manifest({"a": 40, "b": 1}))
+    with pytest.raises(ValueError, match=r"all cases of b are held out .* a smaller protocol\.fraction"):
+        Holdout(fraction=0.9).split(manifest({"a": 40, "b": 2}))
 
 
 def test_fewer_cases_than_folds_are_refused(manifest: Make) -> None:
     for protocol in (KFold(folds=5), ImageKFold(folds=5)):
         with pytest.raises(ValueError, match=r"class b has 3 cases for protocol.folds=5: protocol.folds=3 or fewer"):
             protocol.split(manifest({"a": 20, "b": 3}))
-        with pytest.raises(ValueError, match=r"class b has 1 cases .*: add some"):
+        with pytest.raises(ValueError, match=r"class b has 1 case for .*: add some"):
             protocol.split(manifest({"a": 20, "b": 1}))
 
 
@@ -99,6 +99,20 @@ def test_fewer_patients_than_folds_are_refused(manifest: Make) -> None:
     with pytest.raises(ValueError, match=r"class a has 4 patients for protocol.folds=5: protocol.folds=4 or fewer"):
         KFold(folds=5).split(table)
     assert ImageKFold(folds=5).split(table)["fold"].nunique() == 5
+
+
+@pytest.mark.parametrize("protocol", [KFold(folds=5), KFold(folds=2), Holdout()])
+def test_a_class_of_one_patient_is_named_with_what_to_do(manifest: Make, protocol: SplitProtocol) -> None:
+    ignores = "image_holdout" if isinstance(protocol, Holdout) else "image_kfold"
+    advised = rf"class a has 1 patient( for protocol.folds=\d)?: add patients, .* or take protocol={ignores}, which"
+    with pytest.raises(ValueError, match=advised):
+        protocol.split(manifest({"a": 10, "b": 10}, per_patient=10))
+
+
+@pytest.mark.parametrize("protocol", [Holdout(), ImageHoldout()])
+def test_a_holdout_of_a_class_with_one_case_is_refused(manifest: Make, protocol: SplitProtocol) -> None:
+    with pytest.raises(ValueError, match="some are held out and some learnt from, but class b has 1 case: add some"):
+        protocol.split(manifest({"a": 20, "b": 1}))
 
 
 def test_check_names_what_is_wrong(manifest: Make) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.commands import QUICK, ROOT
+from tests.commands import QUICK, ROOT, once
 from tests.server.settings import DOCKER, SECRETS, compose
 
 ADMIN = (SECRETS["MLFLOW_ADMIN_USERNAME"], SECRETS["MLFLOW_ADMIN_PASSWORD"])
@@ -146,7 +146,8 @@ def command(module: str, *overrides: str, server: Server, account: tuple[str, st
     """Run a command against the server as a member of the team does."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "MLFLOW_TRACKING_URI": server.address}
     environment |= dict(zip(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"), account, strict=True))
-    whole = [sys.executable, "-m", f"src.{module}", *overrides, "tracking=server", f"workspace={workspace}"]
+    given = once(*overrides, "tracking=server", f"workspace={workspace}")
+    whole = [sys.executable, "-m", f"src.{module}", *given]
     return subprocess.run(whole, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
