@@ -43,6 +43,7 @@ def cases_of(count: int) -> pd.DataFrame:
     return average(predictions(count, "kfold", 1.0, 0))
 
 
+@pytest.mark.slow
 def test_an_evaluation_holds_what_its_cases_hold() -> None:
     rows = [predictions(count, "kfold", 1.0, 0).query("view == 'cc'") for count in (300, 3_000)]
     few, many = (held(lambda each=each: evaluate(each, replicates=2)) for each in rows)
@@ -67,6 +68,7 @@ def test_signs_are_drawn_in_chunks_that_change_nothing(monkeypatch: pytest.Monke
     assert sign_flip_test(parts[500], 0).tolist() == wanted.tolist()
 
 
+@pytest.mark.slow
 def test_pooled_descriptors_are_held_once(tmp_path: Path) -> None:
     made = lay(tmp_path, 1_500)
     rows = samples(made.manifest())
@@ -117,6 +119,7 @@ def test_every_stage_is_linear_and_fits_the_memory() -> None:
         assert slope((SMALL, LARGE), (few["processor"] + 0.1, many["processor"] + 0.1)) < 1.3, name
 
 
+@pytest.mark.slow
 def test_the_simulation_is_what_it_says(tmp_path: Path) -> None:
     made = lay(tmp_path, 600)
     manifest = made.reader.manifest()

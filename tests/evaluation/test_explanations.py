@@ -97,6 +97,7 @@ def test_classes_that_differ_by_signs_alone_have_pictures_of_their_own(make: Mak
     assert list(found) == ["right/HER2-1-1.jpg", "right/HER2-1-1-other.jpg"]
 
 
+@pytest.mark.slow
 def test_one_figure_is_held_at_a_time(make: Make) -> None:
     chosen = choose(make(cases=24, seeds=1), 1)
     threshold = gc.get_threshold()

@@ -43,6 +43,7 @@ def test_one_seed_says_what_would_show_it(make: Make) -> None:
     assert "seeds=[0,1,2,3,4]" in entry.note
 
 
+@pytest.mark.slow
 def test_of_models_that_guess_the_best_claims_more_than_chance_and_the_honest_figure_does_not() -> None:
     generator = np.random.default_rng(0)
     cells = [{str(n): guesses(generator) for n in range(8)} for _ in range(8)]
@@ -51,6 +52,7 @@ def test_of_models_that_guess_the_best_claims_more_than_chance_and_the_honest_fi
     assert np.mean([entry.honest for entry in entries]) == pytest.approx(50, abs=4.6)  # two of its deviations
 
 
+@pytest.mark.slow
 def test_of_seeds_that_guess_the_best_claims_more_than_chance() -> None:
     generator = np.random.default_rng(1)
     entries = [best_seed("m", guesses(generator, seeds=8), replicates=2) for _ in range(8)]

@@ -115,6 +115,7 @@ def test_workers_and_memory_do_not_change_a_byte(images: Path, tmp_path: Path) -
     assert all(one_go == other for other in others)
 
 
+@pytest.mark.slow
 def test_one_network_is_held_at_a_time(images: Path, tmp_path: Path) -> None:
     held = []
 

@@ -250,6 +250,7 @@ def check_random_labels(folder: Path, seeds: range, trials: int) -> tuple[np.nda
     return nested, flagged
 
 
+@pytest.mark.slow
 def test_on_random_labels_nested_stays_at_chance_and_flagged_is_above(tmp_path: Path) -> None:
     check_random_labels(tmp_path, range(6), trials=20)
 
