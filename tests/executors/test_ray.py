@@ -150,12 +150,12 @@ class TestErrors:
             time.sleep(0.5)
 
     def test_a_bad_image_is_told_as_locally(self, cluster: Cluster, tmp_path: Path) -> None:
-        bad = [*CELL, "crop.size=399", "data.width=400"]
+        bad = [*CELL, "stain=macenko", "stain.tissue=0.999"]
         here = run("run", *bad, workspace=tmp_path)
         there = run("run", *bad, *on(cluster), workspace=tmp_path)
         told = [process.stderr[process.stderr.index("error: ") :] for process in (here, there)]
         assert told[0] == told[1]
-        assert "crop.size=399" in told[0]
+        assert "nearly no tissue" in told[0]
 
     def test_what_the_cluster_cannot_do_is_told(self, cluster: Cluster, tmp_path: Path) -> None:
         script = SCRIPT.format(address=cluster.address)
