@@ -127,22 +127,21 @@ def test_romero_alexnet_on_breakhis_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_frozen_vs_finetuned_on_bachs_layout(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "shorter"),
+    [
+        ("frozen_vs_finetuned", ["crop.count=2", "stain=none", "finetune.epochs=1"]),
+        ("frozen_vs_finetuned_lite", [ONE_STEP]),
+    ],
+)
+def test_frozen_vs_finetuned_on_bachs_layout(tmp_path: Path, name: str, shorter: list[str]) -> None:
     root = bach(tmp_path / "data")
-    smaller = [
-        f"data.root={root}",
-        "data.width=96",
-        "data.height=72",
-        "crop.size=32",
-        "crop.count=2",
-        "augment.count=1",
-    ]
-    fewer = [*UNTRAINED, "classifier=logistic", "finetune.epochs=1", "replicates=50", "examples=0", "stain=none"]
-    sizes = "training_patients=20,0"
-    process = run("run", "experiment=frozen_vs_finetuned", *smaller, *fewer, sizes, workspace=tmp_path, sweep=True)
+    smaller = [f"data.root={root}", "data.width=96", "data.height=72", "crop.size=32", "augment.count=1"]
+    fewer = [*UNTRAINED, "classifier=logistic", "replicates=50", "examples=0", "training_patients=20,0"]
+    process = run("run", f"experiment={name}", *smaller, *shorter, *fewer, workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
     keep = tracking(tmp_path)
-    files = {file.path for file in keep.client.list_artifacts(keep.find("frozen_vs_finetuned").info.run_id)}
+    files = {file.path for file in keep.client.list_artifacts(keep.find(name).info.run_id)}
     assert {"learning_curve.png", "learning_curve.csv", "groups.csv"} <= files
     assert all(name in process.stdout for name in ("method=frozen", "method=finetune"))
 
