@@ -351,7 +351,10 @@ def build(config: DictConfig) -> Any:
 
 
 def refuse_unknown(config: DictConfig | ListConfig, prefix: str = "") -> None:
-    """Raise `ValueError` for a key that the schema does not have: OmegaConf lets one in that is given with a `+`."""
+    """Raise `ValueError` for what OmegaConf lets in and the schema does not have.
+
+    That is a key that is given with a `+`, and a list or a dictionary in a list of numbers or texts.
+    """
     for key in range(len(config)) if isinstance(config, ListConfig) else list(config):
         if f"{prefix}{key}" == "hydra":  # Hydra's own nodes are not closed
             continue
@@ -360,6 +363,8 @@ def refuse_unknown(config: DictConfig | ListConfig, prefix: str = "") -> None:
         if OmegaConf.is_missing(config, key) or OmegaConf.is_interpolation(config, key):
             continue
         if isinstance(node := config[key], DictConfig | ListConfig):
+            if isinstance(config, ListConfig) and config._metadata.element_type in (int, float, str, bool):
+                raise ValueError(f"`{prefix.removesuffix('.')}` is a list of single values, but {node} is among them")
             refuse_unknown(node, f"{prefix}{key}.")
 
 

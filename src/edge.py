@@ -12,8 +12,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -38,17 +39,22 @@ ALLOCATIONS = 200_000
 """Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
 
 
-LIST = "a list, of one or of several: [A] or [A,B]"
+LIST, DICTIONARY = "a list, of one or of several: [A] or [A,B]", "a dictionary: {KEY: VALUE}"
 WANTED = {
     "could not be converted to Integer": "a whole number",
     "could not be converted to Float": "a number, such as 0.5 or 1e-3",
     "is not a valid bool": "true or false",
     "is not a ListConfig": LIST,
-    "Cannot merge DictConfig with ListConfig": LIST,
-    "to Dict[": "a dictionary: {KEY: VALUE}",
+    "Cannot merge DictConfig with ListConfig": "",
+    "is not a subclass of": "",
+    "to Dict[": DICTIONARY,
+    "type hint 'typing.Dict": DICTIONARY,
+    "to string": "one text, which needs quotes within those of the shell where it has brackets",
     "is not Optional": "a value, which null is not",
 }
-"""By what OmegaConf says of a value of the wrong type, what should stand there."""
+"""By what OmegaConf says of a value of the wrong type, what should stand there; empty: as the type says."""
+SINGLE = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+"""What stands in a list of such."""
 HYDRA = Path(hydra.__file__).parent
 
 
@@ -131,20 +137,25 @@ def check_text(arguments: Sequence[str]) -> None:
 
 
 def check_options(arguments: Sequence[str]) -> None:
-    """Raise `ValueError` for an option of a group that is a number, true or false, of which Hydra names no group."""
+    """Raise `ValueError` for an option of a group that is no name, of which Hydra does not say of which group it is."""
     for override in filter(None, map(understood, parted(arguments)[1])):
         group, value = override.get_key_element(), override.value()
-        numbers = [each for each in (value.list if isinstance(value, ChoiceSweep) else [value]) if numeric(each)]
-        if numbers and (options := sorted(path.stem for path in (CONF / group).glob("*.yaml"))):
-            raise ValueError(
-                f"`{group}` is one of {', '.join(options)}, but got {group}={numbers[0]}: a number is the value of a "
-                f"key of the option, {group}.KEY={numbers[0]}; --help {group}=OPTION shows the keys"
-            )
+        given = value.list if isinstance(value, ChoiceSweep) else [] if override.is_delete() else [value]
+        wrong = [(each, why) for each in given if (why := no_option(group, each))]
+        if wrong and (options := sorted(path.stem for path in (CONF / group).glob("*.yaml"))):
+            typed = override.input_line if len(given) == 1 else f"{group}={wrong[0][0]}"
+            raise ValueError(f"`{group}` is one of {', '.join(options)}, but got {typed}: {wrong[0][1]}")
 
 
-def numeric(value: object) -> bool:
-    """Return whether Hydra takes what was typed for a number, or for true or false."""
-    return isinstance(value, bool | int | float)
+def no_option(group: str, value: object) -> str:
+    """Return why what was typed cannot be the name of an option of a group, and what to type; empty where it can."""
+    if isinstance(value, bool | int | float):
+        key = f"{group}.KEY={value}"
+        return f"a number is the value of a key of the option, {key}; --help {group}=OPTION shows the keys"
+    if isinstance(value, list):
+        return f"a group has one option, {group}=A, or with -m a cell for each, {group}=A,B"
+    empty = value is None or not str(value).strip("'\"")
+    return "a group has one option; leave it out for the usual one" if empty else ""
 
 
 @contextmanager
@@ -200,23 +211,48 @@ def cause(error: BaseException) -> BaseException:
 def composing(error: Exception) -> str:
     """Return what to tell of an error of Hydra or OmegaConf: what is wrong where, and what could stand there."""
     deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    typed = str(error).removeprefix("Error merging override ")
     if isinstance(deeper, MissingMandatoryValue):
         return missing(str(deeper.full_key))
     parent = getattr(deeper, "parent_node", None)
     if isinstance(deeper, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
-        return no_key(str(deeper.full_key), parent)
+        return no_key(whole_key(error, str(deeper.full_key)), parent)
     if isinstance(error, MissingConfigException) and error.options:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        group = str(re.findall(r"options in '(.*)':", str(error))[-1])
+        option = str(error.missing_cfg_file).removeprefix(f"{group}/")
         near = meant(option, error.options)
         return f"Could not find '{group}/{option}'; the options of {group} are {', '.join(error.options)}{near}"
     if several := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'$", str(error), re.MULTILINE):
         return several_values(*several.groups())
-    if wanted := next((words for sign, words in WANTED.items() if sign in str(deeper)), ""):
-        where = getattr(deeper, "full_key", "") or "it"
-        return f"{str(error).removeprefix('Error merging override ')}: {where} is {wanted}"
+    if group := re.match(r"Could not override '(.*)'\. No match in the defaults list", str(error)):
+        return f"this command has no group {group[1]}: --help lists those that it has"
+    if sign := next((sign for sign in WANTED if sign in str(deeper)), ""):
+        where = whole_key(error, str(getattr(deeper, "full_key", "")))
+        return f"{typed}: {where} is {WANTED[sign] or as_typed(deeper)}"
     if deeper is not error:
-        return f"{str(error).removeprefix('Error merging override ')}: {str(deeper).splitlines()[0]}"
+        return f"{typed}: {str(deeper).splitlines()[0]}"
     return "\n".join(line for line in str(error).splitlines() if not line.strip().startswith("object_type="))
+
+
+def whole_key(error: Exception, key: str) -> str:
+    """Return a key with that of the override before it where an error of OmegaConf leaves it out."""
+    found = re.match(r"(?:Error merging override [+~]*([^=]*)=|Could not override '(.*?)'\.)", str(error))
+    typed = (found[1] or found[2]) if found else ""
+    pairs = zip(key.partition("[")[0].split("."), typed.split("."), strict=False)
+    if not key or not typed or all(one == other for one, other in pairs):
+        return key or typed or "it"
+    return f"{typed}[{key}]" if key.isdigit() else f"{typed}.{key}"
+
+
+def as_typed(error: Exception) -> str:
+    """Return what should stand where an error of OmegaConf found a value of another shape, by the type of the place."""
+    place: Any = getattr(error, "ref_type", None)
+    kind = OmegaConf.get_type(error.child_node) if getattr(error, "child_node", None) is not None else place
+    kind = next(iter(get_args(place)), kind) if "is not a subclass" in str(error) and get_args(place) else kind
+    if is_dataclass(kind):
+        keys = [each.name for each in fields(kind)]
+        return f"a dictionary of {', '.join(keys)}: {{{keys[0]}: VALUE}}"
+    return SINGLE.get(kind, DICTIONARY if get_origin(kind) is dict else LIST)
 
 
 def several_values(key: str, value: str) -> str:

@@ -175,6 +175,13 @@ def test_a_part_of_a_config_is_not_built_with_an_unknown_key() -> None:
         build(config.data)
 
 
+@pytest.mark.parametrize("override", ["seeds=[[0]]", "seeds=[{a: 1}]", "binary.thresholds=[0.5,[1]]"])
+def test_a_list_of_single_values_holds_no_list(override: str) -> None:
+    with pytest.raises(ValueError, match=f"`{override.partition('=')[0]}` is a list of single values, but .* is among"):
+        composed(override)
+    composed("finetune.transforms=[{HorizontalFlip: {p: 0.5}}]")
+
+
 def test_a_plus_may_stand_before_a_known_key_and_adds_to_dictionaries() -> None:
     tuned = composed("++encoder.scale=3", "+search.pool.p.choices=[1,3]", name="tune")
     assert isinstance(tuned, Tune)

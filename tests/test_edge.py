@@ -84,6 +84,22 @@ def test_threads_sleep_while_they_wait() -> None:
         ("fuse", "runs=A", r"^runs=A: runs is a list, of one or of several"),
         (
             "config",
+            "binary=3",
+            r"^binary=3: binary is a dictionary of positive, reduce, thresholds: {positive: VALUE}$",
+        ),
+        ("config", "binary=[a]", r"^binary=\[a\]: binary is a dictionary of positive, reduce, thresholds"),
+        ("config", "encoder.arguments=[a]", r": encoder\.arguments is a dictionary: {KEY: VALUE}$"),
+        ("config", "name=[a]", r"^name=\[a\]: name is one text, which needs quotes"),
+        ("config", "seeds=[null]", r": seeds\[0\] is a whole number$"),
+        ("config", "finetune.phases=[a]", r": finetune\.phases\[0\] is a dictionary of trainable, epochs"),
+        ("config", "finetune.phases=[{epochs: x}]", r": finetune\.phases\.epochs is a whole number$"),
+        ("config", "finetune.phases=[{epoch: 3}]", r"^there is no finetune\.phases\.epoch; .*did you mean epochs\?$"),
+        ("config", "finetune.transforms=[a]", r": finetune\.transforms\[0\] is a dictionary: {KEY: VALUE}$"),
+        ("config", "finetune.transforms=[[a]]", r": finetune\.transforms is a dictionary|\[0\] is a dictionary"),
+        ("config", "crop=mine/one", r"^Could not find 'crop/mine/one'; the options of crop are centre, "),
+        ("config", "search=knn", r"^this command has no group search: --help lists those that it has$"),
+        (
+            "config",
             "pool.p=1,3",
             r"^`pool\.p=1,3` is several values: -m .*, pool\.p=\[1,3\] a list, 'pool\.p=\"1,3\"' one text$",
         ),
@@ -125,7 +141,22 @@ def test_what_is_missing_is_asked_for_with_its_options() -> None:
 def test_a_number_is_no_option_of_a_group(arguments: list[str]) -> None:
     with pytest.raises(ValueError, match=r"^`crop` is one of centre, .*, but got crop=224: .* crop\.KEY=224; --help"):
         check_options(arguments)
-    check_options(["experiment=null", "-m", "crop=half224,whole", "encoder=glob(*)", "seed=3", "~experiment", "+x=1"])
+    check_options(["~experiment", "-m", "crop=half224,whole", "encoder=glob(*)", "seed=3", "~experiment", "+x=1"])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("crop=[half224,whole]", "but got crop=[half224,whole]: a group has one option, crop=A, or with -m a cell for"),
+        ("crop=", "but got crop=: a group has one option; leave it out for the usual one"),
+        ("crop=''", "but got crop='': a group has one option"),
+        ("encoder=null", "but got encoder=null: a group has one option"),
+    ],
+)
+def test_an_option_of_a_group_is_a_name(option: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_options(["data=demo", option])
+    check_options(["crop={size: 3}", "binary={positive: [a]}"])
 
 
 def test_arguments_are_text() -> None:
