@@ -53,8 +53,14 @@ WANTED = {
     "is not Optional": "a value, which null is not",
 }
 """By what OmegaConf says of a value of the wrong type, what should stand there; empty: as the type says."""
-SINGLE = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+SINGLE: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 """What stands in a list of such."""
+WAYS_OUT = {
+    (errno.ENOSPC, errno.EDQUOT): "free space: descriptors made so far are kept for the next run",
+    (errno.EACCES, errno.EPERM): "ask for the right to it, or take a copy of your own",
+    (errno.EROFS,): "its disk is for reading only: take another place",
+}
+"""What to do where a file cannot be read or written, by the number of the error."""
 HYDRA = Path(hydra.__file__).parent
 
 
@@ -180,9 +186,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is None and error.errno is None:
         return ""
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kept = "; free space: descriptors made so far are kept for the next run" if full else ""
-        return f"{error.strerror}: {error.filename or 'while writing'}{kept}"
+        way_out = next((f"; {words}" for numbers, words in WAYS_OUT.items() if error.errno in numbers), "")
+        return f"{error.strerror}: {error.filename or 'while writing'}{way_out}"
     if exhausted(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
     if isinstance(root := cause(error), sqlite3.OperationalError):
@@ -224,8 +229,8 @@ def composing(error: Exception) -> str:
         return f"Could not find '{group}/{option}'; the options of {group} are {', '.join(error.options)}{near}"
     if several := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'$", str(error), re.MULTILINE):
         return several_values(*several.groups())
-    if group := re.match(r"Could not override '(.*)'\. No match in the defaults list", str(error)):
-        return f"this command has no group {group[1]}: --help lists those that it has"
+    if other := re.match(r"Could not override '(.*)'\. No match in the defaults list", str(error)):
+        return f"this command has no group {other[1]}: --help lists those that it has"
     if sign := next((sign for sign in WANTED if sign in str(deeper)), ""):
         where = whole_key(error, str(getattr(deeper, "full_key", "")))
         return f"{typed}: {where} is {WANTED[sign] or as_typed(deeper)}"
@@ -246,10 +251,10 @@ def whole_key(error: Exception, key: str) -> str:
 
 def as_typed(error: Exception) -> str:
     """Return what should stand where an error of OmegaConf found a value of another shape, by the type of the place."""
-    place: Any = getattr(error, "ref_type", None)
-    kind = OmegaConf.get_type(error.child_node) if getattr(error, "child_node", None) is not None else place
-    kind = next(iter(get_args(place)), kind) if "is not a subclass" in str(error) and get_args(place) else kind
-    if is_dataclass(kind):
+    kind, child = (getattr(error, name, None) for name in ("ref_type", "child_node"))
+    if "is not a subclass" in str(error):  # the place itself has a type, or is an item of a list
+        kind = next(iter(get_args(kind)), None) or OmegaConf.get_type(child)
+    if kind is not None and is_dataclass(kind):
         keys = [each.name for each in fields(kind)]
         return f"a dictionary of {', '.join(keys)}: {{{keys[0]}: VALUE}}"
     return SINGLE.get(kind, DICTIONARY if get_origin(kind) is dict else LIST)

@@ -46,7 +46,12 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
         (run.folder / "config.yaml").write_text(masked(OmegaConf.to_yaml(config, resolve=True)))
         params = chosen() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
-        evaluation, notes = predict(build(config), name, run, material)
+        try:
+            evaluation, notes = predict(build(config), name, run, material)
+        except KeyboardInterrupt:
+            if sweep is None:
+                say(f"{name} (run {run.id}) was ended early: the same command takes over what is stored by now")
+            raise
     tell(evaluation, name, notes, run.id, sweep)
 
 

@@ -98,12 +98,13 @@ class TrackedSweep(Callback):
         """Close the parent of a sweep that does not come to its end, and the cells of processes that were ended."""
         self.close()
         self.tracking.end(self.sweep, "KILLED")
+        done = 0
         with suppress(*away()):
             self.tracking.bury()
-        say(
-            f"the sweep was ended early; `{follow('fuse', f'sweep={self.sweep}')}` fuses the cells that finished, and "
-            "the same command with resume=true runs the others"
-        )
+            done = len(finished(self.tracking.children(self.sweep)))
+        fused = f"`{follow('fuse', f'sweep={self.sweep}')}` fuses the {done} cells that finished, and " if done else ""
+        rest = "the others" if done else "its cells"
+        say(f"the sweep was ended early; {fused}the same command with resume=true runs {rest}")
 
 
 def varied(config: DictConfig) -> dict[str, list[str]]:

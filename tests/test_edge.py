@@ -27,6 +27,10 @@ from tests.commands import ROOT
             OSError(errno.ENOSPC, "No space left on device", "/x/roc.png"),
             "No space left on device: /x/roc.png; free space: descriptors made so far are kept for the next run",
         ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/a.png"),
+            "Permission denied: /x/a.png; ask for the right to it, or take a copy of your own",
+        ),
         (sqlite3.OperationalError("database is locked"), "a database cannot be used: database is locked"),
         (
             sqlite3.OperationalError("database or disk is full"),

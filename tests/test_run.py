@@ -169,7 +169,9 @@ def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert tracking(tmp_path).find("SqueezeNet-140").info.status == "KILLED"
+    killed = tracking(tmp_path).find("SqueezeNet-140").info
+    assert killed.status == "KILLED"
+    assert f"(run {killed.run_id}) was ended early: the same command takes over what is stored by now" in errors
 
 
 @pytest.mark.slow
@@ -192,7 +194,7 @@ def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
     keep = tracking(tmp_path)
     sweep = keep.find("ps")
     assert [run.info.status for run in [sweep, *keep.children(sweep.info.run_id)]] == ["KILLED", "KILLED"]
-    assert f"python -m src.fuse sweep={sweep.info.run_id}" in errors
+    assert "the sweep was ended early; the same command with resume=true runs its cells" in errors
 
 
 @pytest.mark.slow

@@ -155,10 +155,12 @@ def check_sizes(cell: Cell, samples: list[Sample], workers: int) -> None:
         return
     scale = math.ceil(100 * crop.size / min(map(min, found.values()))) / 100
     larger = f"crop.scale={scale:g} or more, " if scale <= LARGEST else ""
+    fitted = "" if crop.fit else "crop.fit=true, which scales such images up to the crop, "
+    seen = f"even at {LARGEST} times their size, which is the most" if crop.fit else f"at crop.scale={crop.scale:g}"
+    smaller = f"crop.size={least} or less, " if (least := min(shorter.values())) else ""
     raise ValueError(
-        f"{len(small)} of {len(found)} images are too small for crop.size={crop.size} at crop.scale={crop.scale:g}: "
-        f"{first(small)}; take crop.size={min(shorter.values())} or less, {larger}crop.fit=true, which scales such "
-        "images up to the crop, crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
+        f"{len(small)} of {len(found)} images are too small for crop.size={crop.size} {seen}: {first(small)}; take "
+        f"{smaller}{larger}{fitted}crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
     )
 
 

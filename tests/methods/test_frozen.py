@@ -1,5 +1,6 @@
 """Frozen descriptors and a classifier: a predictions table without leaks, whatever the order of work."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_small_images_are_seen_at_the_scale_that_fits_and_counted(tmp_path: Path
         "3 of 8 images are too small for crop.size=40 at crop.scale=0.5, and are seen at the scale at which it fits "
         "(crop.fit)"
     ]
+
+
+def test_what_fits_at_no_scale_is_said_without_advice_that_is_taken(tmp_path: Path) -> None:
+    root = of_sizes(tmp_path / "images")
+    Image.fromarray(tissue(seed=1, shape=(1, 1))).save(root / "one" / "001.png")
+    one = cell(root, crop=Crop(size=40, scale=0.5, count=3, fit=True), stain=NoStain())
+    said = "even at 8 times their size, which is the most: one/001.png (1 x 1); take crop.size=8 or less, crop=whole, "
+    with pytest.raises(ValueError, match=re.escape(f"1 of 9 images are too small for crop.size=40 {said}")):
+        predict(one, tmp_path / "store")
 
 
 def test_predicts_every_sample_once_per_seed(images: Path, tmp_path: Path) -> None:
