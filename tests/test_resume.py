@@ -151,6 +151,7 @@ def test_killed_twice_and_resumed_is_as_one_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_ten_times_and_resumed_is_as_one_left_alone(tmp_path: Path) -> None:
     varied = ["crop.size=40,48,56", "protocol=kfold,image_kfold", "data.cases=24", "crop.count=8"]
     arguments = [*QUICK, *varied, "name=table", "resume=true"]

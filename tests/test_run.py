@@ -234,7 +234,7 @@ def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None
         (["pool.p=0.5"], ["`p >= 1` must hold, but got p=0.5"]),
         (["data=folder"], ["data.root"]),
         (["data=folder", "data.root=/nowhere"], ["/nowhere"]),
-        pytest.param(["crop.size=500"], ["png: ", "crop.size=500"], marks=pytest.mark.slow),
+        (["crop.size=500", "crop.fit=false"], ["png: ", "crop.size=500"]),
         (["protocol.folds=50"], ["protocol.folds"]),
         (["encoder.weights=/nowhere.safetensors"], ["/nowhere.safetensors"]),
         pytest.param(
@@ -276,7 +276,7 @@ def test_a_cell_that_learns_anew_loads_no_networks(tmp_path: Path) -> None:
     warm = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "LOADED []" in warm.stdout
     keep = tracking(tmp_path)
-    first, second = keep.recent()
+    first, second = keep.search({"kind": "cell"})
     assert second.data.tags["encoded_crops"] == "0"
     for each in (first, second):
         listed = {file.path for file in keep.client.list_artifacts(each.info.run_id, "explanations")}

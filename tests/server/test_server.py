@@ -7,10 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +106,17 @@ class Server:
     environment: dict[str, str]
 
 
+def let_others_in(folder: Path) -> None:
+    """Let the database's user through to a test's folder: those above it are for the tests' user alone."""
+    for each in takewhile(lambda path: path != Path(tempfile.gettempdir()), (folder, *folder.parents)):
+        each.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The compose file's server, with this machine's ports in the place of its containers' names."""
     folder = tmp_path_factory.mktemp("team")
-    folder.parent.chmod(0o755)
-    folder.parent.parent.chmod(0o755)
-    folder.chmod(0o755)
+    let_others_in(folder)
     services = compose(SECRETS)["services"]
     database, store, web = free_port(), free_port(), free_port()
     settings = services["mlflow"]["environment"] | {

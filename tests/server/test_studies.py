@@ -3,7 +3,7 @@
 import pytest
 
 from tests.server.settings import SECRETS, compose
-from tests.server.test_server import POSTGRES, free_port, postgres
+from tests.server.test_server import POSTGRES, free_port, let_others_in, postgres
 from tests.test_tune import share_trials
 
 pytestmark = [
@@ -15,8 +15,7 @@ pytestmark = [
 
 def test_two_processes_share_the_trials_of_a_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("studies")
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o755)
+    let_others_in(folder)
     port, password = free_port(), "a password"
     settings = compose(SECRETS)["services"]["postgres"]["environment"]
     with postgres(folder / "postgres", port, password):
