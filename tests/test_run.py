@@ -234,7 +234,7 @@ def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None
         (["pool.p=0.5"], ["`p >= 1` must hold, but got p=0.5"]),
         (["data=folder"], ["data.root"]),
         (["data=folder", "data.root=/nowhere"], ["/nowhere"]),
-        (["crop.size=500", "crop.fit=false"], ["png: ", "crop.size=500"]),
+        (["crop.size=500", "crop.fit=false"], ["8 of 8 images are too small for crop.size=500"]),
         (["protocol.folds=50"], ["protocol.folds"]),
         (["encoder.weights=/nowhere.safetensors"], ["/nowhere.safetensors"]),
         pytest.param(
