@@ -46,24 +46,24 @@ def check_writable(**folders: str | Path) -> None:
     """Raise `ValueError` for the first that is no folder to write in, and could not be made one."""
     check_folder(**folders)
     for name, folder in folders.items():
-        if why := refusal(nearest(folder)):
-            raise ValueError(
-                f"`{name}` is a folder to write in, but got {name}={folder}, and nothing can be written in "
-                f"{nearest(folder)} ({why}): give another"
-            )
+        _check_allowed(nearest(folder), f"`{name}` is a folder to write in, but got {name}={folder}")
 
 
 def check_file(**files: str) -> None:
-    """Raise `ValueError` for the first that is no file which could be written in a folder that exists."""
+    """Raise `ValueError` for the first that is no file which could be written in a folder that exists; empty: none."""
     for name, file in files.items():
+        if not file:
+            continue
         folder = Path(file).absolute().parent
-        if file and (Path(file).is_dir() or not folder.is_dir()):
+        if Path(file).is_dir() or not folder.is_dir():
             raise ValueError(f"`{name}` is a file in a folder that exists, but got {name}={file}")
-        if file and (why := refusal(folder)):
-            raise ValueError(
-                f"`{name}` is a file to write, but got {name}={file}, and nothing can be written in {folder} ({why}): "
-                "give another"
-            )
+        _check_allowed(folder, f"`{name}` is a file to write, but got {name}={file}")
+
+
+def _check_allowed(folder: Path, asked: str) -> None:
+    """Raise `ValueError`, beginning with what was asked for, where nothing can be written in a folder."""
+    if why := refusal(folder):
+        raise ValueError(f"{asked}, and nothing can be written in {folder} ({why}): give another")
 
 
 def nearest(folder: str | Path) -> Path:
