@@ -75,6 +75,12 @@ def idle(
     return [f"{each} means nothing to {to}={options[to]}: left aside" for each, to in found if to not in varied]
 
 
+def tell_idle(experiment: Experiment, sweep: Sweep | None) -> None:
+    """Tell which of the overrides that were typed mean nothing here."""
+    for line in idle(experiment, HydraConfig.get().overrides.task, chosen(), sweep.keys if sweep else ()):
+        say(f"options: {line}")
+
+
 @dataclass
 class Material:
     """What a cell works on: manifest and splits, and digests: of both, of the encoder's weights, of what was tuned."""
@@ -141,9 +147,6 @@ def predict(
     store.check()
     experiment.executor.check()
     say(f"{name}: data in {experiment.data.root}")
-    sweep = swept()
-    for line in idle(experiment, HydraConfig.get().overrides.task, chosen(), sweep.keys if sweep else ()):
-        say(f"options: {line}")
     material = material or prepare(experiment)
     manifest, splits = material.manifest, material.splits
     facts = slice_facts(manifest, experiment.slices)

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
-from src.cells import Material, attempt, chosen, position_tags, predict, prepare, tell
+from src.cells import Material, attempt, chosen, position_tags, predict, prepare, tell, tell_idle
 from src.config import build, flat
 from src.launcher import sweeping_command
 from src.presentation import say
@@ -46,8 +46,10 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
         (run.folder / "config.yaml").write_text(masked(OmegaConf.to_yaml(config, resolve=True)))
         params = chosen() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
+        experiment = build(config)
+        tell_idle(experiment, sweep)
         try:
-            evaluation, notes = predict(build(config), name, run, material)
+            evaluation, notes = predict(experiment, name, run, material)
         except KeyboardInterrupt:
             if sweep is None:
                 say(f"{name} (run {run.id}) was ended early: the same command takes over what is stored by now")

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.addresses import masked
-from src.cells import attempt, chosen, position_tags, predict, tell
+from src.cells import attempt, chosen, position_tags, predict, tell, tell_idle
 from src.classifiers.tuned import STUDY, TUNED
 from src.config import Experiment, Tune, build, flat
 from src.files import replace
@@ -51,6 +51,7 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         supersede(tracking, old, run.id)
         describe(config, run)
+        tell_idle(plan, sweep)
         watch = watched(plan, tracking, run)
         tuning = Tuning(plan=plan, method=plan.method, search=search, work=studies / "work", watch=watch)
         try:
