@@ -71,6 +71,8 @@ def idle(
     encoder, method = experiment.encoder, experiment.method
     groups = method.idle if encoder.trainable or not method.trains else ()
     nothing = {f"encoder.{name}": "encoder" for name in encoder.idle} | dict.fromkeys(groups, "method")
+    if not encoder.accelerated:
+        nothing["method.device"] = "encoder"
     found = ((each, to) for each in typed for key, to in nothing.items() if f"{key_of(each)}.".startswith(f"{key}."))
     return [f"{each} means nothing to {to}={options[to]}: left aside" for each, to in found if to not in varied]
 
@@ -146,6 +148,7 @@ def predict(
     store = Store(experiment.store, Path(experiment.workspace) / COPIES)
     store.check()
     experiment.executor.check()
+    experiment.method.check_device(experiment.encoder)
     say(f"{name}: data in {experiment.data.root}")
     material = material or prepare(experiment)
     manifest, splits = material.manifest, material.splits
@@ -236,7 +239,8 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
         return []
     return [
         f"nothing was learnt in folds {', '.join(folds)}: all their cases have the same probabilities (with LightGBM, "
-        "too few rows for classifier.min_data_in_leaf; augment=stain_jitter gives more)"
+        "too few rows for classifier.min_data_in_leaf; augment=stain_jitter gives more; with method=finetune, too "
+        "large a finetune.learning_rate)"
     ]
 
 

@@ -27,7 +27,7 @@ def one_of(choices: Collection[object], /, *, group: str = "", **values: object)
     """Raise `ValueError`, with the choices, for the first value that is none of them."""
     for name, value in values.items():
         if value not in tuple(choices):
-            known = ", ".join(map(str, choices))
+            known = ", ".join(filter(None, map(str, choices)))
             got = f"{_full(name, group)}={value}{meant(value, choices)}"
             raise ValueError(f"`{name}` must be one of {known}, but got {got}")
 

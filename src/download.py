@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.config import build
 from src.edge import command
@@ -18,9 +18,10 @@ def main(config: DictConfig) -> None:
     What cannot be fetched is only checked, and it is said how to get it. So is what has no known MD5 (a direct record)
     if it is whole already: fetching it again could show no more.
     """
-    reader: Any = build(config.data)
-    if not reader.records and not reader.by_hand:
+    kind: Any = OmegaConf.get_type(config.data)
+    if not kind.records and not kind.by_hand:
         raise ValueError("this data set cannot be downloaded: it is yours, or made on first use")
+    reader: Any = build(config.data)
     pinned = any(not record.direct for record in reader.records)
     count, problem = (0, "not looked at") if pinned else found(reader)
     if problem and not reader.records:

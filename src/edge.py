@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -64,8 +64,11 @@ WAYS_OUT = {
 HYDRA = Path(hydra.__file__).parent
 
 
-def command(task: Callable[[DictConfig], None], name: str) -> None:
-    """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task."""
+def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False) -> None:
+    """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task.
+
+    With `sweeps` the command takes -m.
+    """
     memory.reuse()
     # OpenMP's threads spin while they wait: beside other work they take the processors that they wait for. It is read
     # as PyTorch is imported, and handed on to whatever this process starts.
@@ -90,6 +93,8 @@ def command(task: Callable[[DictConfig], None], name: str) -> None:
         check_text(sys.argv[1:])
         sys.argv[1:] = taken(sys.argv[1:])
         check_options(sys.argv[1:])
+        if not sweeps and {"-m", "--multirun"} & set(parted(sys.argv[1:])[0]):
+            raise ValueError(f"-m makes sweeps, which `python -m src.{name}` has none of: give all values in one list")
         if shows(sys.argv[1:]):
             show_one(name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
@@ -169,6 +174,8 @@ def edge() -> Iterator[None]:
     """The edge of a command: a user's mistake becomes one message, without a traceback; ours are raised."""
     try:
         yield
+    except BrokenPipeError:
+        unread()
     except Exception as error:
         message = explain(error)
         if not message:
@@ -177,6 +184,12 @@ def edge() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def unread() -> NoReturn:
+    """End where nobody reads any more what is printed, as behind `| head`: without a word, as other tools do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is printed at the end
+    sys.exit(1)
 
 
 def explain(error: BaseException) -> str:
@@ -263,7 +276,10 @@ def as_typed(error: Exception) -> str:
 def several_values(key: str, value: str) -> str:
     """Return what several values may be meant for."""
     text = shlex.quote(f'{key}="{value}"')
-    return f"`{key}={value}` is several values: -m makes a sweep of them, {key}=[{value}] a list, {text} one text"
+    return (
+        f"`{key}={value}` is several values: {key}=[{value}] is a list of them, -m makes a sweep (of run and tune), "
+        f"{text} is one text"
+    )
 
 
 def missing(key: str) -> str:

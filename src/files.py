@@ -55,8 +55,11 @@ def check_file(**files: str) -> None:
         if not file:
             continue
         folder = Path(file).absolute().parent
-        if Path(file).is_dir() or not folder.is_dir():
-            raise ValueError(f"`{name}` is a file in a folder that exists, but got {name}={file}")
+        asked = f"`{name}` is a file in a folder that exists, but got {name}={file}"
+        if Path(file).is_dir():
+            raise ValueError(f"{asked}, which is a folder: name a file in it")
+        if not folder.is_dir():
+            raise ValueError(f"{asked}, and there is no folder {folder}: make it, or name another")
         _check_allowed(folder, f"`{name}` is a file to write, but got {name}={file}")
 
 

@@ -121,7 +121,7 @@ def sweeping_command(task: Callable[[DictConfig], None], name: str) -> None:
     """Run a command that may sweep (`edge.command`): Hydra finds our launchers, a cell ends with its sweep."""
     sys.path.append(str(PLUGINS))  # before Hydra looks for plugins
     follow()
-    edge.command(task, name)
+    edge.command(task, name, sweeps=True)
 
 
 def follow() -> None:

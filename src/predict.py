@@ -46,6 +46,7 @@ def main(config: DictConfig) -> None:
             workers = options.workers or os.cpu_count() or 1
             member.method = changed(member.method, workers=workers, device=options.device)
             member.method.use(options.executor)
+            member.method.check_device(member.cell.encoder)
             member.cell = changed(member.cell, data=reading(member.cell.data, options))
         if options.format == "bach":
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
@@ -57,6 +58,8 @@ def main(config: DictConfig) -> None:
     show(prediction)
     write(submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
     say(f"written to {options.output}")
+    if (prediction.table["reason"] != "").all():
+        raise ValueError(f"no case could be predicted; {options.output} holds the reasons")
 
 
 def reading(data: "Reader", options: Predict) -> "Reader":

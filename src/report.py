@@ -28,6 +28,8 @@ def main(config: DictConfig) -> None:
     check_file(output=options.output)
     if given("output"):  # what is nobody's name is made anew
         check_unwritten(options.overwrite, output=options.output)
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
     material = gathered(options)
     content = page(compose(material)).encode()
     replace(output, content)

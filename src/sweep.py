@@ -74,9 +74,11 @@ class TrackedSweep(Callback):
             self.sweep = found.info.run_id
             self.tracking.reopen(self.sweep, tags)
             done = len(finished(self.tracking.children(self.sweep)))
-            say(f"taking up sweep {found.info.run_name} ({self.sweep}): {done} of {self.expected} cells are finished")
+            say(f"taking up {found.info.run_name} ({self.sweep}): {done} of {self.expected} cells are finished")
         else:
             self.tracking.bury()
+            if config.resume:
+                say("resume=true: no earlier sweep has this config and these values, so that a new one begins")
             self.sweep = self.tracking.create(config.name or title(config), SWEEP, tags=tags)
         Sweep(self.sweep, list(swept), indistinct(swept), resumed=bool(found)).tell()
 

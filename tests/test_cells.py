@@ -24,6 +24,7 @@ from tests.evaluation.conftest import make_predictions
         (["encoder=handcrafted", "encoder.weights=x"], [], "encoder.weights=x means nothing to encoder=handcrafted:"),
         (["encoder=handcrafted", "encoder.weights=x"], ["encoder"], ""),
         (["encoder=handcrafted", "encoder.levels=16", "pool.p=1"], [], ""),
+        (["encoder=handcrafted", "method.device=cuda"], [], "method.device=cuda means nothing to encoder=handcrafted"),
         (["finetune.epochs=3"], [], "finetune.epochs=3 means nothing to method=frozen: left aside"),
         (["finetune=head"], [], "finetune=head means nothing to method=frozen"),
         (["finetune=head"], ["method"], ""),

@@ -25,6 +25,7 @@ from tests.commands import run
     ("arguments", "said"),
     [
         (["data=demo"], "cannot be downloaded"),
+        (["data=folder"], "cannot be downloaded"),  # before a folder is asked for
         (["data=nothing"], "the options of data are bach"),
         (["data=tma"], "https://tma.im"),
     ],

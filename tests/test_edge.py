@@ -57,6 +57,13 @@ def test_what_is_given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, over
     assert given("binary") == found
 
 
+def test_who_stops_reading_is_told_nothing() -> None:
+    command = f"{sys.executable} -m src.run --help | head -1; exit ${{PIPESTATUS[0]}}"
+    told = subprocess.run(["bash", "-c", command], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert told.stdout.startswith("Predict every case out of fold")
+    assert told.stderr == ""
+
+
 def test_threads_sleep_while_they_wait() -> None:
     """OpenMP itself says how long they spin, in a command that imports PyTorch."""
     code = "from src.edge import command; command(lambda config: __import__('torch'), 'sync')"
@@ -105,7 +112,7 @@ def test_threads_sleep_while_they_wait() -> None:
         (
             "config",
             "pool.p=1,3",
-            r"^`pool\.p=1,3` is several values: -m .*, pool\.p=\[1,3\] a list, 'pool\.p=\"1,3\"' one text$",
+            r"^`pool\.p=1,3` is several values: pool\.p=\[1,3\] is a list .*, 'pool\.p=\"1,3\"' is one text$",
         ),
         ("fuse", "swep=x", r"^there is no swep; .*did you mean sweep\?$"),
     ],

@@ -98,7 +98,10 @@ def test_no_submission_is_refused_before_any_work(workspace: Path, copies: Path,
         (["model=power"], "nor is a model registered under it; did you mean powers"),
         (["model=powers@champion"], "no registered model is powers@champion"),
         (["model=powers", "input={copies}/nothing"], "input is a folder of images, a CSV or an image, but there is no"),
-        (["model=powers", "output={copies}/no/such.csv"], "`output` is a file in a folder that exists"),
+        (["model=powers", "input={copies}/../new.xlsx"], "but got {copies}/../new.xlsx: save the table as CSV"),
+        (["model=powers", "output={copies}/no/such.csv"], "and there is no folder {copies}/no: make it"),
+        (["model=powers", "output={copies}"], "but got output={copies}, which is a folder: name a file in it"),
+        (["model=powers", "weights=/no.pth"], "weights=/no.pth, but the model's encoder takes no file of weights"),
         (["model=powers", "members={copies}/../out.csv", "output={copies}/../out.csv"], "output and members are two"),
         (["model=powers", "format=kaggle"], "`format` must be one of table, bach, but got format=kaggle"),
         ([], "give it on the command line: model=..."),
@@ -110,8 +113,9 @@ def test_what_cannot_be_predicted_is_named(
 ) -> None:
     given = {"input": str(copies), "output": str(tmp_path / "out.csv")}
     given |= dict(option.format(copies=copies).split("=", 1) for option in options)
+    (copies.parent / "new.xlsx").touch()
     process = run("predict", *(f"{key}={value}" for key, value in given.items()), workspace=workspace)
-    assert said in process.stderr
+    assert said.format(copies=copies) in process.stderr
     assert "Traceback" not in process.stderr
     assert process.returncode == 1
     assert not (tmp_path / "out.csv").exists()
@@ -144,3 +148,17 @@ def test_help_says_how_and_loads_nothing_heavy(tmp_path: Path) -> None:
     process = run("predict", "--help", workspace=tmp_path)
     assert "model=NAME@ALIAS" in process.stdout
     assert process.returncode == 0
+
+
+def test_nothing_that_could_be_predicted_is_a_failure_with_the_reasons_in_the_table(
+    workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.png").write_bytes(b"no image")
+    output = tmp_path / "out.csv"
+    process = run("predict", "model=powers", f"input={tmp_path / 'new'}", f"output={output}", workspace=workspace)
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1] == f"error: no case could be predicted; {output} holds the reasons"
+    table = pd.read_csv(output)
+    assert table["reason"].str.contains("not an image").all()
+    assert table["unlike"].isna().all()  # nothing is known of how unlike it is

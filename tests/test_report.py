@@ -66,6 +66,8 @@ def test_runs_that_are_named(swept: Swept, tmp_path: Path) -> None:
     [
         (["runs=[broken]"], "broken has no finished cells to report"),
         (["sweep=nothing", "output=missing/page.html"], "a file in a folder that exists"),
+        (["sweep=nothing", "output=page.pdf"], "a report is a page, output=FILE.html, but got output=page.pdf"),
+        (["-m", "sweep=one,two"], "-m makes sweeps, which `python -m src.report` has none of"),
     ],
     ids=str,
 )

@@ -180,15 +180,17 @@ def describe(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
     return notes
 
 
-def state(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
-    """What was found, in a line or two, also where that is nothing."""
+def state(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int = 0) -> list[str]:
+    """What was found, in a line or two, also where that is nothing; so many images could not be compared."""
     parts = [f"{concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across(findings))]
     known = manifest.loc[manifest["patient"] != "", "patient"].nunique()
     what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical or near-identical image"
     whose = f"of {known} patients" if known else "of unknown patients"
     if known and unknown(manifest):
         whose += f", those of {unknown(manifest)} cases unknown"
-    return [f"{what} on both sides of a split ({len(manifest)} images {whose})", *contradicting(findings)]
+    compared = f"{len(manifest) - not_compared} of {len(manifest)} images compared," if not_compared else ""
+    looked_at = compared or f"{len(manifest)} images"
+    return [f"{what} on both sides of a split ({looked_at} {whose})", *contradicting(findings)]
 
 
 def named(finding: "pd.Series[Any]") -> str:

@@ -10,6 +10,7 @@ from src.data.manifest import VIEWS, LeftOut, as_sample
 from src.text import known, read_text
 
 KINDS = (*EXTENSIONS, ".dcm")
+SHEETS = (".xlsx", ".xls", ".ods", ".tsv", ".txt")
 
 
 @dataclass
@@ -43,6 +44,8 @@ def listed(path: Path) -> Listing:
         return Listing(of(found.files), path, found.left_out)
     if not path.is_file():
         raise ValueError(f"input is a folder of images, a CSV or an image, but there is no {printable(str(path))}")
+    if path.suffix.lower() in SHEETS:
+        raise ValueError(f"input is a folder of images, a CSV or an image, but got {path}: save the table as CSV")
     if path.suffix.lower() == ".csv":
         return Listing(_table(path), path.parent)
     if printable(path.name) != path.name:

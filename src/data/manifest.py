@@ -187,9 +187,10 @@ def _leaves(sample: str) -> bool:
 def _refuse(manifest: pd.DataFrame, bad: "pd.Series[bool]", rule: str) -> None:
     if bad.any():
         row = manifest[bad].iloc[0]
+        more = f" and {bad.sum() - 1} more" if bad.sum() > 1 else ""
         raise ValueError(
             f"{rule}, but this does not hold for {row['sample']!r} "
-            f"(case {row['case']!r}, view {row['view']!r}, label {row['label']!r}) and {bad.sum() - 1} more"
+            f"(case {row['case']!r}, view {row['view']!r}, label {row['label']!r}){more}"
         )
 
 

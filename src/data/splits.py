@@ -29,7 +29,15 @@ class SplitProtocol(ABC):
         """Rows `case, fold` by case; folds count from 1, a case of fold 0 is in every training part."""
         table = cases(manifest)
         splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
-        return check(splits, manifest, self.grouped)
+        return check(splits, manifest, self.grouped, self.way_out)
+
+    @property
+    def way_out(self) -> str:
+        """What to do where a fold holds out all cases of a class."""
+        return (
+            "try another protocol.seed, fewer folds (of a holdout a smaller protocol.fraction), or image_kfold or "
+            "image_holdout, which ignore patients"
+        )
 
     def remarks(self, manifest: pd.DataFrame) -> list[str]:
         """What was made of folds that somebody else gave, for the beginning of a run."""
@@ -142,6 +150,11 @@ class Published(SplitProtocol):
 
     path: str
     from_zero: bool | None = None
+
+    @property
+    def way_out(self) -> str:
+        """What to do where a fold holds out all cases of a class."""
+        return f"correct the folds in {self.path}, or take protocol=kfold, which makes its own"
 
     def remarks(self, manifest: pd.DataFrame) -> list[str]:
         """What numbers from 0 on were taken as."""
@@ -298,7 +311,7 @@ def commonest(table: pd.DataFrame) -> "pd.Series[str]":
     return counts.drop_duplicates("group").set_index("group")["label"]
 
 
-def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -> pd.DataFrame:
+def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False, way_out: str = "") -> pd.DataFrame:
     """The splits by case. ValueError names what breaks a rule: every case stands once, every class is in every training
     part, and if `grouped` no known patient stands in two folds."""
     table = cases(manifest)
@@ -309,14 +322,14 @@ def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False) -
         if len(names):
             raise ValueError(f"splits hold every case once, but {names.iloc[0]!r} {verb}; so do {len(names)} in all")
     splits = splits.sort_values("case", ignore_index=True)
-    _check_parts(splits["fold"], table["label"])
+    _check_parts(splits["fold"], table["label"], way_out)
     shared = _shared(splits, manifest)
     if grouped and len(shared):
         raise ValueError(f"a patient stands in one fold, but {shared.index[0]!r} stands in folds {shared.iloc[0]}")
     return splits
 
 
-def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]") -> None:
+def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]", way_out: str) -> None:
     """Every training part has every class. `fold` and `labels` are by case."""
     numbers = sorted(set(fold[fold > 0]))
     if (fold < 0).any() or not numbers:
@@ -325,9 +338,8 @@ def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]") -> None:
         lacking = sorted(set(labels) - set(labels[fold != number]))
         if lacking:
             raise ValueError(
-                f"every training part has every class, but all cases of {lacking[0]} are held out in fold {number}: "
-                "try another protocol.seed, fewer folds (of a holdout a smaller protocol.fraction), or image_kfold or "
-                "image_holdout, which ignore patients"
+                f"every training part has every class, but all cases of {lacking[0]} are held out in fold {number}"
+                f"{way_out and f': {way_out}'}"
             )
 
 

@@ -53,7 +53,7 @@ def audit(
     """Return what stands on both sides of splits. `manifest` has the column `content`; hashes are kept in the store."""
     hashes, unknown = compute(data, samples(manifest), store, workers, track)
     findings = leaks(manifest, splits, hashes)
-    lines = state(findings, manifest)
+    lines = state(findings, manifest, len(unknown))
     if unknown:
         reasons = [f"{name} ({reason})" for name, reason in unknown.items()]
         lines.append(f"{len(unknown)} images cannot be compared with others: {first(reasons)}")

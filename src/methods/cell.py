@@ -200,6 +200,11 @@ class Method(ABC):
         """Have an executor do the work; `ValueError` where it cannot."""
         self.executor = executor
 
+    def check_device(self, encoder: Encoder) -> None:
+        """Raise `ValueError`, first of all, where a device is named that this machine lacks; a cluster has its own."""
+        if self.device not in ("auto", "cpu") and isinstance(self.executor, Local):
+            resolve(self.device, encoder)
+
     @abstractmethod
     def predict(
         self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: Record

@@ -55,6 +55,12 @@ class Member:
         return self.cell.encoder.load(resolve(self.method.device, self.cell.encoder))
 
     @property
+    def takes_weights(self) -> bool:
+        """Whether its encoder's weights come from a file: others are held by its models, drawn, or there are none."""
+        encoder = self.cell.encoder
+        return bool(self.weights) and isinstance(encoder, NetworkEncoder) and not encoder.untrained
+
+    @property
     def views(self) -> list[str]:
         """The views that have models of their own; the empty one where all share them."""
         return sorted({named(name)[0] for name in self.models})
@@ -176,6 +182,8 @@ def agreed(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:
 def load_all(folders: list[Path], build: Build, weights: str = "") -> list[Member]:
     """Return the fitted cells of folders; those of the same name are told apart by numbers."""
     members = [load(folder, build, weights) for folder in folders]
+    if weights and not any(member.takes_weights for member in members):
+        raise ValueError(f"weights={weights}, but the model's encoder takes no file of weights: leave weights= out")
     names = [member.name for member in members]
     for number, member in enumerate(members):
         if names.count(member.name) > 1:

@@ -70,7 +70,8 @@ def predict(
     table = outcomes(images, bad, each).join(fused(each, classes)).join(distances)
     order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
     label = table["label"].astype(object).where(table["label"].notna(), "")
-    table = table.assign(label=label, unlike=table["distance"] > 1)[order].reset_index()
+    unlike = (table["distance"] > 1).astype("boolean").mask(table["distance"].isna())  # nothing is known of some
+    table = table.assign(label=label, unlike=unlike)[order].reset_index()
     known = set().union(*(known.contents for member in members for known in member.known.values()))
     return Prediction(table, each, int(rows["content"].isin(known).sum()))
 

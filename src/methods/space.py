@@ -118,7 +118,10 @@ def dimension(key: str, limits: Mapping[str, Any], cell: Cell, operators: tuple[
     known = {each.name: each.type for each in fields(getattr(cell, operator))}
     if name not in known:
         kind = type(getattr(cell, operator)).__name__
-        raise ValueError(f"the search holds {key}, but {kind} has no {name}; it has {', '.join(known)}")
+        raise ValueError(
+            f"the search holds {key}, but {kind} has no {name}; it has {', '.join(known)}: take the search=OPTION that "
+            f"belongs to {operator}={kind.lower()}, or the {operator} that the search is for"
+        )
     if CHOICES in limits:
         return chosen(key, limits, known[name])
     if known[name] not in (int, float):

@@ -334,7 +334,7 @@ class Tracking:
         runs = self.search(of_kind, name=name) or self.beginning(name, of_kind)
         if len(runs) > 1:
             log.warning(several(name, runs))
-        if not runs and (others := self.search(name=name)):
+        if not runs and (others := self.search(name=name) or self.beginning(name, {})):
             check_kind(others[-1], kind)
         return newest(runs) if runs else None
 

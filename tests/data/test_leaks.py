@@ -88,6 +88,9 @@ def test_unknown_patients_are_a_note_and_no_finding(manifest: Make) -> None:
     ]
     (line,) = state(findings, rows)
     assert line == "no identical or near-identical image on both sides of a split (8 images of unknown patients)"
+    assert state(findings, rows, 3) == [
+        "no identical or near-identical image on both sides of a split (5 of 8 images compared, of unknown patients)"
+    ]
     assert counts(findings, rows)["audit_unknown_patients"] == 8
     some = rows.assign(patient=["p1"] + [""] * 7)
     assert state(findings, some)[0].endswith("(8 images of 1 patients, those of 7 cases unknown)")

@@ -66,3 +66,9 @@ class TestListing:
             listed(tmp_path)
         with pytest.raises(ValueError, match="but there is no"):
             listed(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("name", ["new.xlsx", "new.TSV"])
+    def test_a_table_of_another_kind_is_no_image(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=rf"but got .*{name}: save the table as CSV"):
+            listed(tmp_path / name)

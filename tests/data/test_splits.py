@@ -233,7 +233,10 @@ def test_a_published_split_of_other_parts_is_refused(manifest: Make, tmp_path: P
         ("case,fold\na0,one\n", "'one' for 'a0'"),
         ("case,fold\na0,-1\n", "'-1' for 'a0'"),
         ("name,fold\na0,1\n", "needs a column fold .or split. and one of case, image, sample, but has name, fold"),
-        ("case,fold\na0,1\na1,1\nb0,2\nb1,2\n", "all cases of a are held out in fold 1"),
+        (
+            "case,fold\na0,1\na1,1\nb0,2\nb1,2\n",
+            "all cases of a are held out in fold 1: correct the folds in .*folds.csv",
+        ),
         ("case,fold\na0,0\na1,0\nb0,0\nb1,0\n", "folds count from 1"),
         ("", "cannot be read"),
     ],

@@ -12,6 +12,7 @@ from src.encoders.encoder import Encoder
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.torchvision import Torchvision
 from src.methods.cell import resolve
+from src.methods.frozen import Frozen
 from tests.methods.test_extraction import cell
 
 NETWORK = Torchvision(label="A", architecture="alexnet", weights="random")
@@ -63,3 +64,13 @@ def unaccelerated() -> Iterator[Encoder]:
 def test_a_seed_that_no_draw_takes_is_refused(seed: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"`0 <= seed < 2\*\*32` must hold, but got seed={seed}"):
         cell(tmp_path, seed=seed)
+
+
+def test_a_device_that_this_machine_lacks_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match=r"device=cuda, but PyTorch finds no such GPU here.*method\.device=cpu"):
+        Frozen(device="cuda").check_device(NETWORK)
+    Frozen(device="cuda").check_device(Handcrafted(label="H"))
+    for device in ("auto", "cpu"):
+        Frozen(device=device).check_device(NETWORK)

@@ -68,6 +68,7 @@ LIMITS = {"low": 1, "high": 9}
         ({"classifier.rounds": {"low": 1, "high": 9, "log": True, "step": 2}}, "`log without step` must hold"),
         ({"classifier.rounds": {"low": 1, "high": 9, "step": 0}}, "`step > 0` must hold"),
         ({"classifier.rounds": {"low": 1, "high": 9, "log": "yes"}}, "log must be true or false"),
+        ({"classifier.c": LIMITS}, "take the search=OPTION that belongs to classifier=lightgbm"),
         ({"classifier.num_leaves": LIMITS}, "tries classifier.num_leaves=1, which is refused: `num_leaves >= 2`"),
         ({"pool.p": {"choices": [0.5, 1]}}, "tries pool.p=0.5, which is refused: `p >= 1` must hold"),
     ],

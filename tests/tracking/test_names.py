@@ -82,7 +82,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(tracking: Tracking, caplog: p
     run = leave(tracking, "one", "moles")
     assert tracking.find(run[:8]).info.run_id == run
     assert not caplog.messages
-    with pytest.raises(ValueError, match="no sweep has the id or name"):
+    with pytest.raises(ValueError, match=r"is a run, but a sweep is asked for: give it as runs=\["):
         tracking.find(run[:8], SWEEP)
 
 
