@@ -7,7 +7,7 @@ WORKSPACE ?= mlruns
 PROCESSES ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 # They start clusters, which give up where they wait long for a processor.
-CLUSTERS := tests/executors tests/test_jobs.py
+CLUSTERS := tests/executors tests/sweeps/test_cluster_jobs.py
 
 EXTRAS := openvino postgresql ray s3 slurm
 

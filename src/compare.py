@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from src.checks import one_of
+from src.cli.command import command, given
+from src.cli.terminal import say, track
+from src.cli.verdicts import Compared, VerdictPart, show_comparison, write_comparison
 from src.config import CONF, Compare, build
-from src.edge import command, given
-from src.files import check_unwritten, check_writable
-from src.follow import follow
-from src.fusion import (
+from src.sweeps.callback import swept_keys
+from src.sweeps.fusion import (
     GIVEN,
-    finished,
+    finished_cells,
     fuse_sweep,
+    fusion_notes,
     grouped,
-    notes,
     read_table,
     recorded,
     shared,
@@ -27,17 +27,17 @@ from src.fusion import (
     tables,
     told_by,
 )
-from src.ledger import Ledger
-from src.presentation import say, track
-from src.sweep import swept_keys
+from src.sweeps.ledger import Ledger
+from src.system.checks import one_of
+from src.system.files import check_unwritten, check_writable
+from src.system.next_commands import next_command
 from src.tracking import CELL, KIND, PARENT, SWEEP, Tracking
-from src.verdicts import Compared, Part, show, write
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
-    from src.evaluation.binary import Binary
+    from src.evaluation.two_classes import Binary
 
 SECONDS = 1.0
 """After so long progress is shown."""
@@ -53,9 +53,9 @@ def main(config: DictConfig) -> None:
         check_writable(output=options.output)
     binary = options.binary if given("binary") else None
     result = of_runs(options, binary) if options.runs else of_sweep(options, binary)
-    show(result)
+    show_comparison(result)
     if options.output:
-        write(result, Path(options.output))
+        write_comparison(result, Path(options.output))
         say(f"written to {options.output}")
 
 
@@ -74,7 +74,7 @@ def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
     """Return how the finished cells of a sweep compare, those of the same cases and folds with each other."""
     tracking = options.tracking
     parent = tracking.find(options.sweep, SWEEP) if options.sweep else newest(tracking, options.newest_of)
-    runs = finished(tracking.children(parent.info.run_id))
+    runs = finished_cells(tracking.children(parent.info.run_id))
     if len(runs) < 2:
         raise ValueError(
             f"sweep {parent.info.run_name} ({parent.info.run_id}) has {len(runs)} finished cells, but a comparison "
@@ -105,7 +105,7 @@ def compared(
     predictions: "Mapping[str, pd.DataFrame]",
     title: str,
     binary: "Binary | None",
-) -> Part:
+) -> VerdictPart:
     """Return how runs on the same cases and folds compare, from their predictions, both by name."""
     from src.evaluation.comparison import compare
     from src.evaluation.optimism import ledger as table
@@ -121,11 +121,11 @@ def compared(
         ratios=ratios(options.tracking, runs),
         track=patiently,
     )
-    return Part(
+    return VerdictPart(
         title=title,
         comparison=found,
         ledger=table(ledger.entries(runs, predictions)),
-        notes=cautions(next(iter(predictions.values())), binary) + notes(list(runs.values())) + left_out,
+        notes=cautions(next(iter(predictions.values())), binary) + fusion_notes(list(runs.values())) + left_out,
     )
 
 
@@ -138,7 +138,7 @@ def newest(tracking: Tracking, experiment: str) -> "Run":
     if not parents:
         raise ValueError(
             f"no sweep of experiment {experiment} is tracked at {tracking.uri}; "
-            f"`{follow('run', '-m', f'experiment={experiment}')}` makes one"
+            f"`{next_command('run', '-m', f'experiment={experiment}')}` makes one"
         )
     return max(map(tracking.find, dict.fromkeys(parents)), key=lambda run: int(run.info.start_time))
 
@@ -165,9 +165,9 @@ def ratios(tracking: Tracking, runs: "Mapping[str, Run]") -> dict[str, float]:
 
 def cautions(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
     """Return what the reader of a comparison has to know of its classes, cases and folds."""
-    from src.evaluation.binary import view_title
     from src.evaluation.evaluation import few_patients
     from src.evaluation.predictions import classes
+    from src.evaluation.two_classes import view_title
 
     cases, names = predictions.drop_duplicates("case"), classes(predictions)
     share = cases["label"].value_counts(normalize=True)

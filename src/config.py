@@ -11,29 +11,29 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.checks import at_least, holds, meant, one_of
+from src.cell import Cell
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.classifiers.tuned import Tuned
-from src.data.bach import Bach
-from src.data.breakhis import BreakHis
-from src.data.cbis_ddsm import CbisDdsm
-from src.data.demo import Demo
-from src.data.demo_mammograms import DemoMammograms
-from src.data.folder import Folder
 from src.data.manifest import Reader
-from src.data.mini_mias import MiniMias
+from src.data.sets.bach import Bach
+from src.data.sets.breakhis import BreakHis
+from src.data.sets.cbis_ddsm import CbisDdsm
+from src.data.sets.demo import Demo
+from src.data.sets.demo_mammograms import DemoMammograms
+from src.data.sets.folder import Folder
+from src.data.sets.mini_mias import MiniMias
+from src.data.sets.table import Table
+from src.data.sets.tma import Tma
 from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
-from src.data.table import Table
-from src.data.tma import Tma
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
-from src.encoders.network import NetworkEncoder
-from src.encoders.pool import PowerMean
+from src.encoders.network_encoder import NetworkEncoder
+from src.encoders.pooling import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
-from src.evaluation.binary import Binary
+from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
 from src.executors.local import Local
 from src.executors.ray import Ray
@@ -41,13 +41,14 @@ from src.images.augment import NoAugment, StainJitter
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko, MacenkoReleased, NoStain, Reinhard
 from src.methods.audit import AUDIT
-from src.methods.cell import Cell, Method
-from src.methods.finetune import FineTune
-from src.methods.frozen import Frozen
-from src.methods.tuning import Plan
-from src.store import flatten
+from src.methods.finetune.finetune import FineTune
+from src.methods.frozen.frozen import Frozen
+from src.methods.method import Method
+from src.storage.store import flatten_recipe
+from src.system.checks import at_least, holds, meant, one_of
 from src.tracking import Tracking
-from src.training.finetuning import FineTuning
+from src.training.parameters import FineTuning
+from src.tuning.tuning import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -76,7 +77,7 @@ class Experiment(Cell):
     workspace: str = "mlruns"
     """Where everything is written: runs, descriptors, generated data."""
     store: str = "${workspace}/store"
-    """The folder that keeps descriptors and trained networks, or s3://BUCKET/PREFIX (`src.places`)."""
+    """The folder that keeps descriptors and trained networks, or s3://BUCKET/PREFIX (`src.storage.place`)."""
     audit: str = "warn"
     """What becomes of a run with a patient or (nearly) identical images on both sides of a split: warn or fail."""
     replicates: int = 1000
@@ -91,7 +92,7 @@ class Experiment(Cell):
     slices: list[str] = field(default_factory=list)
     """Columns of the manifest by whose values the metrics are told apart, beside the views."""
     published: str = ""
-    """A CSV of published figures (`src.evaluation.tables.published_results`), shown beside a sweep's."""
+    """A CSV of published figures (`src.evaluation.fold_tables.published_results`), shown beside a sweep's."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -384,7 +385,7 @@ def no_key(key: str, parent: DictConfig) -> str:
 
 
 def rebuilt(description: Mapping[str, Any]) -> Any:
-    """Return the operator that `src.methods.fitted.describe` described; `ValueError` where it has changed since."""
+    """Return the operator that `src.models.saved.describe` described; `ValueError` where it has changed since."""
     name, revision = description["operator"], description.get("revision")
     schema = next((schema for schema in SCHEMAS if schema.__name__ == name), None)
     here = getattr(schema, "revision", None)
@@ -410,4 +411,4 @@ def settled(config: DictConfig) -> DictConfig:
 def flat(config: DictConfig) -> dict[str, Any]:
     """Return a config's values by dotted key, interpolations resolved, and what follows from them."""
     values = OmegaConf.to_container(settled(config), resolve=True, throw_on_missing=True)
-    return flatten(cast("dict[str, Any]", values))
+    return flatten_recipe(cast("dict[str, Any]", values))

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.cli.command import command
+from src.cli.terminal import byte_progress, say
 from src.config import build
-from src.edge import command
-from src.presentation import byte_progress, say
 
 if TYPE_CHECKING:
     from src.data.manifest import Reader
@@ -48,7 +48,7 @@ def found(reader: "Reader") -> tuple[int, str]:
 
 def fetched(reader: "Reader") -> str:
     """Fetch all that can be, and return the names of the archives that it came from."""
-    from src.data.archive import obtain
+    from src.data.download import obtain
 
     with byte_progress() as progress:
         archives = obtain(reader, progress)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from src.cli.command import command, given
+from src.cli.terminal import say, show_evaluation, show_groups, write_evaluation, write_groups
 from src.config import ROOT, Fuse, build
-from src.edge import command, given
-from src.evaluation.binary import Binary
-from src.files import check_unwritten, check_writable
-from src.fusion import finished, fuse, fuse_sweep
-from src.presentation import say, show, show_groups, write, write_groups
-from src.sweep import swept_keys, unfused
+from src.evaluation.two_classes import Binary
+from src.sweeps.callback import swept_keys, unfused
+from src.sweeps.fusion import finished_cells, fuse, fuse_sweep
+from src.system.files import check_unwritten, check_writable
 from src.tracking import CELL, SWEEP
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def main(config: DictConfig) -> None:
         sweep(options, binary)
         return
     evaluation, title, notes = published(options) if options.published else tracked(options, binary)
-    show(evaluation, title, notes)
+    show_evaluation(evaluation, title, notes)
     if options.output:
-        write(evaluation, Path(options.output), notes)
+        write_evaluation(evaluation, Path(options.output), notes)
         say(f"written to {options.output}")
 
 
@@ -65,7 +65,7 @@ def sweep(options: Fuse, binary: Binary | None) -> None:
     tracking = options.tracking
     tracking.bury()
     parent = tracking.find(options.sweep, SWEEP)
-    runs = finished(tracking.children(parent.info.run_id))
+    runs = finished_cells(tracking.children(parent.info.run_id))
     if not runs:
         raise ValueError(f"sweep {parent.info.run_name} ({parent.info.run_id}) has no finished cells to fuse")
     fusion = fuse_sweep(tracking, runs, swept_keys(parent), options.replicates, binary, options.slices)

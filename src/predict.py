@@ -8,40 +8,40 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from src.cli.command import command
+from src.cli.terminal import console, say, track
 from src.config import COPIES, Predict, build, rebuilt
-from src.edge import command
-from src.files import check_file, check_unwritten, replace
-from src.presentation import console, say, track
+from src.system.files import check_file, check_unwritten, replace
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from src.data.manifest import Reader
-    from src.methods.prediction import Prediction
+    from src.models.prediction import Prediction
 
 
 def main(config: DictConfig) -> None:
     """Write a row per case, and show what was found."""
     options: Predict = build(config)
-    check(options)
-    from src.data.bach import check_submission, submission
-    from src.data.listing import listed
-    from src.data.reading import described
-    from src.methods.fitted import load_all
-    from src.methods.prediction import predict
-    from src.store import Store
-    from src.tracking.models import locate
+    check_outputs(options)
+    from src.data.new_images import list_images
+    from src.data.sets.bach import check_submission, submission
+    from src.data.summary import describe_manifest
+    from src.models.prediction import predict_new
+    from src.models.saved import load_all_fitted
+    from src.storage.store import Store
+    from src.tracking.model_registry import locate
 
     store = Store(options.store, Path(options.workspace) / COPIES) if options.store else None
     if store is not None:
         store.check()
     options.executor.check()
-    listing = listed(Path(options.input))
-    for line in described(listing.images, listing.left_out):
+    listing = list_images(Path(options.input))
+    for line in describe_manifest(listing.images, listing.left_out):
         say(f"input: {line}")
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
         located = locate(options.tracking, options.model, Path(place))
-        members = load_all(located.folders, rebuilt, options.weights)
+        members = load_all_fitted(located.folders, rebuilt, options.weights)
         for member in members:
             workers = options.workers or os.cpu_count() or 1
             member.method = changed(member.method, workers=workers, device=options.device)
@@ -52,11 +52,11 @@ def main(config: DictConfig) -> None:
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
-        prediction = predict(members, listing.images, listing.root, track, store)
+        prediction = predict_new(members, listing.images, listing.root, track, store)
     if options.members:
-        write(prediction.members, options.members)
-    show(prediction)
-    write(submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
+        write_table(prediction.members, options.members)
+    show_prediction(prediction)
+    write_table(submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
     say(f"written to {options.output}")
     if (prediction.table["reason"] != "").all():
         raise ValueError(f"no case could be predicted; {options.output} holds the reasons")
@@ -67,7 +67,7 @@ def reading(data: "Reader", options: Predict) -> "Reader":
     return changed(data, convert=data.convert or options.convert, bits=options.bits or data.bits)
 
 
-def check(options: Predict) -> None:
+def check_outputs(options: Predict) -> None:
     """Raise `ValueError` where what is asked for cannot be written, before any work."""
     check_file(output=options.output, members=options.members)
     for name, file in (("output", options.output), ("members", options.members)):
@@ -78,12 +78,12 @@ def check(options: Predict) -> None:
         raise ValueError(f"output and members are two tables, but both are {options.output}")
 
 
-def write(table: "pd.DataFrame", file: str) -> None:
+def write_table(table: "pd.DataFrame", file: str) -> None:
     """Write a table as CSV, whole or not at all."""
     replace(Path(file), table.to_csv(index=False).encode())
 
 
-def show(prediction: "Prediction") -> None:
+def show_prediction(prediction: "Prediction") -> None:
     """Print the cases of each label, and what a reader has to know."""
     from rich.table import Table
 
@@ -96,11 +96,11 @@ def show(prediction: "Prediction") -> None:
         agreement = f"{part['agreement'].mean():.2f}" if len(part) else ""
         shown.add_row(name, f"{len(part)}", agreement, f"{part['unlike'].sum()}")
     console().print(shown)
-    for line in notes(prediction):
+    for line in prediction_notes(prediction):
         say(line)
 
 
-def notes(prediction: "Prediction") -> list[str]:
+def prediction_notes(prediction: "Prediction") -> list[str]:
     """Return what a reader has to know of predictions."""
     table = prediction.table
     bad = table[table["reason"] != ""]

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from src.cli.command import command
+from src.cli.terminal import say
 from src.config import ROOT, Register, build, rebuilt
-from src.edge import command
-from src.follow import follow, override
-from src.presentation import say
+from src.system.next_commands import next_command, override
 from src.tracking import SPOOLED
 
 
 def main(config: DictConfig) -> None:
     """Pack a model with its encoders' weights, try it, and register it under an alias."""
     options: Register = build(config)
-    from src.methods.fitted import load_all, pack, unpacked
-    from src.tracking.models import example, locate, register, rehearse
+    from src.models.saved import load_all_fitted, pack_fitted, unpacked
+    from src.tracking.model_registry import example, locate, register, rehearse
 
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
         cells = Path(folder) / "cells"
@@ -27,10 +27,10 @@ def main(config: DictConfig) -> None:
         if located.run.startswith(SPOOLED):
             raise ValueError(
                 f"{located.title} is kept in {options.tracking.spool}, where MLflow cannot link a model to it: "
-                f"`{follow('sync')}` sends it, then register it by its name"
+                f"`{next_command('sync')}` sends it, then register it by its name"
             )
-        pack(located.folders, rebuilt, cells, options.weights)
-        members = load_all(unpacked(cells), rebuilt)
+        pack_fitted(located.folders, rebuilt, cells, options.weights)
+        members = load_all_fitted(unpacked(cells), rebuilt)
         say(f"{located.title}: packed {', '.join(member.name for member in members)}; trying it")
         side = max(math.ceil(member.cell.crop.size / member.cell.crop.scale) for member in members)
         rehearsal = rehearse(cells, example(side, members[0].views[-1]), ROOT)
@@ -38,8 +38,8 @@ def main(config: DictConfig) -> None:
     model = override("model", f"{options.name}@{options.alias}")
     say(
         f"registered as {options.name}, version {version}, alias {options.alias}\n"
-        f"  {follow('predict', model, 'input=FOLDER', 'output=FILE.csv')}\n"
-        f"  {follow('serve', model)}"
+        f"  {next_command('predict', model, 'input=FOLDER', 'output=FILE.csv')}\n"
+        f"  {next_command('serve', model)}"
     )
 
 

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from src.cli.command import command, given
+from src.cli.terminal import say
 from src.config import Report, build
-from src.edge import command, given
-from src.files import check_file, check_unwritten, replace
-from src.presentation import say
-from src.sweep import swept_keys
+from src.sweeps.callback import swept_keys
+from src.system.files import check_file, check_unwritten, replace
 from src.tracking import CELL, SWEEP
 
 if TYPE_CHECKING:
-    from src.reporting.material import Material
+    from src.reporting.gathering import ReportMaterial
 
 
 def main(config: DictConfig) -> None:
     """Write the page, and where asked log it onto the sweep's run."""
-    from src.reporting.compose import compose
+    from src.reporting.composition import compose
     from src.reporting.page import page
 
     options: Report = build(config)
@@ -39,9 +39,9 @@ def main(config: DictConfig) -> None:
         say(f"and as report.html onto run {material.id}")
 
 
-def gathered(options: Report) -> "Material":
+def gathered(options: Report) -> "ReportMaterial":
     """Return what the report is made of."""
-    from src.reporting.material import gather
+    from src.reporting.gathering import gather
 
     tracking = options.tracking
     tracking.bury()

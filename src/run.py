@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from src.addresses import masked
-from src.cells import Material, attempt, chosen, position_tags, predict, prepare, tell, tell_idle
+from src.cli.terminal import say
 from src.config import build, flat
-from src.launcher import sweeping_command
-from src.presentation import say
-from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede, wanted
+from src.recipes import config_digest
+from src.sweeps.processes import sweeping_command
+from src.sweeps.resume import DIGEST, POINT, Sweep, earlier_runs, supersede_runs, wants_resume
+from src.sweeps.run_cell import (
+    CellInputs,
+    attempt_cell,
+    chosen_options,
+    fill_run,
+    gather_inputs,
+    position_tags,
+    tell_idle,
+    tell_outcome,
+)
+from src.system.addresses import masked
 from src.tracking import CELL, FINISHED, JOB, Tracking
 
 if TYPE_CHECKING:
@@ -20,58 +30,58 @@ if TYPE_CHECKING:
 
 def main(config: DictConfig) -> None:
     """Run one cell."""
-    attempt(cell, config)
+    attempt_cell(cell, config)
 
 
 def cell(config: DictConfig, sweep: Sweep | None) -> None:
     """Predict, evaluate and track one cell, unless it is finished and may be taken over."""
-    from src.sweep import cell_name
+    from src.sweeps.callback import cell_name
 
     choices = HydraConfig.get().runtime.choices
     tracking = build(config.tracking)
     # In a sweep `name` is the sweep's.
     name = (config.name if sweep is None else "") or cell_name(config, choices, sweep)
     tags = {DIGEST: config_digest(config)} | position_tags(sweep)
-    resume = sweep.resumed if sweep else wanted(config, choices, sweeping=False)
-    old = earlier(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
+    resume = sweep.resumed if sweep else wants_resume(config, choices, sweeping=False)
+    old = earlier_runs(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.info.status == FINISHED and run.data.tags.get(DIGEST) == tags[DIGEST]]
     material = unchanged(config) if done else None
     if material and (same := [run for run in done if material.facts.items() <= run.data.tags.items()]):
-        supersede(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].info.run_id)
+        supersede_runs(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].info.run_id)
         take_over(config, tracking, same[-1], tags, sweep)
         return
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         if sweep:
-            supersede(tracking, old, run.id)
+            supersede_runs(tracking, old, run.id)
         (run.folder / "config.yaml").write_text(masked(OmegaConf.to_yaml(config, resolve=True)))
-        params = chosen() | flat(config)
+        params = chosen_options() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         experiment = build(config)
         tell_idle(experiment, sweep)
         try:
-            evaluation, notes = predict(experiment, name, run, material)
+            evaluation, notes = fill_run(experiment, name, run, material)
         except KeyboardInterrupt:
             if sweep is None:
                 say(f"{name} (run {run.id}) was ended early: the same command takes over what is stored by now")
             raise
-    tell(evaluation, name, notes, run.id, sweep)
+    tell_outcome(evaluation, name, notes, run.id, sweep)
 
 
-def unchanged(config: DictConfig) -> Material | None:
+def unchanged(config: DictConfig) -> CellInputs | None:
     """Return what a finished cell would work on now; None where that cannot be had: run anew, the cell says why."""
     with suppress(ValueError, OSError):
-        return prepare(build(config), tell=lambda line: None)
+        return gather_inputs(build(config), tell=lambda line: None)
     return None
 
 
 def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str, str], sweep: Sweep | None) -> None:
     """Let a finished run stand for a cell, and show it if it is alone."""
-    from src.fusion import fuse
+    from src.sweeps.fusion import fuse
 
     say(f"{run.info.run_name}: finished already as run {run.info.run_id}, on the same data")
     if sweep is None:
         evaluation, notes = fuse(tracking, [run], config.replicates)
-        tell(evaluation, str(run.info.run_name), notes, run.info.run_id, sweep)
+        tell_outcome(evaluation, str(run.info.run_name), notes, run.info.run_id, sweep)
     elif run.data.tags.get(JOB) != tags[JOB]:
         tracking.tag(run.info.run_id, {JOB: tags[JOB]})  # the sweep may vary the same in another order
 

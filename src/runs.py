@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from src.cli.command import command
+from src.cli.terminal import console, plain_table, say
 from src.config import Runs, build
-from src.edge import command
-from src.follow import follow
-from src.presentation import console, plain_table, say
+from src.evaluation.wording import MISSING, measured
+from src.system.next_commands import next_command
 from src.tracking import CELL, KIND, PARENT, SUPERSEDED, SWEEP, Tracking
-from src.tracking.names import began, data_names
-from src.words import MISSING, measured
+from src.tracking.run_names import began, data_names
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     found = [run for run in runs[::-1] if fits(run, options)]
     if not found:
         what = f"none of {len(runs)} runs fits" if runs else f"no runs are tracked at {options.tracking.uri}"
-        say(f"{what}; `{follow('run')}` makes one")
+        say(f"{what}; `{next_command('run')}` makes one")
         return
     shown = found[: options.limit or None]
     title = f"{len(shown)} of {len(found)}, the newest first" if len(shown) < len(found) else ""

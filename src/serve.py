@@ -6,15 +6,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from src.cli.command import command
+from src.cli.terminal import say
 from src.config import Serve, build
-from src.edge import command
-from src.presentation import say
 
 
 def main(config: DictConfig) -> None:
     """Check model and port, and let MLflow's server take this process's place."""
     options: Serve = build(config)
-    from src.tracking.models import called
+    from src.tracking.model_registry import called
     from src.tracking.server import in_use
 
     model = called(options.tracking, options.model)

@@ -18,10 +18,10 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-from src import memory
 from src.config import rebuilt
-from src.methods.fitted import CELLS, Member, load_all, unpacked
-from src.methods.prediction import predict
+from src.models.prediction import predict_new
+from src.models.saved import CELLS, Member, load_all_fitted, unpacked
+from src.system import memory
 
 TURN = threading.Lock()
 """MLflow answers in threads, but the members have one network for all, and precision is set for the whole process."""
@@ -46,7 +46,7 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 
 def members(cells: Path) -> list[Member]:
     """Return the fitted cells of a folder, to run on what this machine has."""
-    found = load_all(unpacked(cells), rebuilt)
+    found = load_all_fitted(unpacked(cells), rebuilt)
     for member in found:
         member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)
     return found
@@ -62,7 +62,7 @@ def answer(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
         for name, image in zip(rows["sample"], asked["image"], strict=True):
             (Path(folder) / name).write_bytes(decoded(image))
-        return predict(members, rows, Path(folder), quietly).table
+        return predict_new(members, rows, Path(folder), quietly).table
 
 
 def unused(names: "pd.Series[str]") -> "pd.Series[str]":

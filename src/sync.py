@@ -2,9 +2,9 @@
 
 from omegaconf import DictConfig
 
+from src.cli.command import command
+from src.cli.terminal import say
 from src.config import Sync, build
-from src.edge import command
-from src.presentation import say
 
 
 def main(config: DictConfig) -> None:

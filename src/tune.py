@@ -11,18 +11,19 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from src.addresses import masked
-from src.cells import attempt, chosen, position_tags, predict, tell, tell_idle
 from src.classifiers.tuned import STUDY, TUNED
+from src.cli.terminal import save_evaluation, say, slug
 from src.config import Experiment, Tune, build, flat
-from src.files import replace
-from src.launcher import sweeping_command
-from src.methods.studies import Owner, Watch
-from src.methods.tuning import OBJECTIVES, Chosen, Tuning, search_of
-from src.presentation import save, say, slug
-from src.resume import DIGEST, POINT, Sweep, config_digest, earlier, supersede
-from src.sweep import cell_name
+from src.recipes import config_digest
+from src.sweeps.callback import cell_name
+from src.sweeps.processes import sweeping_command
+from src.sweeps.resume import DIGEST, POINT, Sweep, earlier_runs, supersede_runs
+from src.sweeps.run_cell import attempt_cell, chosen_options, fill_run, position_tags, tell_idle, tell_outcome
+from src.system.addresses import masked
+from src.system.files import replace
 from src.tracking import CELL, PARENT, TrackedRun, Tracking
+from src.tuning.studies import Owner, Watch
+from src.tuning.tuning import OBJECTIVES, Chosen, Tuning, search_of
 
 TRIAL = "trial"
 """The kind of the runs of trials; the run of their tuning is their parent."""
@@ -31,7 +32,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def main(config: DictConfig) -> None:
     """Tune one cell."""
-    attempt(tune, config)
+    attempt_cell(tune, config)
 
 
 def tune(config: DictConfig, sweep: Sweep | None) -> None:
@@ -44,26 +45,26 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     plan: Tune = build(config)
     name = (config.name if sweep is None else "") or f"{cell} tuned{'' if plan.nested else ', optimistic'}"
     tags = {DIGEST: config_digest(config), TUNED: plan.kind, STUDY: plan.study} | position_tags(sweep)
-    old = earlier(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
+    old = earlier_runs(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
     place = plan.storage or str(studies / f"{plan.study}.log")
     search = search_of(plan, plan, plan.method, place, owner())  # before any work
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
-        supersede(tracking, old, run.id)
-        describe(config, run)
+        supersede_runs(tracking, old, run.id)
+        log_configs(config, run)
         tell_idle(plan, sweep)
         watch = watched(plan, tracking, run)
         tuning = Tuning(plan=plan, method=plan.method, search=search, work=studies / "work", watch=watch)
         try:
-            evaluation, notes = predict(plan, name, run, tuning=tuning)
+            evaluation, notes = fill_run(plan, name, run, tuning=tuning)
         except KeyboardInterrupt:
             say(f"study {plan.study} was ended early: the same command with resume=true goes on with it")
             raise
         assert tuning.chosen is not None, "it has predicted"
-        keep(tuning.chosen, plan, studies, run, notes)
+        keep_chosen(tuning.chosen, plan, studies, run, notes)
         adopt(tuning.chosen, tracking, run)
     say(f"parameters in {studies / plan.study}.json; classifier=tuned classifier.study={plan.study} uses them")
-    tell(evaluation, name, notes, run.id, sweep)
+    tell_outcome(evaluation, name, notes, run.id, sweep)
 
 
 def study_name(config: DictConfig, cell: str, search: str, sweep: Sweep | None) -> str:
@@ -75,14 +76,14 @@ def study_name(config: DictConfig, cell: str, search: str, sweep: Sweep | None) 
     return slug(f"{config.study}_{cell}" if config.study else f"{cell}_{search}")
 
 
-def describe(config: DictConfig, run: TrackedRun) -> None:
+def log_configs(config: DictConfig, run: TrackedRun) -> None:
     """Write the configs, that of the cell and that of its tuning, and log both as parameters; no password is kept."""
     values: Any = OmegaConf.to_container(config, resolve=True)
     own = {each.name for each in fields(Experiment)}
     cell = {key: value for key, value in values.items() if key in own}
     for name, content in (("config.yaml", cell), ("tune.yaml", values)):
         (run.folder / name).write_text(masked(OmegaConf.to_yaml(OmegaConf.create(content))))
-    run.log(params=flat(config) | chosen())
+    run.log(params=flat(config) | chosen_options())
 
 
 def watched(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
@@ -100,9 +101,9 @@ def watched(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
 
 def owner() -> Owner:
     """Return the marks of this process, and what says whether that of others is gone."""
-    from src.tracking.life import dead, identity
+    from src.tracking.process_life import dead, process_marks
 
-    return Owner(marks=identity(), gone=dead)
+    return Owner(marks=process_marks(), gone=dead)
 
 
 @dataclass
@@ -127,9 +128,9 @@ class Trial:
         self.run.log(tags={TRIAL: state})
 
 
-def keep(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, notes: list[str]) -> None:
+def keep_chosen(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, notes: list[str]) -> None:
     """Write what was chosen, for people and for `classifier=tuned`, and the tables and figures of each study."""
-    from src.evaluation.studies import draw_studies
+    from src.evaluation.study_figures import draw_studies
 
     studies.mkdir(parents=True, exist_ok=True)
     text = (json.dumps(chosen.record, indent=2) + "\n").encode()
@@ -143,7 +144,7 @@ def keep(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, notes: list
         replace(folder / "trials.csv", trials.to_csv(index=False).encode())
         figures = draw_studies(trials, chosen.importance[name], keys, plan.objective, OBJECTIVES[plan.objective], note)
         for kind, figure in figures.items():
-            save(figure, folder / f"{kind}.png")
+            save_evaluation(figure, folder / f"{kind}.png")
 
 
 def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:

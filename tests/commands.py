@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.follow import key_of
+from src.system.next_commands import key_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

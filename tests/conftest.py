@@ -8,13 +8,13 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401  # before the hook, which looks it up
-from src import memory
+from src.system import memory
 
 if TYPE_CHECKING:
     from tests.tracking.servers import Server
 
 # Shapes in annotations are checked while testing; not where they name PyTorch, which is imported late.
-CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.store", "src.data"]
+CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.storage.store", "src.data"]
 install_import_hook(CHECKED, "tests.typechecker.checked")
 memory.reuse()  # as commands do
 
@@ -34,6 +34,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the developers' shared folder")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks are faster in one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

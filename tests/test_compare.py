@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
+from src.cli.verdicts import fitting, to_markdown, verdicts, write_comparison
 from src.compare import cautions, newest, of_runs, of_sweep, patiently, ratios, spelled
 from src.config import CONF, Compare, flat
-from src.evaluation.binary import Binary
-from src.follow import key_of, override
-from src.ledger import OTHERS, Ledger, makes, overrides_of
+from src.evaluation.two_classes import Binary
+from src.sweeps.ledger import OTHERS, Ledger, makes, overrides_of
+from src.system.next_commands import key_of, override
 from src.tracking import CELL, SWEEP, Tracking
-from src.verdicts import fitting, to_markdown, verdicts, write
 from tests.commands import QUICK, ROOT, run
 from tests.evaluation.simulation import pair
 
@@ -196,7 +196,7 @@ def test_an_experiment_stands_beside_what_is_published(tracking: Tracking, tmp_p
     assert rows.loc["ResNet-400", ["published", "verdict"]].tolist() == [84.2, "worse"]
     assert rows.loc["VGG-400", "verdict"] == "not shown"
     assert np.isnan(rows.loc["Inception-400", "ours"])
-    write(found, tmp_path)
+    write_comparison(found, tmp_path)
     assert len(pd.read_csv(tmp_path / "published.csv")) == len(rows)
     assert "| ResNet-400 | accuracy | worse | 84.2 +- 4.2 |" in (tmp_path / "comparison.md").read_text()
 

@@ -7,9 +7,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
+from src.cli.command import explain
 from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt, refuse_unknown
-from src.edge import explain
-from src.methods.cell import Method
+from src.methods.method import Method
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
 GROUPS = [option for option in OPTIONS if option.parts[0] not in ("experiment", "search")]
@@ -46,7 +46,7 @@ def test_every_command_composes(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_search_varies_what_there_is(name: str) -> None:
-    from src.methods.space import space
+    from src.tuning.search_space import space
 
     tuned = composed(f"search={name}", name="tune")
     assert isinstance(tuned, Tune)

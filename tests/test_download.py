@@ -1,4 +1,4 @@
-"""The download command; the fetching itself is tested in tests/data/test_archive.py."""
+"""The download command; the fetching itself is tested in tests/data/test_download.py."""
 
 import tarfile
 import threading
@@ -14,9 +14,9 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src.data.manifest import Reader, Record
-from src.data.mini_mias import MiniMias
-from src.data.tma import Tma
+from src.data.manifest import ArchiveRecord, Reader
+from src.data.sets.mini_mias import MiniMias
+from src.data.sets.tma import Tma
 from src.download import main
 from tests.commands import run
 
@@ -99,8 +99,8 @@ def test_a_data_set_at_a_plain_address_is_fetched_counted_and_then_left_alone(
 ) -> None:
     @dataclass(kw_only=True)
     class Local(MiniMias):
-        records: ClassVar[tuple[Record, ...]] = (
-            Record(url=f"{server}/all-mias.tar.gz", files={"all-mias.tar.gz": ""}, direct=True),
+        records: ClassVar[tuple[ArchiveRecord, ...]] = (
+            ArchiveRecord(url=f"{server}/all-mias.tar.gz", files={"all-mias.tar.gz": ""}, direct=True),
         )
 
     archive = tmp_path / "served" / "all-mias.tar.gz"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from src.data.breakhis import SUBTYPES
+from src.data.sets.breakhis import SUBTYPES
 from tests.commands import ROOT, run
 from tests.data.conftest import breakhis_path
 from tests.images.test_stain import tissue

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from src.config import Predict, Register
-from src.data.folder import Folder
+from src.data.sets.folder import Folder
 from src.executors.local import Local
 from src.images import BadImage
 from src.predict import reading

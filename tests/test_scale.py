@@ -15,8 +15,8 @@ from src.evaluation.comparison import sign_flip_test
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure
 from src.evaluation.predictions import average
-from src.methods.extraction import pooled
-from src.methods.samples import samples
+from src.methods.frozen.extraction import pooled_descriptors
+from src.methods.preparation import samples_of
 from tests.benchmarks.scale import FOLDS, STAGES, Simulation, growth, lay, predictions, slope, table
 
 GIBIBYTES = 4
@@ -71,9 +71,9 @@ def test_signs_are_drawn_in_chunks_that_change_nothing(monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_pooled_descriptors_are_held_once(tmp_path: Path) -> None:
     made = lay(tmp_path, 1_500)
-    rows = samples(made.manifest())
+    rows = samples_of(made.manifest())
     size = 1_500 * 64 * 4 / 2**20
-    assert held(lambda: pooled(made.cell, made.store, made.recipe, rows)) < 1.5 * size
+    assert held(lambda: pooled_descriptors(made.cell, made.store, made.recipe, rows)) < 1.5 * size
 
 
 def test_pairs_of_many_blocks_are_looked_up_together() -> None:

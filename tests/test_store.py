@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.store import TRAINING, Store, difference, digest, explain, listing, load, main, prune, verify
+from src.storage.store import TRAINING, Store, load_tensors, recipe_difference, recipe_digest
+from src.store import explain, listing, main, prune, verify
 from tests.buckets import BUCKET, STORAGE, Storage, storage
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
@@ -27,7 +28,7 @@ def descriptors(seed: int = 0) -> np.ndarray:
 
 def file_of(store: Store) -> Path:
     """Where the descriptors of the sample "a", or a copy of them, lie on this machine."""
-    return store.place.folder / digest(RECIPE) / "a.safetensors"
+    return store.place.folder / recipe_digest(RECIPE) / "a.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_same_descriptors_are_the_same_bytes(opened: Callable[..., Store]) -> No
         store.write(RECIPE, "a", descriptors())
         store.finish()
     one, two = (file_of(store).read_bytes() for store in stores)
-    assert one == two == stores[0].place.read(f"{digest(RECIPE)}/a.safetensors")
+    assert one == two == stores[0].place.read(f"{recipe_digest(RECIPE)}/a.safetensors")
 
 
 def test_only_whole_files_appear(opened: Callable[..., Store]) -> None:
@@ -92,7 +93,7 @@ def test_only_whole_files_appear(opened: Callable[..., Store]) -> None:
     store.write(RECIPE, "a", descriptors())
     store.finish()
     names = ["a.safetensors", "recipe.json"]
-    assert sorted(store.place.names(digest(RECIPE))) == names
+    assert sorted(store.place.names(recipe_digest(RECIPE))) == names
     assert sorted(file.name for file in file_of(store).parent.iterdir()) == names
 
 
@@ -101,7 +102,7 @@ def test_damage_is_named(opened: Callable[..., Store], damage: bytes | None) -> 
     store = opened()
     store.write(RECIPE, "a", descriptors())
     store.finish()
-    name = f"{digest(RECIPE)}/a.safetensors"
+    name = f"{recipe_digest(RECIPE)}/a.safetensors"
     content = store.place.read(name)
     store.place.write(name, content[:-1] + bytes([content[-1] ^ 1]) if damage is None else damage)
     store.finish()
@@ -134,8 +135,8 @@ def test_a_miss_is_explained_by_the_nearest_recipe(opened: Callable[..., Store])
     assert store.nearest(RECIPE) is None
     for recipe in (far, near):
         store.write(recipe, "a", descriptors())
-    assert store.nearest(RECIPE) == (digest(near), {"crop.size": (400, 650)})
-    assert "  crop.scale: 0.5 here, 1.0 there" in list(explain(store, digest(near)))
+    assert store.nearest(RECIPE) == (recipe_digest(near), {"crop.size": (400, 650)})
+    assert "  crop.scale: 0.5 here, 1.0 there" in list(explain(store, recipe_digest(near)))
     assert sum("crop.size=650" in line for line in listing(store)) == 0  # the same in both
     assert sum("crop.scale=1.0" in line for line in listing(store)) == 1
 
@@ -144,7 +145,7 @@ def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(RECIPE, "a", descriptors())
     (file_of(store).parent / ".b.safetensors.x1y2").write_bytes(b"half")
-    assert set(store.place.sizes(digest(RECIPE))) == {"a.safetensors", "recipe.json"}
+    assert set(store.place.sizes(recipe_digest(RECIPE))) == {"a.safetensors", "recipe.json"}
     assert sum(" 1 samples " in line for line in listing(store)) == 1
 
 
@@ -153,14 +154,14 @@ def test_pruning_takes_one_recipe(opened: Callable[..., Store]) -> None:
     other = RECIPE | {"seed": 1}
     for recipe in (RECIPE, other):
         store.write(recipe, "a", descriptors())
-    list(prune(store, digest(RECIPE)))
-    assert list(store.recipes()) == [digest(other)]
+    list(prune(store, recipe_digest(RECIPE)))
+    assert list(store.recipes()) == [recipe_digest(other)]
     assert "a" not in store.held(RECIPE)
     assert not file_of(store).exists()
     with pytest.raises(ValueError, match="holds no recipe"):
-        list(prune(store, digest(RECIPE)))
+        list(prune(store, recipe_digest(RECIPE)))
     store.write(RECIPE, "a", descriptors())
-    assert set(store.recipes()) == {digest(RECIPE), digest(other)}
+    assert set(store.recipes()) == {recipe_digest(RECIPE), recipe_digest(other)}
 
 
 FIT = {"kind": "fit", "encoder": {"weights": "abc"}, "fold": 1}
@@ -183,29 +184,29 @@ def test_trained_networks_are_kept_beside_descriptors(opened: Callable[..., Stor
     elsewhere = opened("two").fit(FIT)
     assert elsewhere is not None
     assert json.loads((elsewhere.parent / TRAINING).read_text()) == {"best_epoch": 2}
-    for name, values in load(elsewhere).items():
+    for name, values in load_tensors(elsewhere).items():
         np.testing.assert_array_equal(values, weights[name])
-    assert store.nearest(FIT) == (digest(FIT | {"fold": 2}), {"fold": (1, 2)})
-    assert list(explain(store, digest(RECIPE))) == [f"{digest(RECIPE)} is the only recipe of its kind"]
+    assert store.nearest(FIT) == (recipe_digest(FIT | {"fold": 2}), {"fold": (1, 2)})
+    assert list(explain(store, recipe_digest(RECIPE))) == [f"{recipe_digest(RECIPE)} is the only recipe of its kind"]
     lines = {line.split()[0]: line for line in listing(store)}
-    assert "1 samples" in lines[digest(RECIPE)]
-    assert lines[digest(FIT)].split()[1:] == ["trained", "0.0", "MiB", "fold=1"]
-    assert "in training" in lines[digest(FIT | {"fold": 2})]
+    assert "1 samples" in lines[recipe_digest(RECIPE)]
+    assert lines[recipe_digest(FIT)].split()[1:] == ["trained", "0.0", "MiB", "fold=1"]
+    assert "in training" in lines[recipe_digest(FIT | {"fold": 2})]
     assert not list(verify(store))
-    name = f"{digest(FIT)}/model.safetensors"
+    name = f"{recipe_digest(FIT)}/model.safetensors"
     content = paths[1].read_bytes()
     store.place.write(name, content[:-1] + bytes([content[-1] ^ 1]))
     store.finish()
     assert [line.split(" is damaged")[0] for line in verify(store)] == [store.place.address(name)]
-    list(prune(store, digest(FIT)))
-    assert digest(FIT) not in store.recipes()
+    list(prune(store, recipe_digest(FIT)))
+    assert recipe_digest(FIT) not in store.recipes()
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=4))
 def test_digest_is_the_content_not_the_order(recipe: dict[str, object]) -> None:
-    assert digest(recipe) == digest(dict(reversed(recipe.items())))
-    assert difference(recipe, recipe) == {}
-    assert digest(recipe) != digest(recipe | {"one more": 1})
+    assert recipe_digest(recipe) == recipe_digest(dict(reversed(recipe.items())))
+    assert recipe_difference(recipe, recipe) == {}
+    assert recipe_digest(recipe) != recipe_digest(recipe | {"one more": 1})
 
 
 def write_many(store: Store) -> None:
@@ -239,12 +240,12 @@ def test_the_command_lists_and_verifies(opened: Callable[..., Store]) -> None:
         command = [sys.executable, "-m", "src.store", *arguments, "--root", str(store.root)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert digest(RECIPE) in run("list").stdout
+    assert recipe_digest(RECIPE) in run("list").stdout
     assert "nothing damaged" in run("verify").stdout
     unknown = run("explain", "0000")
     assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
     assert "holds no recipe '0000'" in unknown.stderr
-    assert run("prune", digest(RECIPE)).stderr == ""
+    assert run("prune", recipe_digest(RECIPE)).stderr == ""
     assert "empty" in run("list").stdout
 
 

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from src.methods import studies
 from src.tracking import Tracking
+from src.tuning import studies
 from tests.commands import QUICK, ROOT, run, start
 
 SMALL = [*QUICK, "data.cases=16", "classifier=logistic", "search=logistic", "inner_folds=2", "trials=4", "study=small"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 
-from src.files import replace
+from src.system.files import replace
 
 if TYPE_CHECKING:
     from sklearn.preprocessing import StandardScaler

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.checks import at_least, one_of
 from src.classifiers.classifier import (
     Classifier,
     Features,
@@ -17,6 +16,7 @@ from src.classifiers.classifier import (
     save,
     together,
 )
+from src.system.checks import at_least, one_of
 
 
 @dataclass(kw_only=True)

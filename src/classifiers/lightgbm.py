@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from src import memory
-from src.checks import at_least, holds, one_of
 from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
+from src.system import memory
+from src.system.checks import at_least, holds, one_of
 
 DEVICES = ("cpu", "gpu", "cuda")
 MANY = 2**22

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from src.checks import at_least, holds
 from src.classifiers.classifier import (
     Classifier,
     Codes,
@@ -22,6 +21,7 @@ from src.classifiers.classifier import (
     standardiser,
     together,
 )
+from src.system.checks import at_least, holds
 
 
 @dataclass(kw_only=True)

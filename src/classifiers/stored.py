@@ -6,7 +6,7 @@ from src.classifiers.classifier import Model
 from src.classifiers.knn import Neighbours
 from src.classifiers.lightgbm import Boosted
 from src.classifiers.logistic import Linear
-from src.files import read_tensors
+from src.system.files import read_tensors
 
 BOOSTED = ".txt"
 

@@ -11,7 +11,7 @@ from src.classifiers.classifier import Classifier, Features, Labels, Model, Part
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
-from src.follow import follow
+from src.system.next_commands import next_command
 
 KINDS: dict[str, type[Classifier]] = {kind.__name__: kind for kind in (LightGBM, Logistic, Knn)}
 TUNED, STUDY = "tuned", "study"
@@ -22,7 +22,7 @@ WHOLE = {"splits": "folds", "data": "images or labels"}
 """What a nested study and a run must have in common, and what it is."""
 
 
-def optimistic(study: str) -> str:
+def optimistic_note(study: str) -> str:
     """Return the note on a study that knew what is held out."""
     return f"optimistic: study {study} chose the parameters on the held-out cases themselves (nested=false)"
 
@@ -65,7 +65,7 @@ class Tuned(Classifier):
             raise ValueError(
                 f"study {self.study} was nested in other {' and '.join(differ)} than this run's, so that its "
                 f"parameters may have seen what is held out here: use the same data and protocol, or tune on these by "
-                f"`{follow('tune', 'study=OTHER')}`"
+                f"`{next_command('tune', 'study=OTHER')}`"
             )
         for fold in map(int, chosen["folds"]):
             self.of_fold(fold).check(splits, data)
@@ -73,7 +73,7 @@ class Tuned(Classifier):
 
     def flags(self) -> list[str]:
         """Return a note where the study knew what is held out."""
-        return [] if self.record[TUNED] == NESTED else [optimistic(self.study)]
+        return [] if self.record[TUNED] == NESTED else [optimistic_note(self.study)]
 
     def left(self) -> list[str]:
         """Return a note on parameters that are not a classifier's."""
@@ -113,13 +113,13 @@ class Tuned(Classifier):
             known = ", ".join(sorted(file.stem for file in place.glob("*.json"))) or "none"
             raise ValueError(
                 f"no study {self.study!r} has ended in {place} (there: {known}); "
-                f"`{follow('tune', f'study={self.study}')}` makes one"
+                f"`{next_command('tune', f'study={self.study}')}` makes one"
             )
         try:
             record: dict[str, Any] = json.loads(path.read_text())
             searched = {key for fold in record["folds"].values() for key in fold["parameters"]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} holds no study ({error!r}): `{follow('tune')}` makes one") from None
+            raise ValueError(f"{path} holds no study ({error!r}): `{next_command('tune')}` makes one") from None
         if not any(key.startswith("classifier.") for key in searched):
             raise ValueError(f"study {self.study} chose {', '.join(sorted(searched))}, and nothing of a classifier")
         return record

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
-from src.data import image
+from src.data import image_file
 from src.images import BadImage, OutOfReach
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def _check(dataset: "Dataset") -> None:
         raise BadImage(f"the DICOM file has {frames} frames, not one image")
     if "PixelData" not in dataset or bits not in (8, 16):
         raise BadImage(f"the image has {bits} bits per pixel, not 8 or 16")
-    if dataset.Rows * dataset.Columns > image.PIXELS:
-        raise BadImage(f"the image has {dataset.Columns} x {dataset.Rows} pixels, more than {image.PIXELS}")
+    if dataset.Rows * dataset.Columns > image_file.PIXELS:
+        raise BadImage(f"the image has {dataset.Columns} x {dataset.Rows} pixels, more than {image_file.PIXELS}")
 
 
 def _range(dataset: "Dataset") -> tuple[int, int]:

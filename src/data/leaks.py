@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, UInt8
 
-from src.images.similarity import near
+from src.images.perceptual_hash import near
 
 PATIENT, IDENTICAL, NEAR = "patient", "identical", "near_identical"
 DISTANCE = 24
@@ -38,8 +38,8 @@ def leaks(
 
     `patient`: one in several folds, by a sample in each of two. `identical` and `near_identical`: an image and the
     nearest one of another fold, or with another label; every image concerned has a row, and so a few at most.
-    `manifest` has the column `content`; `hashes` are those of `src.images.similarity` by content, of the images that
-    have one; `distance` is in bits.
+    `manifest` has the column `content`; `hashes` are those of `src.images.perceptual_hash` by content, of the images
+    that have one; `distance` is in bits.
     """
     folds = splits.set_index("case")["fold"]
     rows = manifest.assign(fold=manifest["case"].map(folds), label=manifest["label"].astype(str))
@@ -127,7 +127,7 @@ def concerned(findings: pd.DataFrame) -> int:
     return int((findings["kind"] == PATIENT).sum()) + len({*images["first"], *images["second"]})
 
 
-def unknown(manifest: pd.DataFrame) -> int:
+def unknown_patients(manifest: pd.DataFrame) -> int:
     """How many cases have an unknown patient."""
     return int(manifest.loc[manifest["patient"] == "", "case"].nunique())
 
@@ -138,7 +138,7 @@ def by_kind(findings: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(kind, rows) for kind, rows in kinds if len(rows)]
 
 
-def counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
+def leak_counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
     """How many patients and images stand on both sides of a split, images have a twin with another label, and cases an
     unknown patient."""
     found = {kind: concerned(rows) for kind, rows in by_kind(across(findings))}
@@ -147,11 +147,11 @@ def counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
         "audit_identical": found.get(IDENTICAL, 0),
         "audit_near_identical": found.get(NEAR, 0),
         "audit_conflicts": concerned(conflicts(findings)),
-        "audit_unknown_patients": unknown(manifest),
+        "audit_unknown_patients": unknown_patients(manifest),
     }
 
 
-def optimistic(findings: pd.DataFrame) -> list[str]:
+def leak_reasons(findings: pd.DataFrame) -> list[str]:
     """Why figures are optimistic, for each kind of leak: how many, the first, and the way out."""
     return [
         f"{concerned(rows)} {WAYS_OUT[kind][0]} stand on both sides of a split, first {named(rows.iloc[0])}: "
@@ -169,25 +169,25 @@ def contradicting(findings: pd.DataFrame) -> list[str]:
     return [f"{what}, first {named(rows.iloc[0])}: {rows['label_first'].iloc[0]} and {rows['label_second'].iloc[0]}"]
 
 
-def describe(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
+def leak_notes(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
     """What a reader of figures has to know: leaks, contradicting labels, unknown patients."""
-    notes = [f"possibly optimistic: {reason}" for reason in optimistic(findings)] + contradicting(findings)
-    if unknown(manifest):
+    notes = [f"possibly optimistic: {reason}" for reason in leak_reasons(findings)] + contradicting(findings)
+    if count := unknown_patients(manifest):
         notes.append(
-            f"possibly optimistic: the patients of {unknown(manifest)} of {manifest['case'].nunique()} cases are "
-            "unknown, and may stand on both sides of a split"
+            f"possibly optimistic: the patients of {count} of {manifest['case'].nunique()} cases are unknown, and may "
+            "stand on both sides of a split"
         )
     return notes
 
 
-def state(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int = 0) -> list[str]:
+def leak_lines(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int = 0) -> list[str]:
     """What was found, in a line or two, also where that is nothing; so many images could not be compared."""
     parts = [f"{concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across(findings))]
     known = manifest.loc[manifest["patient"] != "", "patient"].nunique()
     what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical or near-identical image"
     whose = f"of {known} patients" if known else "of unknown patients"
-    if known and unknown(manifest):
-        whose += f", those of {unknown(manifest)} cases unknown"
+    if known and unknown_patients(manifest):
+        whose += f", those of {unknown_patients(manifest)} cases unknown"
     compared = f"{len(manifest) - not_compared} of {len(manifest)} images compared," if not_compared else ""
     looked_at = compared or f"{len(manifest)} images"
     return [f"{what} on both sides of a split ({looked_at} {whose})", *contradicting(findings)]

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from src.checks import holds
-from src.data import conversion, image
+from src.data import conversion, image_file
+from src.system.checks import holds
 
 COLUMNS = ("sample", "case", "patient", "view", "label")
 VIEWS = ("", "cc", "mlo")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class ArchiveRecord:
     """Public files: the address of the API that lists them, and their MD5 by name ("" = as the API says).
 
     With `direct`, `url` is the address of the one file itself: what it weighs the server says, and where its MD5 is ""
@@ -49,7 +49,7 @@ class Reader(ABC):
     `root` is the folder that samples are relative to; with `convert`, images that are not 8-bit RGB are turned into it,
     and of 16 bits so many `bits` are used (0: all; it is asked where that would be dark); `positive` lists the classes
     of the positive side of the two-class view (empty: of two classes the one that its name says,
-    `src.evaluation.binary`; of more there is no such view); `slices` the columns of the manifest by whose values a
+    `src.evaluation.two_classes`; of more there is no such view); `slices` the columns of the manifest by whose values a
     run's figures are told apart, too.
     """
 
@@ -59,7 +59,7 @@ class Reader(ABC):
     positive: list[str] = field(default_factory=list)
     slices: list[str] = field(default_factory=list)
 
-    records: ClassVar[tuple[Record, ...]] = ()
+    records: ClassVar[tuple[ArchiveRecord, ...]] = ()
     """What `download` fetches."""
     by_hand: ClassVar[str] = ""
     """What `download` says of data that it cannot fetch: what to get, from where, where to put it ("{root}" stands for
@@ -101,18 +101,18 @@ class Reader(ABC):
 
     def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
-        return image.read(os.path.join(self.root, sample), self.convert, self.bits)
+        return image_file.read(os.path.join(self.root, sample), self.convert, self.bits)
 
     def shape(self, sample: str) -> tuple[int, int]:
         """The height and width of what `read` gives, by the file's header where that says it; BadImage as of `read`."""
         if type(self).read is not Reader.read:  # a part of the file's image, or a format of its own
             height, width = self.read(sample).shape[:2]
             return height, width
-        width, height = image.size(os.path.join(self.root, sample))
+        width, height = image_file.size(os.path.join(self.root, sample))
         return height, width
 
 
-def check(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.DataFrame:
+def check_manifest(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.DataFrame:
     """The manifest by sample and with a fresh index; ValueError names the first sample or case that breaks a rule."""
     _check_columns(manifest)
     manifest = manifest.sort_values("sample", ignore_index=True)

@@ -37,7 +37,7 @@ class Region:
         return pixels[self.y : self.y + self.height, self.x : self.x + self.width].copy()
 
 
-def parted(path: str | os.PathLike[str]) -> tuple[str, Region | None]:
+def split_region(path: str | os.PathLike[str]) -> tuple[str, Region | None]:
     """The file's path, and the region if `path` ends in one."""
     match = FRAGMENT.fullmatch(os.fspath(path))
     if match is None:

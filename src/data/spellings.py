@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from src.checks import one_of
 from src.data.manifest import first
+from src.system.checks import one_of
 
 SPELLINGS = ("fail", "unite", "keep")
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from src.checks import at_least, holds
-from src.data.files import EXTENSIONS
+from src.data.found_files import EXTENSIONS
 from src.data.manifest import among, cases, first, groups
-from src.text import read_text
+from src.system.checks import at_least, holds
+from src.system.spreadsheets import read_text
 
 NAMES = ("case", "image", "sample")
 TRAINING, HELD_OUT = ("train", "training"), ("test", "testing", "validation", "val", "valid")
@@ -29,7 +29,7 @@ class SplitProtocol(ABC):
         """Rows `case, fold` by case; folds count from 1, a case of fold 0 is in every training part."""
         table = cases(manifest)
         splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
-        return check(splits, manifest, self.grouped, self.way_out)
+        return check_splits(splits, manifest, self.grouped, self.way_out)
 
     @property
     def way_out(self) -> str:
@@ -311,7 +311,9 @@ def commonest(table: pd.DataFrame) -> "pd.Series[str]":
     return counts.drop_duplicates("group").set_index("group")["label"]
 
 
-def check(splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False, way_out: str = "") -> pd.DataFrame:
+def check_splits(
+    splits: pd.DataFrame, manifest: pd.DataFrame, grouped: bool = False, way_out: str = ""
+) -> pd.DataFrame:
     """The splits by case. ValueError names what breaks a rule: every case stands once, every class is in every training
     part, and if `grouped` no known patient stands in two folds."""
     table = cases(manifest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from src.checks import one_of
+from src.system.checks import one_of
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ NO_COMPILER = ("InvalidCxxCompiler", "CppCompileError", "Failed to find C compil
 PRECISIONS = (FLOAT32, "bfloat16", "float16")
 
 
-def check(backend: str, precision: str) -> None:
+def check_backend(backend: str, precision: str) -> None:
     """Raise `ValueError` unless there are such a backend and precision here, and the one has the other."""
     one_of(BACKENDS, backend=backend)
     one_of(PRECISIONS, precision=precision)

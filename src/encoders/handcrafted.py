@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from src.checks import at_least, holds
 from src.encoders.encoder import Encoder, check
+from src.system.checks import at_least, holds
 
 if TYPE_CHECKING:
     import torch
@@ -86,9 +86,9 @@ class Handcrafted(Encoder):
                 f"radii={self.radii}, but measure {size}: choose larger crops, or smaller distances and radii"
             )
 
-    def load(self, device: str = "cpu") -> "Extractor":
+    def load(self, device: str = "cpu") -> "HandcraftedExtractor":
         """The features, ready for crops; they are computed on the CPU, whatever the device."""
-        return Extractor(self)
+        return HandcraftedExtractor(self)
 
     def describe(self, crop: UInt8[np.ndarray, "size size 3"]) -> Features:
         """The features of a crop by name, in the order of the descriptor."""
@@ -102,7 +102,7 @@ class Handcrafted(Encoder):
         }
 
 
-class Extractor:
+class HandcraftedExtractor:
     """Hand-crafted features, as an encoder that is loaded: crops in, descriptors of `length` numbers out."""
 
     def __init__(self, encoder: Handcrafted) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.encoders.network import NetworkEncoder
-from src.encoders.weights import check_address, fetch, unreachable
+from src.encoders.network_encoder import NetworkEncoder
+from src.encoders.weights import check_address, fetch_weights, unreachable
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class Keras(NetworkEncoder):
         check_address(self.url, self.architecture)
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         try:
-            return fetch(self.url, folder, "md5", self.md5)
+            return fetch_weights(self.url, folder, "md5", self.md5)
         except OSError as error:
             raise unreachable(self.architecture, self.url, error, self.files()) from None
 

@@ -5,10 +5,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.checks import one_of
-from src.encoders.efficientnet import timm_names
-from src.encoders.network import IMAGENET, RELEASED, USUAL, NetworkEncoder
+from src.encoders.efficientnet_weights import timm_names
+from src.encoders.network_encoder import IMAGENET, RELEASED, USUAL, NetworkEncoder
 from src.encoders.weights import fetch_from_hub, fill, installed, unreachable
+from src.system.checks import one_of
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.checks import one_of
-from src.encoders.network import NetworkEncoder
-from src.encoders.weights import check_address, fetch, fill, unreachable
+from src.encoders.network_encoder import NetworkEncoder
+from src.encoders.weights import check_address, fetch_weights, fill, unreachable
+from src.system.checks import one_of
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ class Torchvision(NetworkEncoder):
         check_address(self.url, self.architecture)
         start = Path(self.url).stem.rpartition("-")[2]
         try:
-            return fetch(self.url, _cache(), "sha256", start)
+            return fetch_weights(self.url, _cache(), "sha256", start)
         except OSError as error:
             raise unreachable(self.architecture, self.url, error, self.files()) from None
 
@@ -63,7 +63,7 @@ class Torchvision(NetworkEncoder):
         from torchvision import models
 
         if self.architecture == "googlenet":
-            from src.encoders.googlenet import Auxiliaries
+            from src.encoders.googlenet_auxiliaries import Auxiliaries
 
             model = Auxiliaries() if auxiliary else models.googlenet(aux_logits=False, init_weights=True)
             model.fc = nn.Identity()

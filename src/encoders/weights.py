@@ -32,7 +32,7 @@ Rename = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 """Returns the names under which a network takes a file's tensors, by those in the file: of both, and the network's."""
 
 
-def find(weights: str, architecture: str, endings: Sequence[str], names: Sequence[str]) -> Path:
+def find_weights(weights: str, architecture: str, endings: Sequence[str], names: Sequence[str]) -> Path:
     """The file that `encoder.weights=PATH` means: PATH itself, or in a folder the first of `names` that is there.
 
     Errors: ValueError if there is no PATH, the folder holds none of `names`, or the file has none of `endings`.
@@ -83,7 +83,7 @@ def check_address(url: str, architecture: str) -> None:
         )
 
 
-def fetch(url: str, folder: Path, algorithm: str, start: str) -> Path:
+def fetch_weights(url: str, folder: Path, algorithm: str, start: str) -> Path:
     """The file of `url` in `folder`, downloaded unless it is there, whose hash starts with `start`.
 
     Errors: OSError if the host cannot be reached, ValueError if what came has another hash.
@@ -179,7 +179,7 @@ def drawing(seed: int) -> Iterator[None]:
         np.random.set_state(legacy)  # noqa: NPY002
 
 
-def read(path: Path) -> dict[str, "torch.Tensor"]:
+def read_weights(path: Path) -> dict[str, "torch.Tensor"]:
     """The tensors of a state dict, by name.
 
     Errors: ValueError if the file is damaged, or holds something else than tensors by name.
@@ -221,7 +221,7 @@ def without_pickle(path: Path, folder: Path) -> Path:
     from safetensors.torch import save_file
 
     copy = folder / f"{path.stem}{SAFETENSORS}"
-    save_file({name: tensor.contiguous().clone() for name, tensor in read(path).items()}, copy)
+    save_file({name: tensor.contiguous().clone() for name, tensor in read_weights(path).items()}, copy)
     return copy
 
 
@@ -240,7 +240,7 @@ def fill(
     names to a file that has others.
     Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their first.
     """
-    wanted, found = module.state_dict(), read(path)
+    wanted, found = module.state_dict(), read_weights(path)
     names = rename(found, wanted) if rename else {name: name for name in found}
     named = {names[name]: tensor for name, tensor in found.items()}
     state = {name: tensor for name, tensor in named.items() if name in wanted or not name.startswith(tuple(head))}

@@ -21,8 +21,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from src.checks import one_of
-from src.evaluation.binary import Binary
 from src.evaluation.metrics import (
     CHUNK,
     METRICS,
@@ -36,6 +34,8 @@ from src.evaluation.metrics import (
     patient_groups,
 )
 from src.evaluation.predictions import align, average, classes, columns
+from src.evaluation.two_classes import Binary
+from src.system.checks import one_of
 
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "not shown"
 LEVEL, POWER = 0.05, 0.8

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from src.evaluation.metrics import BINS, confidence_bins
-from src.evaluation.shares import wilson
+from src.evaluation.proportions import wilson
 
 
 def roc(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"]) -> pd.DataFrame:

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from src.evaluation.binary import POSITIVE, Binary, missed, set_points, view_title
 from src.evaluation.curves import confusion, reliability, roc
+from src.evaluation.fold_tables import correctness, fold_table
 from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure, patient_groups, prefixed
-from src.evaluation.predictions import average, check, classes, columns, views
+from src.evaluation.predictions import average, check_predictions, classes, columns, views
 from src.evaluation.slices import slice_table
-from src.evaluation.tables import correctness, fold_table
-from src.words import number
+from src.evaluation.two_classes import POSITIVE, Binary, missed, set_points, view_title
+from src.evaluation.wording import number
 
 FEW_PATIENTS = 20
 """Below it, a bootstrap over patients held a true accuracy of 0.8 in 74 (of 4 patients) to 88 (of 15) of 100 simulated
-studies, and in 92 from here on (see `src.evaluation.shares`); Cameron and Miller 2015 call 20 to 50 clusters few."""
+studies, and in 92 from here on (`src.evaluation.proportions`); Cameron and Miller 2015 call 20 to 50 clusters few."""
 
 
 @dataclass(kw_only=True)
@@ -28,8 +28,8 @@ class Evaluation:
         Name and value, fractions: of the probabilities averaged over views, seeds and models. Two-class ones begin with
         `binary_`.
     table
-        Accuracies by model and fold in percent (`src.evaluation.tables.fold_table`). A single model's row is the mean
-        over its seeds of a seed's accuracy, as published, and thus not the accuracy among the metrics.
+        Accuracies by model and fold in percent (`src.evaluation.fold_tables.fold_table`). A single model's row is the
+        mean over its seeds of a seed's accuracy, as published, and thus not the accuracy among the metrics.
     fold_accuracy
         The accuracy (0..1) of the averaged probabilities per fold (index: the folds); `accuracy_std` is its deviation.
     confusion
@@ -89,7 +89,7 @@ def evaluate(
 
     `facts` tell samples apart beside their views (`src.evaluation.slices.slice_facts`).
     """
-    check(predictions)
+    check_predictions(predictions)
     binary = binary or Binary()
     cases = average(predictions)
     view = binary(cases)

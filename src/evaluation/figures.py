@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from src.evaluation.binary import POSITIVE
 from src.evaluation.curves import area
 from src.evaluation.evaluation import Evaluation
-from src.evaluation.groups import TRAINING
+from src.evaluation.fold_tables import FUSION
+from src.evaluation.side_by_side import TRAINING
 from src.evaluation.slices import ALL, largest
-from src.evaluation.tables import FUSION
-from src.words import measured
+from src.evaluation.two_classes import POSITIVE
+from src.evaluation.wording import measured
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -30,7 +30,7 @@ MARKERS = ["o", "s", "D", "^", "v"]
 GREY = "#666666"
 
 
-def draw(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure.Figure]":
+def draw_figures(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure.Figure]":
     """The figures "roc", "confusion", "reliability" and "slices", those whose data are known.
 
     `note` is printed under each title, such as "image-level folds: optimistic".

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from src.checks import at_least
 from src.evaluation.predictions import classes, columns
-from src.evaluation.shares import clustered_wilson
+from src.evaluation.proportions import clustered_wilson
+from src.system.checks import at_least
 
 Probabilities = Float[np.ndarray, "cases classes"]
 Labels = Int[np.ndarray, " cases"]
@@ -163,8 +163,8 @@ def measure(
 ) -> dict[str, float]:
     """The metrics `names` of a table of cases, each with `_low` and `_high`, and `accuracy_std`; fractions.
 
-    The 95 % interval of the accuracy is Wilson's at the effective number of cases (`src.evaluation.shares`), those of
-    the others are a percentile bootstrap over patients; `accuracy_std` is the population standard deviation of the
+    The 95 % interval of the accuracy is Wilson's at the effective number of cases (`src.evaluation.proportions`), those
+    of the others are a percentile bootstrap over patients; `accuracy_std` is the population standard deviation of the
     folds' accuracies. A metric that cannot be computed is absent. The order of the rows does not matter.
     """
     at_least(1, replicates=replicates)

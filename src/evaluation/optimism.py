@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from src.evaluation.groups import mean_of_folds, replicated, scored
 from src.evaluation.metrics import interval
+from src.evaluation.side_by_side import mean_of_folds, replicated, scored
 
 IMAGE_LEVEL = "folds by image"
 BEST_SEED = "best of the seeds"
@@ -22,7 +22,7 @@ UNKNOWN = float("nan")
 
 
 @dataclass(kw_only=True)
-class Entry:
+class LedgerEntry:
     """A row of the ledger; figures are not a number where they cannot be had, and `note` says what would give them."""
 
     practice: str
@@ -35,10 +35,10 @@ class Entry:
     note: str = ""
 
 
-def ledger(entries: Iterable[Entry]) -> pd.DataFrame:
+def ledger(entries: Iterable[LedgerEntry]) -> pd.DataFrame:
     """The table `practice, model, claimed, honest, optimism, low, high, note`: accuracies in percent, the rest in
     points."""
-    return pd.DataFrame([asdict(entry) for entry in entries], columns=list(asdict(Entry(practice="", model=""))))
+    return pd.DataFrame([asdict(entry) for entry in entries], columns=list(asdict(LedgerEntry(practice="", model=""))))
 
 
 def claim(
@@ -49,24 +49,24 @@ def claim(
     note: str = "",
     replicates: int = 1000,
     seed: int = 0,
-) -> Entry:
+) -> LedgerEntry:
     """What one predictions table claims beside the honest one; they may have different folds, but are of the same
     patients."""
     return _entry(practice, model, scores(claimed), scores(honest), note, replicates, seed)
 
 
-def best_seed(model: str, predictions: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Entry:
+def best_seed(model: str, predictions: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> LedgerEntry:
     """The best of a run's seeds beside the mean over them."""
     found = {int(str(number)): scores(rows) for number, rows in predictions.groupby("seed")}
     if len(found) < 2:
-        return Entry(practice=BEST_SEED, model=model, note="one seed: seeds=[0,1,2,3,4] would show it")
+        return LedgerEntry(practice=BEST_SEED, model=model, note="one seed: seeds=[0,1,2,3,4] would show it")
     figures = {number: figure(each) for number, each in found.items()}
     best = max(figures, key=lambda number: figures[number])
     note = f"seed {best} of {len(found)}; the worst has {min(figures.values()):.1f}"
     return _entry(BEST_SEED, model, found[best], scores(predictions), note, replicates, seed)
 
 
-def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: int = 0) -> Entry:
+def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: int = 0) -> LedgerEntry:
     """The best of several runs on the same cases and folds by its own figure, beside runs chosen without the fold.
 
     Honest is the figure of a run per fold, the one that is best on the other folds.
@@ -74,7 +74,7 @@ def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: 
     found = {name: scores(rows) for name, rows in tables.items()}
     folds = pd.DataFrame({name: each.groupby("fold")["right"].mean() for name, each in found.items()})
     if len(folds) < 2 or len(found) < 2:
-        return Entry(practice=BEST_CELL, model=", ".join(found), note="needs two runs and two folds or more")
+        return LedgerEntry(practice=BEST_CELL, model=", ".join(found), note="needs two runs and two folds or more")
     chosen = {fold: str(folds.drop(index=[fold]).mean().idxmax()) for fold in folds.index}
     honest = pd.concat([found[name][found[name]["fold"] == fold] for fold, name in chosen.items()])
     best = str(folds.mean().idxmax())
@@ -103,11 +103,11 @@ def _entry(
     note: str,
     replicates: int,
     seed: int,
-) -> Entry:
+) -> LedgerEntry:
     first, second = replicated([claimed, honest], replicates, seed)
     low, high = interval(first - second)
     above, below = figure(claimed), figure(honest)
-    return Entry(
+    return LedgerEntry(
         practice=practice,
         model=model,
         claimed=above,

@@ -7,7 +7,7 @@ from src.evaluation.curves import area
 from src.evaluation.evaluation import one_against_rest
 from src.evaluation.metrics import label_numbers, patient_groups
 from src.evaluation.predictions import classes, columns
-from src.evaluation.shares import clustered_wilson
+from src.evaluation.proportions import clustered_wilson
 
 
 def class_table(cases: pd.DataFrame) -> pd.DataFrame:

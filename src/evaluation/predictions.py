@@ -26,7 +26,7 @@ def views(predictions: pd.DataFrame) -> list[str]:
     return sorted(predictions["view"].unique().tolist())
 
 
-def check(predictions: pd.DataFrame) -> None:
+def check_predictions(predictions: pd.DataFrame) -> None:
     """Refuse a table that is no predictions table.
 
     Raises
@@ -61,7 +61,7 @@ def align(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         raise ValueError("at least one run is needed to align, but got none")
     for name, table in tables.items():
         try:
-            check(table)
+            check_predictions(table)
         except ValueError as error:
             raise ValueError(f"run {name!r}: {error}") from error
     (first, reference), *others = tables.items()

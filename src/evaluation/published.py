@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.evaluation.binary import Binary, two_class
 from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm
 from src.evaluation.curves import confusion
 from src.evaluation.evaluation import Evaluation, with_two_classes
+from src.evaluation.fold_tables import fusion_row
 from src.evaluation.metrics import accuracy_by_fold, measure
-from src.evaluation.shares import NORMAL_975
-from src.evaluation.tables import fusion_row
+from src.evaluation.proportions import NORMAL_975
+from src.evaluation.two_classes import Binary, two_class
 
 RELEASED = ["image", "fold", "label", "predicted", "carcinoma_score"]
 CLASSES = ["Normal", "Benign", "InSitu", "Invasive"]
@@ -22,7 +22,7 @@ OF_PUBLISHED = ["model", "metric", "published", "published_std", "note"]
 
 
 def against(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Our figures less published ones, from the tables of `src.evaluation.groups`: `beside` and `group_table`.
+    """Our figures less published ones, from the tables of `src.evaluation.side_by_side`: `beside` and `group_table`.
 
     Columns: `model, metric, group, published, published_std, ours, difference, low, high, p_holm, verdict, note`, in
     percent and points, a row per published figure and group. The published figure is taken to vary as ours does and

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from src.evaluation.binary import Binary
 from src.evaluation.metrics import measure, patient_groups, prefixed
 from src.evaluation.predictions import average, classes, views
+from src.evaluation.two_classes import Binary
 
 MOST = 30
 """Values that a column may have to be sliced by."""

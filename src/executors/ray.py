@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from src.checks import at_least
 from src.executors.executor import Batched, Executor, Work
+from src.system.checks import at_least
 
 log = logging.getLogger(__name__)
 

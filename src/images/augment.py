@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, UInt8
 
-from src.checks import at_least, holds
 from src.images.crop import interleaved
-from src.images.draws import generator
 from src.images.stain import DENSITY, WHITE, strips
+from src.system.checks import at_least, holds
+from src.system.draws import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
-from src.checks import at_least, holds, one_of
 from src.images import BadImage
-from src.images.draws import generator
+from src.system.checks import at_least, holds, one_of
+from src.system.draws import generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,7 +159,7 @@ class Whole(Crop):
 
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """Return the image resized, averaging areas where it shrinks."""
-        return resize(image, self.size, self.size)
+        return resize_image(image, self.size, self.size)
 
 
 @dataclass(kw_only=True)
@@ -189,7 +189,7 @@ class Centre(Crop):
 
     def rescale(self, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "scaled_height scaled_width 3"]:
         """Return the image resized, averaging areas where it shrinks."""
-        return resize(image, *self.scaled(*image.shape[:2]))
+        return resize_image(image, *self.scaled(*image.shape[:2]))
 
     def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> Place:
         """Return the place of the centre, and the orientation that the draws give."""
@@ -291,7 +291,7 @@ def interleaved(image: "UInt8[Tensor, '3 height width']") -> UInt8[np.ndarray, "
     return cv2.merge([plane.numpy() for plane in image]).astype(np.uint8, casting="safe", copy=False)
 
 
-def resize(image: UInt8[np.ndarray, "height width 3"], height: int, width: int) -> UInt8[np.ndarray, "_ _ 3"]:
+def resize_image(image: UInt8[np.ndarray, "height width 3"], height: int, width: int) -> UInt8[np.ndarray, "_ _ 3"]:
     """Return an image of another size, by areas where it shrinks and by cubic interpolation where it grows."""
     shrinks = height * width < image.shape[0] * image.shape[1]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Bool, Float32, Float64, Shaped, UInt8
 
-from src.checks import at_least, holds, one_of
 from src.images import BadImage
+from src.system.checks import at_least, holds, one_of
 
 Image = UInt8[np.ndarray, "height width 3"]
 Pixels = UInt8[np.ndarray, "1 pixel 3"]

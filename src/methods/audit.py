@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from src.data.leaks import counts, describe, leaks, optimistic, state
+from src.data.leaks import leak_counts, leak_lines, leak_notes, leak_reasons, leaks
 from src.data.manifest import Reader, first
 from src.images import BadImage
-from src.images.similarity import PerceptualHash
-from src.methods.cell import Track
-from src.methods.samples import Sample, described, prefetch, read, samples
-from src.store import Recipe, Store
+from src.images.perceptual_hash import PerceptualHash
+from src.methods.method import Track
+from src.methods.preparation import Sample, prefetch, read_sample, samples_of
+from src.recipes import hash_recipe
+from src.storage.store import Recipe, Store
 
 AUDIT = ("warn", "fail")
 
@@ -51,21 +52,21 @@ def audit(
     data: Reader, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, workers: int, track: Track
 ) -> Audit:
     """Return what stands on both sides of splits. `manifest` has the column `content`; hashes are kept in the store."""
-    hashes, unknown = compute(data, samples(manifest), store, workers, track)
+    hashes, unknown = compute(data, samples_of(manifest), store, workers, track)
     findings = leaks(manifest, splits, hashes)
-    lines = state(findings, manifest, len(unknown))
+    lines = leak_lines(findings, manifest, len(unknown))
     if unknown:
         reasons = [f"{name} ({reason})" for name, reason in unknown.items()]
         lines.append(f"{len(unknown)} images cannot be compared with others: {first(reasons)}")
-    facts = counts(findings, manifest) | {"audit_not_compared": len(unknown)}
-    return Audit(findings, facts, describe(findings, manifest), lines, optimistic(findings))
+    facts = leak_counts(findings, manifest) | {"audit_not_compared": len(unknown)}
+    return Audit(findings, facts, leak_notes(findings, manifest), lines, leak_reasons(findings))
 
 
 def compute(
     data: Reader, samples: list[Sample], store: Store, workers: int, track: Track
 ) -> tuple[dict[str, UInt8[np.ndarray, "8 octet"]], dict[str, str]]:
     """Return the hashes by content, and why an image has none, by its name. The store keeps both."""
-    wanted = recipe(data)
+    wanted = hash_recipe(data)
     distinct = {sample.content: sample for sample in samples}
     held = store.held(wanted)
     missing = [each for content, each in distinct.items() if content not in held]
@@ -80,18 +81,13 @@ def compute(
     return hashes, {each.name: held.notes[each.content] for each in samples if each.content not in hashes}
 
 
-def recipe(data: Reader) -> Recipe:
-    """Return all that determines an image's hash but the bytes of its file."""
-    return described(PerceptualHash()) | data.decoding()
-
-
 def add(data: Reader, sample: Sample, store: Store, wanted: Recipe) -> None:
     """Store a sample's hash, an octet a feature and an orientation a crop, or why it has none.
 
     What becomes of an image that cannot be read is the method's affair.
     """
     try:
-        hashes = PerceptualHash()(read(data, sample))
+        hashes = PerceptualHash()(read_sample(data, sample))
     except BadImage as error:
         store.note(wanted, sample.content, str(error))
     else:

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.reporting.report import Report
+from src.reporting.sections import ReportPage
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def page(report: Report) -> str:
+def page(report: ReportPage) -> str:
     """Return a report as one HTML page: its style and pictures are in it, it has no script, and loads nothing.
 
     All texts are escaped: the names of runs and files are not ours.

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src.evaluation.binary import POSITIVE
+from src.cli.terminal import published_rows, remarks, texts, views, wide
 from src.evaluation.curves import area, training_curves
 from src.evaluation.evaluation import Evaluation, evaluate
-from src.evaluation.groups import Group
+from src.evaluation.fold_tables import FUSION, best, correctness, rounded
 from src.evaluation.metrics import label_numbers
 from src.evaluation.per_class import class_table
 from src.evaluation.predictions import average, classes, columns
+from src.evaluation.side_by_side import Group
 from src.evaluation.slices import ALL, largest
-from src.evaluation.tables import FUSION, best, correctness, rounded
-from src.presentation import published_rows, remarks, texts, views, wide
-from src.reporting.material import Material
-from src.reporting.report import BAD, BEST, GOOD, MUTED, Block, Gallery, Heading, Picture, Section, Table, Text
-from src.reporting.words import MISSING, counted, number, percent, typeset
-from src.words import METRICS, TWO_CLASS, capital, headed, measured, p_value, ranged, scale, signed
+from src.evaluation.two_classes import POSITIVE
+from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, p_value, ranged, scale, signed
+from src.reporting.gathering import ReportMaterial
+from src.reporting.sections import BAD, BEST, GOOD, MUTED, Block, Gallery, Heading, Picture, ReportTable, Section, Text
+from src.reporting.typesetting import MISSING, counted, number, percent, typeset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ OF_CLASSES = [
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
 
-def by_fold(material: Material) -> Section:
+def by_fold(material: ReportMaterial) -> Section:
     """Return the tables by fold, beside what was published."""
     blocks: list[Block] = []
     for group, named in each(material):
@@ -53,13 +53,15 @@ def by_fold(material: Material) -> Section:
         rows = [[typeset(text) for text in row] for row in rows]
         last = header.count("note")
         told = [f"{capital(line)}." for line in views(material.together)]
-        blocks.append(Table(caption="Published, and ours, %", header=header, rows=rows, text=2, last=last, notes=told))
+        blocks.append(
+            ReportTable(caption="Published, and ours, %", header=header, rows=rows, text=2, last=last, notes=told)
+        )
     if len(material.fusion.groups) == 1 and material.together.table["model"].nunique() > 1:
         blocks.append(intervals(material))
     return Section(id="folds", title="Accuracy by fold", blocks=blocks)
 
 
-def fold_table(table: pd.DataFrame, caption: str, notes: list[str]) -> Table:
+def fold_table(table: pd.DataFrame, caption: str, notes: list[str]) -> ReportTable:
     """Return a table by fold; the best value of each column stands out."""
     marks = best(table).to_numpy()
     rows = [
@@ -67,10 +69,10 @@ def fold_table(table: pd.DataFrame, caption: str, notes: list[str]) -> Table:
         for name, values in zip(table.index, rounded(table).to_numpy(float), strict=True)
     ]
     tones = {(row, 1 + column): BEST for row, column in zip(*marks.nonzero(), strict=True)}
-    return Table(caption=caption, header=["Model", *map(str, table)], rows=rows, tones=tones, notes=notes)
+    return ReportTable(caption=caption, header=["Model", *map(str, table)], rows=rows, tones=tones, notes=notes)
 
 
-def intervals(material: Material) -> Picture:
+def intervals(material: ReportMaterial) -> Picture:
     """Return the figure of every model's accuracy with its interval."""
     from src.evaluation.figures import draw_groups
 
@@ -80,7 +82,7 @@ def intervals(material: Material) -> Picture:
     return drawn(draw_groups(table), caption, f"Accuracy in percent: {'; '.join(said)}")
 
 
-def side_by_side(material: Material) -> Section | None:
+def side_by_side(material: ReportMaterial) -> Section | None:
     """Return the groups side by side, where there are several; with the learning curve where patients were varied."""
     from src.evaluation.figures import draw_groups, draw_learning_curve
 
@@ -88,7 +90,7 @@ def side_by_side(material: Material) -> Section | None:
     if len(material.fusion.groups) < 2:
         return None
     header, rows = wide(together)
-    table = Table(
+    table = ReportTable(
         caption="Accuracy by group, %",
         header=["Model", *header[1:]],
         rows=[[typeset(text) for text in row] for row in rows],
@@ -114,7 +116,7 @@ def side_by_side(material: Material) -> Section | None:
     return Section(id="groups", title="Side by side", blocks=blocks)
 
 
-def comparison(material: Material) -> Section | None:
+def comparison(material: ReportMaterial) -> Section | None:
     """Return the verdicts on the cells of each group, where it has several."""
     from src.evaluation.comparison import compare
 
@@ -144,13 +146,13 @@ def two_classes(evaluation: Evaluation) -> str:
     return f"Two classes: {evaluation.view}."
 
 
-def verdicts(table: pd.DataFrame, caption: str, notes: list[str]) -> Table:
+def verdicts(table: pd.DataFrame, caption: str, notes: list[str]) -> ReportTable:
     """Return the table of a comparison (`src.evaluation.comparison.compare`)."""
     header = ["Cell", "Metric", "Verdict", "Difference (95 %)", "p, Holm", "Could be shown"]
     header += ["p, McNemar", "p, resampled t"]
     rows = [compared(row) for row in table.to_dict("records")]
     tones = {(place, 2): VERDICTS.get(row[2], MUTED) for place, row in enumerate(rows)}
-    return Table(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes)
+    return ReportTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes)
 
 
 def compared(row: Mapping[Any, Any]) -> list[str]:
@@ -162,7 +164,7 @@ def compared(row: Mapping[Any, Any]) -> list[str]:
     return [*words, difference, holm, number(unit * row["smallest"], digits), *tests]
 
 
-def errors(material: Material) -> Section:
+def errors(material: ReportMaterial) -> Section:
     """Return ROC and confusion of each group and of its cells, the figures at the set points, and what went wrong."""
     blocks: list[Block] = []
     for group, named in each(material):
@@ -172,7 +174,7 @@ def errors(material: Material) -> Section:
             blocks.append(set_points({whole(group): group.evaluation}, of(group)))
         rows = [[str(name), *map(str, values)] for name, values in zip(counts.index, counts.to_numpy(), strict=True)]
         header = ["True class", *(f"predicted {name}" for name in counts)]
-        blocks.append(Table(caption=f"Confusion as a table{of(group)}", header=header, rows=rows, folded=True))
+        blocks.append(ReportTable(caption=f"Confusion as a table{of(group)}", header=header, rows=rows, folded=True))
         blocks += [misclassified(group), *of_cells(group, material.replicates)]
     return Section(id="errors", title="ROC and confusion", blocks=blocks)
 
@@ -209,7 +211,7 @@ def models(group: Group) -> dict[str, pd.DataFrame]:
     return {str(name): rows for name, rows in group.predictions.groupby("model", sort=False)}
 
 
-def misclassified(group: Group) -> Table:
+def misclassified(group: Group) -> ReportTable:
     """Return all cases whose most probable class is not their own, the most confident ones first."""
     cases = mistaken(group.predictions)
     parts = models(group)
@@ -223,7 +225,7 @@ def misclassified(group: Group) -> Table:
     header += [] if wrong is None else ["Cells that err"]
     total = group.predictions["case"].nunique()
     caption = f"Misclassified by {whole(group)}: {len(rows)} of {counted(total, 'case')}{of(group)}"
-    return Table(caption=caption, header=header, rows=rows, text=4, folded=True)
+    return ReportTable(caption=caption, header=header, rows=rows, text=4, folded=True)
 
 
 def mistaken(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -248,7 +250,7 @@ def roc_words(evaluation: Evaluation) -> Iterator[str]:
         yield f"ROC curve of {against}: AUC {area_under}"
 
 
-def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> Table:
+def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> ReportTable:
     """Return the figures at the thresholds of the two-class view of one evaluation, or of several by name."""
     several, rows, notes = len(evaluations) > 1, [], []
     for name, evaluation in evaluations.items():
@@ -259,7 +261,7 @@ def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> Table:
         notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}."]
     header = ["Called positive above", "Sensitivity, %", "Specificity, %", "Accuracy, %"]
     view = next(iter(evaluations.values())).view
-    return Table(
+    return ReportTable(
         caption=f"Two classes: {view}{of_what}",
         header=["Cell", *header] if several else header,
         rows=rows,
@@ -268,17 +270,17 @@ def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> Table:
     )
 
 
-def per_class(material: Material) -> Section:
+def per_class(material: ReportMaterial) -> Section:
     """Return each class by itself, of the whole and of each cell."""
     blocks: list[Block] = []
     for group, named in each(material):
         rows = class_rows(group.predictions)
-        blocks += [*named, Table(caption=f"Each class, {whole(group)}{of(group)}", header=OF_CLASSES, rows=rows)]
+        blocks += [*named, ReportTable(caption=f"Each class, {whole(group)}{of(group)}", header=OF_CLASSES, rows=rows)]
         parts = models(group)
         if len(parts) > 1:
             rows = [[name, *row] for name, part in parts.items() for row in class_rows(part)]
             caption = f"Each class, by cell{of(group)}"
-            blocks.append(Table(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
+            blocks.append(ReportTable(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
     return Section(id="classes", title="By class", blocks=blocks)
 
 
@@ -298,7 +300,7 @@ def class_rows(predictions: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def slices(material: Material) -> Section | None:
+def slices(material: ReportMaterial) -> Section | None:
     """Return the metrics of parts of the cases, where something tells cases apart."""
     from src.evaluation.figures import draw_slices
 
@@ -313,7 +315,7 @@ def slices(material: Material) -> Section | None:
     return Section(id="slices", title="By slice", blocks=blocks) if blocks else None
 
 
-def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> Table:
+def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> ReportTable:
     """Return the metrics by slice; of a column with many values those with the most cases."""
     rows_shown = largest(table)
     names = [name for name in ("accuracy", "auc", "binary_auc") if name in rows_shown]
@@ -331,10 +333,10 @@ def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> T
     header = ["Slice by", "Value", "Cases", "Patients", *(f"{headed(name)} (95 %)" for name in names)]
     notes = [f"{counted(left, 'slice')} of few cases are in slices.csv."] if left else []
     notes += [two_classes(evaluation)] if "binary_auc" in names else []
-    return Table(caption=f"Figures by slice{of_group}", header=header, rows=rows, text=2, notes=notes)
+    return ReportTable(caption=f"Figures by slice{of_group}", header=header, rows=rows, text=2, notes=notes)
 
 
-def calibration(material: Material) -> Section | None:
+def calibration(material: ReportMaterial) -> Section | None:
     """Return the reliability of each group."""
     from src.evaluation.figures import draw_reliability
 
@@ -354,7 +356,7 @@ def calibration(material: Material) -> Section | None:
     return Section(id="calibration", title="Calibration", blocks=[Text(lines=[said]), *blocks]) if blocks else None
 
 
-def metrics(material: Material) -> Section:
+def metrics(material: ReportMaterial) -> Section:
     """Return all metrics with their intervals."""
     blocks: list[Block] = []
     for group, named in each(material):
@@ -369,11 +371,11 @@ def metrics(material: Material) -> Section:
         pooled = "Of all held-out cases together; the accuracy by fold is the mean of the folds' figures."
         notes = [pooled, *([two_classes(group.evaluation)] if len(sides) > 1 else [])]
         caption = f"Metrics of {whole(group)}{of(group)}"
-        blocks += [*named, Table(caption=caption, header=header, rows=rows, notes=notes)]
+        blocks += [*named, ReportTable(caption=caption, header=header, rows=rows, notes=notes)]
     return Section(id="metrics", title="All metrics", blocks=blocks)
 
 
-def training(material: Material) -> Section | None:
+def training(material: ReportMaterial) -> Section | None:
     """Return the curves of the training, where something was trained."""
     from src.evaluation.figures import draw_training
 
@@ -394,12 +396,12 @@ def training(material: Material) -> Section | None:
     alt = "Training curves by epoch, the mean of a cell's fits over their range: last values in the table"
     blocks: list[Block] = [
         drawn(draw_training(table), "Training curves", alt),
-        Table(caption="Where training ended", header=header, rows=rows, text=2),
+        ReportTable(caption="Where training ended", header=header, rows=rows, text=2),
     ]
     return Section(id="training", title="Training", blocks=blocks)
 
 
-def each(material: Material) -> Iterator[tuple[Group, list[Block]]]:
+def each(material: ReportMaterial) -> Iterator[tuple[Group, list[Block]]]:
     """Yield the groups, the main one first, and where there are several a heading that names each."""
     first = main_group(material)
     groups = [first, *(group for group in material.fusion.groups if group is not first)]
@@ -407,7 +409,7 @@ def each(material: Material) -> Iterator[tuple[Group, list[Block]]]:
         yield group, [Heading(text=group.title)] if len(groups) > 1 else []
 
 
-def main_group(material: Material) -> Group:
+def main_group(material: ReportMaterial) -> Group:
     """Return the group whose figures are read first: by patient rather than by image, and of the most patients."""
     return min(material.fusion.groups, key=lambda group: (group.leaks, -known(group.patients)))
 
@@ -453,7 +455,7 @@ def drawn(figure: "Figure", caption: str, alt: str) -> Picture:
     return Picture(caption=caption, alt=alt, content=svg(figure), size=(round(width), round(height)))
 
 
-SECTIONS: list[Callable[[Material], Section | None]] = [
+SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [
     by_fold,
     side_by_side,
     comparison,

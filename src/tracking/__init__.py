@@ -1,9 +1,9 @@
 """MLflow, which nothing else knows."""
 
-from src.tracking.names import CELL, FINISHED, KIND, SWEEP
+from src.tracking.run_names import CELL, FINISHED, KIND, SWEEP
 from src.tracking.runs import JOB, SUPERSEDED, TrackedRun, Tracking
 from src.tracking.server import Unreachable
-from src.tracking.spool import PARENT, SPOOLED, Sending, away
+from src.tracking.spool import PARENT, SPOOLED, Sending, away_errors
 
 __all__ = [
     "CELL",
@@ -18,5 +18,5 @@ __all__ = [
     "TrackedRun",
     "Tracking",
     "Unreachable",
-    "away",
+    "away_errors",
 ]

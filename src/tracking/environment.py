@@ -10,8 +10,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from src.addresses import masked
-from src.tracking.life import identity
+from src.system.addresses import masked
+from src.tracking.process_life import process_marks
 
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
 
@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
         "mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME") or user(),
         "python": platform.python_version(),
         **{f"version.{name}": version(name) for name in LIBRARIES},
-        **identity(),
+        **process_marks(),
     }
 
 

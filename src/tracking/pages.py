@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.follow import follow
-from src.words import capital, measured, titled
+from src.evaluation.wording import capital, measured, titled
+from src.system.next_commands import next_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +31,7 @@ EXPERIMENT = {
 TABLES = ("groups.md", "table.md")
 """The artefacts that a description begins with, the first that is there."""
 FUSED = "Model fusion"
-"""The row of a table that a sweep is about (`src.evaluation.tables`)."""
+"""The row of a table that a sweep is about (`src.evaluation.fold_tables`)."""
 FIGURES = ("groups.png", "learning_curve.png", "roc.png", "confusion.png", "reliability.png")
 LONGEST = 4000
 """Characters of a table; a tag has at most 8000."""
@@ -88,7 +88,7 @@ def link_model(client: "MlflowClient", run: str) -> None:
         return
     name = re.sub(r"[/:.%\"']+", "-", str(known.info.run_name))  # which a model's name must not have
     params = {key: value for key, value in known.data.params.items() if "." not in key}
-    apply = follow("predict", f"model={run}", "input=FOLDER", "output=FILE.csv")
+    apply = next_command("predict", f"model={run}", "input=FOLDER", "output=FILE.csv")
     tags = {"run": run, NOTE: f"The files are in the run's `model/`. `{apply}` applies them."}
     try:
         made = client.create_logged_model(known.info.experiment_id, name, run, tags, params, "tenfold")

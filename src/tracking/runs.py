@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src.addresses import masked
-from src.files import nearest, refusal, replace
+from src.system.addresses import masked
+from src.system.files import nearest, refusal, replace
 from src.tracking.environment import environment
-from src.tracking.life import HEARTBEAT, beating, dead, now
-from src.tracking.names import FINISHED, KIND, check_kind, newest, several, told, word
 from src.tracking.pages import EXPERIMENT, NOTE, description
+from src.tracking.process_life import HEARTBEAT, beating, dead, now
+from src.tracking.run_names import FINISHED, KIND, check_kind, newest_run, several, told, word
 from src.tracking.server import Unreachable, quieten, reach
-from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away, deliver, first_line, milliseconds
+from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away_errors, deliver, first_line, milliseconds
 from src.tracking.tags import plain, stored, stored_name
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Tracking:
             from mlflow import MlflowClient
 
             return MlflowClient(self.uri)
-        from src.tracking.client import DatabaseClient
+        from src.tracking.database_client import DatabaseClient
 
         if not self.uri.startswith(SQLITE):
             return DatabaseClient(self.uri)
@@ -191,7 +191,7 @@ class Tracking:
     ) -> Iterator[TrackedRun]:
         """Create and open a run."""
         created = self.create(name, kind, parent, tags)
-        with suppress(*away()):
+        with suppress(*away_errors()):
             self.bury()
         with self.open(created) as run:
             yield run
@@ -222,7 +222,7 @@ class Tracking:
             run.present(status)
             run.outbox.end(run.folder, status)
         except OSError as error:
-            with suppress(*away()):
+            with suppress(*away_errors()):
                 self.client.set_terminated(run.id, "FAILED")
             raise ValueError(
                 f"the results of run {run.id} could not be stored at {self.artifacts or self.uri}, nor in {self.spool} "
@@ -236,7 +236,7 @@ class Tracking:
     def beat(self, run_id: str) -> None:
         """Show that the process of a run lives."""
         entry = self.spooled.entry(run_id)
-        with suppress(*away()):
+        with suppress(*away_errors()):
             if run_id.startswith(SPOOLED):
                 entry.beat()
             else:
@@ -252,7 +252,7 @@ class Tracking:
             return str(
                 client.create_run(self.find_or_create(client), run_name=name, tags=stored(described)).info.run_id
             )
-        except away():
+        except away_errors():
             if not parent:
                 raise
             return self.spooled.begin(name, described)
@@ -281,7 +281,7 @@ class Tracking:
             try:
                 self.client.set_terminated(run_id, status)
                 return
-            except away():
+            except away_errors():
                 pass
         entry.add(end={"status": status, "time": milliseconds()})
 
@@ -336,7 +336,7 @@ class Tracking:
             log.warning(several(name, runs))
         if not runs and (others := self.search(name=name) or self.beginning(name, {})):
             check_kind(others[-1], kind)
-        return newest(runs) if runs else None
+        return newest_run(runs) if runs else None
 
     def missing(self, name: str, kind: str = "") -> str:
         """Return that there is no run of a name."""
@@ -426,7 +426,7 @@ class Tracking:
         called = f"run {run.info.run_name} ({run.info.run_id}, {run.info.status})"
         try:
             return Path(self.client.download_artifacts(run.info.run_id, name, str(folder)))
-        except away() as error:
+        except away_errors() as error:
             why = first_line(error)
         with had_now(f"the artefacts of {called}"):
             listed = self.client.list_artifacts(run.info.run_id, name.rpartition("/")[0] or None)
@@ -456,7 +456,7 @@ def had_now(what: str) -> Iterator[None]:
     """Say that something cannot be had now where the server does not give it."""
     try:
         yield
-    except away() as error:
+    except away_errors() as error:
         raise Unreachable(f"{what} cannot be had now: {first_line(error)}") from None
 
 

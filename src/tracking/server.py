@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 
-from src.follow import follow
+from src.system.next_commands import next_command
 
 SECONDS = 10
 """How long a tracking server may take to answer before it counts as unreachable."""
@@ -64,7 +64,7 @@ def reach(uri: str) -> None:
         raise Unreachable(
             f"the tracking server tracking.uri={uri} does not answer{late}; start it with `mlflow server`, correct the "
             "address, or leave tracking.uri out to track in a local database; tracking.offline=true keeps all that a "
-            f"run logs until `{follow('sync')}` sends it"
+            f"run logs until `{next_command('sync')}` sends it"
         ) from None
     if answer.status_code in (401, 403):
         raise Unreachable(
@@ -75,7 +75,7 @@ def reach(uri: str) -> None:
     if not answer.ok:
         raise Unreachable(
             f"the tracking server tracking.uri={uri} answers with an error ({answer.status_code} {answer.reason}): its "
-            f"log says why; tracking.offline=true keeps all that a run logs until `{follow('sync')}` sends it"
+            f"log says why; tracking.offline=true keeps all that a run logs until `{next_command('sync')}` sends it"
         )
     if "json" not in answer.headers.get("content-type", ""):
         raise Unreachable(f"what answers at tracking.uri={uri} is no MLflow server; correct the address")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.follow import follow
+from src.system.next_commands import next_command
 from src.tracking.datasets import link
-from src.tracking.life import HEARTBEAT, dead
 from src.tracking.pages import link_model
+from src.tracking.process_life import HEARTBEAT, dead
 from src.tracking.server import Unreachable
 from src.tracking.tags import plain, stored
 
@@ -39,7 +39,7 @@ BATCH = 100
 Record = dict[str, Any]
 
 
-def away() -> tuple[type[Exception], ...]:
+def away_errors() -> tuple[type[Exception], ...]:
     """Return the errors with which a server or its store refuses what is sent."""
     from mlflow.exceptions import MlflowException
 
@@ -52,7 +52,7 @@ def first_line(error: BaseException) -> str:
 
 
 @dataclass
-class Entry:
+class SpooledRun:
     """What is kept of one run. It exists once something was added."""
 
     folder: Path
@@ -144,13 +144,13 @@ class Spool:
 
     root: Path
 
-    def entry(self, run: str) -> Entry:
+    def entry(self, run: str) -> SpooledRun:
         """Return the place of a run."""
-        return Entry(self.root / run)
+        return SpooledRun(self.root / run)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[SpooledRun]:
         """Return what is kept."""
-        return [Entry(file.parent) for file in sorted(self.root.glob("*/lines.jsonl"))]
+        return [SpooledRun(file.parent) for file in sorted(self.root.glob("*/lines.jsonl"))]
 
     def begin(self, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run that the server has not heard of, and return its id."""
@@ -177,7 +177,7 @@ class Outbox:
     """None where the run began in the spool."""
     connect: "Callable[[], MlflowClient]"
     """Gives the client if the server answers."""
-    entry: Entry
+    entry: SpooledRun
     tried: float = 0.0
 
     def log(self, **record: Any) -> None:
@@ -188,7 +188,7 @@ class Outbox:
             try:
                 send(self.client, self.entry.id, record)
                 return
-            except away() as error:
+            except away_errors() as error:
                 self.fall_back(error)
         self.entry.add(**record)
 
@@ -210,7 +210,7 @@ class Outbox:
             client = self.connect()
             for record in self.entry.records():
                 send(client, self.entry.id, record)
-        except away():
+        except away_errors():
             return
         shutil.rmtree(self.entry.folder)
         log.warning("tracking works again: what was kept is sent")
@@ -222,14 +222,14 @@ class Outbox:
             try:
                 self.client.log_artifacts(self.entry.id, str(folder))
                 self.client.set_terminated(self.entry.id, status)
-            except away() as error:
+            except away_errors() as error:
                 self.fall_back(error)
             else:
                 shutil.rmtree(folder)
                 return
         self.entry.take(folder)
         self.entry.add(end={"status": status, "time": milliseconds()})
-        log.warning("run %s is kept in %s; `%s` sends it", self.entry.id, self.entry.folder, follow("sync"))
+        log.warning("run %s is kept in %s; `%s` sends it", self.entry.id, self.entry.folder, next_command("sync"))
 
 
 def send(client: "MlflowClient", run: str, record: Record) -> None:
@@ -280,7 +280,7 @@ def deliver(client: "MlflowClient", experiment: str, spool: Spool, patience: flo
         raise Sending(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
 
 
-def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
+def attempt(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
     """Send what is kept of one run, if it has ended or its process is dead."""
     sent = Sent(entry.id, entry.found("begun").get("name", ""))
     try:
@@ -301,12 +301,12 @@ def attempt(client: "MlflowClient", experiment: str, entry: Entry) -> Sent:
         if entry.found("end") or there.status == "RUNNING":  # else only something was added to it
             client.set_terminated(run, end["status"], end.get("time"))
         shutil.rmtree(entry.folder)
-    except away() as error:
+    except away_errors() as error:
         sent.left = first_line(error)
     return sent
 
 
-def over(client: "MlflowClient", entry: Entry) -> bool:
+def over(client: "MlflowClient", entry: SpooledRun) -> bool:
     """Return whether nothing more will be added to an entry."""
     if entry.found("end"):
         return True
@@ -314,7 +314,7 @@ def over(client: "MlflowClient", entry: Entry) -> bool:
     return run.info.status != "RUNNING" or dead(run.data.tags)
 
 
-def server_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:
+def server_run(client: "MlflowClient", experiment: str, entry: SpooledRun) -> str:
     """Return the id that a run has on the server, where it is begun if it has not; empty where its parent has none."""
     begun = entry.found("begun")
     if not begun:

@@ -18,11 +18,11 @@ from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from src.files import replace
-from src.images.draws import generator
-from src.training.finetuning import FineTuning, Phase, parts
-from src.training.network import Classifier, Tensors, fill, tensors
-from src.training.surroundings import fitting_memory, interruptible, silent
+from src.system.draws import generator
+from src.system.files import replace
+from src.training.network import NetworkWithHead, Tensors, fill, tensors
+from src.training.parameters import FineTuning, Phase, parts
+from src.training.torch_settings import fitting_memory, interruptible, silent
 
 Key = tuple[str | int, ...]
 Point = dict[str, float]
@@ -35,7 +35,7 @@ LOOK = 50
 
 
 @dataclass
-class Material:
+class TrainingMaterial:
     """What a fit learns from.
 
     labels
@@ -50,7 +50,7 @@ class Material:
 
     labels: npt.NDArray[np.int64]
     views: Callable[[Iterable[int], int], Iterator[Tensor]]
-    stopping: Callable[[Classifier], float] | None
+    stopping: Callable[[NetworkWithHead], float] | None
     weights: npt.NDArray[np.float64]
 
 
@@ -99,7 +99,7 @@ class Fit:
     """
 
     finetune: FineTuning
-    material: Material
+    material: TrainingMaterial
     key: Key
     name: str
     folder: Path
@@ -124,7 +124,7 @@ class Fit:
         together = self.finetune.batch * self.finetune.accumulate
         return np.array_split(order, parts(len(order), together, self.fewest))
 
-    def __call__(self, classifier: Classifier, moved: Callable[[int], None]) -> Trained:
+    def __call__(self, classifier: NetworkWithHead, moved: Callable[[int], None]) -> Trained:
         """Train a network; `moved` hears how many images were learnt from, step by step.
 
         A training that was killed goes on from its checkpoint.
@@ -153,10 +153,15 @@ class Fit:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return Progress()
-        return Progress(**Whole().load_checkpoint(path)["callbacks"][Bookkeeping.__qualname__])
+        return Progress(**WholeCheckpoint().load_checkpoint(path)["callbacks"][Bookkeeping.__qualname__])
 
     def run(
-        self, classifier: Classifier, phase: Phase, plan: list[int], progress: Progress, moved: Callable[[int], None]
+        self,
+        classifier: NetworkWithHead,
+        phase: Phase,
+        plan: list[int],
+        progress: Progress,
+        moved: Callable[[int], None],
     ) -> None:
         """Train through what is left of a phase."""
         path = self.folder / CHECKPOINT
@@ -172,7 +177,7 @@ class Fit:
                 max_epochs=len(plan),
                 reload_dataloaders_every_n_epochs=1,  # epochs may differ in length
                 callbacks=[Bookkeeping(self, progress)],
-                plugins=[LightningEnvironment(), Whole()],  # whatever cluster this may run on
+                plugins=[LightningEnvironment(), WholeCheckpoint()],  # whatever cluster this may run on
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -206,7 +211,7 @@ class Training(LightningModule):
     def __init__(
         self,
         fit: Fit,
-        classifier: Classifier,
+        classifier: NetworkWithHead,
         phase: Phase,
         plan: list[int],
         progress: Progress,
@@ -287,7 +292,7 @@ class Training(LightningModule):
         return self.phase.learning_rate * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1))) / 2
 
 
-def optimizer(finetune: FineTuning, phase: Phase, classifier: Classifier) -> torch.optim.Optimizer:
+def optimizer(finetune: FineTuning, phase: Phase, classifier: NetworkWithHead) -> torch.optim.Optimizer:
     """Return the optimizer of the parameters that learn."""
     learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     rate, decay = phase.learning_rate, finetune.weight_decay
@@ -346,7 +351,7 @@ class Bookkeeping(Callback):
         self.fit.report(point, len(progress.points))
         trainer.should_stop = progress.over
 
-    def choose(self, loss: float, classifier: Classifier) -> None:
+    def choose(self, loss: float, classifier: NetworkWithHead) -> None:
         """Keep the weights if they are the best so far; end the phase where none have been for too long."""
         progress, patience = self.progress, self.fit.finetune.patience
         if all(loss < point["stopping_loss"] for point in progress.points):
@@ -364,7 +369,7 @@ class Bookkeeping(Callback):
         """Leave the progress as it is: it was read from the same checkpoint."""
 
 
-class Whole(CheckpointIO):
+class WholeCheckpoint(CheckpointIO):
     """Checkpoints that appear as a whole or not at all, and are read without unpickling anything but tensors."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from src.encoders.network import Network
+    from src.encoders.network_encoder import Network
 
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-class Classifier(nn.Module):
+class NetworkWithHead(nn.Module):
     """Prepared pixels (n, 3, size, size) in, logits (n, classes) out.
 
     In training, where the encoder has auxiliary classifiers, the list of the logits and the auxiliary ones.

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from src import memory
+from src.system import memory
 from tests.benchmarks.timing import Row
 
 PARTS = {

@@ -8,7 +8,7 @@ from itertools import product
 import torch
 
 from src.classifiers.lightgbm import LightGBM
-from src.methods.cell import resolve
+from src.encoders.device import resolve_device
 from tests.benchmarks.boosting import ROUNDS, problem
 from tests.benchmarks.encoders import BATCH, call, load
 from tests.benchmarks.timing import Row, in_turns, once, time_text
@@ -83,7 +83,7 @@ def model() -> float:
 
 def costs() -> Iterator[Row]:
     """Encoding by each backend, and with crops that share a map; learning."""
-    device = resolve("auto")
+    device = resolve_device("auto")
     by_torch = rates("torch", device)
     fastest = rates("openvino", device) if device == "cpu" and find_spec("openvino") else by_torch
     seconds = model()

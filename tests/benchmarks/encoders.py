@@ -5,8 +5,8 @@ from importlib.util import find_spec
 
 import torch
 
-from src.encoders.network import Network, NetworkEncoder
-from src.methods.cell import resolve
+from src.encoders.device import resolve_device
+from src.encoders.network_encoder import Network, NetworkEncoder
 from tests.benchmarks.timing import Row, in_turns
 from tests.encoders.options import made
 
@@ -31,7 +31,7 @@ def load(name: str, backend: str, precision: str, device: str) -> Network:
 
 def encode() -> Iterator[Row]:
     """Crops of 224 and 400 pixels, by encoder, backend and precision."""
-    device = resolve("auto")
+    device = resolve_device("auto")
     for name in ENCODERS:
         for size in SIZES:
             ready = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8, device=device)

@@ -16,23 +16,25 @@ import timm
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from src.cell import Cell
 from src.classifiers.logistic import Logistic
-from src.data.folder import Folder
-from src.data.image import digest
+from src.data.image_file import file_digest
+from src.data.sets.folder import Folder
 from src.data.splits import KFold
+from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder
-from src.encoders.network import Network
-from src.encoders.pool import PowerMean
+from src.encoders.network_encoder import Network
+from src.encoders.pooling import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
-from src.methods.cell import Cell, resolve
-from src.methods.extraction import extract, recipe
-from src.methods.samples import Sample
-from src.store import Store
-from src.training.finetuning import FineTuning
+from src.methods.frozen.extraction import extract_descriptors
+from src.methods.preparation import Sample
+from src.recipes import descriptor_recipe
+from src.storage.store import Store
+from src.training.parameters import FineTuning
 from tests.benchmarks import transcription
 from tests.benchmarks.images import BATCH, tissue, torchstains
 from tests.benchmarks.timing import Row
@@ -77,14 +79,16 @@ def cell(folder: Path, encoder: Encoder, size: int, augmentations: int, crops: i
 def extract_folder(one: Cell, network: Network, store: Path, batch: int, workers: int = os.cpu_count() or 1) -> None:
     """Extract all images of a cell's folder into a new store."""
     names = one.data.manifest()["sample"]
-    samples = [Sample(name, digest(Path(one.data.root) / name)) for name in names]
-    for _ in extract(one, samples, network, Store(store), recipe(one, "benchmark"), batch, workers):
+    samples = [Sample(name, file_digest(Path(one.data.root) / name)) for name in names]
+    for _ in extract_descriptors(
+        one, samples, network, Store(store), descriptor_recipe(one, "benchmark"), batch, workers
+    ):
         pass
 
 
 def extraction() -> Iterator[Row]:
     """Extraction of 2048 x 1536 images, as BACH's, against the bare encoder on crops that lie ready."""
-    device = resolve("auto")
+    device = resolve_device("auto")
     images = 2 if device == "cpu" else 20
     for name, encoder in ENCODERS.items():
         augmentations = AUGMENTATIONS[name] if device == "cpu" else 50
@@ -134,7 +138,7 @@ class PlainCrops(Dataset[torch.Tensor]):
 
 def plain_loop() -> Iterator[Row]:
     """Extraction of 2048 x 1536 images against a DataLoader of plain crops and timm's model."""
-    device, workers = resolve("auto"), os.cpu_count() or 1
+    device, workers = resolve_device("auto"), os.cpu_count() or 1
     for name, architecture in (("mobilenet", "mobilenetv2_100"), ("resnet", "resnet50")):
         with tempfile.TemporaryDirectory() as folder:
             images = write_images(Path(folder) / "images", 2, 2048, 1536)

@@ -13,12 +13,12 @@ from PIL import Image
 from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 from torchstain.torch.normalizers import TorchMacenkoNormalizer
 
-from src.data import image as files
-from src.data.tissue import draw, slide
+from src.data import image_file as files
+from src.data.synthetic.tissue import draw, slide
 from src.images.augment import StainJitter, jitter, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
-from src.methods.extraction import batches
+from src.methods.frozen.extraction import crop_batches
 from tests.benchmarks import transcription
 from tests.benchmarks.timing import Row, elsewhere, in_turns
 
@@ -138,7 +138,7 @@ def augment() -> Iterator[Row]:
 def cut(image: np.ndarray, jitters: StainJitter, crop: Crop) -> None:
     """Augment an image and cut it into batches."""
     augmented = enumerate(jitters(planar(image), 0, "content"))
-    for _ in batches((crop.cut(each, 0, "content", number) for number, each in augmented), BATCH):
+    for _ in crop_batches((crop.cut(each, 0, "content", number) for number, each in augmented), BATCH):
         pass
 
 

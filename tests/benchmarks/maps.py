@@ -9,22 +9,24 @@ import cv2
 import numpy as np
 import torch
 
+from src.cell import Cell
 from src.classifiers.logistic import Logistic
-from src.data.folder import Folder
-from src.data.image import digest
+from src.data.image_file import file_digest
+from src.data.sets.folder import Folder
 from src.data.splits import KFold
+from src.encoders.device import resolve_device
 from src.encoders.encoder import Extractor
-from src.encoders.network import Network, NetworkEncoder
-from src.encoders.pool import PowerMean
-from src.encoders.windows import Windows
+from src.encoders.network_encoder import Network, NetworkEncoder
+from src.encoders.pooling import PowerMean
+from src.encoders.window_means import Windows
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
-from src.methods.cell import Cell, resolve
-from src.methods.extraction import extract, recipe
-from src.methods.samples import Sample
-from src.store import Store
-from src.training.finetuning import FineTuning
+from src.methods.frozen.extraction import extract_descriptors
+from src.methods.preparation import Sample
+from src.recipes import descriptor_recipe
+from src.storage.store import Store
+from src.training.parameters import FineTuning
 from tests.benchmarks.extraction import write_images
 from tests.benchmarks.images import tissue
 from tests.benchmarks.timing import Row, in_turns, time_text
@@ -66,17 +68,19 @@ def ways(name: str, folder: Path, device: str) -> tuple[Callable[[], None], Call
 
 def descriptors(one: Cell, crops: list[Crop], network: Extractor) -> None:
     """Extract all images into a new store, with each kind of crops."""
-    samples = [Sample(name, digest(Path(one.data.root) / name)) for name in one.data.manifest()["sample"]]
+    samples = [Sample(name, file_digest(Path(one.data.root) / name)) for name in one.data.manifest()["sample"]]
     with tempfile.TemporaryDirectory() as store:
         for crop in crops:
             each = replace(one, crop=crop)
-            for _ in extract(each, samples, network, Store(Path(store)), recipe(each, "benchmark"), COUNT, 2):
+            for _ in extract_descriptors(
+                each, samples, network, Store(Path(store)), descriptor_recipe(each, "benchmark"), COUNT, 2
+            ):
                 pass
 
 
 def share() -> Iterator[Row]:
     """Extraction of 2048 x 1536 images, crops of 400 and 650 pixels at half the scale: one map against every crop."""
-    device = resolve("auto")
+    device = resolve_device("auto")
     for name in AUGMENTATIONS:
         with tempfile.TemporaryDirectory() as folder:
             shared, exact = ways(name, write_images(Path(folder) / "images", 2, 2048, 1536), device)
@@ -96,7 +100,7 @@ def drift() -> Iterator[Row]:
     settings += [("real 700 x 460", real, 224), ("real 700 x 460", real, 400)]
     settings += [("drawn 1024 x 768", drawn, size) for size in SIZES]
     for name in ("squeezenet", "mobilenet"):
-        network = encoder(name, str(SHARED / "weights")).load(resolve("auto"))
+        network = encoder(name, str(SHARED / "weights")).load(resolve_device("auto"))
         for kind, images, size in settings:
             yield f"drift, {name}, {size} of {kind}", *drift_of(network, images, size), None
 

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.data.table import Table
-from src.evaluation.binary import Binary
-from src.methods.cell import Cell
-from src.store import Recipe, Store
+from src.cell import Cell
+from src.data.sets.table import Table
+from src.evaluation.two_classes import Binary
+from src.storage.store import Recipe, Store
 from src.tracking import CELL, SWEEP, Tracking
 from tests.benchmarks.timing import Row, peak
 
@@ -57,12 +57,12 @@ class Simulation:
         """Operators whose descriptors are stored; nothing is encoded."""
         from src.classifiers.logistic import Logistic
         from src.data.splits import KFold
-        from src.encoders.pool import PowerMean
+        from src.encoders.pooling import PowerMean
         from src.encoders.torchvision import Torchvision
         from src.images.augment import NoAugment
         from src.images.crop import Crop
         from src.images.stain import NoStain
-        from src.training.finetuning import FineTuning
+        from src.training.parameters import FineTuning
 
         return Cell(
             data=self.reader,
@@ -79,9 +79,9 @@ class Simulation:
     @property
     def recipe(self) -> Recipe:
         """The recipe of the stored descriptors."""
-        from src.methods.extraction import recipe
+        from src.recipes import descriptor_recipe
 
-        return recipe(self.cell, self.cell.encoder.digest())
+        return descriptor_recipe(self.cell, self.cell.encoder.digest())
 
     @property
     def store(self) -> Store:
@@ -164,11 +164,11 @@ def splits_of(count: int, protocol: str) -> pd.DataFrame:
 
 def fill(made: Simulation) -> None:
     """Store a descriptor of each sample, which tells of its class, and a perceptual hash."""
-    from src.methods.audit import recipe
+    from src.recipes import hash_recipe
 
     write_descriptors(made, made.store)
     generator, octets = np.random.default_rng(1), np.empty((0, 8, 32), np.uint8)
-    wanted = recipe(made.reader)
+    wanted = hash_recipe(made.reader)
     for number, content in enumerate(contents(made.count)):
         if number % 1000 == 0:
             octets = generator.integers(0, 256, (1000, 8, 32), np.uint8)
@@ -230,17 +230,17 @@ def silently(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
 
 def folder(made: Simulation) -> None:
     """Read a folder per class, and list new images."""
-    from src.data.folder import Folder
-    from src.data.listing import listed
+    from src.data.new_images import list_images
+    from src.data.sets.folder import Folder
 
     assert len(Folder(root=str(made.folder / "images")).manifest()) == made.count
-    assert len(listed(made.folder / "images").images) == made.count
+    assert len(list_images(made.folder / "images").images) == made.count
 
 
 def manifest(made: Simulation) -> None:
     """Read the table, and every file's bytes."""
-    from src.methods.identity import data_digest
-    from src.methods.samples import with_contents
+    from src.methods.preparation import with_contents
+    from src.recipes import data_digest
     from src.tracking.datasets import dataset
 
     found = with_contents(made.reader.manifest(), made.reader.root, 2, silently)
@@ -250,7 +250,7 @@ def manifest(made: Simulation) -> None:
 def splits(made: Simulation) -> None:
     """Split by every protocol; tell roles, with a stopping part and so many training patients."""
     from src.data.splits import Holdout, ImageKFold, KFold, Published, roles
-    from src.methods.identity import splits_digest
+    from src.recipes import splits_digest
 
     rows = made.manifest()
     for protocol in (KFold(folds=FOLDS), ImageKFold(folds=FOLDS), Holdout()):
@@ -271,19 +271,19 @@ def write(made: Simulation) -> None:
 
 def listing(made: Simulation) -> None:
     """List the store, and ask it for every sample."""
-    from src.methods.frozen import Frozen
-    from src.methods.samples import samples
+    from src.methods.frozen.frozen import Frozen
+    from src.methods.preparation import samples_of
     from src.store import listing
 
     list(listing(made.store))
-    encoded, bad = Frozen(workers=2).encode(made.cell, samples(made.manifest()), made.store, made.recipe, silently)
+    encoded, bad = Frozen(workers=2).encode(made.cell, samples_of(made.manifest()), made.store, made.recipe, silently)
     assert encoded == 0
     assert bad.empty
 
 
 def frozen(made: Simulation) -> None:
     """Pool, learn and predict by stored descriptors."""
-    from src.methods.frozen import Frozen
+    from src.methods.frozen.frozen import Frozen
 
     outcome = Frozen(workers=2).predict(made.cell, made.manifest(), made.splits(), made.store, silently, record)
     assert len(outcome.predictions) == made.count
@@ -291,10 +291,10 @@ def frozen(made: Simulation) -> None:
 
 def prediction(made: Simulation) -> None:
     """Predict new images, in blocks, by what was learnt from a few; their distances to known ones."""
-    from src.methods.cell import Fitted
-    from src.methods.frozen import Frozen
-    from src.methods.known import by_case
-    from src.methods.prediction import BLOCK
+    from src.methods.frozen.frozen import Frozen
+    from src.methods.likeness import by_case
+    from src.methods.method import Fitted
+    from src.models.prediction import BLOCK
 
     method, rows, folds, store = Frozen(workers=2), made.manifest(), made.splits(), made.store
     few = rows.head(WARM)
@@ -328,16 +328,16 @@ def audit(made: Simulation) -> None:
 
 def evaluation(made: Simulation) -> None:
     """Evaluate a run, by slices and classes, too; draw and write it; choose examples."""
+    from src.cli.terminal import write_evaluation
     from src.evaluation.evaluation import evaluate
-    from src.evaluation.explanations import choose
+    from src.evaluation.map_figures import choose
     from src.evaluation.per_class import class_table
     from src.evaluation.predictions import average
     from src.evaluation.slices import slice_facts
-    from src.presentation import write
 
     found = predictions(made.count, "kfold", 1.0, 0)
     binary = Binary(positive=CLASSES[1:3])
-    write(
+    write_evaluation(
         evaluate(found, binary, REPLICATES, facts=slice_facts(made.manifest(), COLUMNS)), made.folder / "evaluation", []
     )
     choose(found, 1)
@@ -346,8 +346,8 @@ def evaluation(made: Simulation) -> None:
 
 def fusion(made: Simulation) -> None:
     """Fuse the cells of a sweep, by protocol, and write both side by side."""
-    from src.fusion import fuse_sweep
-    from src.presentation import write_groups
+    from src.cli.terminal import write_groups
+    from src.sweeps.fusion import fuse_sweep
 
     found = fuse_sweep(made.tracking, cells(made), ["encoder", "protocol"], REPLICATES)
     assert len(found.groups) == 2
@@ -361,20 +361,20 @@ def cells(made: Simulation) -> list[Any]:
 
 def comparison(made: Simulation) -> None:
     """Compare the cells of a sweep, with the optimism ledger."""
+    from src.cli.verdicts import write_comparison
     from src.compare import of_sweep
     from src.config import Compare
-    from src.verdicts import write
 
     options = Compare(tracking=made.tracking, sweep="scale", replicates=REPLICATES)
     found = of_sweep(options, None)
     assert all(part.ledger["claimed"].notna().sum() >= 2 for part in found.parts)
-    write(found, made.folder / "comparison")
+    write_comparison(found, made.folder / "comparison")
 
 
 def report(made: Simulation) -> None:
     """Write the page on a sweep."""
-    from src.reporting.compose import compose
-    from src.reporting.material import gather
+    from src.reporting.composition import compose
+    from src.reporting.gathering import gather
     from src.reporting.page import page
 
     sweep = made.tracking.find("scale", SWEEP)

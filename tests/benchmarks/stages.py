@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.encoders.pool import PowerMean
+from src.cli.terminal import write_evaluation
+from src.encoders.pooling import PowerMean
 from src.evaluation.evaluation import evaluate
-from src.presentation import write
 from src.tracking import CELL, Tracking
 from tests.benchmarks.timing import Row, in_turns, once, seconds, time_text
 from tests.commands import run
@@ -58,7 +58,7 @@ def evaluation() -> Iterator[Row]:
         before = taken
     with tempfile.TemporaryDirectory() as folder:
         made = evaluate(predictions(400))
-        drawn = seconds(lambda: write(made, Path(folder), []), 3)
+        drawn = seconds(lambda: write_evaluation(made, Path(folder), []), 3)
     yield "tables and figures", time_text(drawn), "evaluation of 400 cases", None
 
 

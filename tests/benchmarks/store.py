@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.store import Store
+from src.storage.store import Store
 from tests.benchmarks.timing import Row, seconds
 from tests.buckets import BUCKET, storage
 

@@ -48,8 +48,8 @@ def in_turns(*functions: Callable[[], object], repeats: int = 5, warm: bool = Fa
 def elsewhere(setup: str, statement: str) -> Iterator[Callable[[], None]]:
     """Give what has a process of its own run a statement, after a setup.
 
-    There memory is handled as Python does it by itself, and not by `src.memory`: what stands beside ours must not gain
-    by what we do.
+    There memory is handled as Python does it by itself, and not by `src.system.memory`: what stands beside ours must
+    not gain by what we do.
     """
     program = f"{setup}\nimport sys\nfor _ in sys.stdin:\n    {statement}\n    print(flush=True)"
     command = [sys.executable, "-c", program]

@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from src.data import image
+from src.data import image_file
 from src.data.conversion import TURNS
-from src.data.folder import Folder
+from src.data.sets.folder import Folder
 from src.images import BadImage
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -228,8 +228,8 @@ def test_8_bit_rgb_is_read_as_it_is(form: str, tmp_path: Path) -> None:
     ending, write, expected = PLAIN[form]
     path = written(tmp_path, ending, write)
     for convert in (False, True):
-        np.testing.assert_array_equal(image.read(path, convert), expected)
-    assert image.size(path) == expected.shape[1::-1]
+        np.testing.assert_array_equal(image_file.read(path, convert), expected)
+    assert image_file.size(path) == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize("form", CONVERTED)
@@ -237,11 +237,11 @@ def test_what_can_be_converted_keeps_its_meaning(form: str, tmp_path: Path) -> N
     ending, write, name, expected = CONVERTED[form]
     path = written(tmp_path, ending, write)
     with pytest.raises(BadImage, match=rf"^the image is .*({name}).*: {CONVERTS}"):
-        image.read(path)
-    pixels = image.read(path, convert=True)
+        image_file.read(path)
+    pixels = image_file.read(path, convert=True)
     assert pixels.dtype == np.uint8
     np.testing.assert_allclose(pixels.astype(int), expected.astype(int), atol=1)  # of rounding
-    assert image.size(path) == expected.shape[1::-1]
+    assert image_file.size(path) == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize("form", REFUSED)
@@ -250,7 +250,7 @@ def test_what_cannot_be_converted_is_refused_and_nothing_else_is_advised(form: s
     path = written(tmp_path, ending, write)
     for convert in (False, True):
         with pytest.raises(BadImage, match=said) as error:
-            image.read(path, convert)
+            image_file.read(path, convert)
         assert "convert=true" not in str(error.value)
 
 
@@ -260,12 +260,12 @@ def test_a_photograph_with_its_previews_is_one_image(tmp_path: Path) -> None:
     pillow(RGB)(tmp_path / "b.jpg")
     with Image.open(tmp_path / "a.jpg") as opened:
         assert getattr(opened, "n_frames", 1) == 2
-    np.testing.assert_array_equal(image.read(tmp_path / "a.jpg"), image.read(tmp_path / "b.jpg"))
+    np.testing.assert_array_equal(image_file.read(tmp_path / "a.jpg"), image_file.read(tmp_path / "b.jpg"))
 
 
 def test_exif_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     pillow(RGB, exif=b"Exif\x00\x00rubbish")(tmp_path / "a.png")
-    np.testing.assert_array_equal(image.read(tmp_path / "a.png"), RGB)
+    np.testing.assert_array_equal(image_file.read(tmp_path / "a.png"), RGB)
 
 
 class TestBits:
@@ -280,21 +280,21 @@ class TestBits:
         tiff(pixels if colour else pixels[..., 0], "rgb" if colour else "minisblack")(path)
         said = rf"no value above {top} of 65535: data\.bits={bits} \(of src\.predict bits={bits}\) if no more .*, 16 if"
         with pytest.raises(BadImage, match=said):
-            image.read(path, convert=True)
+            image_file.read(path, convert=True)
         expected = pixels if colour else np.repeat(pixels[..., :1], 3, axis=2)
         for given in (bits, 16):
-            read = image.read(path, convert=True, bits=given)
+            read = image_file.read(path, convert=True, bits=given)
             np.testing.assert_allclose(read, expected / (2**given - 1) * 255, atol=0.51)
 
     def test_are_those_of_white_where_white_is_0(self, tmp_path: Path) -> None:
         tiff(TWELVE, "miniswhite")(tmp_path / "a.tif")
-        read = image.read(tmp_path / "a.tif", convert=True, bits=12)[..., 0]
+        read = image_file.read(tmp_path / "a.tif", convert=True, bits=12)[..., 0]
         np.testing.assert_allclose(read, (4095.0 - TWELVE) / 4095 * 255, atol=0.51)
 
     def test_that_are_too_few_are_refused(self, tmp_path: Path) -> None:
         tiff(DEEP[..., 0])(tmp_path / "a.tif")
         with pytest.raises(BadImage, match=r"a value of \d+, more than 12 bits hold: correct data\.bits=12"):
-            image.read(tmp_path / "a.tif", convert=True, bits=12)
+            image_file.read(tmp_path / "a.tif", convert=True, bits=12)
 
     def test_belong_to_the_recipe(self) -> None:
         readers = [Folder(root="", bits=12), *(Folder(root="", convert=True, bits=bits) for bits in (0, 12, 16))]

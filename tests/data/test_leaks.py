@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data.leaks import COLUMNS, counts, describe, leaks, optimistic, state
+from src.data.leaks import COLUMNS, leak_counts, leak_lines, leak_notes, leak_reasons, leaks
 from src.data.manifest import cases
 from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
 
@@ -37,9 +37,9 @@ def test_a_clean_split_has_no_finding() -> None:
     findings = leaks(manifest, splits, {content: hashed(content) for content in "xyz"})
     assert findings.empty
     assert list(findings) == list(COLUMNS)
-    assert describe(findings, manifest) == optimistic(findings) == []
-    assert counts(findings, manifest) == NONE | {"audit_unknown_patients": 0}
-    assert state(findings, manifest) == [
+    assert leak_notes(findings, manifest) == leak_reasons(findings) == []
+    assert leak_counts(findings, manifest) == NONE | {"audit_unknown_patients": 0}
+    assert leak_lines(findings, manifest) == [
         "no patient, identical or near-identical image on both sides of a split (3 images of 2 patients)"
     ]
 
@@ -54,12 +54,12 @@ def test_patients_of_several_folds_are_named(manifest: Make) -> None:
     assert (
         owners[findings["first"]].tolist() == owners[findings["second"]].tolist() == findings["patient_first"].tolist()
     )
-    (note,) = describe(findings, rows)
+    (note,) = leak_notes(findings, rows)
     assert note == (
         "possibly optimistic: 10 patients stand on both sides of a split, first 'a-p0': "
         "protocol=kfold keeps patients together"
     )
-    assert counts(findings, rows)["audit_patients"] == 10
+    assert leak_counts(findings, rows)["audit_patients"] == 10
 
 
 def test_only_a_split_through_patients_is_a_leak(manifest: Make) -> None:
@@ -83,17 +83,17 @@ def test_unknown_patients_are_a_note_and_no_finding(manifest: Make) -> None:
     rows = manifest({"a": 4, "b": 4}).assign(content=range(8))
     findings = leaks(rows, KFold(folds=2).split(rows), {})
     assert findings.empty
-    assert describe(findings, rows) == [
+    assert leak_notes(findings, rows) == [
         "possibly optimistic: the patients of 8 of 8 cases are unknown, and may stand on both sides of a split"
     ]
-    (line,) = state(findings, rows)
+    (line,) = leak_lines(findings, rows)
     assert line == "no identical or near-identical image on both sides of a split (8 images of unknown patients)"
-    assert state(findings, rows, 3) == [
+    assert leak_lines(findings, rows, 3) == [
         "no identical or near-identical image on both sides of a split (5 of 8 images compared, of unknown patients)"
     ]
-    assert counts(findings, rows)["audit_unknown_patients"] == 8
+    assert leak_counts(findings, rows)["audit_unknown_patients"] == 8
     some = rows.assign(patient=["p1"] + [""] * 7)
-    assert state(findings, some)[0].endswith("(8 images of 1 patients, those of 7 cases unknown)")
+    assert leak_lines(findings, some)[0].endswith("(8 images of 1 patients, those of 7 cases unknown)")
 
 
 def test_identical_files_in_two_folds() -> None:
@@ -105,11 +105,11 @@ def test_identical_files_in_two_folds() -> None:
         {"kind": "identical", "first": "a", "second": "b", "fold_first": 1, "fold_second": 2, "distance": 0}
         | {"label_first": "one", "label_second": "one", "patient_first": "p1", "patient_second": "p2"}
     ]
-    (note,) = describe(findings, manifest)
+    (note,) = leak_notes(findings, manifest)
     assert note.startswith(
         "possibly optimistic: 2 identical images stand on both sides of a split, first a = b: remove"
     )
-    assert state(findings, manifest) == ["2 identical images on both sides of a split (4 images of 4 patients)"]
+    assert leak_lines(findings, manifest) == ["2 identical images on both sides of a split (4 images of 4 patients)"]
 
 
 def test_copies_within_a_fold_are_no_finding_unless_their_labels_differ() -> None:
@@ -118,11 +118,11 @@ def test_copies_within_a_fold_are_no_finding_unless_their_labels_differ() -> Non
     )
     findings = leaks(manifest, splits, {})
     assert findings[["first", "second"]].to_numpy().tolist() == [["c", "d"]]
-    assert optimistic(findings) == []
-    found = counts(findings, manifest)
+    assert leak_reasons(findings) == []
+    found = leak_counts(findings, manifest)
     assert (found["audit_identical"], found["audit_conflicts"]) == (0, 2)
     said = "2 identical or near-identical images have different labels, first c = d: one and two"
-    assert describe(findings, manifest)[0] == state(findings, manifest)[1] == said
+    assert leak_notes(findings, manifest)[0] == leak_lines(findings, manifest)[1] == said
 
 
 def test_near_identical_images_in_two_folds() -> None:
@@ -132,7 +132,7 @@ def test_near_identical_images_in_two_folds() -> None:
     hashes = {"x": hashed("x"), "y": hashed("x", 3, 77, 200), "z": hashed("z"), "w": hashed("z", *range(25))}
     findings = leaks(manifest, splits, hashes)
     assert findings[["kind", "first", "second", "distance"]].to_numpy().tolist() == [["near_identical", "a", "b", 3]]
-    assert "2 near-identical images stand on both sides of a split, first a ~ b: look" in optimistic(findings)[0]
+    assert "2 near-identical images stand on both sides of a split, first a ~ b: look" in leak_reasons(findings)[0]
     assert len(leaks(manifest, splits, hashes, distance=25)) == 2  # fold 0 is in every training part
     del hashes["y"]  # an image that cannot be read has none
     assert leaks(manifest, splits, hashes).empty
@@ -146,7 +146,7 @@ def test_each_image_is_named_with_its_nearest() -> None:
     findings = leaks(manifest, splits, hashes)
     pairs = findings[["first", "second", "distance"]].to_numpy().tolist()
     assert pairs == [["a", "b", 4], ["a", "c", 1], ["a", "d", 2], ["b", "d", 6], ["c", "d", 3]]
-    assert counts(findings, manifest)["audit_near_identical"] == 4
+    assert leak_counts(findings, manifest)["audit_near_identical"] == 4
 
 
 def test_thousands_of_copies_give_as_many_rows() -> None:
@@ -155,7 +155,11 @@ def test_thousands_of_copies_give_as_many_rows() -> None:
     hashes = {f"same{number}": hashed("x", number) for number in range(3)}
     findings = leaks(manifest, splits, hashes)
     assert 3000 <= len(findings) <= 2 * 3000
-    assert counts(findings, manifest)["audit_identical"] == counts(findings, manifest)["audit_near_identical"] == 3000
+    assert (
+        leak_counts(findings, manifest)["audit_identical"]
+        == leak_counts(findings, manifest)["audit_near_identical"]
+        == 3000
+    )
 
 
 def test_neither_order_nor_the_data_set_s_own_columns_matter() -> None:

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.data.manifest import check, groups
+from src.data.manifest import check_manifest, groups
 
 Make = Callable[..., pd.DataFrame]
 
 
 def test_rows_are_sorted_by_sample(manifest: Make) -> None:
     good = manifest({"a": 3, "b": 3})
-    pd.testing.assert_frame_equal(check(good.sample(frac=1, random_state=1)), good)
+    pd.testing.assert_frame_equal(check_manifest(good.sample(frac=1, random_state=1)), good)
 
 
 @pytest.mark.parametrize(
@@ -35,27 +35,27 @@ def test_a_rule_that_is_broken_is_named(manifest: Make, column: str, value: obje
     bad.loc[1, column] = value
     bad["label"] = pd.Categorical(bad["label"], ["a", "b"])
     with pytest.raises(ValueError, match=named):
-        check(bad)
+        check_manifest(bad)
 
 
 def test_a_case_has_one_patient(manifest: Make) -> None:
     bad = manifest({"a": 2, "b": 2}).assign(case=["x", "x", "y", "z"], patient=["p", "q", "", ""])
     with pytest.raises(ValueError, match=r"one patient, but case 'x' has 'p' \(a/0.png\) and 'q' \(a/1.png\)"):
-        check(bad)
+        check_manifest(bad)
 
 
 def test_a_class_without_samples_is_named(manifest: Make) -> None:
     with pytest.raises(ValueError, match="class 'b' has none"):
-        check(manifest({"a": 3, "b": 0}))
+        check_manifest(manifest({"a": 3, "b": 0}))
     with pytest.raises(ValueError, match="two classes or more"):
-        check(manifest({"a": 3}))
+        check_manifest(manifest({"a": 3}))
 
 
 def test_an_empty_manifest_and_a_lacking_column_are_refused(manifest: Make) -> None:
     with pytest.raises(ValueError, match="at least one sample"):
-        check(manifest({"a": 1, "b": 1}).iloc[:0])
+        check_manifest(manifest({"a": 1, "b": 1}).iloc[:0])
     with pytest.raises(ValueError, match="none called view"):
-        check(manifest({"a": 1, "b": 1}).drop(columns="view"))
+        check_manifest(manifest({"a": 1, "b": 1}).drop(columns="view"))
 
 
 def test_groups_are_patients_where_known(manifest: Make) -> None:

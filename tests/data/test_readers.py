@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from src.data.bach import Bach
-from src.data.breakhis import BreakHis
-from src.data.cbis_ddsm import CbisDdsm
-from src.data.demo import Demo
-from src.data.demo_mammograms import DemoMammograms
-from src.data.folder import Folder
-from src.data.manifest import COLUMNS, Reader, cases, check, groups
-from src.data.mini_mias import MiniMias
-from src.data.region import parted
-from src.data.table import Table
-from src.data.tma import Tma
+from src.data.manifest import COLUMNS, Reader, cases, check_manifest, groups
+from src.data.region import split_region
+from src.data.sets.bach import Bach
+from src.data.sets.breakhis import BreakHis
+from src.data.sets.cbis_ddsm import CbisDdsm
+from src.data.sets.demo import Demo
+from src.data.sets.demo_mammograms import DemoMammograms
+from src.data.sets.folder import Folder
+from src.data.sets.mini_mias import MiniMias
+from src.data.sets.table import Table
+from src.data.sets.tma import Tma
 from tests.data.conftest import mammogram
 from tests.data.dicoms import cbis_ddsm
 
@@ -61,7 +61,7 @@ def test_manifest_has_the_columns(reader: Reader) -> None:
     assert manifest["sample"].is_unique
     assert manifest.index.tolist() == list(range(len(manifest)))
     assert isinstance(manifest["label"].dtype, pd.CategoricalDtype)
-    pd.testing.assert_frame_equal(check(manifest), manifest)
+    pd.testing.assert_frame_equal(check_manifest(manifest), manifest)
 
 
 def test_manifest_is_the_same_again(reader: Reader) -> None:
@@ -76,7 +76,7 @@ def test_every_sample_reads_as_8_bit_rgb(reader: Reader) -> None:
         assert pixels.shape[2] == 3
         assert pixels.flags.writeable
         assert reader.shape(sample) == pixels.shape[:2]
-        assert Path(reader.root, parted(sample)[0]).is_file()
+        assert Path(reader.root, split_region(sample)[0]).is_file()
 
 
 def test_cases_and_groups_agree(reader: Reader) -> None:

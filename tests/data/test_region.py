@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.data import image
-from src.data.region import Region, around, parted
+from src.data import image_file
+from src.data.region import Region, around, split_region
 from src.images import BadImage
 
 
 def test_a_path_may_end_in_a_region() -> None:
     region = Region(x=1, y=2, width=30, height=4)
-    assert parted(f"a/b.png{region}") == ("a/b.png", region)
-    assert parted(Path("a/b#1.png#xywh=1,2,30,4")) == ("a/b#1.png", region)
+    assert split_region(f"a/b.png{region}") == ("a/b.png", region)
+    assert split_region(Path("a/b#1.png#xywh=1,2,30,4")) == ("a/b#1.png", region)
     for plain in (
         "a/b.png",
         "a#b.png",
@@ -23,7 +23,7 @@ def test_a_path_may_end_in_a_region() -> None:
         "a.png#xywh=-1,2,3,4",
         "#xywh=1,2,3,4",
     ):
-        assert parted(plain) == (plain, None)
+        assert split_region(plain) == (plain, None)
 
 
 @given(
@@ -49,14 +49,20 @@ def test_a_region_is_read_sized_and_told_apart(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     path = tmp_path / "a.png#xywh=3,5,7,11"
-    np.testing.assert_array_equal(image.read(path), pixels[5:16, 3:10])
-    assert image.read(path).flags.owndata
-    assert image.size(path) == (7, 11)
+    np.testing.assert_array_equal(image_file.read(path), pixels[5:16, 3:10])
+    assert image_file.read(path).flags.owndata
+    assert image_file.size(path) == (7, 11)
     assert (
-        len({image.digest(path), image.digest(tmp_path / "a.png"), image.digest(f"{tmp_path}/a.png#xywh=3,5,7,12")})
+        len(
+            {
+                image_file.file_digest(path),
+                image_file.file_digest(tmp_path / "a.png"),
+                image_file.file_digest(f"{tmp_path}/a.png#xywh=3,5,7,12"),
+            }
+        )
         == 3
     )
     with pytest.raises(BadImage, match=r"#xywh=3,5,28,11 reaches beyond the image's 30 x 20 pixels"):
-        image.read(tmp_path / "a.png#xywh=3,5,28,11")
+        image_file.read(tmp_path / "a.png#xywh=3,5,28,11")
     with pytest.raises(BadImage, match="missing"):
-        image.read(tmp_path / "b.png#xywh=3,5,7,11")
+        image_file.read(tmp_path / "b.png#xywh=3,5,7,11")

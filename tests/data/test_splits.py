@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from src.data.manifest import cases
-from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published, SplitProtocol, check
+from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published, SplitProtocol, check_splits
 
 Make = Callable[..., pd.DataFrame]
 PROTOCOLS = [KFold(folds=3), KFold(folds=2, seed=7), ImageKFold(folds=3), Holdout(), Holdout(fraction=0.5, seed=3)]
@@ -118,21 +118,21 @@ def test_a_holdout_of_a_class_with_one_case_is_refused(manifest: Make, protocol:
 def test_check_names_what_is_wrong(manifest: Make) -> None:
     table = manifest({"a": 6, "b": 6}, per_patient=2)
     good = KFold(folds=3).split(table)
-    pd.testing.assert_frame_equal(check(good.sample(frac=1, random_state=0), table, grouped=True), good)
+    pd.testing.assert_frame_equal(check_splits(good.sample(frac=1, random_state=0), table, grouped=True), good)
     with pytest.raises(ValueError, match="'a0' stands twice"):
-        check(pd.concat([good, good[:1]]), table)
+        check_splits(pd.concat([good, good[:1]]), table)
     with pytest.raises(ValueError, match="'a0' is lacking"):
-        check(good[1:], table)
+        check_splits(good[1:], table)
     with pytest.raises(ValueError, match="'zz' is not in the manifest"):
-        check(pd.concat([good, pd.DataFrame({"case": ["zz"], "fold": [1]})]), table)
+        check_splits(pd.concat([good, pd.DataFrame({"case": ["zz"], "fold": [1]})]), table)
     moved = good.assign(fold=good["fold"].where(good["case"] != "a0", good["fold"] % 3 + 1))
-    assert len(check(moved, table)) == 12
+    assert len(check_splits(moved, table)) == 12
     with pytest.raises(ValueError, match="'a-p0' stands in folds"):
-        check(moved, table, grouped=True)
+        check_splits(moved, table, grouped=True)
     with pytest.raises(ValueError, match="all cases of a are held out in fold 1"):
-        check(good.assign(fold=[1] * 6 + [2] * 6), table)
+        check_splits(good.assign(fold=[1] * 6 + [2] * 6), table)
     with pytest.raises(ValueError, match="folds count from 1"):
-        check(good.assign(fold=0), table)
+        check_splits(good.assign(fold=0), table)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from src.encoders import backends
 from src.encoders.backends import BACKENDS
 from src.encoders.encoder import Encoder
-from src.encoders.network import Network
+from src.encoders.network_encoder import Network
 from tests.encoders.test_encoder import NETWORKS, crops, untrained
 
 OPENVINO = pytest.mark.extra("openvino")

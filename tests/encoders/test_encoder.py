@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save
 
 from src.encoders.encoder import Encoder, Extractor
-from src.encoders.network import Network
+from src.encoders.network_encoder import Network
 from src.encoders.weights import drawing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,7 +236,7 @@ def test_digests_and_operators_need_no_heavy_library(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").write_bytes(b"abc")
     code = f"""
 import sys
-from src.encoders import pool
+from src.encoders import pooling
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
 from src.encoders.timm import Timm

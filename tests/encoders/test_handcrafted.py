@@ -13,7 +13,7 @@ from skimage.feature import local_binary_pattern
 
 from src.encoders.encoder import Encoder
 from src.encoders.handcrafted import Handcrafted, binary_patterns
-from src.images.draws import generator
+from src.system.draws import generator
 
 ENCODER = Handcrafted(label="Handcrafted")
 

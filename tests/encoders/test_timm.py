@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from skimage import data
 from torch.nn.functional import interpolate
 
-from src.encoders.efficientnet import timm_names
+from src.encoders.efficientnet_weights import timm_names
 from src.encoders.encoder import Encoder
 from src.encoders.timm import Timm
-from src.encoders.weights import fill, read
+from src.encoders.weights import fill, read_weights
 
 
 def crops(size: int = 64) -> torch.Tensor:
@@ -176,7 +176,7 @@ def test_names_are_translated_in_any_order_and_no_mismatch_passes(
     """A registered model holds the weights as safetensors, which sort tensors by their names."""
     encoder = option("efficientnet_lite0")
     assert isinstance(encoder, Timm)
-    network, state = encoder.load(), read(encoder.fetch())
+    network, state = encoder.load(), read_weights(encoder.fetch())
 
     def load(state: dict[str, torch.Tensor]) -> torch.Tensor:
         save_file({name: state[name].contiguous().clone() for name in sorted(state)}, tmp_path / "copy.safetensors")

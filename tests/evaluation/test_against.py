@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from src.evaluation.comparison import BETTER, NOT_SHOWN, WORSE
-from src.evaluation.groups import beside
 from src.evaluation.published import against
+from src.evaluation.side_by_side import beside
 
 
 def ours() -> pd.DataFrame:

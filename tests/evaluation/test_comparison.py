@@ -9,7 +9,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from src.evaluation.binary import Binary
 from src.evaluation.comparison import (
     BETTER,
     NOT_SHOWN,
@@ -25,6 +24,7 @@ from src.evaluation.comparison import (
 )
 from src.evaluation.metrics import METRICS
 from src.evaluation.predictions import average, columns
+from src.evaluation.two_classes import Binary
 from tests.evaluation.simulation import pair
 
 Make = Callable[..., pd.DataFrame]

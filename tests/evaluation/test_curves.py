@@ -4,7 +4,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from src.evaluation.curves import area, confusion, reliability, roc
 from src.evaluation.metrics import ece
-from src.evaluation.shares import wilson
+from src.evaluation.proportions import wilson
 
 
 def test_roc_by_hand() -> None:

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.binary import Binary
 from src.evaluation.curves import area
 from src.evaluation.evaluation import evaluate
-from src.evaluation.groups import Group, group_table
+from src.evaluation.fold_tables import FUSION, SPREAD
 from src.evaluation.metrics import METRICS, measure
 from src.evaluation.predictions import align, average
-from src.evaluation.tables import FUSION, SPREAD
+from src.evaluation.side_by_side import Group, group_table
+from src.evaluation.two_classes import Binary
 
 Make = Callable[..., pd.DataFrame]
 CARCINOMA = Binary(positive=["InSitu", "Invasive"])

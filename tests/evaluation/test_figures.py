@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from src.evaluation.binary import Binary
 from src.evaluation.evaluation import evaluate
 from src.evaluation.figures import (
-    draw,
+    draw_figures,
     draw_groups,
     draw_learning_curve,
     draw_roc,
@@ -18,8 +17,9 @@ from src.evaluation.figures import (
     image_of,
     svg,
 )
+from src.evaluation.fold_tables import FUSION
 from src.evaluation.published import evaluate_published
-from src.evaluation.tables import FUSION
+from src.evaluation.two_classes import Binary
 
 Make = Callable[..., pd.DataFrame]
 
@@ -32,7 +32,7 @@ def texts(axes: Any) -> list[str]:
 
 def test_the_published_figures_hold_the_published_data(published: pd.DataFrame) -> None:
     evaluation = evaluate_published(published, replicates=50)
-    figures = draw(evaluation, note="image-level folds: optimistic")
+    figures = draw_figures(evaluation, note="image-level folds: optimistic")
     assert sorted(figures) == ["confusion", "roc"]
     (axes,) = figures["roc"].axes
     lines = {line.get_label(): line for line in axes.get_lines()}
@@ -53,7 +53,7 @@ def test_every_figure_is_drawn_without_global_state(make: Make, positive: list[s
 
     before = "matplotlib.pyplot" in sys.modules
     evaluation = evaluate(make(cases=40), Binary(positive=positive), replicates=20)
-    figures = draw(evaluation, note="untrained encoder")
+    figures = draw_figures(evaluation, note="untrained encoder")
     assert sorted(figures) == ["confusion", "reliability", "roc"]
     for figure in figures.values():
         file = BytesIO()
@@ -64,7 +64,7 @@ def test_every_figure_is_drawn_without_global_state(make: Make, positive: list[s
 
 def test_a_class_that_no_case_has_is_drawn(make: Make) -> None:
     predictions = make(cases=40)
-    figures = draw(evaluate(predictions[predictions["label"] != "Benign"], replicates=5))
+    figures = draw_figures(evaluate(predictions[predictions["label"] != "Benign"], replicates=5))
     assert texts(figures["confusion"].axes[0]).count("-") == 4
     figures["confusion"].savefig(BytesIO())
 
@@ -72,7 +72,7 @@ def test_a_class_that_no_case_has_is_drawn(make: Make) -> None:
 def test_slices_are_drawn_with_the_overall_accuracy(make: Make) -> None:
     predictions = make(cases=40, views=("cc", "mlo"))
     evaluation = evaluate(predictions, replicates=5)
-    figure = draw(evaluation, note="image-level folds: optimistic")["slices"]
+    figure = draw_figures(evaluation, note="image-level folds: optimistic")["slices"]
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["view", "cc  (n = 40)", "mlo  (n = 40)"]
     overall, dots, *_ = axes.get_lines()
@@ -124,7 +124,7 @@ STRANGE = ("$x_{$", "_under$core$", "50 % \\frac{", "\N{CJK UNIFIED IDEOGRAPH-82
 def test_names_are_drawn_as_they_are(make: Make, positive: list[str]) -> None:
     predictions = make(classes=STRANGE, cases=40, views=("cc", "mlo"))
     evaluation = evaluate(predictions.assign(model="$m^$"), Binary(positive=positive), replicates=5)
-    for figure in draw(evaluation, note="$a_{$ and $b$").values():
+    for figure in draw_figures(evaluation, note="$a_{$ and $b$").values():
         assert svg(figure).startswith(b"<?xml")
         assert image_of(figure, format="png").startswith(b"\x89PNG")
         assert not any(text.get_parse_math() for text in figure.findobj(Text))

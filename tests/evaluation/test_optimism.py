@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.optimism import BEST_CELL, BEST_SEED, Entry, best_cell, best_seed, claim, figure, ledger, scores
-from src.evaluation.tables import fold_table
+from src.evaluation.fold_tables import fold_table
+from src.evaluation.optimism import (
+    BEST_CELL,
+    BEST_SEED,
+    LedgerEntry,
+    best_cell,
+    best_seed,
+    claim,
+    figure,
+    ledger,
+    scores,
+)
 from tests.evaluation.simulation import pair, table
 
 Make = Callable[..., pd.DataFrame]
@@ -85,6 +95,6 @@ def test_folds_may_differ_and_patients_are_drawn_alike() -> None:
 
 def test_the_ledger_is_a_table_even_if_it_is_empty() -> None:
     assert ledger([]).columns.tolist() == COLUMNS
-    found = ledger([Entry(practice="a", model="m", note="no such run yet")])
+    found = ledger([LedgerEntry(practice="a", model="m", note="no such run yet")])
     assert found.columns.tolist() == COLUMNS
     assert found.loc[0, ["claimed", "honest", "optimism", "low", "high"]].isna().all()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.evaluation.predictions import align, average, check, classes, columns
+from src.evaluation.predictions import align, average, check_predictions, classes, columns
 
 Make = Callable[..., pd.DataFrame]
 with_fixtures = settings(
@@ -20,7 +20,7 @@ def test_classes_keep_the_order_of_the_columns(make: Make) -> None:
 
 
 def test_check_accepts_a_table(make: Make) -> None:
-    check(make(views=("cc", "mlo")))
+    check_predictions(make(views=("cc", "mlo")))
 
 
 def changed(table: pd.DataFrame, row: int, **values: object) -> pd.DataFrame:
@@ -47,23 +47,23 @@ def changed(table: pd.DataFrame, row: int, **values: object) -> pd.DataFrame:
 )
 def test_check_names_the_offender(make: Make, values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check(changed(make(), 0, **values))
+        check_predictions(changed(make(), 0, **values))
 
 
 def test_check_names_missing_columns_and_classes_and_an_empty_table(make: Make) -> None:
     with pytest.raises(ValueError, match=r"lacks \['patient', 'fold'\]"):
-        check(make().drop(columns=["patient", "fold"]))
+        check_predictions(make().drop(columns=["patient", "fold"]))
     with pytest.raises(ValueError, match=r"two classes or more, but has \['Normal'\]"):
-        check(make().drop(columns=["p_Benign", "p_InSitu", "p_Invasive"]))
+        check_predictions(make().drop(columns=["p_Benign", "p_InSitu", "p_Invasive"]))
     with pytest.raises(ValueError, match="at least one row"):
-        check(make().head(0))
+        check_predictions(make().head(0))
 
 
 def test_check_names_three_cases_and_counts_the_rest(make: Make) -> None:
     table = make(seeds=2)
     table.loc[(table["seed"] == 1) & (table["case"] < "0005"), "fold"] = 7
     with pytest.raises(ValueError, match=r"5 have two or more held-out folds: 0000, 0001, 0002 and 2 more"):
-        check(table)
+        check_predictions(table)
 
 
 def test_align_concatenates(make: Make) -> None:

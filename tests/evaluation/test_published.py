@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from src.evaluation.evaluation import Evaluation
+from src.evaluation.fold_tables import FUSION, SPREAD, fold_table, published_table
 from src.evaluation.published import evaluate_published
-from src.evaluation.tables import FUSION, SPREAD, fold_table, published_table
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.binary import Binary
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure
 from src.evaluation.predictions import average
-from src.evaluation.shares import clustered_wilson, wilson
+from src.evaluation.proportions import clustered_wilson, wilson
 from src.evaluation.slices import UNKNOWN, largest, natural, slice_facts, slice_table
+from src.evaluation.two_classes import Binary
 
 Make = Callable[..., pd.DataFrame]
 CARCINOMA = Binary(positive=["InSitu", "Invasive"])

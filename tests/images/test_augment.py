@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
-from src.images.draws import generator
+from src.system.draws import generator
 from tests.benchmarks import transcription
 from tests.images.test_stain import REFERENCES, assert_equal_but_for_rounding, read, tissue
 

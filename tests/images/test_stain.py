@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data import image as files
+from src.data import image_file as files
 from src.images import BadImage
 from src.images.stain import (
     DENSITY,

@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from src.cells import predict
 from src.config import Experiment
-from src.data.demo import Demo
-from src.data.folder import Folder
 from src.data.manifest import Reader
+from src.data.sets.demo import Demo
+from src.data.sets.folder import Folder
 from src.data.splits import ImageKFold, KFold
 from src.methods.audit import Audit, audit
-from src.methods.samples import with_contents
-from src.store import Store
+from src.methods.preparation import with_contents
+from src.storage.store import Store
+from src.sweeps.run_cell import fill_run
 from tests.commands import QUICK, run
-from tests.methods.test_extraction import folder_of_images
+from tests.methods.frozen.test_extraction import folder_of_images
 from tests.test_config import composed
 
 
@@ -123,7 +123,7 @@ def test_the_drawn_data_set_is_clean(tmp_path: Path) -> None:
 
 def test_real_mammograms_have_one_image_under_two_labels(shared: Path, tmp_path: Path) -> None:
     """mdb144 has a benign and a malignant lesion, and one patient: a leak only where patients are ignored."""
-    from src.data.table import Table
+    from src.data.sets.table import Table
 
     folder = shared / "data" / "mini_mias"
     columns = {"sample": "file"}
@@ -149,7 +149,7 @@ def test_a_run_states_and_records_it_or_fails_before_any_training(tmp_path: Path
     experiment = composed(*arguments, f"workspace={tmp_path}")
     assert isinstance(experiment, Experiment)
     with experiment.tracking.run("warned", "cell") as warned:
-        predict(experiment, "warned", warned)
+        fill_run(experiment, "warned", warned)
     keep = experiment.tracking
     runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
     assert [each.info.status for each in runs] == ["FAILED", "FINISHED"]

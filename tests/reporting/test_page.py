@@ -7,16 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.reporting.page import page, unbroken
-from src.reporting.report import BAD, Commands, Fact, Gallery, Heading, Picture, Report, Section, Table, Text
+from src.reporting.sections import (
+    BAD,
+    Commands,
+    Fact,
+    Gallery,
+    Heading,
+    Picture,
+    ReportPage,
+    ReportTable,
+    Section,
+    Text,
+)
 
 VOID = {"meta", "img", "br", "link", "input"}
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='10' height='10'/>"
 
 
-def report(name: str) -> Report:
+def report(name: str) -> ReportPage:
     """A report in which a name that is not ours stands wherever one can."""
-    table = Table(caption=name, header=[name, name], rows=[[name, name]], tones={(0, 1): BAD}, notes=[name])
-    folded = Table(caption=name, header=[name], rows=[[name]], folded=True)
+    table = ReportTable(caption=name, header=[name, name], rows=[[name, name]], tones={(0, 1): BAD}, notes=[name])
+    folded = ReportTable(caption=name, header=[name], rows=[[name]], folded=True)
     picture = Picture(caption=name, alt=name, content=SVG, size=(1000, 10))
     blocks = [
         *(Heading(text=name), Text(lines=[name]), Text(lines=[name], listed=True), table, folded, picture),
@@ -24,7 +35,9 @@ def report(name: str) -> Report:
     ]
     sections = [Section(id="one", title=name, blocks=blocks)]
     facts = [Fact(label=name, value=name, detail=name)]
-    return Report(title=name, kind=name, done=[name], result=[name], facts=facts, warnings=[name], sections=sections)
+    return ReportPage(
+        title=name, kind=name, done=[name], result=[name], facts=facts, warnings=[name], sections=sections
+    )
 
 
 class Tags(HTMLParser):
@@ -83,5 +96,7 @@ def test_a_figure_breaks_before_its_interval_only() -> None:
 
 
 def test_figures_stand_to_the_right_and_words_to_the_left() -> None:
-    table = Table(caption="c", header=["name", "word", "figure", "note"], rows=[["a", "b", "1", "n"]], text=2, last=1)
+    table = ReportTable(
+        caption="c", header=["name", "word", "figure", "note"], rows=[["a", "b", "1", "n"]], text=2, last=1
+    )
     assert [table.worded(column) for column in range(4)] == [True, True, False, True]

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from src.evaluation.fold_tables import correctness
 from src.evaluation.predictions import average
-from src.evaluation.tables import correctness
 from src.reporting import results
-from src.reporting.compose import compose
-from src.reporting.material import Material, gather, spread
-from src.reporting.origins import WIDTH
-from src.reporting.report import Block, Commands, Gallery, Report, Section, Table, Text
+from src.reporting.composition import compose
+from src.reporting.gathering import ReportMaterial, gather, spread
+from src.reporting.provenance import WIDTH
 from src.reporting.results import compared, main_group, of_cells
-from src.reporting.words import MINUS, MISSING
+from src.reporting.sections import Block, Commands, Gallery, ReportPage, ReportTable, Section, Text
+from src.reporting.typesetting import MINUS, MISSING
 from src.tracking import Tracking
 from tests.reporting.sweep import CLASSES, INJECTED, MODELS, leave
 
@@ -29,26 +29,26 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 
 @pytest.fixture(scope="module")
-def material(kept: Kept) -> Material:
+def material(kept: Kept) -> ReportMaterial:
     tracking, parent = kept
     return gather(tracking, tracking.find(parent), tracking.children(parent), ["encoder", "protocol"], replicates=30)
 
 
 @pytest.fixture(scope="module")
-def report(material: Material) -> Report:
+def report(material: ReportMaterial) -> ReportPage:
     return compose(material)
 
 
-def section(report: Report, name: str) -> Section:
+def section(report: ReportPage, name: str) -> Section:
     return next(section for section in report.sections if section.id == name)
 
 
-def table(blocks: list[Block], caption: str) -> Table:
-    return next(block for block in blocks if isinstance(block, Table) and block.caption.startswith(caption))
+def table(blocks: list[Block], caption: str) -> ReportTable:
+    return next(block for block in blocks if isinstance(block, ReportTable) and block.caption.startswith(caption))
 
 
 class TestResult:
-    def test_patient_level_folds_are_read_first(self, material: Material, report: Report) -> None:
+    def test_patient_level_folds_are_read_first(self, material: ReportMaterial, report: ReportPage) -> None:
         group = main_group(material)
         assert group.title == "kfold"
         mean = group.evaluation.table.loc["Model fusion", "mean"]
@@ -56,35 +56,35 @@ class TestResult:
         assert f"(kfold) is right in {mean:.1f} % of the cases" in report.result[0]
         assert "would be right in 50.0 %" in report.result[0]
 
-    def test_the_best_cell_is_named_as_picked(self, report: Report) -> None:
+    def test_the_best_cell_is_named_as_picked(self, report: ReportPage) -> None:
         assert f"best single cell is {VGG}" in report.result[1]
         assert "best of 2" in report.result[1]
 
-    def test_the_gap_of_image_level_folds(self, material: Material, report: Report) -> None:
+    def test_the_gap_of_image_level_folds(self, material: ReportMaterial, report: ReportPage) -> None:
         gap = material.together.gaps.set_index("model").loc["Model fusion", "gap"]
         assert gap > 0
         assert f"differs by {gap:+.1f} points (95 % interval " in report.result[2]
 
-    def test_what_is_missing_is_said_first(self, report: Report) -> None:
+    def test_what_is_missing_is_said_first(self, report: ReportPage) -> None:
         assert report.warnings[0] == "Without results: broken (FAILED) and 1 that did not begin."
         assert any(warning.startswith("image_kfold: patients stand on both sides") for warning in report.warnings)
         assert report.facts[-1].detail == "of 6: see the warning"
 
-    def test_a_positive_class_that_nobody_chose_is_noted(self, report: Report) -> None:
+    def test_a_positive_class_that_nobody_chose_is_noted(self, report: ReportPage) -> None:
         said = f"The positive class is {CLASSES[1]}, by its name: binary.positive=[...] chooses it."
         assert said in report.warnings
 
-    def test_the_most_frequent_class_stands_beside_the_accuracy(self, report: Report) -> None:
+    def test_the_most_frequent_class_stands_beside_the_accuracy(self, report: ReportPage) -> None:
         assert [fact.label for fact in report.facts[:2]] == ["Accuracy", "Always the most frequent class"]
         assert (report.facts[1].value, report.facts[1].detail) == ("50.0 %", CLASSES[0])
 
-    def test_a_sweep_that_goes_on_says_so(self, material: Material) -> None:
+    def test_a_sweep_that_goes_on_says_so(self, material: ReportMaterial) -> None:
         running = compose(replace(material, status="RUNNING"))
         assert "The sweep itself is RUNNING: cells may be missing." in running.warnings
 
 
 class TestTables:
-    def test_ours_and_the_published_one_by_fold(self, report: Report) -> None:
+    def test_ours_and_the_published_one_by_fold(self, report: ReportPage) -> None:
         blocks = section(report, "folds").blocks
         ours, published = table(blocks, "Accuracy by fold, %: kfold"), table(blocks, "Published accuracy by fold")
         assert ours.header == published.header == ["Model", "f1", "f2", "f3", "mean", "std"]
@@ -94,7 +94,7 @@ class TestTables:
         assert beside.header[2:] == ["published", "image_kfold", "kfold"]
         assert beside.rows[0][4] == ours.rows[0][4]
 
-    def test_each_cell_has_its_figures_and_classes(self, material: Material, report: Report) -> None:
+    def test_each_cell_has_its_figures_and_classes(self, material: ReportMaterial, report: ReportPage) -> None:
         blocks = section(report, "errors").blocks
         folded = [block for block in blocks if isinstance(block, Gallery) and block.folded]
         assert [each.folded for each in folded] == [
@@ -110,7 +110,9 @@ class TestTables:
         by_cell = table(section(report, "classes").blocks, "Each class, by cell: kfold")
         assert [row[:2] for row in by_cell.rows] == [[name, each] for name in MODELS for each in CLASSES]
 
-    def test_of_very_many_cells_the_first_are_drawn(self, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_very_many_cells_the_first_are_drawn(
+        self, material: ReportMaterial, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(results, "DRAWN", 1)
         gallery, *rest = of_cells(main_group(material), 20)
         assert isinstance(gallery, Gallery)
@@ -119,7 +121,7 @@ class TestTables:
         assert [picture.caption for picture in gallery.pictures] == [f"ROC of {first}", f"Confusion of {first}"]
         assert {row[0] for row in table(rest, "Two classes").rows} == set(MODELS)
 
-    def test_all_misclassified_cases_are_listed(self, material: Material, report: Report) -> None:
+    def test_all_misclassified_cases_are_listed(self, material: ReportMaterial, report: ReportPage) -> None:
         group = main_group(material)
         listed = table(section(report, "errors").blocks, "Misclassified by the fusion of 2 cells: ")
         cases = average(group.predictions).set_index("case")
@@ -134,13 +136,13 @@ class TestTables:
             assert row[7] in ("1 of 2", "2 of 2")
             assert float(row[6]) <= 0.5 <= float(row[5])
 
-    def test_every_row_is_as_long_as_its_header(self, report: Report) -> None:
-        tables = [block for each in report.sections for block in each.blocks if isinstance(block, Table)]
+    def test_every_row_is_as_long_as_its_header(self, report: ReportPage) -> None:
+        tables = [block for each in report.sections for block in each.blocks if isinstance(block, ReportTable)]
         assert len(tables) > 20
         for each in tables:
             assert {len(row) for row in each.rows} <= {len(each.header)}, each.caption
 
-    def test_a_verdict_for_each_metric(self, report: Report) -> None:
+    def test_a_verdict_for_each_metric(self, report: ReportPage) -> None:
         verdicts = table(section(report, "comparison").blocks, "Each cell against AlexNet-8: kfold")
         assert [row[1] for row in verdicts.rows] == ["Accuracy, points", "Balanced accuracy, points", "AUC"]
         assert {row[2] for row in verdicts.rows} <= {"better", "worse", "not shown"}
@@ -154,11 +156,11 @@ class TestTables:
         assert row[1:3] == ["Two-class accuracy, points", "worse"]
         assert row[3:] == [f"{MINUS}12.5 ({MINUS}25.0 to 0.0)", "<0.001", "10.0", MISSING, "0.040"]
 
-    def test_the_reference_can_be_chosen(self, material: Material) -> None:
+    def test_the_reference_can_be_chosen(self, material: ReportMaterial) -> None:
         blocks = section(compose(replace(material, reference=VGG)), "comparison").blocks
         assert table(blocks, f"Each cell against {VGG}").rows[0][0] == "AlexNet-8"
 
-    def test_the_audit_by_split(self, report: Report) -> None:
+    def test_the_audit_by_split(self, report: ReportPage) -> None:
         blocks = section(report, "audit").blocks
         assert ["Patients on both sides of a split", "24"] in table(blocks, "Leak audit: demo image_kfold").rows
         assert table(blocks, "Leak audit: demo kfold").tones == {}
@@ -167,28 +169,28 @@ class TestTables:
         assert found.notes == ["4 more in audit.csv."]
         assert table(blocks, "Folds: demo kfold").rows[0] == ["1", "16", "8", "8", "8", "32"]
 
-    def test_where_the_configs_differ(self, report: Report) -> None:
+    def test_where_the_configs_differ(self, report: ReportPage) -> None:
         blocks = section(report, "made").blocks
         differences, shared = table(blocks, "In what the configs differ"), table(blocks, "The config that all")
         assert differences.header == ["Cell", "protocol", "encoder.label"]
         assert ["crop.size", "64"] in shared.rows
         assert not any(row[0].startswith("tracking") for row in shared.rows)
 
-    def test_a_cell_that_failed_is_told_with_its_reason(self, report: Report) -> None:
+    def test_a_cell_that_failed_is_told_with_its_reason(self, report: ReportPage) -> None:
         runs = table(section(report, "made").blocks, "Runs")
         assert [row[1] for row in runs.rows].count("FAILED") == 1
         said = section(report, "notes").blocks[0]
         assert isinstance(said, Text)
         assert "broken ended FAILED: ValueError: no memory left for <i>this</i>" in said.lines
 
-    def test_commands_are_shown_once_and_without_passwords(self, report: Report) -> None:
+    def test_commands_are_shown_once_and_without_passwords(self, report: ReportPage) -> None:
         typed = next(block for block in section(report, "made").blocks if isinstance(block, Commands))
         assert typed.lines.count("python -m src.run -m tracking.uri=http://***@server") == 1
         assert "secret" not in str(typed.lines)
 
 
 class TestPictures:
-    def test_photographs_are_no_wider_than_they_are_shown(self, report: Report) -> None:
+    def test_photographs_are_no_wider_than_they_are_shown(self, report: ReportPage) -> None:
         galleries = [block for block in section(report, "examples").blocks if isinstance(block, Gallery)]
         pictures = [picture for gallery in galleries for picture in gallery.pictures]
         assert len(pictures) == 8
@@ -196,11 +198,11 @@ class TestPictures:
             with Image.open(io.BytesIO(picture.content)) as image:
                 assert image.size == picture.size == (WIDTH, WIDTH // 2)
 
-    def test_those_of_patient_level_folds_come_first(self, material: Material) -> None:
+    def test_those_of_patient_level_folds_come_first(self, material: ReportMaterial) -> None:
         cells = [example.cell.rpartition("=")[2] for example in material.examples]
         assert cells == ["kfold"] * 4 + ["image_kfold"] * 4
 
-    def test_they_are_the_same_again(self, material: Material, report: Report) -> None:
+    def test_they_are_the_same_again(self, material: ReportMaterial, report: ReportPage) -> None:
         assert compose(material) == report
 
     def test_examples_are_spread(self) -> None:

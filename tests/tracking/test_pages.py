@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.evaluation.tables import FUSION, to_markdown
+from src.evaluation.fold_tables import FUSION, to_markdown
 from src.tracking import CELL, SWEEP, TrackedRun, Tracking
 from src.tracking.datasets import dataset, of_runs
 from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, headline, link_model

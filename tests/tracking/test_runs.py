@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.interrupts import interrupt
-from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, life
+from src.system.interrupts import interrupt
+from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, process_life
 from src.tracking.server import Unreachable
 from src.tracking.tags import stored_name
 from tests.tracking.servers import Server, misbehaving
@@ -222,7 +222,7 @@ def test_runs_of_dead_processes_are_found(tracking: Tracking) -> None:
 
 
 def test_an_open_run_shows_that_it_lives(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(life, "PERIOD", 0.05)
+    monkeypatch.setattr(process_life, "PERIOD", 0.05)
     with tracking.run("one", CELL) as run:
         tracking.client.set_tag(run.id, stored_name("heartbeat"), "0")
         until = time.monotonic() + 20

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from src.tracking import CELL, SWEEP, Tracking
 from src.tracking.datasets import dataset
-from src.tracking.spool import AGAIN, Entry, Sending, Spool
+from src.tracking.spool import AGAIN, Sending, Spool, SpooledRun
 from tests.tracking.servers import Server
 
 MANIFEST = pd.DataFrame({"sample": ["a", "b"], "case": ["a", "b"], "patient": ["", "p"], "label": ["x", "y"]})
@@ -193,7 +193,7 @@ records = st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max
 @given(records, st.integers(0, 200))
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, tags: list[dict[str, str]], cut: int) -> None:
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
-    entry = Entry(tmp_path / "run")
+    entry = SpooledRun(tmp_path / "run")
     ends = []
     for each in tags:
         entry.add(tags=each)

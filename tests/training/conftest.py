@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from src.encoders.network import Network, NetworkEncoder
-from src.images.draws import generator
-from src.training.finetuning import FineTuning
-from src.training.fitting import Fit, Material
-from src.training.network import Classifier
+from src.encoders.network_encoder import Network, NetworkEncoder
+from src.system.draws import generator
+from src.training.fitting import Fit, TrainingMaterial
+from src.training.network import NetworkWithHead
+from src.training.parameters import FineTuning
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
@@ -55,11 +55,11 @@ class Tiny(NetworkEncoder):
         raise AssertionError("its weights are drawn")
 
 
-def classifier(auxiliary: bool = False, normalised: bool = True, hidden: Iterable[int] = ()) -> Classifier:
+def classifier(auxiliary: bool = False, normalised: bool = True, hidden: Iterable[int] = ()) -> NetworkWithHead:
     network: Network = Tiny(normalised=normalised).load("cpu", auxiliary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Classifier(network, 2, list(hidden), 0.2 if hidden else 0.0)
+        return NetworkWithHead(network, 2, list(hidden), 0.2 if hidden else 0.0)
 
 
 CROPS = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (10, 3, 16, 16), dtype=np.uint8))
@@ -81,7 +81,7 @@ def fit(
     folder.mkdir(exist_ok=True)
     return Fit(
         finetune=finetune,
-        material=Material(**given),
+        material=TrainingMaterial(**given),
         key=(0, "", 1),
         name="fold01-seed0",
         folder=folder,

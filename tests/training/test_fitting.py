@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from src.training.finetuning import FineTuning, Phase
 from src.training.fitting import CHECKPOINT, Progress, Trained, Training
-from src.training.network import Classifier, tensors
-from src.training.surroundings import exact
+from src.training.network import NetworkWithHead, tensors
+from src.training.parameters import FineTuning, Phase
+from src.training.torch_settings import exact
 from tests.training.conftest import LABELS, classifier, fit
 
 TWO_PHASES = [Phase(trainable="head", epochs=2, learning_rate=0.05), Phase(steps=8, learning_rate=0.01)]
 
 
-def train(folder: Path, finetune: FineTuning, network: Classifier | None = None, **given: object) -> Trained:
+def train(folder: Path, finetune: FineTuning, network: NetworkWithHead | None = None, **given: object) -> Trained:
     with exact(torch.device("cpu")):
         return fit(folder, finetune, **given)(network or classifier(hidden=finetune.hidden), lambda _: None)
 
@@ -63,7 +63,7 @@ def test_the_best_epoch_is_taken_and_survives_a_kill(tmp_path: Path, after: int)
     def run(folder: Path, losses: list[float], killed: int = 0) -> Trained:
         left = list(losses)
 
-        def stopping(network: Classifier) -> float:
+        def stopping(network: NetworkWithHead) -> float:
             states.append(tensors(network.eval()))
             return left.pop(0)
 

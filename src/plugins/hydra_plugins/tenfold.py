@@ -2,8 +2,8 @@
 
 from hydra.core.config_store import ConfigStore
 
-from src.jobs import Jobs, LocalJobs, SlurmJobs
-from src.launcher import Processes
+from src.sweeps.cluster_jobs import Jobs, LocalJobs, SlurmJobs
+from src.sweeps.processes import Processes
 
 
 class Cells(Processes):

@@ -1,0 +1,288 @@
+"""The edge of a command: what the user types comes in, and a user's mistake goes out as one message."""
+
+import atexit
+import errno
+import gc
+import logging
+import os
+import re
+import shlex
+import sqlite3
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_origin
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from src.cli.arguments import shown, shows, split_arguments, taken, understood
+from src.config import CONF, ROOT, no_key, refuse_unknown, settled
+from src.data.found_files import printable
+from src.system import memory
+from src.system.addresses import masked
+from src.system.checks import meant
+from src.system.files import check_folder
+from src.system.interrupts import heed
+from src.system.next_commands import HERE, key_of
+
+WORKSPACE, LOCAL = "mlruns", "local"
+"""Where things are, and the option of `tracking`, unless a command is told otherwise."""
+ALLOCATIONS = 200_000
+"""Objects after which Python looks for cycles: at its 700, a fifth of the time of imports goes into looking."""
+
+
+LIST, DICTIONARY = "a list, of one or of several: [A] or [A,B]", "a dictionary: {KEY: VALUE}"
+WANTED = {
+    "could not be converted to Integer": "a whole number",
+    "could not be converted to Float": "a number, such as 0.5 or 1e-3",
+    "is not a valid bool": "true or false",
+    "is not a ListConfig": LIST,
+    "Cannot merge DictConfig with ListConfig": "",
+    "is not a subclass of": "",
+    "to Dict[": DICTIONARY,
+    "type hint 'typing.Dict": DICTIONARY,
+    "to string": "one text, which needs quotes within those of the shell where it has brackets",
+    "is not Optional": "a value, which null is not",
+}
+"""By what OmegaConf says of a value of the wrong type, what should stand there; empty: as the type says."""
+SINGLE: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+"""What stands in a list of such."""
+WAYS_OUT = {
+    (errno.ENOSPC, errno.EDQUOT): "free space: descriptors made so far are kept for the next run",
+    (errno.EACCES, errno.EPERM): "ask for the right to it, or take a copy of your own",
+    (errno.EROFS,): "its disk is for reading only: take another place",
+}
+"""What to do where a file cannot be read or written, by the number of the error."""
+HYDRA = Path(hydra.__file__).parent
+
+
+def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False) -> None:
+    """Run a command: compose `conf/NAME.yaml` with the overrides on the command line, and call the task.
+
+    With `sweeps` the command takes -m.
+    """
+    memory.reuse()
+    # OpenMP's threads spin while they wait: beside other work they take the processors that they wait for. It is read
+    # as PyTorch is imported, and handed on to whatever this process starts.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
+    atexit.register(leave)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
+    heed()
+    messages = logging.StreamHandler()
+    messages.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("src").addHandler(messages)
+    logging.getLogger("src").setLevel(logging.INFO)
+
+    def inside(config: DictConfig) -> None:
+        with edge():
+            surround(config, HydraConfig.get())
+            refuse_unknown(config)
+            check_folder(workspace=str(config.workspace))
+            task(config)
+
+    with edge():
+        check_text(sys.argv[1:])
+        sys.argv[1:] = taken(sys.argv[1:])
+        check_options(sys.argv[1:])
+        if not sweeps and {"-m", "--multirun"} & set(split_arguments(sys.argv[1:])[0]):
+            raise ValueError(f"-m makes sweeps, which `python -m src.{name}` has none of: give all values in one list")
+        if shows(sys.argv[1:]):
+            show_one(name)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
+
+
+def surround(config: DictConfig, hydra: Any) -> None:
+    """Take over for the commands that are named to the user what this one was told of where things are."""
+    choice, workspace = str(hydra.runtime.choices.get("tracking", LOCAL)), str(config.workspace)
+    typed = [masked(each) for each in hydra.overrides.task]
+    tracking = [f"tracking={choice}"] if choice != LOCAL else []
+    tracking += [each for each in typed if key_of(each).startswith("tracking.")]
+    root = [each for each in typed if key_of(each) == "data.root"]
+    HERE.tell(folder_options(hydra), workspace if workspace != WORKSPACE else "", tracking, root)
+
+
+def folder_options(hydra: Any) -> list[str]:
+    """Return the options that name the folders of configs that were given beside ours."""
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return [option for folder in folders for option in ("--config-dir", folder)]
+
+
+def show_one(name: str) -> None:
+    """Let `--cfg` show a config that is right, with what follows from it, and of a sweep's cells the first."""
+    config, sys.argv[1:], cells = shown(sys.argv[1:], name, CONF)
+    refuse_unknown(config)
+    if cells > 1:
+        print(f"# the first of {cells} cells")
+    options = split_arguments(sys.argv[1:])[0]
+    if {"job", "--cfg=job"} & set(options) and not any(option.startswith(("-p", "--package")) for option in options):
+        print(OmegaConf.to_yaml(settled(config), resolve="--resolve" in options), end="")
+        sys.exit()
+
+
+def given(key: str) -> bool:
+    """Return whether a key, or one below it, is given on the command line."""
+    keys = (override.lstrip("+~").split("=")[0] for override in HydraConfig.get().overrides.task)
+    return any(each == key or each.startswith(f"{key}.") for each in keys)
+
+
+def leave() -> None:
+    """Spare the end of a command the search for cycles in all that was imported, which takes more than a second."""
+    if "torch" not in sys.modules:  # its libraries report what is not collected as leaks
+        gc.freeze()
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Raise `ValueError` for an argument with octets that are no text: neither a config nor a run could keep it."""
+    for argument in arguments:
+        if printable(argument) != argument:
+            raise ValueError(f"arguments are UTF-8, but one is {printable(argument)}: rename the file or folder")
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Raise `ValueError` for an option of a group that is no name, of which Hydra does not say of which group it is."""
+    for override in filter(None, map(understood, split_arguments(arguments)[1])):
+        group, value = override.get_key_element(), override.value()
+        given = value.list if isinstance(value, ChoiceSweep) else [] if override.is_delete() else [value]
+        wrong = [(each, why) for each in given if (why := no_option(group, each))]
+        if wrong and (options := sorted(path.stem for path in (CONF / group).glob("*.yaml"))):
+            typed = override.input_line if len(given) == 1 else f"{group}={wrong[0][0]}"
+            raise ValueError(f"`{group}` is one of {', '.join(options)}, but got {typed}: {wrong[0][1]}")
+
+
+def no_option(group: str, value: object) -> str:
+    """Return why what was typed cannot be the name of an option of a group, and what to type; empty where it can."""
+    if isinstance(value, bool | int | float):
+        key = f"{group}.KEY={value}"
+        return f"a number is the value of a key of the option, {key}; --help {group}=OPTION shows the keys"
+    if isinstance(value, list):
+        return f"a group has one option, {group}=A, or with -m a cell for each, {group}=A,B"
+    empty = value is None or not str(value).strip("'\"")
+    return "a group has one option; leave it out for the usual one" if empty else ""
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """The edge of a command: a user's mistake becomes one message, without a traceback; ours are raised."""
+    try:
+        yield
+    except BrokenPipeError:
+        unread()
+    except Exception as error:
+        message = explain(error)
+        if not message:
+            raise
+        sys.exit(f"error: {message}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def unread() -> NoReturn:
+    """End where nobody reads any more what is printed, as behind `| head`: without a word, as other tools do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is printed at the end
+    sys.exit(1)
+
+
+def explain(error: BaseException) -> str:
+    """Return what to tell the user of an error; empty where it is our own mistake."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return composing(error)
+    if isinstance(error, OSError) and error.filename is None and error.errno is None:
+        return ""
+    if isinstance(error, OSError):
+        way_out = next((f"; {words}" for numbers, words in WAYS_OUT.items() if error.errno in numbers), "")
+        return f"{error.strerror}: {error.filename or 'while writing'}{way_out}"
+    if exhausted(error):
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
+    if isinstance(root := cause(error), sqlite3.OperationalError):
+        way_out = "; free space, or choose another workspace=FOLDER" if "full" in str(root) else ""
+        return f"a database cannot be used: {root}{way_out}"
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = Path(frames[-1].filename) if frames else Path()
+    # joblib raises the error of one of our folds anew, without the frames that it came from; Hydra's are on options.
+    ours = raised_in.is_relative_to(ROOT / "src") or raised_in.parent.name == "joblib" or HYDRA in raised_in.parents
+    return str(error) if isinstance(error, ValueError) and ours else ""
+
+
+def exhausted(error: BaseException) -> bool:
+    """Return whether an error, Python's or PyTorch's on a GPU or on the CPU, says that there is not enough memory."""
+    torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | memory.OutOfMemory) or (isinstance(error, RuntimeError) and torch)
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return the error with which a chain of errors began, as a traceback would show it."""
+    while earlier := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        error = earlier
+    return error
+
+
+def composing(error: Exception) -> str:
+    """Return what to tell of an error of Hydra or OmegaConf: what is wrong where, and what could stand there."""
+    deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    typed = str(error).removeprefix("Error merging override ")
+    if isinstance(deeper, MissingMandatoryValue):
+        return missing(str(deeper.full_key))
+    parent = getattr(deeper, "parent_node", None)
+    if isinstance(deeper, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
+        return no_key(whole_key(error, str(deeper.full_key)), parent)
+    if isinstance(error, MissingConfigException) and error.options:
+        group = str(re.findall(r"options in '(.*)':", str(error))[-1])
+        option = str(error.missing_cfg_file).removeprefix(f"{group}/")
+        near = meant(option, error.options)
+        return f"Could not find '{group}/{option}'; the options of {group} are {', '.join(error.options)}{near}"
+    if several := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'$", str(error), re.MULTILINE):
+        return several_values(*several.groups())
+    if other := re.match(r"Could not override '(.*)'\. No match in the defaults list", str(error)):
+        return f"this command has no group {other[1]}: --help lists those that it has"
+    if sign := next((sign for sign in WANTED if sign in str(deeper)), ""):
+        where = whole_key(error, str(getattr(deeper, "full_key", "")))
+        return f"{typed}: {where} is {WANTED[sign] or as_typed(deeper)}"
+    if deeper is not error:
+        return f"{typed}: {str(deeper).splitlines()[0]}"
+    return "\n".join(line for line in str(error).splitlines() if not line.strip().startswith("object_type="))
+
+
+def whole_key(error: Exception, key: str) -> str:
+    """Return a key with that of the override before it where an error of OmegaConf leaves it out."""
+    found = re.match(r"(?:Error merging override [+~]*([^=]*)=|Could not override '(.*?)'\.)", str(error))
+    typed = (found[1] or found[2]) if found else ""
+    pairs = zip(key.partition("[")[0].split("."), typed.split("."), strict=False)
+    if not key or not typed or all(one == other for one, other in pairs):
+        return key or typed or "it"
+    return f"{typed}[{key}]" if key.isdigit() else f"{typed}.{key}"
+
+
+def as_typed(error: Exception) -> str:
+    """Return what should stand where an error of OmegaConf found a value of another shape, by the type of the place."""
+    kind, child = (getattr(error, name, None) for name in ("ref_type", "child_node"))
+    if "is not a subclass" in str(error):  # the place itself has a type, or is an item of a list
+        kind = next(iter(get_args(kind)), None) or OmegaConf.get_type(child)
+    if kind is not None and is_dataclass(kind):
+        keys = [each.name for each in fields(kind)]
+        return f"a dictionary of {', '.join(keys)}: {{{keys[0]}: VALUE}}"
+    return SINGLE.get(kind, DICTIONARY if get_origin(kind) is dict else LIST)
+
+
+def several_values(key: str, value: str) -> str:
+    """Return what several values may be meant for."""
+    text = shlex.quote(f'{key}="{value}"')
+    return (
+        f"`{key}={value}` is several values: {key}=[{value}] is a list of them, -m makes a sweep (of run and tune), "
+        f"{text} is one text"
+    )
+
+
+def missing(key: str) -> str:
+    """Return how to give a value that is missing; of a group with its options."""
+    options = ", ".join(sorted(path.stem for path in (CONF / key).glob("*.yaml")))
+    return f"{key} is missing: give it on the command line: {key}=...{f', one of {options}' if options else ''}"

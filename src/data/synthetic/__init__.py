@@ -1,0 +1,1 @@
+"""Drawn images: tissue and mammograms."""

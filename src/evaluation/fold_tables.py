@@ -1,0 +1,190 @@
+"""The table of accuracies by model and fold, as Table 1 of Rakhlin et al. 2018, in percent."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.evaluation.metrics import accuracy_by_fold, label_numbers
+from src.evaluation.predictions import average, columns, views
+from src.evaluation.wording import number
+from src.system.spreadsheets import known, read_text
+
+FUSION = "Model fusion"
+SPREAD = "std over models"
+VIEWS = ("cc", "mlo")
+RESULTS = ["model", "metric", "value"]
+RESULT_METRICS = ["accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivity", "specificity"]
+
+
+def correctness(cases: pd.DataFrame) -> pd.Series:
+    """Whether the most probable class of each case (the first one of a tie) is its label."""
+    highest = cases[columns(cases)].to_numpy(dtype=np.float64).argmax(axis=1)
+    return pd.Series(highest == label_numbers(cases), index=cases.index)
+
+
+def seed_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The accuracy, in 0..1, of each model, seed and fold: `model, seed, fold, accuracy`; models as they appear.
+
+    A case's probabilities are averaged over its views first.
+    """
+    parts = {}
+    for model, of_model in predictions.groupby("model", sort=False):
+        for seed, rows in of_model.groupby("seed"):
+            cases = average(rows)
+            parts[model, seed] = accuracy_by_fold(correctness(cases), cases["fold"])
+    table: pd.DataFrame = pd.concat(parts, names=["model", "seed"]).rename("accuracy").reset_index()
+    return table
+
+
+def fold_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The published kind of table in percent: a row per model, columns `f1..fK, mean, std`.
+
+    Of more than one model also "std over models" (population) and "Model fusion", the accuracy of the mean
+    probabilities. A model's `std` is the population one over its folds *and seeds*, the fusion's that over its folds.
+    So it is in the paper: of ResNet-400 4.2, where the row's ten values have 3.9; the fused row's 2.6 is that of its
+    values (`experiments/rakhlin2018/published/by_seed.csv`).
+
+    Where there are two views or more, the rows `NAME cc`, `NAME mlo` above a model's, and above the fusion's, are those
+    of the samples of one view alone, and thus of the cases that have it.
+    """
+    accuracies = seed_accuracy(predictions)
+    singles = _single_rows(accuracies)
+    rows = [_by_view(predictions, str(name), singles.loc[[name]]) for name in singles.index]
+    if len(singles) > 1:
+        over_models = singles.drop(columns=["mean", "std"]).std(ddof=0).to_frame(SPREAD).T
+        rows.append(over_models.assign(mean=over_models.mean(axis=1)))
+        rows.append(_by_view(predictions, FUSION, _fused(predictions)))
+    return pd.concat(rows)[singles.columns].rename_axis("model")
+
+
+def fusion_row(correct: pd.Series, folds: pd.Series) -> pd.DataFrame:
+    """The fused row of the table alone, in percent, from whether each case is correct."""
+    row = 100 * accuracy_by_fold(correct, folds).to_frame(FUSION).T
+    return _with_mean(row, row.std(axis=1, ddof=0))
+
+
+def best(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether a value is the best of its column, as shown: the highest of each fold and of the mean, ties too.
+
+    The row "std over models", those of a single view (they may be of fewer cases) and the column `std` take no part,
+    nor does a table of one row.
+    """
+    names = table.index.tolist()
+    taking = [name != SPREAD and not of_one_view(name, names) for name in names]
+    values = rounded(table).drop(columns="std").loc[taking]
+    bold = pd.DataFrame(False, index=table.index, columns=table.columns)
+    if len(values) > 1:
+        bold.loc[taking, values.columns] = (values == values.max()).to_numpy()
+    return bold
+
+
+def of_one_view(name: str, names: list[str]) -> bool:
+    """Whether a row among those of `names` is of one view of a model, or of the fusion, that has a row, too."""
+    model, _, view = name.rpartition(" ")
+    return view in VIEWS and model in names
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table at one decimal, as published."""
+    return table.round(1)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The table in Markdown at one decimal, the best values bold, missing ones as "-"; ends with a new line."""
+    marks = best(table).to_numpy()
+    rows = [
+        [str(name), *(_cell(value, bool(mark)) for value, mark in zip(row, bold, strict=True))]
+        for name, row, bold in zip(table.index, rounded(table).to_numpy(), marks, strict=True)
+    ]
+    return markdown(["model", *table.columns], rows)
+
+
+def markdown(header: list[str], rows: list[list[str]], text: int = 1) -> str:
+    """A table in Markdown; all but the first `text` columns stand to the right. Ends with a new line."""
+    lines = [header, ["---"] * text + ["---:"] * (len(header) - text), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def published_table(path: str | Path) -> pd.DataFrame:
+    """A table of the same shape from a CSV file with the columns `model, f1..fK, mean, std`."""
+    table = read_text(path, "a table of published figures")
+    folds = [f"f{number}" for number in range(1, len(table.columns) - 2)]
+    expected = ["model", *folds, "mean", "std"]
+    if table.columns.tolist() != expected:
+        raise ValueError(f"{path}: the columns must be model, f1..fK, mean, std, but are {table.columns.tolist()}")
+    return table.set_index("model").apply(_numbers, path=path)
+
+
+def published_results(path: str | Path) -> pd.DataFrame:
+    """Published figures: rows `model, metric, value, std, note`, `std` not a number where it is not known.
+
+    From a CSV file of `published_table`'s form, or with the columns `model, metric, value` and where wished `std` and
+    `note`. `model` is the name of a row of ours (`ResNet-400`, `Model fusion`), `metric` one of `accuracy`, `auc`,
+    `binary_accuracy`, `binary_auc`, `sensitivity`, `specificity`; values are in percent, areas, too.
+    """
+    table = read_text(path, "a table of published figures")
+    if "metric" not in table:
+        rows = published_table(path).drop(index=SPREAD, errors="ignore").reset_index()
+        return pd.DataFrame(
+            {"model": rows["model"], "metric": "accuracy", "value": rows["mean"], "std": rows["std"], "note": ""}
+        )
+    lacking = [name for name in RESULTS if name not in table]
+    if lacking:
+        raise ValueError(f"{path}: published results have the columns {', '.join(RESULTS)}, but lack {lacking}")
+    percent = pd.to_numeric(table["value"], errors="coerce").between(1, 100)  # below 1 it was given as a fraction
+    wrong = table[~(percent & (table["model"] != "") & table["metric"].isin(RESULT_METRICS))]
+    if len(wrong):
+        raise ValueError(
+            f"{path}: a row has a model, a metric of {', '.join(RESULT_METRICS)} and a value in percent (1 to 100), "
+            f"but one is {wrong.iloc[0][RESULTS].tolist()}"
+        )
+    full = table.reindex(columns=[*RESULTS, "std", "note"], fill_value="").reset_index(drop=True)
+    return full.assign(value=_numbers(full["value"], path), std=_numbers(full["std"], path))
+
+
+def _numbers(values: "pd.Series[str]", path: str | Path) -> "pd.Series[float]":
+    """Figures from text, not a number where they are missing."""
+    found = pd.to_numeric(known(values), errors="coerce").astype(np.float64)
+    wrong = values[found.isna() & (known(values) != "")]
+    if len(wrong):
+        raise ValueError(f"{path}: published figures are numbers, but {values.name} is {wrong.iloc[0]!r}")
+    return found
+
+
+def _over_seeds(accuracies: pd.DataFrame) -> pd.DataFrame:
+    means = accuracies.groupby(["model", "fold"])["accuracy"].mean().unstack("fold")
+    return means.reindex(accuracies["model"].unique().tolist())
+
+
+def _single_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """The models' rows in percent, from what `seed_accuracy` gives."""
+    rows = 100 * _over_seeds(accuracies)
+    spread = 100 * accuracies.groupby("model")["accuracy"].std(ddof=0)
+    return _with_mean(rows, spread.reindex(rows.index))
+
+
+def _fused(predictions: pd.DataFrame) -> pd.DataFrame:
+    cases = average(predictions)
+    return fusion_row(correctness(cases), cases["fold"])
+
+
+def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame) -> pd.DataFrame:
+    """The row of a model, or of the fusion, below those of its single views where it has two or more."""
+    rows = predictions if name == FUSION else predictions[predictions["model"] == name]
+    parts = {view: rows[rows["view"] == view] for view in views(rows)}
+    if len(parts) < 2:
+        return row
+    made = [_fused(part) if name == FUSION else _single_rows(seed_accuracy(part)) for part in parts.values()]
+    named = [each.set_axis([f"{name} {view}"]) for each, view in zip(made, parts, strict=True)]
+    return pd.concat([*named, row])
+
+
+def _with_mean(rows: pd.DataFrame, spread: pd.Series) -> pd.DataFrame:
+    """The rows with their columns named `f<fold>`, and with the columns `mean` and `std`."""
+    named = rows.set_axis([f"f{fold}" for fold in rows.columns], axis=1)
+    return named.assign(mean=rows.mean(axis=1), std=spread).rename_axis("model")
+
+
+def _cell(value: float, bold: bool) -> str:
+    return f"**{number(value)}**" if bold else number(value)

@@ -1,0 +1,147 @@
+"""What models look at: which cases are shown, and their figures. Knows tables and arrays, not how maps are made."""
+
+import gc
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, UInt8
+
+from src.evaluation.figures import image_of
+from src.evaluation.predictions import average, classes, columns
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+COLOURS = "viridis"
+OPACITY = 0.55
+PANEL = 3.2
+"""Inches that a panel is wide."""
+QUALITY = 85
+"""Of a JPEG: photographs take five times as much as PNG."""
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """An image (height, width, 3) and maps of it by name, 0 to 1, not a number where nothing is known.
+
+    `meaning` says what the numbers are, `note` what else a reader has to know.
+    """
+
+    sample: str
+    image: UInt8[np.ndarray, "height width 3"]
+    maps: dict[str, Float32[np.ndarray, "height width"]]
+    meaning: str
+    note: str
+
+
+def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The samples of `count` right and `count` wrong cases of each class, by the models of the first seed.
+
+    They are those of the highest probability of the class that is predicted: the most confidently right, and the most
+    confidently wrong. By class, the right ones first, then by `rank`, 1 being the most confident.
+
+    `sample, case, view, label, fold, seed, right, rank, of, predicted, confidence, probability`: `label` is
+    categorical, its categories are all classes in the order of the columns; `of` is how many such cases there are;
+    `confidence` is the case's probability of the predicted class, `probability` that by the sample alone.
+    """
+    first = predictions[predictions["seed"] == predictions["seed"].iloc[0]]
+    names = classes(first)
+    cases = average(first)
+    values = cases[columns(first)].to_numpy(dtype=np.float64)
+    numbers = values.argmax(axis=1)
+    cases = cases.assign(
+        label=pd.Categorical(cases["label"], names),
+        predicted=[names[number] for number in numbers],
+        confidence=values.max(axis=1),
+        right=cases["label"].to_numpy() == np.array(names)[numbers],
+    )
+    ascending = [True, False, False, True]
+    cases = cases.sort_values(["label", "right", "confidence", "case"], ascending=ascending)
+    alike = cases.groupby(["label", "right"], observed=True)["case"]
+    cases = cases.assign(rank=alike.cumcount() + 1, of=alike.transform("size"))
+    shown = cases.loc[cases["rank"] <= count, ["case", "label", "right", "rank", "of", "predicted", "confidence"]]
+    samples = first.sort_values(["view", "sample"]).drop(columns="label")
+    rows = shown.merge(samples, on="case", how="left", sort=False)
+    own = [row[f"p_{row['predicted']}"] for row in rows.to_dict("records")]
+    return rows.assign(probability=own).drop(columns=["patient", "model", *columns(first)])
+
+
+def pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Iterator[tuple[str, bytes]]:
+    """The name and the bytes (JPEG) of a picture of each case of `examples` (from `choose`).
+
+    `explanations` are those of its rows, in their order; they are taken case by case.
+    """
+    following = iter(explanations)
+    taken: set[str] = set()
+    for _, rows in examples.groupby("case", sort=False):
+        figure = draw_maps(rows, [next(following) for _ in range(len(rows))])
+        name = file_name(rows.iloc[0])
+        while name in taken:  # HER2+ and HER2- are the same there
+            name += "-other"
+        taken.add(name)
+        yield f"{name}.jpg", image_of(figure, format="jpg", pil_kwargs={"quality": QUALITY})
+        del figure
+        gc.collect(0)  # a figure's parts refer to each other, and hold the images
+
+
+def file_name(row: "pd.Series[Any]") -> str:
+    """Such as right/Benign-1-b001: the class, the rank, and the case's name as far as a file's name can hold it."""
+    stem = re.sub(r"[^\w]+", "-", f"{row['label']}-{row['rank']}-{PurePosixPath(row['case']).stem}")
+    return f"{'right' if row['right'] else 'wrong'}/{stem[:80].strip('-')}"
+
+
+def draw_maps(rows: pd.DataFrame, explanations: list[Explained]) -> "matplotlib.figure.Figure":
+    """The figure of one case: for each of its images (views) a row, with the maps laid over it beside it."""
+    from matplotlib.figure import Figure
+
+    panels = 1 + max(len(each.maps) for each in explanations)
+    heights = [PANEL * each.image.shape[0] / each.image.shape[1] for each in explanations]
+    width = PANEL * panels + 0.8
+    heading = title(rows.iloc[0], int(12 * width))
+    height = 0.2 * (1 + heading.count("\n")) + sum(heights) + 0.4 * len(rows)
+    figure = Figure(figsize=(width, height), dpi=100, layout="compressed")
+    grid = figure.subplots(len(rows), panels, squeeze=False, height_ratios=heights)
+    for axes, row, explanation in zip(grid, rows.to_dict("records"), explanations, strict=True):
+        draw_row(figure, axes, row, explanation)
+    figure.suptitle(heading, x=0.01, ha="left", fontsize=10, weight="bold")
+    return figure
+
+
+def draw_row(figure: "matplotlib.figure.Figure", axes: Any, row: Mapping[Any, Any], explanation: Explained) -> None:
+    """Draw an image and its maps side by side, and what their colours mean."""
+    view = f"{row['view']}: " if row["view"] else ""
+    own = f"{view}{row['predicted']} {row['probability']:.2f} by the model of fold {row['fold']}, seed {row['seed']}"
+    show(axes[0], explanation.image, f"{own}\n{explanation.note}")
+    pale = 0.6 * explanation.image.mean(axis=2) + 0.4 * 255  # so that colours mean the same on black and on white
+    for panel, (name, values) in zip(axes[1:], explanation.maps.items(), strict=False):
+        show(panel, pale, name)
+        drawn = panel.imshow(values, cmap=COLOURS, vmin=0, vmax=1, alpha=OPACITY)
+    for panel in axes[1 + len(explanation.maps) :]:
+        panel.set_axis_off()
+    if explanation.maps:
+        bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.01)
+        bar.set_label("\n".join(textwrap.wrap(explanation.meaning, 30)), fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+
+
+def show(axes: Any, image: Any, name: str) -> None:
+    """Draw an image, in grey if it has two dimensions, with its name above."""
+    lines = [line for part in name.split("\n") for line in textwrap.wrap(part, 56)]
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_title("\n".join(lines), fontsize=8)
+    axes.set(xticks=[], yticks=[])  # they are not seen, and would be laid out all the same
+    axes.set_axis_off()
+
+
+def title(row: "pd.Series[Any]", width: int) -> str:
+    """The case, its classes, and why it is shown, in lines of `width` letters."""
+    kind = "right" if row["right"] else "wrong"
+    which = "the most confident" if row["rank"] == 1 else f"number {row['rank']} by confidence"
+    classes = f"true {row['label']}, predicted {row['predicted']} with probability {row['confidence']:.2f}"
+    text = [row["case"], f"{classes}: {which} of {row['of']} {kind} cases of this class"]
+    return "\n".join(line for part in text for line in textwrap.wrap(part, width))

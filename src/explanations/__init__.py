@@ -1,1 +1,0 @@
-"""What networks look at: maps of evidence over an image, out of those of its windows."""

@@ -1,0 +1,177 @@
+"""Fine-tuning: a network with a new head, trained per view, fold and seed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from src.cell import Cell
+from src.data.splits import roles
+from src.encoders.device import resolve_device
+from src.executors.executor import Executor
+from src.executors.local import Local
+from src.images.crop import MAP
+from src.methods.finetune.fits import Learning, check_transforms, fewest_images, jobs_of, progress_bar
+from src.methods.finetune.images_in_memory import Images
+from src.methods.finetune.trained_network import Descriptors, FineTuned, Probabilities, predict_rows
+from src.methods.fold_models import (
+    by_view,
+    join_applied,
+    join_predictions,
+    leave_out,
+    model_name,
+    models_of,
+    predictions_table,
+    remaining_samples,
+)
+from src.methods.frozen.frozen import Frozen
+from src.methods.likeness import Known
+from src.methods.method import Applied, Explanation, Fitted, Method, Outcome, RecordPoint, Track
+from src.methods.preparation import Sample, enlarged, samples_of
+from src.recipes import fit_recipe
+from src.storage.store import Store, recipe_digest
+from src.system.checks import at_least
+
+EPOCHS = "trained_epochs"
+"""The fact of a run that says how many epochs it trained: none where all its networks were there."""
+
+
+@dataclass(kw_only=True)
+class FineTune(Method):
+    """A network with a new head that is trained on the images (`finetune`): one per view, fold and seed.
+
+    Fits follow one another. Each is kept in the store, and so is what a killed one has reached after its last epoch.
+    """
+
+    trains: ClassVar[bool] = True
+    idle: ClassVar[tuple[str, ...]] = ("augment", "pool", "classifier")
+
+    memory: float = 4.0
+    """Prepared images that are kept in memory, GiB; those beyond are prepared again for each epoch."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        at_least(0, memory=self.memory)
+
+    def use(self, executor: Executor) -> None:
+        """Have an executor do the work: networks are trained by this process only."""
+        if not isinstance(executor, Local):
+            raise ValueError(
+                f"executor={type(executor).__name__.lower()} is for method=frozen; networks are trained with "
+                "executor=local, cells of a sweep on machines of their own by hydra/launcher=submitit_slurm"
+            )
+
+    def predict(
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
+    ) -> Outcome:
+        """Predict every held-out sample; an encoder that has nothing to train is used frozen, and the run says so."""
+        if not cell.encoder.trainable:
+            outcome = self.frozen().predict(cell, manifest, splits, store, track, record)
+            used = f"{cell.encoder.label} has nothing to train: its descriptors went to the classifier"
+            return replace(outcome, notes=[*outcome.notes, used])
+        device = self.checked(cell)
+        images, bad = self.prepared(cell, samples_of(manifest), track)
+        kept = leave_out(manifest, bad)
+        part = roles(manifest, splits, cell.training_patients, cell.finetune.validation, cell.seed)
+        jobs = [job for view, rows in by_view(cell, kept) for job in jobs_of(cell, view, rows, part)]
+        training = Learning(cell, images, store, device, self.workers, record)
+        epochs = training.all(jobs, track)
+        models = {job.name: training.model(job) for job in jobs}
+        asked = [(job.name, models[job.name], job.report) for job in jobs]
+        answers = list(zip(jobs, self.ask_each(cell, images, asked, device, track), strict=True))
+        tables = [predictions_table(job.report, predicted, job.fold, job.seed) for job, (predicted, _) in answers]
+        # A network has learnt its own training images by heart: what it is to compare new ones to it has not seen.
+        known = {
+            job.name: Known.of(job.report, described, [*job.fit["content"], *job.stopping["content"]])
+            for job, (_, described) in answers
+        }
+        facts: dict[str, str | int] = {"recipe": recipe_digest(fit_recipe(cell)), EPOCHS: epochs}
+        notes = training.notes() + enlarged(cell, samples_of(kept), self.workers)
+        return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
+
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
+        """Predict new samples."""
+        if not cell.encoder.trainable:
+            return self.frozen().apply(cell, fitted, manifest, store, track)
+        images = Images(cell, self.memory, self.workers)
+        bad = images.prepare(samples_of(manifest), track)
+        asked, keys = [], []
+        for view, rows in by_view(cell, remaining_samples(manifest, bad)):
+            for fold, seed, model in models_of(view, fitted.models):
+                asked.append((model_name(view, fold, seed), model, rows))
+                keys.append((fold, seed))
+        parts = []
+        answers = (
+            self.ask_each(cell, images, asked, resolve_device(self.device, cell.encoder), track) if asked else iter(())
+        )
+        for (name, _, rows), key, (predicted, described) in zip(asked, keys, answers, strict=True):
+            distances = fitted.known[name](described, rows["content"].tolist())
+            parts.append((predictions_table(rows, predicted, *key), rows, distances))
+        return join_applied(parts, bad)
+
+    def explain(
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Store
+    ) -> Iterator[Explanation]:
+        """Yield Grad-CAM and integrated gradients."""
+        from src.methods.maps import explain_networks
+
+        if not cell.encoder.trainable:
+            yield from self.frozen().explain(cell, examples, models, store)
+            return
+        yield from explain_networks(cell, examples, models, resolve_device(self.device, cell.encoder))
+
+    def prepared(self, cell: Cell, wanted: list[Sample], track: Track) -> tuple[Images, pd.DataFrame]:
+        """Return prepared images, and those that are bad; `ValueError` where they cannot be learnt from."""
+        check_transforms(cell, wanted, self.workers)
+        images = Images(cell, self.memory, self.workers)
+        return images, images.prepare(wanted, track)
+
+    def frozen(self) -> Frozen:
+        """Return the method for encoders that cannot be trained."""
+        return Frozen(workers=self.workers, device=self.device)
+
+    def checked(self, cell: Cell) -> str:
+        """Return the device; `ValueError` where it cannot train so."""
+        if cell.crop.sharing == MAP:
+            raise ValueError(
+                "crop.sharing=map is for frozen descriptors, and training changes the network with every step: take "
+                "method=frozen, or crop.sharing=exact"
+            )
+        device = resolve_device(self.device, cell.encoder)
+        encoder = cell.encoder
+        frozen = {name: encoder.added[name] for name in ("backend", "precision") if encoder.trainable}
+        if any(getattr(encoder, name) != usual for name, usual in frozen.items()):
+            raise ValueError(
+                "encoder.backend and encoder.precision are for frozen descriptors: fine-tuning has finetune.precision"
+            )
+        if cell.finetune.precision == "16-mixed" and device == "cpu":
+            raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
+        encoder.check_size(cell.crop.size)
+        fewest_images(cell, device)
+        return device
+
+    def ask_each(
+        self,
+        cell: Cell,
+        images: Images,
+        asked: list[tuple[str, FineTuned, pd.DataFrame]],
+        device: str,
+        track: Track,
+    ) -> Iterator[tuple[Probabilities, Descriptors]]:
+        """Yield what each model, of a name, says of its rows, by its stored weights."""
+        import torch
+
+        from src.training.torch_settings import exact
+
+        total = sum(len(rows) for _, _, rows in asked) * cell.crop.count
+        orientations = cell.finetune.orientations
+        with progress_bar(track, "predicting crops", total) as moved:
+            network, last = None, None
+            for _, model, rows in asked:
+                alike = last is not None and (model.encoder, model.finetune) == (last.encoder, last.finetune)
+                network, last = model.network(device, network if alike else None), model
+                with exact(torch.device(device)):
+                    answer = predict_rows(network, images, rows, cell.crop.count, orientations, moved)
+                yield answer

@@ -1,0 +1,1 @@
+"""Frozen descriptors and a classifier."""

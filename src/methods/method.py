@@ -1,0 +1,181 @@
+"""What a method of learning is given, and what it gives back."""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, UInt8
+
+from src.cell import Cell
+from src.encoders.device import resolve_device
+from src.encoders.encoder import Encoder, Extractor
+from src.executors.executor import Executor
+from src.executors.local import Local
+from src.methods.likeness import Known
+from src.storage.store import Store
+from src.system.checks import at_least
+
+
+class Track(Protocol):
+    """Passes the items of an iterable on, and shows progress."""
+
+    def __call__(
+        self, items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = ...
+    ) -> Iterator[Any]:
+        """Yield the items; `total` is the number of steps, `size` says how many an item is."""
+
+
+class RecordPoint(Protocol):
+    """Records a point of a curve, such as the loss after an epoch, while it is computed."""
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        """Record the value that `name` has at a step."""
+
+
+class Saved(Protocol):
+    """A fitted model: a classifier of descriptors, or a network."""
+
+    def save(self, stem: Path) -> None:
+        """Write the model, without a pickle, to `stem` with the suffix of its format."""
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What a method returns.
+
+    predictions
+        `sample, case, patient, view, label, fold, seed, p_<class>...`: a row per sample, fold model and seed.
+    models
+        The fitted models by name (`fold01-seed0`, before it the view where there are views).
+    roles
+        `case, fold, role`: what each case was to the models of each fold (`src.data.splits.roles`).
+    bad
+        `sample, outcome, reason` of the images that could not be read or treated.
+    facts
+        What the run should record: digests and counts by name.
+    notes
+        What a reader of the run's figures has to know.
+    known
+        What new images are compared to, by a name: of the view, or of the model, whose descriptors they are.
+    chosen
+        The cell of each fold, where parameters were chosen by fold.
+    """
+
+    predictions: pd.DataFrame
+    models: Mapping[str, Saved]
+    roles: pd.DataFrame
+    bad: pd.DataFrame
+    facts: dict[str, str | int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    known: Mapping[str, Known] = field(default_factory=dict)
+    chosen: Mapping[int, Cell] = field(default_factory=dict)
+
+
+@dataclass
+class Fitted:
+    """What a method made of a cell, to be applied to new images.
+
+    `models` and `known` are those of its `Outcome`; `encoder` gives the encoder as it is, where the models need it.
+    """
+
+    models: Mapping[str, Any]
+    known: Mapping[str, Known]
+    encoder: Callable[[], Extractor]
+
+
+@dataclass
+class Applied:
+    """What fitted models say of new images.
+
+    predictions
+        `sample, case, patient, view, label, fold, seed, p_<class>...`: a row per sample and model.
+    distances
+        `case, sample, distance`: how far each sample is from what the models know (`src.methods.likeness`).
+    bad
+        `sample, outcome, reason` of the images that could not be read or treated.
+    """
+
+    predictions: pd.DataFrame
+    distances: pd.DataFrame
+    bad: pd.DataFrame
+
+
+@dataclass
+class Explanation:
+    """What a model looks at in one image: maps of the image's size, by name (`Grad-CAM for A`, `probability of A`).
+
+    They hold numbers from 0 to 1 (`meaning` says of what), and are not a number where the model was not asked. `note`
+    is for their reader: why there is no map of a kind, for one.
+    """
+
+    sample: str
+    image: UInt8[np.ndarray, "height width 3"]
+    maps: dict[str, Float32[np.ndarray, "height width"]]
+    meaning: str = ""
+    note: str = ""
+
+
+@dataclass(kw_only=True)
+class Method(ABC):
+    """A way of learning: predicts every held-out case by models that saw nothing of it."""
+
+    trains: ClassVar[bool] = False
+    """Whether the encoder is trained: one with random weights need not stay so."""
+    idle: ClassVar[tuple[str, ...]] = ()
+    """Groups of the config that mean nothing to it."""
+
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Threads that prepare images, and folds that learn at the same time; one per processor unless given."""
+    device: str = "auto"
+    """Where networks run: auto (a GPU where there is one), cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        at_least(1, workers=self.workers)
+        self.executor: Executor = Local()  # no parameter: it changes nothing of what comes out
+
+    def use(self, executor: Executor) -> None:
+        """Have an executor do the work; `ValueError` where it cannot."""
+        self.executor = executor
+
+    def check_device(self, encoder: Encoder) -> None:
+        """Raise `ValueError`, first of all, where a device is named that this machine lacks; a cluster has its own."""
+        if self.device not in ("auto", "cpu") and isinstance(self.executor, Local):
+            resolve_device(self.device, encoder)
+
+    @abstractmethod
+    def predict(
+        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
+    ) -> Outcome:
+        """Predict every case of a fold from 1 on.
+
+        `manifest` has the column `content` (`src.methods.preparation.with_contents`); `store` keeps descriptors
+        and trained networks.
+        """
+
+    @abstractmethod
+    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
+        """Predict new samples by every model of their view.
+
+        `manifest` is as in `predict`; labels are empty, but of the models' categories, and so may be the table.
+        """
+
+    @abstractmethod
+    def explain(
+        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Store
+    ) -> Iterator[Explanation]:
+        """Yield what the models look at in each of `examples`, in their order.
+
+        They have the columns of `src.evaluation.map_figures.choose` (`label` is categorical, its categories are all
+        classes in the models' order), and `content`. A model explains the class that was predicted, and if that was
+        wrong, the true one, too.
+        """

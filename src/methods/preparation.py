@@ -1,0 +1,163 @@
+"""From files to prepared images, the same for every method: digests, scaling, normalisation, bad images."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from src.cell import Cell
+from src.data import image_file
+from src.data.manifest import Reader, first
+from src.images import BadImage, OutOfReach
+from src.images.crop import LARGEST
+from src.methods.method import Track
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Size = tuple[int, int]
+
+
+@dataclass
+class Sample:
+    """An image file and the digest of its bytes."""
+
+    name: str
+    content: str
+
+
+def with_contents(manifest: pd.DataFrame, root: str, workers: int, track: Track) -> pd.DataFrame:
+    """Return the manifest with the column `content`, the digest of each file's bytes."""
+    paths = [Path(root) / name for name in manifest["sample"]]
+    contents = track(prefetch(image_file.file_digest, paths, workers), "reading", len(paths))
+    return manifest.assign(content=list(contents))
+
+
+def samples_of(manifest: pd.DataFrame) -> list[Sample]:
+    """Return the samples of a manifest with contents."""
+    return [Sample(*pair) for pair in zip(manifest["sample"], manifest["content"], strict=True)]
+
+
+def prefetch(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead_by: int = 0
+) -> Iterator[Result]:
+    """Yield function(item) in order, computed by threads that are at most `ahead_by` (0: `workers`) items ahead."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > (ahead_by or workers):
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def prepare_tensor(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
+    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it (`prepared`)."""
+    image, reason = prepare_image(cell, sample)
+    return None if image is None else planes(image), reason
+
+
+def planes(image: UInt8[np.ndarray, "height width 3"]) -> "Tensor":
+    """Return an image (3, height, width), whose channels still lie side by side, as networks take them."""
+    import torch
+
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def prepare_image(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height width 3"] | None, str]:
+    """Return an image, read, scaled and normalised, and what was wrong with it.
+
+    A bad image becomes what `on_bad_image` says: an error, none, or the image without normalisation.
+    """
+    reason = ""
+    try:
+        image = cell.crop.rescale(read_sample(cell.data, sample))
+        try:
+            image = cell.stain(image)
+        except BadImage as error:
+            if cell.on_bad_image != "pass":
+                raise
+            reason = str(error)
+    except BadImage as error:
+        refuse(cell, sample, str(error))
+        return None, str(error)
+    return image, reason
+
+
+def read_sample(data: Reader, sample: Sample) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a sample's image; `BadImage` where it is none, `ValueError` where its file went away."""
+    try:
+        return data.read(sample.name)
+    except OutOfReach as error:
+        raise ValueError(f"{sample.name}: {error}, though it was read a moment ago; run again") from error
+
+
+def sizes(cell: Cell, samples: list[Sample], workers: int) -> dict[str, Size]:
+    """Return height and width of images by the samples' names, without those that cannot be read."""
+
+    def size(sample: Sample) -> Size | None:
+        try:
+            return cell.data.shape(sample.name)
+        except BadImage:  # what becomes of it is decided where it is to be used
+            return None
+
+    found = zip(samples, prefetch(size, samples, workers), strict=True)
+    return {sample.name: each for sample, each in found if each}
+
+
+def check_sizes(cell: Cell, samples: list[Sample], workers: int) -> None:
+    """Raise `ValueError` that names all images that are too small for the crop, if the cell is to fail on them."""
+    if cell.on_bad_image != "fail":
+        return
+    crop, found = cell.crop, sizes(cell, samples, workers)
+    shorter = {name: min(crop.scaled(*size)) for name, size in found.items()}
+    small = [f"{name} ({found[name][1]} x {found[name][0]})" for name, side in shorter.items() if side < crop.size]
+    if not small:
+        return
+    scale = math.ceil(100 * crop.size / min(map(min, found.values()))) / 100
+    larger = f"crop.scale={scale:g} or more, " if scale <= LARGEST else ""
+    fitted = "" if crop.fit else "crop.fit=true, which scales such images up to the crop, "
+    seen = f"even at {LARGEST} times their size, which is the most" if crop.fit else f"at crop.scale={crop.scale:g}"
+    smaller = f"crop.size={least} or less, " if (least := min(shorter.values())) else ""
+    raise ValueError(
+        f"{len(small)} of {len(found)} images are too small for crop.size={crop.size} {seen}: {first(small)}; take "
+        f"{smaller}{larger}{fitted}crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
+    )
+
+
+def enlarged(cell: Cell, samples: list[Sample], workers: int) -> list[str]:
+    """Return a note on the images, if any, that are not at the scale of the crop, as it fits no smaller ones."""
+    if not cell.crop.fit:
+        return []
+    alike = replace(cell.crop, fit=False)
+    found = sizes(cell, samples, workers).values()
+    other = sum(cell.crop.scaled(*size) != alike.scaled(*size) for size in found)
+    if not other:
+        return []
+    return [
+        f"{other} of {len(found)} images are too small for crop.size={alike.size} at crop.scale={alike.scale:g}, "
+        "and are seen at the scale at which it fits (crop.fit)"
+    ]
+
+
+def refuse(cell: Cell, sample: Sample, reason: str) -> None:
+    """Raise the error for a bad image if the cell is to fail on it."""
+    if cell.on_bad_image == "fail":
+        raise ValueError(
+            f"{sample.name}: {reason}. (on_bad_image=skip leaves such images out; on_bad_image=pass lets those that "
+            "cannot be normalised go on as they are)"
+        )

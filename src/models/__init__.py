@@ -1,0 +1,1 @@
+"""Fitted cells: saved to folders, loaded, and applied to new images."""

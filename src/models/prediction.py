@@ -1,0 +1,191 @@
+"""Fitted cells applied to new images: a table with a row per case."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.data import image_file
+from src.methods.fold_models import LEFT_OUT, PASSED
+from src.methods.likeness import by_case, threshold
+from src.methods.method import Applied, Track
+from src.methods.preparation import prefetch
+from src.models.saved import Member
+from src.recipes import descriptor_recipe
+from src.storage.store import Store
+
+PREDICTED = "predicted"
+"""The outcome of a case whose images could be treated, all or some of them; of others `passed` or `left out`."""
+
+BLOCK = 200
+"""Images that are predicted together: their descriptors are held on disk meanwhile."""
+OUTCOME = ["outcome", "reason"]
+UNKNOWN = ["patient", "label"]
+"""What a run's predictions table says of its samples, and nobody of new images."""
+
+
+@dataclass
+class Prediction:
+    """What models say of new images.
+
+    table
+        A row per case, in their order: `case, p_<class>..., label`; `agreement`, the share of the fold models whose own
+        label is this one, and `spread`, the deviation of its probability over them; `distance` to the known images in
+        multiples of the threshold, and `unlike` where it is beyond; `outcome` and `reason`. A case all of whose images
+        were left out has no figures.
+    members
+        A row per image and fold model: `sample, case, view, model, fold, seed, p_<class>...`.
+    copies
+        How many images are copies of known ones: they are not new to the models.
+    """
+
+    table: pd.DataFrame
+    members: pd.DataFrame
+    copies: int
+
+
+def predict_new(
+    members: list[Member], images: pd.DataFrame, root: Path, track: Track, store: Store | None = None
+) -> Prediction:
+    """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
+
+    `store` gives and keeps descriptors; without one none are kept. `ValueError` where the cells have different classes,
+    or a view has no model.
+    """
+    check(members, images)
+    rows, unread = digested(images, root, members[0].method.workers, track)
+    # What is held does not grow with the number of images but by the answers.
+    blocks = [rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    answers = [answer for block in blocks for answer in apply(members, block, root, track, store)]
+    each = together([(name, answer.predictions) for name, answer in answers]).drop(columns=UNKNOWN, errors="ignore")
+    bad = pd.concat([unread, *(answer.bad for _, answer in answers)], ignore_index=True)
+    distances = likeness(members, together([(name, answer.distances) for name, answer in answers]))
+    classes = members[0].classes
+    table = outcomes(images, bad, each).join(fused(each, classes)).join(distances)
+    order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
+    label = table["label"].astype(object).where(table["label"].notna(), "")
+    unlike = (table["distance"] > 1).astype("boolean").mask(table["distance"].isna())  # nothing is known of some
+    table = table.assign(label=label, unlike=unlike)[order].reset_index()
+    known = set().union(*(known.contents for member in members for known in member.known.values()))
+    return Prediction(table, each, int(rows["content"].isin(known).sum()))
+
+
+def apply(
+    members: list[Member], rows: pd.DataFrame, root: Path, track: Track, store: Store | None
+) -> Iterator[tuple[str, Applied]]:
+    """Yield the name of each fitted cell, and what it says of images with contents."""
+    for _, alike in groupby(sorted(members, key=kind), key=kind):
+        with kept(store) as held:  # cells of the same descriptors share them
+            for member in alike:
+                yield member.name, member.apply(rows, root, held, track)
+
+
+def check(members: list[Member], images: pd.DataFrame) -> None:
+    """Raise `ValueError` unless the cells have the same classes, weights as fitted, and models of all views."""
+    first = members[0]
+    for member in members:
+        if set(member.classes) != set(first.classes):
+            raise ValueError(
+                f"models that predict together have the same classes, but {first.name} has {', '.join(first.classes)} "
+                f"and {member.name} has {', '.join(member.classes)}"
+            )
+        lacking = images[~images["view"].isin(member.views)]
+        if member.views != [""] and len(lacking):
+            row = lacking.iloc[0]
+            raise ValueError(
+                f"model {member.name} has models of the views {' and '.join(member.views)}, but {row['sample']} is of "
+                f"view {row['view']!r}: list the images in a CSV with the columns sample, case and view"
+            )
+        member.check()
+
+
+def kind(member: Member) -> str:
+    """Return what determines the descriptors of a fitted cell, as text."""
+    return json.dumps(descriptor_recipe(member.cell, member.weights), sort_keys=True)
+
+
+@contextmanager
+def kept(store: Store | None) -> Iterator[Store]:
+    """Give the store; where there is none, one that is deleted afterwards."""
+    if store is not None:
+        yield store
+        return
+    with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
+        yield Store(folder)
+
+
+def digested(images: pd.DataFrame, root: Path, workers: int, track: Track) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the images with the column `content`, and `sample, outcome, reason` of files that cannot be opened."""
+    read = prefetch(lambda sample: content(root / sample), images["sample"], workers)
+    found = list(track(read, "reading", len(images)))
+    rows = images.assign(content=[digest for digest, _ in found])
+    gone = images[["sample"]].assign(outcome=LEFT_OUT, reason=[reason for _, reason in found])
+    return rows[rows["content"] != ""], gone[gone["reason"] != ""]
+
+
+def content(path: Path) -> tuple[str, str]:
+    """Return the digest of a file's bytes, and why it cannot be opened; one of them is empty."""
+    try:
+        return image_file.file_digest(path), ""
+    except FileNotFoundError:
+        return "", "the file is missing"
+    except OSError as error:
+        return "", f"the file cannot be opened: {error.strerror}"
+
+
+def together(tables: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Return one table of several models' tables, those that are empty left out, with the column `model`."""
+    found = [table.assign(model=name) for name, table in tables if len(table)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def fused(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """Return, by case, the mean over models of what they say: `p_<class>..., label, agreement, spread`.
+
+    The mean is over the samples of a view, then views, folds, seeds and cells, as in an evaluation. `each` is a table
+    of `case, view, sample, model, fold, seed, p_<class>...`.
+    """
+    names = [f"p_{name}" for name in classes]
+    if each.empty:
+        return pd.DataFrame(columns=[*names, "label", "agreement", "spread"], dtype=np.float64)
+    keys = ["case", "model", "seed", "fold"]
+    ordered = each.sort_values([*keys, "view", "sample"])  # a sum of floats depends on its order
+    answers = means = ordered.groupby([*keys, "view"])[names].mean().groupby(keys).mean()
+    while len(keys := keys[:-1]):
+        means = means.groupby(keys).mean()
+    chosen = means.to_numpy().argmax(axis=1)
+    numbers = pd.Series(chosen, means.index).reindex(answers.index.get_level_values("case")).to_numpy()
+    values = answers.to_numpy()
+    own = pd.DataFrame(
+        {"agreement": values.argmax(axis=1) == numbers, "spread": values[np.arange(len(values)), numbers]},
+        index=answers.index,
+    ).groupby("case")
+    label = np.asarray(classes)[chosen]
+    return means.assign(label=label, agreement=own["agreement"].mean(), spread=own["spread"].std(ddof=0))
+
+
+def likeness(members: list[Member], distances: pd.DataFrame) -> "pd.Series[float]":
+    """Return, by case, the distance to the images that the cells know, in multiples of the threshold."""
+    known = [one.table().assign(model=member.name) for member in members for one in member.known.values()]
+    if distances.empty or not known:
+        return pd.Series(dtype=np.float64, name="distance")
+    return (by_case(distances) / threshold(by_case(pd.concat(known)).tolist())).rename("distance")
+
+
+def outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
+    """Return, by case in the order of the images, `outcome` and `reason`."""
+    predicted = set(each["case"]) if len(each) else set()
+    found = images.merge(bad.drop_duplicates("sample"), on="sample", how="left")
+    rows = {}
+    for case, part in found.groupby("case", sort=False):
+        wrong = part[part["outcome"].notna()]
+        outcome = PASSED if (wrong["outcome"] == PASSED).any() else PREDICTED
+        reason = "; ".join(f"{row.sample}: {row.reason}" for row in wrong.itertuples())
+        rows[case] = (outcome if case in predicted else LEFT_OUT, reason)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME).rename_axis("case")

@@ -1,0 +1,235 @@
+"""Fitted cells in folders: what is kept to predict new images by, and how it comes back. Nothing is unpickled."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from src.cell import Cell
+from src.classifiers import stored
+from src.encoders.device import resolve_device
+from src.encoders.encoder import Extractor
+from src.encoders.network_encoder import NetworkEncoder
+from src.encoders.weights import sha256, without_pickle
+from src.methods.finetune.trained_network import FineTuned
+from src.methods.fold_models import parse_model_name
+from src.methods.likeness import Known
+from src.methods.method import Applied, Fitted, Method, Outcome, Track
+from src.storage.store import Store
+from src.system.files import replace as write
+from src.system.next_commands import next_command
+
+DESCRIPTION, KNOWN = "model.json", "known"
+"""What a model's folder holds beside its fitted models: what they were made of and by, and what they know."""
+CELLS = "cells"
+"""The artefact of a registered model: a folder per fitted cell, and their encoders' weights."""
+WEIGHTS = "weights"
+"""Where the weights of encoders lie beside packed cells."""
+
+CHOSEN = ("pool", "finetune")
+"""The operators of a cell that a fold may have of its own, where parameters were chosen by fold."""
+
+Build = Callable[[Mapping[str, Any]], Any]
+"""Returns the operator that `describe` described."""
+
+
+@dataclass
+class Member:
+    """A fitted cell: `weights` is the digest of its encoder's, empty where its models hold all weights."""
+
+    name: str
+    cell: Cell
+    method: Method
+    classes: list[str]
+    weights: str
+    models: Mapping[str, Any]
+    known: Mapping[str, Known]
+
+    @cached_property
+    def encoder(self) -> Extractor:
+        """The encoder, loaded once."""
+        return self.cell.encoder.load(resolve_device(self.method.device, self.cell.encoder))
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether its encoder's weights come from a file: others are held by its models, drawn, or there are none."""
+        encoder = self.cell.encoder
+        return bool(self.weights) and isinstance(encoder, NetworkEncoder) and not encoder.untrained
+
+    @property
+    def views(self) -> list[str]:
+        """The views that have models of their own; the empty one where all share them."""
+        return sorted({parse_model_name(name)[0] for name in self.models})
+
+    def check(self) -> None:
+        """Raise `ValueError` unless the encoder has the weights with which the models were fitted."""
+        if not self.weights:
+            return
+        encoder = self.cell.encoder
+        whence = f"weights of {encoder.label} with which model {self.name} was fitted"
+        way_out = "give their file, or a folder that holds it, by weights=PATH"
+        if not isinstance(encoder, NetworkEncoder) or encoder.untrained:
+            way_out = "install the versions of the libraries that made them"
+        try:
+            found = encoder.digest()
+        except (ValueError, OSError) as error:
+            raise ValueError(f"the {whence} are gone: {error}; {way_out}") from None
+        if found != self.weights:
+            raise ValueError(f"the {whence} are others than those here ({self.weights}, here {found}): {way_out}")
+
+    def apply(self, manifest: pd.DataFrame, root: Path, store: Store, track: Track) -> Applied:
+        """Predict the samples of a manifest without labels, which are relative to `root`."""
+        policy = "pass" if self.cell.on_bad_image == "pass" else "skip"  # one bad image must not cost the others
+        cell = replace(self.cell, data=replace(self.cell.data, root=str(root)), on_bad_image=policy)
+        blank = pd.Categorical([None] * len(manifest), self.classes)
+        view = "" if self.views == [""] and cell.views == "separate" else manifest["view"]
+        rows = manifest.assign(view=view, label=blank, patient="")
+        fitted = Fitted(self.models, self.known, lambda: self.encoder)
+        return self.method.apply(cell, fitted, rows, store, track)
+
+
+def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, classes: list[str]) -> None:
+    """Write into a folder all that prediction needs but the weights of an encoder that was not trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, model in outcome.models.items():
+        model.save(folder / stem)
+    for stem, known in outcome.known.items():
+        (folder / KNOWN).mkdir(exist_ok=True)
+        known.save(folder / KNOWN / f"{stem}.safetensors")
+    parts = {each.name: getattr(cell, each.name) for each in fields(Cell)}
+    description = {
+        "name": name,
+        "classes": classes,
+        "weights": "" if holds_all_weights(cell, method) else cell.encoder.digest(),
+        "method": describe(method),
+        "cell": {key: describe(part) if is_dataclass(part) else part for key, part in parts.items()},
+        "files": {"models": sorted(outcome.models), "known": sorted(outcome.known)},
+        "chosen": {fold: {key: describe(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()},
+    }
+    write(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def describe(operator: Any) -> dict[str, Any]:
+    """Return an operator's name, its revision if it has one, and its parameters."""
+    return {"operator": type(operator).__name__, "revision": getattr(operator, "revision", None)} | asdict(operator)
+
+
+def holds_all_weights(cell: Cell, method: Method) -> bool:
+    """Return whether fitted models hold all weights: those of an encoder that was trained do."""
+    return method.trains and cell.encoder.trainable
+
+
+def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
+    """Return the fitted cell of a folder; `weights` is where its encoder's are, if no longer where they were.
+
+    `ValueError` where a file is damaged, or an operator has changed since.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no {DESCRIPTION}: it was made by an earlier version, so run the cell again")
+    description = json.loads(path.read_text())
+    parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
+    cell, method = Cell(**parts), build(description["method"])
+    chosen = {
+        int(fold): {key: build(part) for key, part in own.items()}
+        for fold, own in description.get("chosen", {}).items()
+    }
+    cell = agreed(description["name"], cell, list(chosen.values()))
+    given = weights or packed(folder, description)
+    if given and description["weights"] and isinstance(cell.encoder, NetworkEncoder) and not cell.encoder.untrained:
+        cell = replace(cell, encoder=replace(cell.encoder, weights=given))
+    check_files(folder, description)
+    files = sorted(file for file in folder.iterdir() if re.search(r"fold\d+-seed\d+$", file.stem))
+    cells = {file.stem: replace(cell, **chosen.get(parse_model_name(file.stem)[1], {})) for file in files}
+    models = {file.stem: fitted(file, cells[file.stem], method, description["classes"]) for file in files}
+    known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
+    return Member(description["name"], cell, method, description["classes"], description["weights"], models, known)
+
+
+def check_files(folder: Path, description: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a file of a model is not there: the others would predict without a word."""
+    listed = description.get("files", {"models": [], "known": []})  # older descriptions list none
+    there = {path.stem for path in folder.iterdir()}, {path.stem for path in (folder / KNOWN).glob("*.safetensors")}
+    missing = sorted({*listed["models"]} - there[0]) + sorted({*listed["known"]} - there[1])
+    if missing:
+        raise ValueError(
+            f"model {description['name']} in {folder} is not whole: {', '.join(missing[:3])} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; if its run was not sent to the end, "
+            f"`{next_command('sync')}` sends the rest"
+        )
+
+
+def agreed(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:
+    """Return a cell with what was chosen for all its folds; `ValueError` where images are not prepared the same."""
+    if not chosen:
+        return cell
+    for key, ways in {
+        "pool.p": {each["pool"].p for each in chosen},
+        "finetune.orientations": {each["finetune"].orientations for each in chosen},
+    }.items():
+        if len(ways) > 1:
+            raise ValueError(
+                f"the folds of model {name} were tuned to different {key} ({', '.join(map(str, sorted(ways)))}), so "
+                f"that they cannot predict together: tune without search.{key}"
+            )
+    return replace(cell, **chosen[0])
+
+
+def load_all_fitted(folders: list[Path], build: Build, weights: str = "") -> list[Member]:
+    """Return the fitted cells of folders; those of the same name are told apart by numbers."""
+    members = [load_fitted(folder, build, weights) for folder in folders]
+    if weights and not any(member.takes_weights for member in members):
+        raise ValueError(f"weights={weights}, but the model's encoder takes no file of weights: leave weights= out")
+    names = [member.name for member in members]
+    for number, member in enumerate(members):
+        if names.count(member.name) > 1:
+            member.name = f"{member.name} ({names[: number + 1].count(member.name)})"
+    return members
+
+
+def is_operator(part: Any) -> bool:
+    """Return whether a part of a description is an operator's."""
+    return isinstance(part, dict) and "operator" in part
+
+
+def packed(folder: Path, description: Mapping[str, Any]) -> str:
+    """Return the path of an encoder's weights that were packed with a model; empty where they were not."""
+    return str(folder / description["packed"]) if "packed" in description else ""
+
+
+def fitted(file: Path, cell: Cell, method: Method, classes: list[str]) -> Any:
+    """Return the fitted model of a file."""
+    return (
+        FineTuned(file, cell.encoder, cell.finetune, classes) if holds_all_weights(cell, method) else stored.load(file)
+    )
+
+
+def pack_fitted(folders: list[Path], build: Build, target: Path, weights: str = "") -> None:
+    """Copy fitted cells into a folder of their own each, with the weights of their encoders beside them.
+
+    `ValueError` where weights are gone, or not those of the fit.
+    """
+    for number, folder in enumerate(folders):
+        member = load_fitted(folder, build, weights)
+        member.check()
+        place = target / f"{number:03d}"
+        shutil.copytree(folder, place)
+        encoder = member.cell.encoder
+        file = encoder.locate() if member.weights and isinstance(encoder, NetworkEncoder) else None
+        if file is None:  # its models hold all weights, or it draws them, or has none
+            continue
+        kept = without_pickle(file, target / WEIGHTS / member.weights)
+        description = json.loads((place / DESCRIPTION).read_text())
+        description |= {"packed": f"../{kept.relative_to(target)}", "weights": sha256(kept)}
+        write(place / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def unpacked(target: Path) -> list[Path]:
+    """Return the folders of the cells that `pack` put into a folder."""
+    return sorted(path.parent for path in target.glob(f"*/{DESCRIPTION}"))

@@ -1,0 +1,195 @@
+"""From the material to the page's content: what was done, what came out, and the sections."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from src.evaluation import wording
+from src.evaluation.fold_tables import FUSION, SPREAD, of_one_view
+from src.evaluation.metrics import patient_groups
+from src.evaluation.predictions import average, classes
+from src.evaluation.side_by_side import Group
+from src.evaluation.wording import capital, ends, scale, titled, unit_of
+from src.reporting import descriptions, provenance, results
+from src.reporting.gathering import LACKING, ReportedCell, ReportMaterial
+from src.reporting.results import main_group, main_model
+from src.reporting.sections import Fact, ReportPage
+from src.reporting.typesetting import MISSING, counted, listed, number, typeset
+from src.tracking import FINISHED
+
+KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
+METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
+
+
+def compose(material: ReportMaterial) -> ReportPage:
+    """Return the page's content."""
+    made = [make(material) for make in [*results.SECTIONS, *provenance.SECTIONS]]
+    group = main_group(material)
+    return ReportPage(
+        title=material.title,
+        kind=KINDS[material.kind],
+        done=done(material, group),
+        result=result(material, group),
+        facts=facts(material, group),
+        warnings=warnings(material),
+        sections=[section for section in made if section is not None],
+    )
+
+
+def done(material: ReportMaterial, group: Group) -> list[str]:
+    """Return what was done, in two sentences."""
+    cases = average(group.predictions)
+    patients = int(patient_groups(cases).max()) + 1
+    names = classes(cases)
+    folds = [counted(split.held_out["fold"].nunique(), "fold") for split in material.splits]
+    protocols = listed(list(dict.fromkeys(values(material, "protocol"))))
+    unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
+    held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
+    of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
+    data = (
+        f"Judged on {held} of the data set {listed(told(material, descriptions.dataset)) or 'unknown'}, {of_classes}."
+    )
+    protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
+    data += f" Every case is predicted by models that did not see it: protocol {protocol}."
+    return [data, methods(material)]
+
+
+def methods(material: ReportMaterial) -> str:
+    """Return the methods in a sentence or two, in the values that were used."""
+    names = [METHODS.get(name, name) for name in values(material, "method")]
+    parts = [
+        ("encoder", told(material, descriptions.encoder)),
+        ("input", told(material, descriptions.crops)),
+        ("stain", values(material, "stain")),
+        ("augmentation", told(material, descriptions.augmentation, "frozen")),
+        ("classifier", told(material, descriptions.classifier, "frozen")),
+        ("training", told(material, descriptions.training, "finetune")),
+        ("seeds", values(material, "seeds")),
+    ]
+    said = "; ".join(f"{name} {listed(found)}" for name, found in parts if found and found not in (["none"], ["[0]"]))
+    return f"Method: {listed(names) or 'unknown'}{f' ({said})' if said else ''}."
+
+
+def told(material: ReportMaterial, what: Callable[[Mapping[str, str]], str], method: str = "") -> list[str]:
+    """Return the different things that cells with results used, of those of one method where it is given."""
+    cells = [cell for cell in material.done if not method or cell.params.get("method") == method]
+    return [text for text in dict.fromkeys(what(cell.params) for cell in cells) if text]
+
+
+def values(material: ReportMaterial, key: str) -> list[str]:
+    """Return the different values that a param has among the cells with results."""
+    return [value for value in dict.fromkeys(cell.params.get(key, "") for cell in material.done) if value]
+
+
+def result(material: ReportMaterial, group: Group) -> list[str]:
+    """Return the main result, in sentences."""
+    model = main_model(group)
+    row = side(material, group, model)
+    name = f"The fusion of {counted(group.predictions['model'].nunique(), 'cell')}" if model == FUSION else model
+    where = f" ({group.title})" if group.title else ""
+    folds = group.evaluation.fold_accuracy.size
+    name_of_most, share = group.evaluation.commonest
+    lines = [
+        f"{name}{where} is right in {number(row['mean'])} % of the cases "
+        f"(mean of {counted(folds, 'fold')}; 95 % interval {ends(row['low'], row['high'])}). "
+        f"Always naming the most frequent class, {name_of_most}, would be right in {number(100 * share)} %."
+    ]
+    lines += [best_cell(group)] if model == FUSION else []
+    return lines + gap_lines(material, group, model)
+
+
+def side(material: ReportMaterial, group: Group, model: str) -> dict[Hashable, Any]:
+    """Return the row of a model and group among those side by side."""
+    table = material.together.table
+    return table[(table["group"] == group.title) & (table["model"] == model)].to_dict("records")[0]
+
+
+def best_cell(group: Group) -> str:
+    """Return which single cell has the highest accuracy, and that it was picked."""
+    names = group.evaluation.table.index.tolist()
+    single = [name for name in names if name not in (FUSION, SPREAD) and not of_one_view(str(name), names)]
+    means = group.evaluation.table.loc[single, "mean"]
+    return (
+        f"The best single cell is {means.idxmax()} with {number(float(means.max()))} %; as the best of {len(single)}, "
+        "picked after the fact, it looks better than it is."
+    )
+
+
+def gap_lines(material: ReportMaterial, group: Group, model: str) -> list[str]:
+    """Return by how much image-level folds look better."""
+    gaps = material.together.gaps
+    if gaps.empty:
+        return []
+    rows = gaps[gaps["model"] == model]
+    for name in group.axes:
+        rows = rows[rows[name if name in rows else "other"] == group.axes[name]]
+    lines = []
+    for row in rows.to_dict("records"):
+        gap, interval = wording.number(row["gap"], sign="+"), ends(row["low"], row["high"], sign="+")
+        figures = typeset(f"{gap} points (95 % interval {interval})")
+        lines.append(
+            f"Under {row['leaking']}, where patients stand on both sides of a split, this figure differs by {figures}."
+        )
+    return lines
+
+
+def facts(material: ReportMaterial, group: Group) -> list[Fact]:
+    """Return the figures that are read first."""
+    row, found = side(material, group, main_model(group)), group.evaluation.metrics
+    several = len(group.evaluation.classes) > 2
+    shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=ends(row["low"], row["high"], level=True))]
+    most, share = group.evaluation.commonest
+    shown.append(Fact(label="Always the most frequent class", value=f"{number(100 * share)} %", detail=most))
+    shown.append(fact(found, "balanced_accuracy", titled("balanced_accuracy")))
+    auc = "binary_auc" if "binary_auc" in found else "auc"
+    area = fact(found, auc, titled(auc if several else "auc"))
+    positive = " + ".join(group.evaluation.positive)
+    shown.append(replace(area, detail="; ".join(filter(None, [area.detail, positive and f"positive: {positive}"]))))
+    shown.append(fact(found, "ece", "calibration error"))
+    if material.kind != "run":
+        total = len(material.cells) + sum(name.endswith(LACKING) for name in material.missing)
+        detail = f"of {total}" if len(material.done) == total else f"of {total}: see the warning"
+        shown.append(Fact(label="Finished cells", value=str(len(material.done)), detail=detail))
+    return [each for each in shown if each.value != MISSING]
+
+
+def fact(found: Mapping[str, float], name: str, label: str) -> Fact:
+    """Return a metric as a figure that is read first."""
+    unit, digits = scale(name)
+    value, low, high = wording.figures(found, name, unit)
+    text = number(value, digits)
+    shown = text if text == MISSING else f"{text} {unit_of(name)}".strip()
+    return Fact(label=capital(label), value=shown, detail=ends(low, high, digits, level=True))
+
+
+def warnings(material: ReportMaterial) -> list[str]:
+    """Return what a reader has to know before any figure."""
+    lines = [f"Without results: {listed(material.missing, 12)}."] if material.missing else []
+    if material.kind == "sweep" and material.status != FINISHED:
+        lines.append(f"The sweep itself is {material.status}: cells may be missing.")
+    lines += [f"The cells of {title} could not be fused: {why}" for title, why in material.fusion.failed.items()]
+    lines += [leaking(group) for group in material.fusion.groups if group.leaks]
+    lines += [f"{note}." for note in noted(material)]
+    return lines + untrained(material.done)
+
+
+def noted(material: ReportMaterial) -> list[str]:
+    """Return what has to be known of the figures of groups; what holds for several is said once."""
+    found: dict[str, list[str]] = {}
+    for group in material.fusion.groups:
+        for note in group.evaluation.notes:
+            found.setdefault(note, []).append(group.title)
+    every = len(material.fusion.groups)
+    return [capital(note) if len(titles) == every else f"{listed(titles)}: {note}" for note, titles in found.items()]
+
+
+def leaking(group: Group) -> str:
+    """Return the warning on a group with patients on both sides of a split."""
+    return f"{group.title or 'These folds'}: patients stand on both sides of a split, so that figures are optimistic."
+
+
+def untrained(cells: list[ReportedCell]) -> list[str]:
+    """Return the warning on encoders that know nothing."""
+    names = [cell.name for cell in cells if "untrained encoder" in cell.tags.get("notes", "")]
+    which = "all cells" if len(names) == len(cells) > 1 else listed(names)
+    return [f"Untrained encoders, which show nothing about images: {which}."] if names else []

@@ -1,0 +1,311 @@
+"""All that a report is made of, read from tracked runs."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from src.evaluation.side_by_side import SideBySide, side_by_side
+from src.evaluation.two_classes import Binary
+from src.reporting.descriptions import dataset
+from src.sweeps.fusion import (
+    AXES,
+    Fusion,
+    finished_cells,
+    fuse_sweep,
+    leaks,
+    published,
+    published_file,
+    read_table,
+    stem,
+)
+from src.system.checks import one_of
+from src.tracking import FINISHED, Tracking
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+EXPLANATIONS = "explanations"
+OF_CLASS = "class "
+CURVES = ("training_loss", "stopping_loss", "training_accuracy")
+"""The stepped metrics of a training that a page shows; they are named CURVE/FIT."""
+LACKING = "that did not begin"
+"""How a sweep ends the number of its cells that have no run."""
+MOST = 24
+"""Examples that a page shows, at most; the others are named."""
+
+
+@dataclass(kw_only=True)
+class ReportedCell:
+    """A tracked run: its facts, and in a line why it failed. `started` is in UTC, `seconds` is 0 while it runs."""
+
+    name: str
+    id: str
+    status: str
+    started: str
+    seconds: float
+    params: dict[str, str]
+    tags: dict[str, str]
+    failure: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has results."""
+        return self.status == FINISHED
+
+
+@dataclass(kw_only=True)
+class Split:
+    """The folds of some cells, and their audit.
+
+    folds
+        `fold, role, cases`: how many cases the models of a fold know as what (`src.data.splits.roles`).
+    held_out
+        A row per fold: `fold, cases, patients`, and how many cases of each class, `class NAME`.
+    findings
+        What stands on both sides of a split (`src.data.leaks.leaks`).
+    facts
+        The audit's counts, by name; empty where there was none.
+    """
+
+    title: str
+    cells: list[str]
+    held_out: pd.DataFrame
+    folds: pd.DataFrame
+    findings: pd.DataFrame
+    facts: dict[str, int]
+
+
+@dataclass(kw_only=True)
+class ReportedExample:
+    """A picture (JPEG) of what a cell's models look at in a case."""
+
+    cell: str
+    name: str
+    content: bytes
+
+
+@dataclass(kw_only=True)
+class ReportMaterial:
+    """What a report is made of.
+
+    cells
+        All of them, those without results, too.
+    missing
+        Cells that did not finish, or did not even begin, by name.
+    together
+        The groups side by side, even where there is but one.
+    published
+        Published tables by model and fold, by their file's name.
+    points
+        `cell, curve, fit, epoch, value` of the training; empty where nothing was trained.
+    beyond
+        How many examples there are beyond those that are shown.
+    """
+
+    title: str
+    kind: str
+    id: str
+    status: str
+    keys: list[str]
+    cells: list[ReportedCell]
+    missing: list[str]
+    command: str
+    fusion: Fusion
+    together: SideBySide
+    published: dict[str, pd.DataFrame]
+    splits: list[Split]
+    points: pd.DataFrame
+    examples: list[ReportedExample]
+    beyond: int
+    replicates: int
+    reference: str
+
+    @property
+    def done(self) -> list[ReportedCell]:
+        """The cells that have results."""
+        return [cell for cell in self.cells if cell.finished]
+
+
+def gather(
+    tracking: Tracking,
+    sweep: "Run | None",
+    runs: "list[Run]",
+    keys: Sequence[str] = (),
+    replicates: int = 1000,
+    binary: Binary | None = None,
+    reference: str = "",
+) -> ReportMaterial:
+    """Return the material on a sweep's cells, or on runs that are named; `keys` are those that the sweep varied.
+
+    `ValueError` where none of them finished, or where they fit in no way.
+    """
+    title = str(sweep.info.run_name) if sweep else " and ".join(str(run.info.run_name) for run in runs)
+    done = finished_cells(runs)
+    if not done:
+        raise ValueError(f"{title} has no finished cells to report; `python -m src.report` needs one at least")
+    keys = list(keys) or differing(runs)
+    fusion = fuse_sweep(tracking, done, keys, replicates, binary)
+    known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
+    if reference:
+        one_of(sorted(known), reference=reference)
+    examples, beyond = pictures(tracking, sorted(done, key=leaks))
+    return ReportMaterial(
+        title=title,
+        kind="sweep" if sweep else "runs" if len(runs) > 1 else "run",
+        id=str((sweep or runs[0]).info.run_id),
+        status=str((sweep or runs[0]).info.status),
+        keys=keys,
+        cells=[cell(tracking, run) for run in runs],
+        missing=missing(sweep, runs),
+        command=str((sweep or runs[0]).data.tags.get("command", "")),
+        fusion=fusion,
+        together=fusion.together or side_by_side(fusion.groups, published(done), replicates),
+        published=published_by_fold(done),
+        splits=splits(tracking, done),
+        points=points(tracking, done),
+        examples=examples,
+        beyond=beyond,
+        replicates=replicates,
+        reference=reference,
+    )
+
+
+def differing(runs: "list[Run]") -> list[str]:
+    """Return the params that keep runs from being fused, and differ among them."""
+    keys = dict.fromkeys(key for run in runs for key in run.data.params if stem(key) in AXES)
+    return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
+
+
+def missing(sweep: "Run | None", runs: "list[Run]") -> list[str]:
+    """Return the cells without results, and what the sweep says of those that did not begin."""
+    named = [f"{run.info.run_name} ({run.info.status})" for run in runs if run.info.status != FINISHED]
+    told = str(sweep.data.tags.get("failed_cells", "")) if sweep else ""
+    return named + [part for part in told.split(", ") if part.endswith(LACKING)]
+
+
+def cell(tracking: Tracking, run: "Run") -> ReportedCell:
+    """Return the facts on a run."""
+    info = run.info
+    return ReportedCell(
+        name=str(info.run_name),
+        id=str(info.run_id),
+        status=str(info.status),
+        started=f"{pd.Timestamp(info.start_time, unit='ms'):%Y-%m-%d %H:%M}",
+        seconds=((info.end_time or info.start_time) - info.start_time) / 1000,
+        params=dict(run.data.params),
+        tags=dict(run.data.tags),
+        failure="" if info.status == FINISHED else failure(tracking, run),
+    )
+
+
+def failure(tracking: Tracking, run: "Run") -> str:
+    """Return the last line of a run's traceback; empty where it left none."""
+    try:
+        text = tracking.artifact(run, "traceback.txt").decode(errors="replace")
+    except ValueError:
+        return ""
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "Set the environment"))]
+    return lines[-1] if lines else ""
+
+
+def published_by_fold(runs: "list[Run]") -> dict[str, pd.DataFrame]:
+    """Return the published tables that the runs name and that are by fold, by the path that the runs give."""
+    from src.evaluation.fold_tables import published_table
+
+    named = sorted({run.data.params.get("published", "") for run in runs} - {""})
+    files = {path: published_file(path) for path in named}
+    return {path: published_table(file) for path, file in files.items() if "metric" not in pd.read_csv(file, nrows=0)}
+
+
+def splits(tracking: Tracking, runs: "list[Run]") -> list[Split]:
+    """Return the different splits of runs, as the first run of each holds them."""
+    parts: dict[str, list[Run]] = {}
+    for run in runs:
+        parts.setdefault(run.data.tags.get("splits", ""), []).append(run)
+    return [split(tracking, part) for part in parts.values()]
+
+
+def split(tracking: Tracking, runs: "list[Run]") -> Split:
+    """Return the splits that runs have in common."""
+    first = runs[0]
+    facts = {name: int(value) for name, value in first.data.tags.items() if name.startswith("audit_")}
+    names = [dataset(first.data.params), first.data.params.get("protocol", "")]
+    return Split(
+        title=" ".join(filter(None, names)) or "folds",
+        cells=[str(run.info.run_name) for run in runs],
+        held_out=held_out(tracking.predictions(first)),
+        folds=known_as(tracking, first),
+        findings=table_or_none(tracking, first, "audit.csv"),
+        facts=facts,
+    )
+
+
+def held_out(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return cases, patients and cases of each class by fold, a case of an unknown patient counting as one."""
+    from src.evaluation.metrics import patient_groups
+    from src.evaluation.predictions import average, classes
+
+    cases = average(predictions)
+    by_fold = cases.assign(group=patient_groups(cases)).groupby("fold")
+    counts = pd.crosstab(cases["fold"], cases["label"]).reindex(columns=classes(cases), fill_value=0)
+    table = pd.DataFrame({"cases": by_fold.size(), "patients": by_fold["group"].nunique()})
+    return table.join(counts.add_prefix(OF_CLASS)).reset_index()
+
+
+def known_as(tracking: Tracking, run: "Run") -> pd.DataFrame:
+    """Return `fold, role, cases` of a run; empty where it says nothing of roles."""
+    roles = table_or_none(tracking, run, "roles.csv")
+    if roles.empty:
+        return pd.DataFrame(columns=["fold", "role", "cases"])
+    return roles.astype({"fold": int}).groupby(["fold", "role"])["case"].nunique().rename("cases").reset_index()
+
+
+def table_or_none(tracking: Tracking, run: "Run", name: str) -> pd.DataFrame:
+    """Return a table that a run holds, as text; an empty one where it holds none."""
+    try:
+        return read_table(tracking, run, name)
+    except ValueError:
+        return pd.DataFrame()
+
+
+def points(tracking: Tracking, runs: "list[Run]") -> pd.DataFrame:
+    """Return the curves of the training of runs, which are stepped by epoch."""
+    rows = []
+    for run in runs:
+        named = [(curve, name) for curve in CURVES for name in sorted(run.data.metrics) if name.startswith(f"{curve}/")]
+        for curve, name in named:
+            fit = name.removeprefix(f"{curve}/")
+            rows += [(run.info.run_name, curve, fit, step, value) for step, value in tracking.curve(run, name)]
+    return pd.DataFrame(rows, columns=["cell", "curve", "fit", "epoch", "value"])
+
+
+def pictures(tracking: Tracking, runs: "list[Run]") -> tuple[list[ReportedExample], int]:
+    """Return as many examples of each run as fit on a page, and how many there are beyond them."""
+    listed = {identity(run): explained(tracking, run) for run in runs}
+    share = max(1, MOST // max(1, sum(map(bool, listed.values()))))
+    shown = [(run, path) for run in runs for path in spread(listed[identity(run)], share)][:MOST]
+    examples = [
+        ReportedExample(cell=str(run.info.run_name), name=path.partition("/")[2], content=tracking.artifact(run, path))
+        for run, path in shown
+    ]
+    return examples, sum(map(len, listed.values())) - len(examples)
+
+
+def identity(run: "Run") -> str:
+    """Return the id of a run."""
+    return str(run.info.run_id)
+
+
+def explained(tracking: Tracking, run: "Run") -> list[str]:
+    """Return the paths of a run's examples: the right ones by class, then the wrong ones."""
+    return [path for path in tracking.files(run, EXPLANATIONS) if path.endswith(".jpg")]
+
+
+def spread(paths: list[str], count: int) -> list[str]:
+    """Return so many of the paths, evenly spread over them."""
+    return [paths[number * len(paths) // count] for number in range(count)] if len(paths) > count else paths

@@ -1,0 +1,137 @@
+"""What a page holds, as plain data: sections of texts, tables, pictures and commands. Knows neither runs nor HTML."""
+
+import base64
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
+"""The tones of a table's cell; what they say stands in the cell's text, too."""
+
+
+@dataclass(kw_only=True)
+class Heading:
+    """A heading within a section."""
+
+    kind: ClassVar[str] = "heading"
+
+    text: str
+
+
+@dataclass(kw_only=True)
+class Text:
+    """Paragraphs, or with `listed` the items of a list."""
+
+    kind: ClassVar[str] = "text"
+
+    lines: list[str]
+    listed: bool = False
+
+
+@dataclass(kw_only=True)
+class ReportTable:
+    """A table of texts.
+
+    text
+        How many columns hold words; those after them hold figures, which stand to the right.
+    last
+        How many columns at the end hold words again, such as a note.
+    tones
+        The tone of a cell (row, column) that stands out.
+    notes
+        What its reader has to know, below it.
+    folded
+        Whether it is closed until it is asked for.
+    """
+
+    kind: ClassVar[str] = "table"
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    text: int = 1
+    last: int = 0
+    tones: dict[tuple[int, int], str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folded: bool = False
+
+    def worded(self, column: int) -> bool:
+        """Whether a column holds words."""
+        return column < self.text or column >= len(self.header) - self.last
+
+
+@dataclass(kw_only=True)
+class Picture:
+    """A drawn figure (SVG) or a photograph (JPEG). `alt` says in words what it shows; `size` is in pixels."""
+
+    kind: ClassVar[str] = "picture"
+
+    caption: str
+    alt: str
+    content: bytes
+    size: tuple[int, int]
+    drawn: bool = True
+
+    @property
+    def address(self) -> str:
+        """The picture itself as a data URI."""
+        media = "image/svg+xml" if self.drawn else "image/jpeg"
+        return f"data:{media};base64,{base64.b64encode(self.content).decode()}"
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has to keep its size on a narrow screen to be read."""
+        return self.size[0] > 600 or not self.drawn
+
+
+@dataclass(kw_only=True)
+class Gallery:
+    """Pictures beside each other as far as there is room; those with a name in `folded` are closed until asked for."""
+
+    kind: ClassVar[str] = "gallery"
+
+    pictures: list[Picture]
+    folded: str = ""
+
+
+@dataclass(kw_only=True)
+class Commands:
+    """Lines as they were typed."""
+
+    kind: ClassVar[str] = "commands"
+
+    caption: str
+    lines: list[str]
+
+
+Block = Heading | Text | ReportTable | Picture | Gallery | Commands
+
+
+@dataclass(kw_only=True)
+class Section:
+    """A part of the page with a name of its own, to which the contents lead."""
+
+    id: str
+    title: str
+    blocks: list[Block]
+
+
+@dataclass(kw_only=True)
+class Fact:
+    """A figure that is read first: what it is, its value, and what goes with it, such as an interval."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(kw_only=True)
+class ReportPage:
+    """A page: what was done and what came out first, with the warnings; then the sections."""
+
+    title: str
+    kind: str
+    done: list[str]
+    result: list[str]
+    facts: list[Fact]
+    warnings: list[str]
+    sections: list[Section]

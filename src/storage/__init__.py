@@ -1,0 +1,1 @@
+"""What is kept: descriptors and trained networks by their recipes, in a folder or in a bucket."""

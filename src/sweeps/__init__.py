@@ -1,0 +1,1 @@
+"""Sweeps and their cells: run, taken up again, fused."""

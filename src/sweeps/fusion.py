@@ -1,0 +1,281 @@
+"""The fusion of tracked runs: what a sweep ends with, and what `python -m src.fuse` makes again."""
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from src.config import ROOT
+from src.data.manifest import among, first, groups
+from src.evaluation.predictions import classes
+from src.evaluation.two_classes import Binary
+from src.tracking import FINISHED, Tracking
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+    from src.evaluation.evaluation import Evaluation
+    from src.evaluation.side_by_side import Group, SideBySide
+
+AXES = ("data", "protocol", "training_patients")
+"""The keys, themselves or what is below them, that make cells of which one cannot be fused with the other."""
+IMAGE_LEVEL = ("image_kfold", "image_holdout")
+GIVEN = ("fit", "stopping")
+"""The roles of cases that a fold's models know."""
+
+
+@dataclass(kw_only=True)
+class Fusion:
+    """The fusions of a sweep: a group or several, side by side if they are, and why others could not be fused."""
+
+    groups: "list[Group]"
+    together: "SideBySide | None"
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def fuse(
+    tracking: Tracking,
+    runs: "list[Run]",
+    replicates: int,
+    binary: Binary | None = None,
+    slices: Sequence[str] = (),
+) -> "tuple[Evaluation, list[str]]":
+    """Return the evaluation of the mean of runs' predictions, and the notes on them.
+
+    The two-class view and the slices are those of the runs unless they are given. `ValueError` where the runs do not
+    fit each other.
+    """
+    from src.evaluation.evaluation import evaluate
+    from src.evaluation.predictions import align
+
+    facts = told_apart(tracking, runs, slices)
+    found, left_out = shared(runs, tables(tracking, runs))
+    return evaluate(align(found), binary or recorded(runs), replicates, facts=facts), fusion_notes(runs) + left_out
+
+
+def fuse_sweep(
+    tracking: Tracking,
+    runs: "list[Run]",
+    keys: Sequence[str],
+    replicates: int,
+    binary: Binary | None = None,
+    slices: Sequence[str] = (),
+) -> Fusion:
+    """Return the fusions of a sweep's finished cells, where `keys` were varied: one of each group of cells that fit.
+
+    A group is of the same cases, classes, folds and number of training patients. Where there are several, one that
+    cannot be fused is left out, with the reason; `ValueError` where nothing is left.
+    """
+    from src.evaluation.side_by_side import axes_title, side_by_side
+
+    found = tables(tracking, runs)
+    parts = grouped(dict(zip(found, runs, strict=True)), found, ["training_patients"])
+    fusion = Fusion(groups=[], together=None)
+    for part, axes in zip(parts, told_by(parts, keys), strict=True):
+        named = {shortened(name, axes): found[name] for name in part}
+        try:
+            fusion.groups.append(group(tracking, list(part.values()), named, axes, replicates, binary, slices))
+        except ValueError as error:
+            if len(parts) == 1:
+                raise
+            fusion.failed[axes_title(axes)] = str(error)
+    if not fusion.groups:
+        raise ValueError(
+            "no cells could be fused: " + "; ".join(f"{name}: {why}" for name, why in fusion.failed.items())
+        )
+    results = published(runs)
+    if len(fusion.groups) > 1 or results is not None:
+        fusion.together = side_by_side(fusion.groups, results, replicates)
+    return fusion
+
+
+def group(
+    tracking: Tracking,
+    runs: "list[Run]",
+    predictions: "Mapping[str, pd.DataFrame]",
+    axes: dict[str, str],
+    replicates: int,
+    binary: Binary | None,
+    slices: Sequence[str],
+) -> "Group":
+    """Return the fusion of runs that fit, from their predictions by the name of the model."""
+    from src.evaluation.evaluation import evaluate
+    from src.evaluation.predictions import align
+    from src.evaluation.side_by_side import TRAINING, Group
+
+    found, left_out = shared(runs, {name: table.assign(model=name) for name, table in predictions.items()})
+    aligned, view = align(found), binary or recorded(runs)
+    return Group(
+        axes=axes,
+        leaks=any(map(leaks, runs)),
+        patients=training_patients(tracking, runs) if TRAINING in axes else float("nan"),
+        predictions=aligned,
+        binary=view,
+        evaluation=evaluate(aligned, view, replicates, facts=told_apart(tracking, runs, slices)),
+        notes=fusion_notes(runs) + left_out,
+    )
+
+
+def shared(
+    runs: "Iterable[Run]", predictions: "Mapping[str, pd.DataFrame]"
+) -> "tuple[Mapping[str, pd.DataFrame], list[str]]":
+    """Return the predictions of the cases that all runs of one split have, and a note where others are left out.
+
+    Images may be bad for one run and not for another, such as those that are too small for larger crops.
+    """
+    sets = [set(table["case"]) for table in predictions.values()]
+    common = set.intersection(*sets)
+    others = sorted(set.union(*sets) - common)
+    splits = {run.data.tags.get("splits") for run in runs}
+    if not others or not common or len(splits) > 1 or None in splits:
+        return predictions, []
+    note = f"{len(others)} cases are left out, as not all of these runs predict them: {first(others)}"
+    return {name: table[among(table["case"], common)] for name, table in predictions.items()}, [note]
+
+
+def grouped(
+    runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]", params: Sequence[str] = ()
+) -> "list[dict[str, Run]]":
+    """Return the runs that fit each other together: the same splits, classes and values of params."""
+    parts: dict[tuple[object, ...], dict[str, Run]] = {}
+    for name, run in runs.items():
+        key = (run.data.tags.get("splits"), *map(run.data.params.get, params), frozenset(classes(predictions[name])))
+        parts.setdefault(key, {})[name] = run
+    return list(parts.values())
+
+
+def told_by(parts: "list[dict[str, Run]]", keys: Sequence[str]) -> list[dict[str, str]]:
+    """Return what tells each group from the others: the varied keys that are one within every group, and their values.
+
+    Where these do not tell all of them apart, also the number of the group.
+    """
+    values = {
+        key: [{run.data.params.get(key, "") for run in part.values()} for part in parts]
+        for key in keys
+        if stem(key) in AXES
+    }
+    same = {
+        key: [min(each) for each in found] for key, found in values.items() if all(len(each) == 1 for each in found)
+    }
+    axes = sorted((key for key, found in same.items() if len(set(found)) > 1), key=lambda key: AXES.index(stem(key)))
+    told = [{key: same[key][number] for key in axes} for number in range(len(parts))]
+    if len({tuple(each.items()) for each in told}) == len(parts):
+        return told
+    return [each | {"group": str(number)} for number, each in enumerate(told, start=1)]
+
+
+def stem(key: str) -> str:
+    """Return the group of a key: data of data.task."""
+    return key.split(".")[0]
+
+
+def shortened(name: str, axes: Mapping[str, str]) -> str:
+    """Return the name of a cell without what it says about its group, so that groups have the same models."""
+    for key, value in axes.items():
+        name = name.replace(f" {key}={value}", "")
+    return name
+
+
+def leaks(run: "Run") -> bool:
+    """Return whether patients stand on both sides of a run's splits: as its audit found, else as its protocol says."""
+    audited = run.data.tags.get("audit_patients")
+    return run.data.params.get("protocol") in IMAGE_LEVEL if audited is None else int(audited) > 0
+
+
+def training_patients(tracking: Tracking, runs: "list[Run]") -> float:
+    """Return the mean, over runs and folds, of the patients that models learn from or decide by when to stop.
+
+    A case of an unknown patient counts as one.
+    """
+    import pandas as pd
+
+    counts = []
+    for run in runs:
+        roles = read_table(tracking, run, "roles.csv")
+        known = roles[roles["role"].isin(GIVEN)]
+        patient = known["case"].map(groups(read_table(tracking, run, "manifest.csv")))
+        counts.append(patient.groupby(known["fold"]).nunique())
+    return float(pd.concat(counts).mean())
+
+
+def told_apart(tracking: Tracking, runs: "list[Run]", slices: Sequence[str] = ()) -> "pd.DataFrame | None":
+    """Return what tells the samples of runs apart: the columns `slices`, or those with which they were evaluated."""
+    import pandas as pd
+
+    from src.evaluation.slices import slice_facts
+
+    given = [yaml.safe_load(run.data.params.get("slices", "[]")) for run in runs]
+    names = list(slices) or list(dict.fromkeys(name for each in given for name in each))
+    if not names:
+        return None
+    manifests = (read_table(tracking, run, "manifest.csv") for run in runs)  # mostly one and the same
+    return slice_facts(reduce(lambda one, other: pd.concat([one, other]).drop_duplicates("sample"), manifests), names)
+
+
+def published(runs: "list[Run]") -> "pd.DataFrame | None":
+    """Return the published figures that the runs name, a path being relative to here or to the code's checkout."""
+    import pandas as pd
+
+    paths = sorted({run.data.params.get("published", "") for run in runs} - {""})
+    found = [published_at(path) for path in paths]
+    return (
+        pd.concat(found, ignore_index=True).drop_duplicates(["model", "metric"], ignore_index=True) if found else None
+    )
+
+
+def published_at(path: str) -> "pd.DataFrame":
+    """Return the published figures of a file; `ValueError` where there is none, or where it holds something else."""
+    from src.evaluation.fold_tables import published_results
+
+    return published_results(published_file(path))
+
+
+def published_file(path: str) -> Path:
+    """Return where a file of published figures is: the path is relative to here, or to the code's checkout."""
+    for place in (Path(path), ROOT / path):
+        if place.is_file():
+            return place
+    raise ValueError(f"`published` is a CSV of published figures, but there is none at {path}")
+
+
+def read_table(tracking: Tracking, run: "Run", name: str) -> "pd.DataFrame":
+    """Return a table that a run holds, as text."""
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(tracking.artifact(run, name)), dtype=str, keep_default_na=False)
+
+
+def fusion_notes(runs: "list[Run]") -> list[str]:
+    """Return what is noted on any of the runs."""
+    return sorted({run.data.tags.get("notes", "") for run in runs} - {""})
+
+
+def finished_cells(runs: "list[Run]") -> "list[Run]":
+    """Return the runs that have results."""
+    return [run for run in runs if run.info.status == FINISHED]
+
+
+def tables(tracking: Tracking, runs: "list[Run]") -> "dict[str, pd.DataFrame]":
+    """Return the predictions of runs by name; runs of one name are told apart by the beginning of their ids."""
+    if twice := [run_id for run_id, count in Counter(run.info.run_id for run in runs).items() if count > 1]:
+        raise ValueError(f"a run is fused once, but {twice[0]} is given twice")
+    names = Counter(run.info.run_name for run in runs)
+    found = {}
+    for run in runs:
+        name = run.info.run_name if names[run.info.run_name] == 1 else f"{run.info.run_name} {run.info.run_id[:6]}"
+        found[name] = tracking.predictions(run).assign(model=name)
+    return found
+
+
+def recorded(runs: "list[Run]") -> Binary:
+    """Return the two-class view with which runs were evaluated."""
+    views = [{name: run.data.params.get(f"binary.{name}") for name in vars(Binary())} for run in runs]
+    if any(view != views[0] for view in views):
+        raise ValueError("the runs were evaluated with different two-class views; give one by binary.positive=[...]")
+    return Binary(**{name: yaml.safe_load(value) for name, value in views[0].items() if value is not None})

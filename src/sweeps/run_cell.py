@@ -1,0 +1,284 @@
+"""What a cell does, whichever command it is of: read what it works on, predict out of fold, evaluate, keep, explain."""
+
+import gc
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from src.cli.command import exhausted, explain
+from src.cli.terminal import say, show_evaluation, summary, track, write_evaluation
+from src.config import COPIES, Experiment, settled
+from src.sweeps.resume import POINT, Sweep, current_sweep
+from src.system.files import check_writable
+from src.system.next_commands import after_run, key_of
+from src.tracking import JOB
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from src.evaluation.evaluation import Evaluation
+    from src.methods.method import Outcome
+    from src.storage.store import Store
+    from src.tracking import TrackedRun
+    from src.tuning.tuning import Tuning
+
+
+def attempt_cell(task: Callable[[DictConfig, Sweep | None], None], config: DictConfig) -> None:
+    """Do the task of a cell. In a sweep a cell that fails is reported, and the others go on."""
+    from src.storage.store import Store
+
+    sweep = current_sweep()
+    try:
+        Store(config.store)  # an address that holds keys is refused before it is written anywhere
+        check_writable(workspace=str(config.workspace))
+        task(settled(config), sweep)
+    except Exception as error:
+        if sweep is None:
+            raise
+        # The run is FAILED and holds the traceback; the sweep ends by naming it.
+        say(f"failed: {explain(error) or repr(error)}")
+        del error
+        gc.collect()  # what a cell that ran out of memory leaves must not end the next one
+
+
+def position_tags(sweep: Sweep | None) -> dict[str, str]:
+    """Return the tags that say which cell of its sweep this is: its number, and its values of what is varied."""
+    if sweep is None:
+        return {}
+    hydra = HydraConfig.get()
+    given = [override.lstrip("+") for override in hydra.overrides.task]
+    point = sorted(override for override in given if override.split("=")[0] in sweep.keys)
+    return {JOB: str(hydra.job.num), POINT: " ".join(point)}
+
+
+def chosen_options() -> dict[str, str]:
+    """Return the option chosen of each group, such as encoder: resnet, in the order of `conf/cell.yaml`."""
+    choices = reversed(HydraConfig.get().runtime.choices.items())
+    return {name: option for name, option in choices if "/" not in name and option}
+
+
+def idle_overrides(
+    experiment: Experiment, typed: Iterable[str], options: Mapping[str, str], varied: Collection[str]
+) -> list[str]:
+    """Return a line on each override that means nothing to the encoder or the method, by the options of the groups.
+
+    None on what a sweep over encoders or methods (`varied`) may set for others among them.
+    """
+    encoder, method = experiment.encoder, experiment.method
+    groups = method.idle if encoder.trainable or not method.trains else ()
+    nothing = {f"encoder.{name}": "encoder" for name in encoder.idle} | dict.fromkeys(groups, "method")
+    if not encoder.accelerated:
+        nothing["method.device"] = "encoder"
+    found = ((each, to) for each in typed for key, to in nothing.items() if f"{key_of(each)}.".startswith(f"{key}."))
+    return [f"{each} means nothing to {to}={options[to]}: left aside" for each, to in found if to not in varied]
+
+
+def tell_idle(experiment: Experiment, sweep: Sweep | None) -> None:
+    """Tell which of the overrides that were typed mean nothing here."""
+    for line in idle_overrides(
+        experiment, HydraConfig.get().overrides.task, chosen_options(), sweep.keys if sweep else ()
+    ):
+        say(f"options: {line}")
+
+
+@dataclass
+class CellInputs:
+    """What a cell works on: manifest and splits, and digests: of both, of the encoder's weights, of what was tuned."""
+
+    manifest: "pd.DataFrame"
+    splits: "pd.DataFrame"
+    facts: dict[str, str]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names, in the order of the models' probabilities."""
+        return [str(label) for label in self.manifest["label"].cat.categories]
+
+
+def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> CellInputs:
+    """Return what a cell works on, and tell what it is; this reads every image's bytes, and encodes nothing.
+
+    What is wrong with the table, the folds, the weights or a study is said before the images are read.
+    """
+    from src.data.summary import describe_held_out, describe_manifest
+    from src.methods.preparation import with_contents
+    from src.recipes import data_digest, splits_digest
+
+    manifest = experiment.data.manifest()
+    for line in describe_manifest(manifest, experiment.data.left_out()):
+        tell(f"data: {line}")
+    splits = experiment.protocol.split(manifest)
+    for line in [describe_held_out(splits), *experiment.protocol.remarks(manifest)]:
+        tell(f"protocol: {line}")
+    facts = {"splits": splits_digest(splits), "weights": experiment.encoder.digest()}
+    if tuned := experiment.classifier.digest():
+        facts["tuned_parameters"] = tuned
+    check_columns(experiment, manifest)
+    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
+    return CellInputs(manifest, splits, {"data": data_digest(manifest)} | facts)
+
+
+def check_columns(experiment: Experiment, manifest: "pd.DataFrame") -> None:
+    """Raise `ValueError` where the config names classes or columns that the manifest does not have."""
+    from src.evaluation.slices import slice_facts
+
+    experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
+    slice_facts(manifest, experiment.slices)
+
+
+def fill_run(
+    experiment: Experiment,
+    name: str,
+    run: "TrackedRun",
+    material: CellInputs | None = None,
+    tuning: "Tuning | None" = None,
+) -> "tuple[Evaluation, list[str]]":
+    """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know.
+
+    With `tuning` the method predicts by parameters that it chooses.
+    """
+    from src.evaluation.slices import slice_facts
+    from src.storage.store import Store
+
+    def record(name: str, value: float, step: int) -> None:
+        run.log_steps(name, {step: value})
+
+    store = Store(experiment.store, Path(experiment.workspace) / COPIES)
+    store.check()
+    experiment.executor.check()
+    experiment.method.check_device(experiment.encoder)
+    say(f"{name}: data in {experiment.data.root}")
+    material = material or gather_inputs(experiment)
+    manifest, splits = material.manifest, material.splits
+    facts = slice_facts(manifest, experiment.slices)
+    record_inputs(experiment, material, run)
+    leaks = audited(experiment, manifest, splits, store, run)
+    outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
+    outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
+    keep_outcome(experiment, name, outcome, material.classes, run)
+    notes = (
+        experiment.data.notes(manifest)
+        + experiment.protocol.notes(splits)
+        + leaks
+        + outcome_remarks(experiment, outcome)
+    )
+    evaluation = evaluated(experiment, outcome, facts, notes, run)
+    explain_examples(experiment, manifest, outcome, store, run)
+    return evaluation, notes
+
+
+def audited(
+    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", store: "Store", run: "TrackedRun"
+) -> list[str]:
+    """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
+    from src.methods.audit import audit
+
+    found = audit(experiment.data, manifest, splits, store, experiment.method.workers, track)
+    found.findings.to_csv(run.folder / "audit.csv", index=False)
+    run.log(tags=found.facts)
+    for line in found.lines:
+        say(f"audit: {line}")
+    if experiment.audit == "fail":
+        found.refuse()
+    return found.notes
+
+
+def record_inputs(experiment: Experiment, material: CellInputs, run: "TrackedRun") -> None:
+    """Write and log what a run learns from."""
+    from src.tracking.datasets import dataset
+
+    material.splits.to_csv(run.folder / "splits.csv", index=False)
+    material.manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags=material.facts)
+    data = experiment.data
+    run.log_data(dataset(data.title, material.facts["data"], data.root, material.manifest))
+
+
+def evaluated(
+    experiment: Experiment, outcome: "Outcome", facts: "pd.DataFrame", notes: list[str], run: "TrackedRun"
+) -> "Evaluation":
+    """Evaluate, write and log what came out."""
+    from src.evaluation.evaluation import evaluate
+
+    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=facts)
+    write_evaluation(evaluation, run.folder, notes)
+    tags = outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
+    run.log(metrics=evaluation.metrics, tags=tags)
+    run.log_steps("fold_accuracy", {int(str(k)): v for k, v in evaluation.fold_accuracy.items()})
+    return evaluation
+
+
+def keep_outcome(experiment: Experiment, name: str, outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:
+    """Write what a method returned into the run's folder."""
+    from src.models.saved import save_fitted
+
+    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
+    outcome.predictions.to_parquet(run.folder / "predictions.parquet", index=False)
+    if len(outcome.bad):
+        outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
+    save_fitted(run.folder / "model", name, experiment, experiment.method, outcome, classes)
+
+
+def outcome_remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
+    """Return what a reader of the run's figures has to know."""
+    notes = []
+    if experiment.encoder.untrained:
+        fate = "trained from scratch" if experiment.method.trains else "untrained encoder"
+        notes.append(f"{fate} (encoder.weights=random)")
+    if len(outcome.bad):
+        named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
+        notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
+    return notes + outcome.notes + constant(outcome.predictions)
+
+
+def constant(predictions: "pd.DataFrame") -> list[str]:
+    """Return a note where the models of a fold give every case the same probabilities: they learnt nothing."""
+    from src.evaluation.predictions import columns
+
+    distinct = predictions.groupby("fold")[columns(predictions)].nunique().max(axis=1)
+    held_out = predictions.groupby("fold")["case"].nunique()
+    folds = [str(fold) for fold in distinct.index[(distinct == 1) & (held_out > 1)]]
+    if not folds:
+        return []
+    return [
+        f"nothing was learnt in folds {', '.join(folds)}: all their cases have the same probabilities (with LightGBM, "
+        "too few rows for classifier.min_data_in_leaf; augment=stain_jitter gives more; with method=finetune, too "
+        "large a finetune.learning_rate)"
+    ]
+
+
+def tell_outcome(evaluation: "Evaluation", name: str, notes: list[str], run: str, sweep: Sweep | None) -> None:
+    """Tell what came out, and what may come next: of a cell of a sweep only the first, in one line."""
+    if sweep:
+        say(summary(evaluation, name))
+    else:
+        show_evaluation(evaluation, name, notes)
+        say(after_run(name, run))
+
+
+def explain_examples(
+    experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", store: "Store", run: "TrackedRun"
+) -> None:
+    """Write what the models look at in a few cases of each class, right and wrong, as pictures.
+
+    Where there is not enough memory for them, the run has its results all the same.
+    """
+    from src.evaluation.map_figures import choose, pictures
+
+    if not experiment.examples:
+        return
+    chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
+    made = experiment.method.explain(experiment, chosen, dict(outcome.models), store)
+    try:
+        for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
+            path = run.folder / "explanations" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
+    except Exception as error:
+        if not exhausted(error):
+            raise
+        say(f"no pictures of examples (examples=0 asks for none): {explain(error)}")

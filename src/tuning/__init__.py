@@ -1,0 +1,1 @@
+"""Parameters chosen by Optuna's studies, on training parts."""

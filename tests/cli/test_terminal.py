@@ -1,0 +1,128 @@
+"""Names of folders for groups, progress where there is no terminal, what is said of an evaluation."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from src.cli import terminal
+from src.cli.terminal import byte_progress, console, say, show_evaluation, slug, summary, track, write_evaluation
+from src.evaluation.evaluation import Evaluation, evaluate
+from src.evaluation.two_classes import Binary
+from tests.evaluation.conftest import make_predictions
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("", ""),
+        ("protocol=kfold", "protocol_kfold"),
+        ("data=bach, training_patients=40", "data_bach_training_patients_40"),
+    ],
+)
+def test_a_group_has_a_folder_of_its_name(title: str, name: str) -> None:
+    assert slug(title) == name
+
+
+def test_groups_that_differ_have_folders_that_differ() -> None:
+    titles = [f"data.root=/data/{end}" for end in ("甲", "乙", "a_b", "a/b", "a+b", "a:b")]
+    names = {slug(title) for title in titles}
+    assert len(names) == len(titles)
+    assert all(re.fullmatch(r"data\.root_data_[ab_]*-[0-9a-f]{6}", name) for name in names)
+
+
+class Clock:
+    """Goes on by 20 seconds each time it is asked."""
+
+    seconds = 0
+
+    def monotonic(self) -> int:
+        self.seconds += 20
+        return self.seconds
+
+
+def test_a_log_has_a_line_of_progress_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "time", Clock())
+    told = []
+    for _ in track(range(5), "encoding crops", 80, size=lambda _: 16):
+        told += capsys.readouterr().err.splitlines()
+    assert told == [
+        "encoding crops: 32 of 80, 0.8/s, 0:01:00 to go",
+        "encoding crops: 64 of 80, 0.8/s, 0:00:20 to go",
+    ]
+    assert capsys.readouterr().err.splitlines() == ["encoding crops: 80 of 80, 0.7/s, in 0:02:00"]
+
+
+def test_a_log_says_how_far_a_transfer_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "time", Clock())
+    with byte_progress() as tell:
+        for done in (20, 20, 60, 100):  # 20 were there
+            tell("bach.zip", done * 10**6, 10**8)
+    assert capsys.readouterr().err.splitlines() == [
+        "bach.zip: 20.0 of 100.0 MB, 0.0 MB/s, unknown to go",
+        "bach.zip: 100.0 of 100.0 MB, 1.0 MB/s, in 0:01:20",
+    ]
+
+
+def test_short_work_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(track(range(3), "reading", 3)) == [0, 1, 2]
+    assert re.fullmatch(r"reading: 3 of 3, [\d,.]+/s, in 0:00:00\n", capsys.readouterr().err)
+
+
+def two_classes(folder: Path, positive: list[str], names: tuple[str, ...] = ("cancer", "healthy")) -> Evaluation:
+    predictions = make_predictions(model="a [x]", cases=40, classes=names, views=("cc", "mlo"))
+    evaluation = evaluate(predictions, Binary(positive=positive), replicates=5)
+    write_evaluation(evaluation, folder, ["a note"])
+    return evaluation
+
+
+def test_what_is_shown_and_written_names_the_positive_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_evaluation(two_classes(tmp_path, []), "title [y]", [])
+    shown = capsys.readouterr().out
+    assert "Two classes: cancer (positive) against healthy" in shown
+    assert "note: the positive class is cancer, by its name" in shown
+    written = (tmp_path / "table.md").read_text()
+    assert "Two classes: cancer (positive) against healthy." in written
+    assert "the positive class is cancer, by its name" in written
+    assert "title [y]" in shown
+    assert "a [x]" in shown
+
+
+def test_of_many_classes_each_table_with_two_class_figures_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_evaluation(two_classes(tmp_path, ["a+ [z]"], ("a+ [z]", "b", "c")), "title", [])
+    shown = capsys.readouterr().out
+    assert "two classes (positive: a+ [z])" in shown
+    assert shown.count("a+ [z] (positive) against b + c") == 2
+    assert "missed at 0.50" in shown
+    assert " a+ [z]\n" in shown
+
+
+def test_text_of_users_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    say("[red]a[/red] :smile:")
+    console().print("G2+ [x]", style="yellow")
+    console().print(Table("G2+ [x]", title="[y] :smile:"))
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert list(track([1], "G3 [z]", 1)) == [1]
+    with byte_progress() as progress:
+        progress("a [b].zip", 1, 1)
+    printed = capsys.readouterr()
+    for text in ("G2+ [x]\n", "┃ G2+ [x]", "[y] :smile:"):
+        assert text in printed.out
+    for text in ("[red]a[/red] :smile:\n", "G3 [z]", "a [b].zip"):
+        assert text in printed.err
+
+
+def test_an_accuracy_stands_beside_that_of_the_most_frequent_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = two_classes(tmp_path, ["healthy"])
+    show_evaluation(evaluation, "title", [])
+    said = f"always naming cancer, the most frequent class: {100 * evaluation.commonest[1]:.1f} %"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in (tmp_path / "table.md").read_text()
+    assert said in summary(evaluation, "cell")

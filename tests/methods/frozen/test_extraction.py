@@ -1,0 +1,321 @@
+"""Extraction: the same bytes however it is done, bounded memory, and defined outcomes for bad images."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from src.cell import Cell
+from src.classifiers.logistic import Logistic
+from src.data.image_file import file_digest as content_digest
+from src.data.sets.folder import Folder
+from src.data.splits import KFold
+from src.encoders.pooling import PowerMean
+from src.encoders.timm import Timm
+from src.encoders.torchvision import Torchvision
+from src.images.augment import NoAugment, StainJitter
+from src.images.crop import Centre, Crop, Whole
+from src.images.stain import Macenko
+from src.methods.finetune.finetune import FineTune
+from src.methods.frozen.extraction import crop_batches, encode_batches, extract_descriptors, store_descriptors
+from src.methods.frozen.frozen import Frozen
+from src.methods.method import Method
+from src.methods.preparation import Sample, prefetch, with_contents
+from src.recipes import descriptor_recipe
+from src.storage.store import Store
+from src.system.memory import OutOfMemory
+from src.training.parameters import FineTuning
+from tests.images.test_stain import tissue
+
+
+def folder_of_images(root: Path, count: int = 6) -> Path:
+    for number in range(count):
+        path = root / ("one", "two")[number % 2] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tissue(seed=number, shape=(100, 130))).save(path)
+    return root
+
+
+def cell(root: Path, **changes: object) -> Cell:
+    operators = {
+        "data": Folder(root=str(root)),
+        "protocol": KFold(folds=2),
+        "stain": Macenko(),
+        "augment": StainJitter(count=2),
+        "crop": Crop(size=40, scale=0.5, count=3),
+        "encoder": Torchvision(
+            label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."]
+        ),
+        "pool": PowerMean(),
+        "classifier": Logistic(),
+        "finetune": FineTuning(),
+    }
+    return Cell(**(operators | changes))
+
+
+def samples(cell: Cell) -> list[Sample]:
+    names = cell.data.manifest()["sample"]
+    return [Sample(name, content_digest(Path(cell.data.root) / name)) for name in names]
+
+
+def extract_all(cell: Cell, root: Path, chosen: list[Sample], batch: int = 4, workers: int = 2) -> dict[str, bytes]:
+    """Extract into a store, and return the bytes of its files."""
+    store, wanted = Store(root), descriptor_recipe(cell, cell.encoder.digest())
+    held = store.held(wanted)
+    missing = [sample for sample in chosen if sample.content not in held]
+    list(extract_descriptors(cell, missing, cell.encoder.load(), store, wanted, batch, workers))
+    return {file.name: file.read_bytes() for file in sorted(root.rglob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_images(tmp_path_factory.mktemp("images"))
+
+
+def test_one_worker_or_four_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    results = [extract_all(one, tmp_path / str(workers), samples(one), workers=workers) for workers in (1, 4)]
+    assert len(results[0]) == 6
+    assert results[0] == results[1]
+
+
+def test_in_one_go_or_in_parts_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    whole = extract_all(one, tmp_path / "whole", samples(one), batch=4)
+    for end in (1, 4, 6):  # 6 crops a sample: batches of 4 fall differently on the samples each time
+        parts = extract_all(one, tmp_path / "parts", samples(one)[:end], batch=4)
+    assert parts == whole
+
+
+def test_descriptors_are_those_of_the_operators_called_by_hand(images: Path, tmp_path: Path) -> None:
+    one = cell(images)
+    sample = samples(one)[0]
+    extract_all(one, tmp_path, [sample])
+    image = one.stain(one.crop.rescale(one.data.read(sample.name)))
+    network = one.encoder.load()
+    planes = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+    expected = [
+        network(torch.stack(list(one.crop(augmented, 0, sample.content, number)))).numpy()
+        for number, augmented in enumerate(one.augment(planes, 0, sample.content))
+    ]
+    stored = Store(tmp_path).read(descriptor_recipe(one, one.encoder.digest()), sample.content)
+    np.testing.assert_allclose(stored, np.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_pooled_ends_the_first_batch(images: Path, tmp_path: Path) -> None:
+    """Of an encoder whose descriptors can be negative; the mean can be had of them."""
+    encoder = Timm(architecture="test_convnext", weights="random")
+    one = cell(images, encoder=encoder)
+    wanted, done = descriptor_recipe(one, encoder.digest()), []
+    with pytest.raises(ValueError, match=r"with p=3, but the least is -.*choose pool\.p=1"):
+        done.extend(extract_descriptors(one, samples(one), encoder.load(), Store(tmp_path), wanted, 4, 2))
+    assert not done
+    assert len(extract_all(cell(images, encoder=encoder, pool=PowerMean(p=1)), tmp_path, samples(one))) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "drawn"),
+    [
+        ({"augment": NoAugment(), "crop": Whole(size=40)}, False),
+        ({"augment": NoAugment(), "crop": Centre(size=40)}, False),
+        ({"augment": NoAugment(), "crop": Centre(size=40, orient=True)}, True),
+        ({"augment": NoAugment()}, True),
+        ({"crop": Whole(size=40)}, True),
+    ],
+)
+def test_a_seed_is_in_the_recipe_exactly_where_it_changes_descriptors(
+    images: Path, tmp_path: Path, changes: dict[str, object], drawn: bool
+) -> None:
+    one, other = (cell(images, seed=seed, **changes) for seed in (0, 1))
+    assert (descriptor_recipe(one, "w") != descriptor_recipe(other, "w")) == drawn
+    chosen = samples(one)[:2]
+    made = [extract_all(each, tmp_path / str(each.seed), chosen) for each in (one, other)]
+    assert (list(made[0].values()) != list(made[1].values())) == drawn
+
+
+@pytest.mark.parametrize("method", [Frozen(workers=1), FineTune(workers=1)], ids=["frozen", "finetune"])
+def test_a_size_that_the_encoder_cannot_take_is_refused_before_any_image_is_read(
+    images: Path, tmp_path: Path, method: Method
+) -> None:
+    encoder = Timm(architecture="test_vit", weights="random", input_size=0)
+    one = cell(images, encoder=encoder)
+    manifest = with_contents(one.data.manifest(), one.data.root, 1, lambda items, *_, **__: iter(items))
+    missing = replace(one, data=replace(one.data, root=str(tmp_path / "gone")))
+    with pytest.raises(ValueError, match=r"test_vit cannot take crops of 40 pixels .*encoder\.input_size=160"):
+        method.predict(missing, manifest, one.protocol.split(manifest), Store(tmp_path), None, None)  # type: ignore[arg-type]
+
+
+def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -> None:
+    def of(**changes: object) -> str:
+        from src.storage.store import recipe_digest
+
+        one = cell(images, **changes)
+        return recipe_digest(descriptor_recipe(one, one.encoder.digest()))
+
+    same = [
+        of(),
+        of(pool=PowerMean(p=1)),
+        of(classifier=Logistic(c=2.0)),
+        of(seeds=[1, 2]),
+        of(protocol=KFold(folds=3)),
+        of(data=Folder(root=str(images / ".." / images.name))),
+        of(encoder=Torchvision(label="other", architecture="squeezenet1_1", weights="random", head=["classifier."])),
+    ]
+    assert len(set(same)) == 1
+    other = [
+        of(seed=1),
+        of(stain=Macenko(percentile=2)),
+        of(augment=StainJitter(count=2, low=0.8)),
+        of(crop=Crop(size=41, scale=0.5, count=3)),
+        of(on_bad_image="pass"),
+        of(encoder=Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", seed=1)),
+        of(encoder=replace(cell(images).encoder, precision="bfloat16")),
+    ]
+    assert len({*same, *other}) == 1 + len(other)
+    one = cell(images)  # what was stored before there were other backends is still found
+    assert not {"backend", "precision"} & set(descriptor_recipe(one, one.encoder.digest())["encoder"])
+
+
+@pytest.mark.extra("openvino")
+def test_another_backend_has_a_recipe_of_its_own(images: Path) -> None:
+    one = cell(images)
+    other = replace(one.encoder, backend="openvino")
+    assert descriptor_recipe(one, "w") != descriptor_recipe(cell(images, encoder=other), "w")
+
+
+@given(st.integers(0, 30), st.integers(1, 7))
+def test_batches_keep_crops_and_their_order(count: int, size: int) -> None:
+    crops = torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    seen = [(len(buffer), buffer[:counted, 0, 0, 0].tolist()) for buffer, counted in crop_batches(crops, size)]
+    assert [length for length, _ in seen] == [size] * -(-count // size)
+    assert [number for _, numbers in seen for number in numbers] == list(range(count))
+
+
+@given(st.lists(st.integers(1, 9), max_size=6), st.integers(1, 7))
+def test_batches_span_images(counts: list[int], size: int) -> None:
+    image = torch.arange(3 * 20 * 20, dtype=torch.uint8).reshape(3, 20, 20)
+    cuts = [Crop(size=4, count=count).cut(image, 0, "content", number) for number, count in enumerate(counts)]
+    seen = [buffer[:counted].clone() for buffer, counted in crop_batches(cuts, size)]
+    expected = [crop for cut in cuts for crop in cut]
+    assert sum(map(len, seen)) == len(expected)
+    assert all(
+        torch.equal(one, other) for one, other in zip((crop for part in seen for crop in part), expected, strict=True)
+    )
+
+
+def test_prefetch_keeps_order_and_runs_ahead_by_few(images: Path) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    stream = prefetch(lambda number: number * 2, items(), 3)
+    assert [next(stream) for _ in range(5)] == [0, 2, 4, 6, 8]
+    assert len(taken) <= 5 + 3 + 1
+    stream.close()
+
+
+class Small:
+    """A device whose memory holds so many crops."""
+
+    length = 1
+    device = torch.device("cpu")
+
+    def __init__(self, holds: int) -> None:
+        self.holds = holds
+        self.batches: list[int] = []
+
+    def __call__(self, crops: torch.Tensor) -> torch.Tensor:
+        if len(crops) > self.holds:
+            raise torch.OutOfMemoryError("out of memory")
+        self.batches.append(len(crops))
+        return crops.float().mean(dim=(1, 2, 3), keepdim=False)[:, None]
+
+
+def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -> None:
+    crops = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1).expand(20, 3, 2, 2)
+    network = Small(3)
+    encoded = torch.cat(list(encode_batches(network, crop_batches(crops, 8))))
+    assert encoded[:, 0].tolist() == list(range(20))
+    assert set(network.batches) == {2}
+    assert "batches of 2 crops from here on" in caplog.text
+
+
+def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
+    with pytest.raises(OutOfMemory, match="one crop of 2 pixels does not fit"):
+        list(encode_batches(Small(0), [(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4)]))
+
+
+def test_descriptors_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a.png: its descriptors are not finite: take encoder.precision=bfloat16"):
+        store_descriptors(Store(tmp_path), {}, Sample("a.png", "0"), "", np.full((1, 1, 2), np.inf, np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def spoil(root: Path) -> Path:
+    """Six good images and two bad ones: a white and a truncated."""
+    folder_of_images(root)
+    Image.fromarray(np.full((100, 130, 3), 255, np.uint8)).save(root / "one" / "white.png")
+    good = (root / "one" / "000.png").read_bytes()
+    (root / "two" / "truncated.png").write_bytes(good[: len(good) // 2])
+    return root
+
+
+def test_bad_images_fail_by_name(tmp_path: Path) -> None:
+    one = cell(spoil(tmp_path / "images"))
+    with pytest.raises(ValueError, match=r"one/white.png: nearly no tissue.*on_bad_image=skip"):
+        extract_all(one, tmp_path / "store", samples(one), workers=1)
+
+
+def test_an_extraction_that_ends_early_forgets_no_image_that_is_passed(tmp_path: Path) -> None:
+    one = cell(spoil(tmp_path / "images"), on_bad_image="pass")
+    store, wanted = Store(tmp_path / "store"), descriptor_recipe(one, one.encoder.digest())
+    steps = extract_descriptors(one, samples(one), one.encoder.load(), store, wanted, 4, 1)
+    (white,) = (sample for sample in samples(one) if sample.name == "one/white.png")
+    for _ in steps:  # wherever it is killed, the image is still to be encoded, or has its descriptors
+        assert white.content not in store.held(wanted) or store.holds(wanted, white.content)
+    assert store.holds(wanted, white.content)
+    assert "no tissue" in store.held(wanted).notes[white.content]
+
+
+@pytest.mark.parametrize("sharing", ["exact", "map"])
+def test_a_file_that_cannot_be_read_now_is_no_bad_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sharing: str
+) -> None:
+    """A network drive fails for a moment: the image is not taken for bad ever after."""
+    root = folder_of_images(tmp_path / "images")
+    one = cell(root, on_bad_image="skip", crop=Crop(size=40, scale=0.5, count=3, sharing=sharing))
+    opened, store = Image.open, Store(tmp_path / "store")
+
+    def fail(path: Path) -> Image.Image:
+        if str(path).endswith("003.png"):
+            raise OSError(5, "Input/output error")
+        return opened(path)
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ValueError, match=r"two/003.png: the file cannot be opened: Input/output error.*run again"):
+        extract_all(one, tmp_path / "store", samples(one), workers=1)
+    monkeypatch.undo()
+    extract_all(one, tmp_path / "store", samples(one), workers=1)
+    held = store.held(descriptor_recipe(one, one.encoder.digest()))
+    assert len(held.samples) == 6
+    assert not held.notes
+
+
+@pytest.mark.parametrize(("on_bad_image", "stored"), [("skip", 6), ("pass", 7)])
+def test_bad_images_are_skipped_or_passed_and_noted(tmp_path: Path, on_bad_image: str, stored: int) -> None:
+    one = cell(spoil(tmp_path / "images"), on_bad_image=on_bad_image)
+    assert len(extract_all(one, tmp_path / "store", samples(one))) == stored
+    store, wanted = Store(tmp_path / "store"), descriptor_recipe(one, one.encoder.digest())
+    held = store.held(wanted)
+    notes = {each.name: held.notes[each.content] for each in samples(one) if each.content in held.notes}
+    assert set(notes) == {"one/white.png", "two/truncated.png"}
+    assert "truncated" in notes["two/truncated.png"]

@@ -1,0 +1,484 @@
+"""Fitted cells on new images: the run's own probabilities on copies, their mean, distances, and bad images."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from src.cell import Cell
+from src.classifiers.classifier import Classifier
+from src.classifiers.knn import Knn
+from src.classifiers.lightgbm import LightGBM
+from src.classifiers.logistic import Logistic
+from src.config import rebuilt
+from src.data.new_images import list_images
+from src.data.sets.table import Table
+from src.encoders.handcrafted import Handcrafted
+from src.encoders.torchvision import Torchvision
+from src.images.crop import Crop
+from src.methods import likeness as known_images
+from src.methods.finetune.finetune import FineTune
+from src.methods.frozen.frozen import Frozen
+from src.methods.likeness import MOST, Known, by_case, threshold
+from src.methods.method import Method, Outcome
+from src.methods.preparation import with_contents
+from src.models import prediction
+from src.models.prediction import fused, predict_new
+from src.models.saved import DESCRIPTION, Member, load_all_fitted, load_fitted, pack_fitted, save_fitted, unpacked
+from src.storage.store import Store
+from tests.images.test_stain import tissue
+from tests.methods.finetune.test_finetune import cell as trained_cell
+from tests.methods.finetune.test_finetune import tuned
+from tests.methods.frozen.test_extraction import cell, folder_of_images
+from tests.methods.frozen.test_frozen import quiet
+from tests.training.conftest import Tiny
+
+FROZEN = Frozen(workers=2, batch=4, device="cpu")
+TRAINED = FineTune(workers=2, device="cpu")
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_images(tmp_path_factory.mktemp("images"), 12)
+
+
+def build(description: Mapping[str, Any]) -> Any:
+    """The tests' own encoder is not among the config's."""
+    if description["operator"] == "Tiny":
+        return Tiny(**{key: value for key, value in description.items() if key not in ("operator", "revision")})
+    return rebuilt(description)
+
+
+def fit(one: Cell, method: Method, store: Path) -> Outcome:
+    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
+    return method.predict(one, manifest, one.protocol.split(manifest), Store(store), quiet, lambda *_: None)
+
+
+def kept(one: Cell, method: Method, folder: Path, name: str = "one") -> tuple[Outcome, Path]:
+    """A fitted cell and the folder that it is kept in."""
+    outcome = fit(one, method, folder / "store")
+    classes = [str(label) for label in one.data.manifest()["label"].cat.categories]
+    save_fitted(folder / "model" / name, name, one, method, outcome, classes)
+    return outcome, folder / "model" / name
+
+
+def copied(images: Path, folder: Path) -> Path:
+    """Copies of images under other names, in a folder without classes."""
+    folder.mkdir()
+    for file in sorted(images.rglob("*.png")):
+        shutil.copy(file, folder / f"copy of {file.name}")
+    return folder
+
+
+def asked(members: list[Member], folder: Path, **options: Any) -> Any:
+    new = list_images(folder)
+    return predict_new(members, new.images, new.root, quiet, **options)
+
+
+def beside(outcome: Outcome, each: pd.DataFrame) -> pd.DataFrame:
+    """What models said of held-out samples in the run, and say of the samples' copies."""
+    said = outcome.predictions.assign(name=outcome.predictions["sample"].map(lambda sample: Path(sample).name))
+    says = each.assign(name=each["sample"].map(lambda sample: Path(sample).name.removeprefix("copy of ")))
+    return said.merge(says, on=["name", "view", "fold", "seed"], suffixes=("", "_new"), validate="one_to_one")
+
+
+class TestCopiesOfTheImages:
+    @pytest.mark.parametrize(
+        "classifier",
+        [Logistic(), LightGBM(rounds=5, min_data_in_leaf=2), Knn(neighbours=2)],
+        ids=["logistic", "lightgbm", "knn"],
+    )
+    def test_are_predicted_as_in_the_run(self, images: Path, tmp_path: Path, classifier: Classifier) -> None:
+        outcome, folder = kept(cell(images, classifier=classifier, seeds=[0, 3]), FROZEN, tmp_path)
+        predicted = asked([load_fitted(folder, build)], copied(images, tmp_path / "new"))
+        both = beside(outcome, predicted.members)
+        assert len(both) == len(outcome.predictions) == 24
+        for name in ("p_one", "p_two"):
+            np.testing.assert_allclose(both[f"{name}_new"], both[name], rtol=0, atol=1e-6)
+        assert len(predicted.members) == 12 * 2 * 2
+        assert predicted.copies == 12
+
+    def test_are_predicted_as_in_the_run_by_trained_networks(self, images: Path, tmp_path: Path) -> None:
+        outcome, folder = kept(trained_cell(images), TRAINED, tmp_path)
+        shutil.rmtree(tmp_path / "store")  # the folder holds the networks
+        predicted = asked([load_fitted(folder, build)], copied(images, tmp_path / "new"))
+        both = beside(outcome, predicted.members)
+        assert len(both) == 12
+        np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
+        one = asked([load_fitted(folder, build)], tmp_path / "new" / "copy of 003.png").table.iloc[0]
+        among = predicted.table.set_index("case").loc["copy of 003.png"]
+        np.testing.assert_allclose([one["p_one"], one["distance"]], [among["p_one"], among["distance"]], atol=1e-6)
+
+    def test_are_predicted_as_in_the_run_where_nothing_can_be_trained(self, images: Path, tmp_path: Path) -> None:
+        one = cell(images, encoder=Handcrafted(label="Features"), crop=Crop(size=32, scale=0.5, count=2))
+        outcome, folder = kept(one, TRAINED, tmp_path)
+        both = beside(outcome, asked([load_fitted(folder, build)], copied(images, tmp_path / "new")).members)
+        np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
+
+    def test_are_as_far_as_they_were(self, images: Path, tmp_path: Path) -> None:
+        _, folder = kept(cell(images), FROZEN, tmp_path)
+        member = load_fitted(folder, build)
+        table = asked([member], copied(images, tmp_path / "new")).table
+        own = member.known["all"].table()["distance"]
+        np.testing.assert_allclose(sorted(table["distance"]), sorted(own / threshold(own)))
+        assert not table["unlike"].any()
+
+
+class TestTwoViews:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path, Path]:
+        place = tmp_path_factory.mktemp("views")
+        root = folder_of_images(place / "images", 8)
+        rows = [
+            (f"{('one', 'two')[n % 2]}/{n:03d}.png", f"case{n % 4}", ("cc", "mlo")[n // 4], ("one", "two")[n % 2])
+            for n in range(8)
+        ]
+        manifest = pd.DataFrame(rows, columns=["sample", "case", "view", "label"])
+        manifest.to_csv(root / "manifest.csv", index=False)
+        one = cell(root, data=Table(path=str(root / "manifest.csv"), root=str(root)))
+        return (*kept(one, FROZEN, place), root)
+
+    def test_a_row_per_case(self, model: tuple[Outcome, Path, Path]) -> None:
+        outcome, folder, root = model
+        predicted = asked([load_fitted(folder, build)], root / "manifest.csv")
+        assert predicted.table["case"].tolist() == ["case0", "case1", "case2", "case3"]
+        both = beside(outcome, predicted.members)
+        assert len(both) == 8
+        np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
+
+    def test_a_case_with_one_view_uses_it(self, model: tuple[Outcome, Path, Path], tmp_path: Path) -> None:
+        _, folder, root = model
+        rows = pd.read_csv(root / "manifest.csv")
+        rows[rows["sample"] != "one/004.png"].to_csv(root / "fewer.csv", index=False)
+        all_views, fewer = (asked([load_fitted(folder, build)], root / name) for name in ("manifest.csv", "fewer.csv"))
+        own = all_views.members[all_views.members["sample"] == "one/000.png"]["p_one"].mean()
+        assert fewer.table.loc[0, "p_one"] == pytest.approx(own, abs=1e-12)
+        pd.testing.assert_frame_equal(fewer.table.drop(0)[["p_one"]], all_views.table.drop(0)[["p_one"]])
+
+    def test_one_bad_image_leaves_the_other_view(self, model: tuple[Outcome, Path, Path]) -> None:
+        _, folder, root = model
+        rows = pd.read_csv(root / "manifest.csv").replace("one/004.png", "gone.png")
+        rows.to_csv(root / "gone.csv", index=False)
+        first = asked([load_fitted(folder, build)], root / "gone.csv").table.iloc[0]
+        assert (first["outcome"], first["reason"]) == ("predicted", "gone.png: the file is missing")
+        assert first["p_one"] + first["p_two"] == pytest.approx(1)
+
+    def test_images_without_a_view_are_refused(self, model: tuple[Outcome, Path, Path]) -> None:
+        with pytest.raises(ValueError, match="has models of the views cc and mlo, but one/000.png is of view ''"):
+            asked([load_fitted(model[1], build)], model[2])
+
+
+class TestBadImages:
+    def test_are_named_and_cost_nobody_else(self, images: Path, tmp_path: Path) -> None:
+        _, folder = kept(cell(images, on_bad_image="fail"), FROZEN, tmp_path)
+        new = copied(images, tmp_path / "new")
+        (new / "letter.png").write_text("Dear Sir")
+        Image.fromarray(np.full((100, 130, 3), 250, np.uint8)).save(new / "white.png")
+        Image.fromarray(tissue(seed=99, shape=(20, 20))).save(new / "small.png")
+        table = asked([load_fitted(folder, build)], new).table.set_index("case")
+        bad = table[table["outcome"] != "predicted"]
+        assert bad["reason"].map(lambda reason: reason.partition(": ")[2][:22]).to_dict() == {
+            "letter.png": "the file is not an ima",
+            "small.png": "20 x 20 pixels are 10 ",
+            "white.png": "nearly no tissue: 0.00",
+        }
+        assert set(bad["outcome"]) == {"left out"}
+        assert bad[["p_one", "distance"]].isna().all(axis=None)
+        assert set(bad["label"]) == {""}
+        good = asked([load_fitted(folder, build)], copied(images, tmp_path / "good")).table.set_index("case")
+        pd.testing.assert_frame_equal(table.drop(bad.index), good)
+
+    def test_alone_are_a_table_without_figures(self, images: Path, tmp_path: Path) -> None:
+        models = [kept(cell(images), FROZEN, tmp_path)[1], kept(trained_cell(images), TRAINED, tmp_path / "other")[1]]
+        (tmp_path / "letter.png").write_text("Dear Sir")
+        for model in models:
+            for name in ("letter.png", "absent.csv"):
+                (tmp_path / "absent.csv").write_text("sample\nabsent.png\n")
+                row = asked([load_fitted(model, build)], tmp_path / name).table.iloc[0]
+                assert (row["outcome"], row["label"]) == ("left out", "")
+                assert pd.isna(row["unlike"])
+
+    def test_pass_where_the_run_let_them(self, images: Path, tmp_path: Path) -> None:
+        _, folder = kept(cell(images, on_bad_image="pass"), FROZEN, tmp_path)
+        Image.fromarray(np.full((100, 130, 3), 250, np.uint8)).save(tmp_path / "white.png")
+        row = asked([load_fitted(folder, build)], tmp_path / "white.png").table.iloc[0]
+        assert row["outcome"] == "passed"
+        assert row["label"] in ("one", "two")
+        assert row["unlike"]
+
+
+class Counted:
+    """Passes items on, and counts the crops that are encoded."""
+
+    crops = 0
+
+    def __call__(self, items: Iterable[Any], description: str, *_: Any, size: Any = int, **__: Any) -> Iterator[Any]:
+        for item in items:
+            self.crops += size(item) if description == "encoding crops" else 0
+            yield item
+
+
+class TestSeveralCells:
+    def test_give_their_mean_and_share_descriptors(self, images: Path, tmp_path: Path) -> None:
+        from src.encoders.pooling import PowerMean
+
+        cells = [cell(images, pool=PowerMean(p=p)) for p in (1.0, 3.0)]
+        folders = [kept(one, FROZEN, tmp_path / str(number))[1] for number, one in enumerate(cells)]
+        new, count = copied(images, tmp_path / "new"), Counted()
+        listing = list_images(new)
+        alone = [asked([load_fitted(folder, build)], new).table for folder in folders]
+        together = predict_new(load_all_fitted(folders, build), listing.images, listing.root, count)
+        assert count.crops == 12 * 2 * 3
+        np.testing.assert_allclose(together.table["p_one"], (alone[0]["p_one"] + alone[1]["p_one"]) / 2)
+        assert sorted(together.members["model"].unique()) == ["one (1)", "one (2)"]
+
+    def test_of_other_classes_are_refused(self, images: Path, tmp_path: Path) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        member = load_fitted(folder, build)
+        other = replace(member, name="other", classes=["one", "three"])
+        with pytest.raises(ValueError, match="one has one, two and other has one, three"):
+            asked([member, other], images)
+
+
+def test_fold_models_may_have_different_heads(images: Path, tmp_path: Path) -> None:
+    """As tuning may choose them."""
+    members = []
+    for name, hidden, dropout in (("plain", [], 0.0), ("hidden", [4], 0.0), ("dropped", [4], 0.5)):
+        one = trained_cell(images, finetune=tuned(hidden=hidden, dropout=dropout, epochs=1))
+        members.append(load_fitted(kept(one, TRAINED, tmp_path / name)[1], build))
+    names = sorted(members[0].models)
+    mixed = {name: members[number].models[name] for number, name in enumerate(names[:3])}
+    together = asked([replace(members[0], models=mixed)], images).members
+    for number, name in enumerate(mixed):
+        alone = asked([replace(members[number], models={name: mixed[name]})], images).members
+        same = together[together["fold"] == alone["fold"].iloc[0]]
+        np.testing.assert_array_equal(same["p_one"], alone["p_one"])
+
+
+@pytest.mark.parametrize("method", [FROZEN, TRAINED], ids=["frozen", "trained"])
+def test_copies_are_recognised_however_few_descriptors_are_kept(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
+) -> None:
+    monkeypatch.setattr(known_images, "MOST", 5)
+    one = cell(images) if method is FROZEN else trained_cell(images, finetune=tuned(epochs=1))
+    member = load_fitted(kept(one, method, tmp_path)[1], build)
+    first = replace(member, models=dict([min(member.models.items())]), known=dict([min(member.known.items())]))
+    assert asked([first], images).copies == 12
+    assert asked([first], copied(images, tmp_path / "new")).copies == 12
+
+
+def test_blocks_of_images_change_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = kept(cell(images), FROZEN, tmp_path)
+    new = copied(images, tmp_path / "new")
+    (new / "letter.png").write_text("Dear Sir")
+    at_once = asked([load_fitted(folder, build)], new)
+    monkeypatch.setattr(prediction, "BLOCK", 5)
+    by_block = asked([load_fitted(folder, build)], new)
+    pd.testing.assert_frame_equal(by_block.table, at_once.table, rtol=1e-9)
+    assert list(by_block.members) == ["sample", "case", "view", "fold", "seed", "p_one", "p_two", "model"]
+    assert len(by_block.members) == len(at_once.members) == 24
+
+
+class TestStore:
+    def test_is_not_written_unless_asked(self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir()
+        before = sorted((tmp_path / "store").rglob("*"))
+        table = asked([load_fitted(folder, build)], images).table
+        assert sorted((tmp_path / "store").rglob("*")) == before
+        count = Counted()
+        new = list_images(images)
+        kept_ones = predict_new(
+            [load_fitted(folder, build)], new.images, new.root, count, store=Store(tmp_path / "store")
+        )
+        assert count.crops == 0
+        pd.testing.assert_frame_equal(kept_ones.table, table)
+
+
+class TestWeights:
+    @pytest.fixture
+    def model(self, images: Path, tmp_path: Path) -> tuple[Path, Path]:
+        """A fitted cell whose encoder's weights lie in a file of torch's own format, which is a pickle."""
+        weights = tmp_path / "weights.pth"
+        encoder = Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."])
+        torch.save(encoder.load().module.state_dict(), weights)
+        return kept(cell(images, encoder=replace(encoder, weights=str(weights))), FROZEN, tmp_path)[1], weights
+
+    def test_that_are_gone_are_named(self, images: Path, model: tuple[Path, Path]) -> None:
+        folder, weights = model
+        weights.rename(weights.with_name("moved.pth"))
+        with pytest.raises(ValueError, match="model one was fitted are gone.*weights=PATH"):
+            asked([load_fitted(folder, build)], images)
+        moved = load_fitted(folder, build, weights=str(weights.with_name("moved.pth")))
+        assert len(asked([moved], images).table) == 12
+
+    def test_that_differ_are_refused(self, images: Path, model: tuple[Path, Path]) -> None:
+        folder, weights = model
+        state = torch.load(weights, weights_only=True)
+        torch.save({name: tensor + 1 for name, tensor in state.items()}, weights)
+        with pytest.raises(ValueError, match="model one was fitted are others than those here"):
+            asked([load_fitted(folder, build)], images)
+
+    def test_that_no_file_holds_are_asked_of_no_file(self, images: Path, tmp_path: Path) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        member = replace(load_fitted(folder, build), weights="of another version")
+        with pytest.raises(ValueError, match="others than those here .*: install the versions of the libraries"):
+            asked([member], images)
+
+    def test_are_packed_without_a_pickle(self, images: Path, model: tuple[Path, Path], tmp_path: Path) -> None:
+        folder, weights = model
+        before = asked([load_fitted(folder, build)], images).table
+        pack_fitted([folder], build, tmp_path / "packed")
+        weights.unlink()
+        shutil.move(tmp_path / "packed", tmp_path / "elsewhere")
+        after = asked(load_all_fitted(unpacked(tmp_path / "elsewhere"), build), images).table
+        pd.testing.assert_frame_equal(after, before, check_exact=True)
+        assert {file.suffix for file in (tmp_path / "elsewhere").rglob("*") if file.is_file()} == {
+            ".safetensors",
+            ".json",
+        }
+
+    def test_that_are_gone_are_not_packed(self, model: tuple[Path, Path], tmp_path: Path) -> None:
+        folder, weights = model
+        weights.unlink()
+        with pytest.raises(ValueError, match="are gone"):
+            pack_fitted([folder], build, tmp_path / "packed")
+
+
+class TestFolder:
+    def test_of_an_earlier_version_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="made by an earlier version, so run the cell again"):
+            load_fitted(tmp_path, build)
+
+    def test_made_by_another_revision_is_refused(self, images: Path, tmp_path: Path) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        description = json.loads((folder / DESCRIPTION).read_text())
+        description["cell"]["crop"]["revision"] = 0
+        (folder / DESCRIPTION).write_text(json.dumps(description))
+        with pytest.raises(ValueError, match="made by Crop of revision 0, but here is revision 1"):
+            load_fitted(folder, build)
+
+    @pytest.mark.parametrize("pattern", ["fold*", "known/*"])
+    def test_that_is_not_whole_is_refused(self, images: Path, tmp_path: Path, pattern: str) -> None:
+        folder = kept(cell(images), FROZEN, tmp_path)[1]
+        gone = sorted(folder.glob(pattern))[0]
+        gone.unlink()
+        with pytest.raises(ValueError, match=f"model one .* is not whole: {gone.stem} is missing"):
+            load_fitted(folder, build)
+
+    def test_names_no_patient(self, tmp_path: Path) -> None:
+        root = folder_of_images(tmp_path / "images", 8)
+        rows = [(f"{'one' if n % 2 == 0 else 'two'}/{n:03d}.png", f"Jane Doe {n}", "ab"[n % 2]) for n in range(8)]
+        pd.DataFrame(rows, columns=["sample", "patient", "label"]).to_csv(root / "t.csv", index=False)
+        one = cell(root, data=Table(path=str(root / "t.csv"), root=str(root)))
+        folder = kept(one, FROZEN, tmp_path)[1]
+        assert not any(b"Jane Doe" in file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+@st.composite
+def said(draw: st.DrawFn) -> pd.DataFrame:
+    """What models of folds and seeds say of samples of cases, some with one view and some with two."""
+    views = draw(st.lists(st.sampled_from([("",), ("cc",), ("cc", "mlo")]), min_size=1, max_size=4))
+    shape = [draw(st.integers(1, 3)) for _ in range(3)]
+    rows = [
+        (f"case{case}", f"case{case}{view}", view, f"model{model}", fold, seed)
+        for case, of_case in enumerate(views)
+        for view in of_case
+        for model in range(shape[0])
+        for fold in range(shape[1])
+        for seed in range(shape[2])
+    ]
+    table = pd.DataFrame(rows, columns=["case", "sample", "view", "model", "fold", "seed"])
+    first = draw(st.lists(st.floats(0, 1), min_size=len(rows), max_size=len(rows)))
+    return table.assign(p_a=first, p_b=1 - np.array(first))
+
+
+@given(said(), st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_the_fusion_is_a_mean_whatever_the_order(each: pd.DataFrame, seed: int) -> None:
+    table = fused(each, ["a", "b"])
+    pd.testing.assert_frame_equal(fused(each.sample(frac=1, random_state=seed), ["a", "b"]), table, check_exact=True)
+    np.testing.assert_allclose(table["p_a"], each.groupby("case")["p_a"].mean(), atol=1e-12)  # every case is balanced
+    np.testing.assert_allclose(table["p_a"] + table["p_b"], 1)
+    assert (table["label"] == np.where(table["p_a"] >= table["p_b"], "a", "b")).all()
+    assert table["agreement"].between(0, 1).all()
+    answers = each.groupby(["case", "model", "fold", "seed"])["p_a"].mean()
+    np.testing.assert_allclose(table["spread"], answers.groupby("case").std(ddof=0), atol=1e-9)
+
+
+def test_agreement_counts_models() -> None:
+    each = pd.DataFrame({"case": "c", "sample": "s", "view": "", "model": "m", "fold": [1, 2, 3, 4], "seed": 0})
+    row = fused(each.assign(p_a=[0.9, 0.8, 0.7, 0.2], p_b=[0.1, 0.2, 0.3, 0.8]), ["a", "b"]).iloc[0]
+    assert (row["label"], row["agreement"], row["p_a"]) == ("a", 0.75, pytest.approx(0.65))
+
+
+class TestDistance:
+    def known(self, draws: np.random.Generator, patients: int = 60, each: int = 2) -> Known:
+        """Images of patients: two of a patient are close to each other."""
+        centres = draws.normal(3, 1, (patients, 20)).repeat(each, axis=0)
+        descriptors = (centres + draws.normal(0, 0.05, centres.shape)).astype(np.float32)
+        return Known.of(manifest(len(descriptors), each), descriptors)
+
+    def test_flags_one_in_twenty_of_new_patients(self) -> None:
+        flagged = []
+        for seed in range(40):
+            draws = np.random.default_rng(seed)
+            known = self.known(draws)
+            new = draws.normal(3, 1, (50, 20)).astype(np.float32)
+            flagged.append(known(new, [""] * 50) > threshold(by_case(known.table().assign(model="m"))))
+        assert 0.02 <= np.mean(flagged) <= 0.07
+
+    def test_flags_what_is_elsewhere(self) -> None:
+        draws = np.random.default_rng(0)
+        known = self.known(draws)
+        other = draws.normal(0, 1, (50, 20)).astype(np.float32)
+        assert (known(other, [""] * 50) > threshold(known.table()["distance"])).mean() > 0.95
+
+    def test_leaves_the_own_patient_out(self) -> None:
+        known = self.known(np.random.default_rng(0))
+        distances = known.own
+        nearest = np.array([np.sort(np.linalg.norm(known.descriptors - row, axis=1))[1] for row in known.descriptors])
+        assert (distances > 2 * nearest).all()
+
+    def test_of_one_patient_says_nothing(self) -> None:
+        known = Known.of(manifest(6, 6), np.random.default_rng(0).random((6, 4)).astype(np.float32))
+        assert known.table().empty
+        assert threshold(known.table()["distance"]) == np.inf
+
+    def test_images_that_are_all_alike(self) -> None:
+        known = Known.of(manifest(6, 1), np.ones((6, 4), np.float32))
+        assert np.isfinite(known(np.eye(4, dtype=np.float32), [""] * 4)).all()
+
+    def test_keeps_a_bounded_number(self, tmp_path: Path) -> None:
+        draws = np.random.default_rng(0)
+        known = Known.of(manifest(MOST + 50, 1), draws.random((MOST + 50, 3)).astype(np.float32))
+        assert len(known.descriptors) == len(known.facts) == MOST
+        known.save(tmp_path / "all.safetensors")
+        back = Known.load(tmp_path / "all.safetensors")
+        np.testing.assert_array_equal(back.descriptors, known.descriptors)
+        pd.testing.assert_frame_equal(back.table(), known.table())
+        assert back.contents == known.contents == {f"s{number:04d}" for number in range(MOST + 50)}
+
+
+def manifest(count: int, each: int) -> pd.DataFrame:
+    """Rows of a manifest, so many images of a patient."""
+    names = [f"s{number:04d}" for number in range(count)]
+    patients = [f"p{number // each}" for number in range(count)]
+    return pd.DataFrame(
+        {"sample": names, "case": names, "patient": patients, "content": names, "view": "", "label": "a"}
+    )

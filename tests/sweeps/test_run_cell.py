@@ -1,0 +1,100 @@
+"""What a cell does besides its figures: pictures of examples that cannot be made."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from src.config import CONF, build
+from src.methods.method import Explanation
+from src.storage.store import Store
+from src.sweeps.run_cell import explain_examples, gather_inputs, idle_overrides
+from src.system.memory import OutOfMemory
+from tests.evaluation.conftest import make_predictions
+
+
+@pytest.mark.parametrize(
+    ("typed", "varied", "said"),
+    [
+        (["encoder=handcrafted", "encoder.weights=x"], [], "encoder.weights=x means nothing to encoder=handcrafted:"),
+        (["encoder=handcrafted", "encoder.weights=x"], ["encoder"], ""),
+        (["encoder=handcrafted", "encoder.levels=16", "pool.p=1"], [], ""),
+        (["encoder=handcrafted", "method.device=cuda"], [], "method.device=cuda means nothing to encoder=handcrafted"),
+        (["finetune.epochs=3"], [], "finetune.epochs=3 means nothing to method=frozen: left aside"),
+        (["finetune=head"], [], "finetune=head means nothing to method=frozen"),
+        (["finetune=head"], ["method"], ""),
+        (["method=finetune", "pool.p=1"], [], "pool.p=1 means nothing to method=finetune"),
+        (["method=finetune", "pool.p=1", "encoder=handcrafted"], [], ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_mean_nothing_are_said(typed: list[str], varied: list[str], said: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", typed, return_hydra_config=True)
+        options = {name: str(option) for name, option in config.hydra.runtime.choices.items()}
+        experiment = build(compose("config", typed))
+    lines = idle_overrides(experiment, typed, options, varied)
+    assert [line.startswith(said) for line in lines] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["encoder=vgg", "encoder.weights=/nowhere.pth"], "/nowhere.pth"),
+        (["classifier=tuned", "classifier.study=nothing"], "no study 'nothing' has ended"),
+        (["binary.positive=[Insitu]"], "Insitu"),
+        (["slices=[grade]"], "but got 'grade'"),
+        (["protocol.folds=9"], "protocol.folds=9"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_said_before_the_images_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str], said: str
+) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for number in range(5):
+            (tmp_path / label / f"{number}.png").write_bytes(b"no image, and nobody looks")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        experiment = build(compose("config", ["data=folder", f"data.root={tmp_path}", *wrong]))
+
+    def never(*_: object) -> Iterator[object]:
+        raise AssertionError("images are read")
+
+    monkeypatch.setattr("src.methods.preparation.prefetch", never)
+    with pytest.raises(ValueError, match=said):
+        gather_inputs(experiment, tell=lambda line: None)
+
+
+class TestPictures:
+    def explained(self, folder: Path, error: Exception) -> None:
+        """Pictures of examples, the second of which ends by an error."""
+
+        def explain(*_: object) -> Iterator[Explanation]:
+            yield Explanation("0000.png", np.zeros((8, 8, 3), np.uint8), {})
+            raise error
+
+        table = make_predictions(cases=8, seeds=1)
+        experiment: Any = SimpleNamespace(examples=1, method=SimpleNamespace(explain=explain))
+        outcome: Any = SimpleNamespace(predictions=table, models={})
+        run: Any = SimpleNamespace(folder=folder)
+        manifest = table[["sample"]].assign(content=table["sample"])
+        explain_examples(experiment, manifest, outcome, Store(folder), run)
+
+    @pytest.mark.parametrize(
+        "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), OutOfMemory("one crop does not fit")]
+    )
+    def test_without_memory_for_them_cost_no_results(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
+    ) -> None:
+        self.explained(tmp_path, error)
+        assert "no pictures of examples (examples=0 asks for none): out of memory" in capsys.readouterr().err
+
+    def test_raise_our_own_mistakes(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyError, match="ours"):
+            self.explained(tmp_path, KeyError("ours"))
