@@ -26,7 +26,7 @@ from src.sweeps.fusion import Fusion, finished_cells, fuse_sweep, published_at
 from src.sweeps.resume import DIGEST, VARIABLE, Sweep, catch_up, to_take_up, wants_resume
 from src.system.files import check_writable
 from src.system.next_commands import after_sweep, next_command
-from src.tracking import FINISHED, SWEEP, Tracking, away_errors
+from src.tracking import FINISHED, KILLED, SWEEP, Tracking, away_errors
 from src.tracking.datasets import of_runs
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class TrackedSweep(Callback):
     def abandon(self) -> None:
         """Close the parent of a sweep that does not come to its end, and the cells of processes that were ended."""
         self.close()
-        self.tracking.end(self.sweep, "KILLED")
+        self.tracking.end(self.sweep, KILLED)
         done = 0
         with suppress(*away_errors()):
             self.tracking.bury()
@@ -189,7 +189,7 @@ def finish_sweep(tracking: Tracking, sweep: str, expected: int, binary: Binary |
     except away_errors() as error:
         if isinstance(error, OSError) and error.filename:  # of this machine
             raise
-        tracking.end(sweep, "KILLED")
+        tracking.end(sweep, KILLED)
         sys.exit(
             f"error: the tracking server fails, so that the cells cannot be fused now ({str(error).splitlines()[0]}); "
             f"what it could not take is kept: when it is back, `{next_command('sync')}` sends it, and the same command "

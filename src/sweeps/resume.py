@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from src.cli.terminal import say
-from src.tracking import CELL, SUPERSEDED, SWEEP, Sending, Tracking, Unreachable
+from src.tracking import CELL, RUNNING, SUPERSEDED, SWEEP, Sending, Tracking, Unreachable
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -64,7 +64,7 @@ def to_take_up(tracking: Tracking, digest: str) -> "Run | None":
     if not found:
         return None
     run = found[-1]
-    if run.info.status == "RUNNING":
+    if run.info.status == RUNNING:
         raise ValueError(
             f"sweep {run.info.run_name} ({run.info.run_id}) is still running, as process {run.data.tags.get('pid')} on "
             f"{run.data.tags.get('host')}; wait for it, or begin another with resume=false"
@@ -88,7 +88,7 @@ def catch_up(tracking: Tracking) -> None:
 def wait(tracking: Tracking, sweep: str) -> None:
     """Wait for cells that outlive the process of their sweep for a moment; `ValueError` where one does not end."""
     until = time.monotonic() + PATIENCE
-    while left := [run for run in tracking.children(sweep) if run.info.status == "RUNNING"]:
+    while left := [run for run in tracking.children(sweep) if run.info.status == RUNNING]:
         if time.monotonic() > until:
             tags = left[0].data.tags
             raise ValueError(

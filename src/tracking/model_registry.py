@@ -21,8 +21,9 @@ import pandas as pd
 from src.data.synthetic import tissue
 from src.models.saved import CELLS, unpacked
 from src.system.next_commands import next_command
-from src.tracking.run_names import FINISHED, KIND, SWEEP
+from src.tracking.run_names import KIND, SWEEP
 from src.tracking.runs import Tracking
+from src.tracking.status import FINISHED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from src.tracking.status import FINISHED
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KIND = "kind"
-FINISHED = "FINISHED"
-"""The status of a run that did all it was to do."""
 CELL, SWEEP = "cell", "sweep"
 """The kinds of runs: a sweep's run is the parent of its cells'."""
 GIVEN = {CELL: "runs=[{id}]", SWEEP: "sweep={id}"}

@@ -20,9 +20,10 @@ from src.system.files import nearest, refusal, replace
 from src.tracking.environment import environment
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.process_life import HEARTBEAT, beating, dead, now
-from src.tracking.run_names import FINISHED, KIND, check_kind, newest_run, several, told, word
+from src.tracking.run_names import KIND, check_kind, newest_run, several, told, word
 from src.tracking.server import Unreachable, quieten, reach
 from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away_errors, deliver, first_line, milliseconds
+from src.tracking.status import FAILED, FINISHED, KILLED, RUNNING
 from src.tracking.tags import plain, stored, stored_name
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class Tracking:
         entry = self.spooled.entry(run_id)
         outbox = Outbox(None if entry.found("begun") else self.client, self.connect, entry)
         run = TrackedRun(run_id, Path(tempfile.mkdtemp(prefix="tenfold-")), outbox)
-        status = "FAILED"
+        status = FAILED
         with self.beats(run_id):
             try:
                 yield run
@@ -211,7 +212,7 @@ class Tracking:
                 (run.folder / "traceback.txt").write_text(traceback.format_exc())
                 raise
             except BaseException:  # Ctrl-C, or a request to end
-                status = "KILLED"
+                status = KILLED
                 raise
             finally:
                 self.close(run, status)
@@ -223,7 +224,7 @@ class Tracking:
             run.outbox.end(run.folder, status)
         except OSError as error:
             with suppress(*away_errors()):
-                self.client.set_terminated(run.id, "FAILED")
+                self.client.set_terminated(run.id, FAILED)
             raise ValueError(
                 f"the results of run {run.id} could not be stored at {self.artifacts or self.uri}, nor in {self.spool} "
                 f"({str(error).splitlines()[0]}); they are kept in {run.folder}"
@@ -265,7 +266,7 @@ class Tracking:
             return
         client = self.connect()
         self.tag(run_id, described)
-        client.update_run(run_id, "RUNNING")
+        client.update_run(run_id, RUNNING)
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run, open or not."""
@@ -287,10 +288,10 @@ class Tracking:
 
     def bury(self) -> None:
         """Mark as KILLED the runs that a dead process left RUNNING."""
-        for run in self.search(status="RUNNING"):
+        for run in self.search(status=RUNNING):
             # Its process may have ended it between the two looks.
-            if dead(run.data.tags) and self.find(run.info.run_id).info.status == "RUNNING":
-                self.end(run.info.run_id, "KILLED")
+            if dead(run.data.tags) and self.find(run.info.run_id).info.status == RUNNING:
+                self.end(run.info.run_id, KILLED)
 
     def search(self, tags: Mapping[str, str] | None = None, status: str = "", name: str = "") -> "list[Run]":
         """Return the runs that have tags, a status and a name, in the order in which they began."""

@@ -20,6 +20,7 @@ from src.tracking.datasets import link
 from src.tracking.pages import link_model
 from src.tracking.process_life import HEARTBEAT, dead
 from src.tracking.server import Unreachable
+from src.tracking.status import KILLED, RUNNING
 from src.tracking.tags import plain, stored
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class SpooledRun:
             tags[HEARTBEAT] = str(int(self.file.stat().st_mtime))
         params = {name: value for record in records for name, value in record.get("params", {}).items()}
         metrics = [Metric(*point) for record in records for point in record.get("metrics", [])]
-        status = end.get("status", "RUNNING")
+        status = end.get("status", RUNNING)
         info = RunInfo(self.id, "0", "", status, begun["time"], end.get("time"), "active", run_name=begun["name"])
         data = RunData(metrics, [Param(*each) for each in params.items()], [RunTag(*each) for each in tags.items()])
         linked = [DatasetInput(Dataset(**record["inputs"]), []) for record in records if "inputs" in record]
@@ -284,7 +285,7 @@ def attempt(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
     """Send what is kept of one run, if it has ended or its process is dead."""
     sent = Sent(entry.id, entry.found("begun").get("name", ""))
     try:
-        end = entry.found("end") or {"status": "KILLED"} if over(client, entry) else {}
+        end = entry.found("end") or {"status": KILLED} if over(client, entry) else {}
         run = server_run(client, experiment, entry) if end else ""
         if not run:
             sent.left = "its sweep is not sent yet" if end else "it is still running"
@@ -298,7 +299,7 @@ def attempt(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
             client.log_artifact(run, str(file), None if place == "." else place)
             file.unlink()
             sent.files += 1
-        if entry.found("end") or there.status == "RUNNING":  # else only something was added to it
+        if entry.found("end") or there.status == RUNNING:  # else only something was added to it
             client.set_terminated(run, end["status"], end.get("time"))
         shutil.rmtree(entry.folder)
     except away_errors() as error:
@@ -311,7 +312,7 @@ def over(client: "MlflowClient", entry: SpooledRun) -> bool:
     if entry.found("end"):
         return True
     run = entry.run() or plain(client.get_run(entry.id))
-    return run.info.status != "RUNNING" or dead(run.data.tags)
+    return run.info.status != RUNNING or dead(run.data.tags)
 
 
 def server_run(client: "MlflowClient", experiment: str, entry: SpooledRun) -> str:
