@@ -68,7 +68,7 @@ class Classifier:
     def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return what a reader has to know; `ValueError` where splits and data of these digests may not be predicted.
 
-        (`src.methods.identity`). It is to learn from so many `patients` of a training part, or from all (0).
+        (`src.recipes`). It is to learn from so many `patients` of a training part, or from all (0).
         """
         return []
 

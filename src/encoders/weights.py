@@ -213,7 +213,7 @@ def _read(path: Path) -> object:
 def without_pickle(path: Path, folder: Path) -> Path:
     """Copy a weights file into a folder, as it is or, where it is torch's own format, as safetensors; return the copy.
 
-    Errors: ValueError as of `read`.
+    Errors: ValueError as of `read_weights`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not path.name.endswith(TORCH_FILES):

@@ -66,7 +66,7 @@ def prefetch(
 
 
 def prepare_tensor(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
-    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it (`prepared`)."""
+    """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it (`prepare_image`)."""
     image, reason = prepare_image(cell, sample)
     return None if image is None else planes(image), reason
 

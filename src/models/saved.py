@@ -231,5 +231,5 @@ def pack_fitted(folders: list[Path], build: Build, target: Path, weights: str = 
 
 
 def unpacked(target: Path) -> list[Path]:
-    """Return the folders of the cells that `pack` put into a folder."""
+    """Return the folders of the cells that `pack_fitted` put into a folder."""
     return sorted(path.parent for path in target.glob(f"*/{DESCRIPTION}"))

@@ -229,7 +229,7 @@ def load_tensors(path: Path) -> Tensors:
 
 
 def load_stated(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Return a file's tensors by name, and what it says they are; `ValueError` as `load` has it."""
+    """Return a file's tensors by name, and what it says they are; `ValueError` as `load_tensors` has it."""
     from safetensors import SafetensorError
 
     try:
@@ -240,7 +240,7 @@ def load_stated(path: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def parse(content: bytes, name: str) -> Tensors:
-    """Return the tensors that the content of a file holds, by name; `ValueError` as `load` has it."""
+    """Return the tensors that the content of a file holds, by name; `ValueError` as `load_tensors` has it."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

@@ -28,9 +28,10 @@ KEPT = (
 )
 """The artefacts of a run that are compared."""
 VARYING = re.compile(
-    r"[0-9a-f]{32}|\b[0-9a-f]{7,8}\b|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|\d+(\.\d+)? (s|min|h)\b|process \d+"
+    r"[0-9a-f]{32}|\b[0-9a-f]{12}\b( with changes)?|\b[0-9a-f]{7,8}\b|process \d+|"
+    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|\d+(\.\d+)? (s|min|h)\b"
 )
-"""What of a page is another each time: ids, times, durations."""
+"""What of a page is another each time: ids, commits, times, durations."""
 
 
 def commands(folder: Path, bach: str) -> Iterator[list[str]]:
@@ -71,23 +72,23 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def content(path: Path) -> bytes:
-    """Return what of a file is compared."""
+def content(path: Path, folder: Path) -> bytes:
+    """Return what of a file is compared: without what is another each time, and without where it lies."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path).to_csv(index=False).encode()
     if path.suffix in (".html", ".json", ".md", ".csv"):
-        return VARYING.sub("", path.read_text()).encode()
+        return VARYING.sub("", path.read_text().replace(str(folder), "")).encode()
     return path.read_bytes()
 
 
 def results(folder: Path) -> Iterator[str]:
     """Yield a line for each file that is compared, without the ids of runs."""
     for path in sorted((folder / "runs" / "store").rglob("*.safetensors")):
-        yield f"store/{path.parent.name}/{path.name} {digest(content(path))}"
+        yield f"store/{path.parent.name}/{path.name} {digest(content(path, folder))}"
     found = [path for path in (folder / "runs" / "artifacts").rglob("*") if path.name in KEPT]
-    yield from sorted(f"artifact {path.name} {digest(content(path))}" for path in found)
+    yield from sorted(f"artifact {path.name} {digest(content(path, folder))}" for path in found)
     for path in [*sorted((folder / "comparison").iterdir()), folder / "report.html"]:
-        yield f"{path.name} {digest(content(path))}"
+        yield f"{path.name} {digest(content(path, folder))}"
 
 
 def main(folder: Path, bach: str) -> None:

@@ -51,7 +51,7 @@ def extract_descriptors(
 def extract_crop_by_crop(
     cell: Cell, samples: list[Sample], network: "Extractor", store: Store, wanted: Recipe, batch: int, workers: int
 ) -> Iterator[int]:
-    """Do what `extract` does, every crop being encoded by itself."""
+    """Do what `extract_descriptors` does, every crop being encoded by itself."""
     started: deque[tuple[Sample, str]] = deque()
 
     def cuts() -> Iterator[Cut]:
