@@ -91,7 +91,7 @@ def fold_sizes(split: Split) -> ReportTable:
     classes = [str(name) for name in split.held_out if str(name).startswith(OF_CLASS)]
     rows = []
     for row in split.held_out.to_dict("records"):
-        sizes = [number(roles[role].get(row["fold"], float("nan")), 0) for role in known]
+        sizes = [number(float(roles[role].get(row["fold"], float("nan"))), 0) for role in known]
         rows.append([str(row["fold"]), *(str(row[name]) for name in ("cases", "patients", *classes)), *sizes])
     names = [name.removeprefix(OF_CLASS) for name in classes]
     header = ["Fold", "Held out: cases", "patients", *names, *(ROLES[role] for role in known)]
