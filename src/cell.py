@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from src.classifiers.classifier import Classifier
-from src.data.manifest import Reader
+from src.data.reader import Reader
 from src.data.splits import SplitProtocol
 from src.encoders.encoder import Encoder
 from src.encoders.pooling import PowerMean

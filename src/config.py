@@ -16,7 +16,7 @@ from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.classifiers.tuned import Tuned
-from src.data.manifest import Reader
+from src.data.reader import Reader
 from src.data.sets.bach import Bach
 from src.data.sets.breakhis import BreakHis
 from src.data.sets.cbis_ddsm import CbisDdsm

@@ -9,7 +9,7 @@ from src.cli.terminal import byte_progress, say
 from src.config import build
 
 if TYPE_CHECKING:
-    from src.data.manifest import Reader
+    from src.data.reader import Reader
 
 
 def main(config: DictConfig) -> None:

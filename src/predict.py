@@ -16,7 +16,7 @@ from src.system.files import check_file, check_unwritten, replace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from src.data.manifest import Reader
+    from src.data.reader import Reader
     from src.models.prediction import Prediction
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cell import IDLE, Cell
-from src.data.manifest import Reader
+from src.data.reader import Reader
 from src.images.perceptual_hash import PerceptualHash
 from src.storage.store import FIT, KIND, Recipe, recipe_digest
 

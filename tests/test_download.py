@@ -14,7 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src.data.manifest import ArchiveRecord, Reader
+from src.data.reader import ArchiveRecord, Reader
 from src.data.sets.mini_mias import MiniMias
 from src.data.sets.tma import Tma
 from src.download import main

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from src.data.manifest import ArchiveRecord, Reader
+from src.data.reader import ArchiveRecord, Reader
 
 if TYPE_CHECKING:
     import requests

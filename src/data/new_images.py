@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from src.data.found_files import EXTENSIONS, find_files, printable
-from src.data.manifest import VIEWS, LeftOut, as_sample
+from src.data.manifest import VIEWS, as_sample
+from src.data.reader import LeftOut
 from src.system.spreadsheets import known, read_text
 
 KINDS = (*EXTENSIONS, ".dcm")

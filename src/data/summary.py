@@ -9,7 +9,8 @@ import pandas as pd
 
 from src.data.found_files import is_part
 from src.data.leaks import unknown_patients
-from src.data.manifest import COLUMNS, VIEWS, LeftOut, first
+from src.data.manifest import COLUMNS, VIEWS, first
+from src.data.reader import LeftOut
 
 PATIENT = re.compile(
     r"(patient|subject|person|participant|pat|donor|mrn)([ _.-]?(id|nr|no|num|number|name|code|key))?"

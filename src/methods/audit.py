@@ -8,7 +8,8 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from src.data.leaks import leak_counts, leak_lines, leak_notes, leak_reasons, leaks
-from src.data.manifest import Reader, first
+from src.data.manifest import first
+from src.data.reader import Reader
 from src.images import BadImage
 from src.images.perceptual_hash import PerceptualHash
 from src.methods.method import Track

@@ -14,7 +14,8 @@ from jaxtyping import UInt8
 
 from src.cell import Cell
 from src.data import image_file
-from src.data.manifest import Reader, first
+from src.data.manifest import first
+from src.data.reader import Reader
 from src.images import BadImage, OutOfReach
 from src.images.crop import LARGEST
 from src.methods.method import Track

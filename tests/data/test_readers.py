@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from src.data.manifest import COLUMNS, Reader, cases, check_manifest, groups
+from src.data.manifest import COLUMNS, cases, check_manifest, groups
+from src.data.reader import Reader
 from src.data.region import split_region
 from src.data.sets.bach import Bach
 from src.data.sets.breakhis import BreakHis

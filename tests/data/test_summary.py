@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from src.data.manifest import LeftOut
+from src.data.reader import LeftOut
 from src.data.summary import describe_held_out, describe_manifest, mistakes
 
 Make = Callable[..., pd.DataFrame]

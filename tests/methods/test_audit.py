@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from src.config import Experiment
-from src.data.manifest import Reader
+from src.data.reader import Reader
 from src.data.sets.demo import Demo
 from src.data.sets.folder import Folder
 from src.data.splits import ImageKFold, KFold

@@ -11,7 +11,8 @@ import pandas as pd
 
 from src.data import image_file
 from src.data.found_files import EXTENSIONS
-from src.data.manifest import ArchiveRecord, Reader, check_manifest, first
+from src.data.manifest import check_manifest, first
+from src.data.reader import ArchiveRecord, Reader
 from src.evaluation.predictions import classes as predicted_classes
 from src.system.checks import at_least, one_of
 from src.system.next_commands import download_command

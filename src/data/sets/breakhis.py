@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from src.data.manifest import ArchiveRecord, Reader, check_manifest, first
+from src.data.manifest import check_manifest, first
+from src.data.reader import ArchiveRecord, Reader
 from src.system.checks import one_of
 from src.system.next_commands import download_command
 

@@ -12,7 +12,8 @@ from jaxtyping import UInt8
 
 from src.data import dicom
 from src.data.dicom import Header
-from src.data.manifest import COLUMNS, Reader, check_manifest, first, single_views
+from src.data.manifest import COLUMNS, check_manifest, first, single_views
+from src.data.reader import Reader
 from src.images import BadImage
 from src.system.checks import holds, one_of
 from src.system.next_commands import download_command

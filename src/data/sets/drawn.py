@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from src.data.manifest import Reader
+from src.data.reader import Reader
 from src.system.checks import at_least
 
 

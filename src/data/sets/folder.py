@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from src.data.found_files import EXTENSIONS, find_files, hidden, is_part
-from src.data.manifest import LeftOut, Reader, check_manifest, first
+from src.data.manifest import check_manifest, first
+from src.data.reader import LeftOut, Reader
 from src.data.spellings import SPELLINGS, spelled
 from src.system.checks import one_of
 

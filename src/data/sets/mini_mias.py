@@ -9,7 +9,8 @@ import pandas as pd
 
 from src.data import image_file
 from src.data.found_files import EXTENSIONS
-from src.data.manifest import ArchiveRecord, Reader, as_sample, check_manifest, first
+from src.data.manifest import as_sample, check_manifest, first
+from src.data.reader import ArchiveRecord, Reader
 from src.data.region import Region, around
 from src.images import BadImage
 from src.system.checks import at_least, holds, one_of

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from src.data.found_files import find_files
-from src.data.manifest import COLUMNS, Reader, as_sample, check_manifest, first
+from src.data.manifest import COLUMNS, as_sample, check_manifest, first
+from src.data.reader import Reader
 from src.data.spellings import SPELLINGS, spelled
 from src.system.checks import one_of
 from src.system.spreadsheets import MISSING, known, read_text

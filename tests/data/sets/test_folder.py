@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from src.data.manifest import LeftOut
+from src.data.reader import LeftOut
 from src.data.sets.folder import Folder
 
 
