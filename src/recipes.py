@@ -19,7 +19,7 @@ from src.storage.store import FIT, KIND, Recipe, recipe_digest
 
 WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "encoder.known", *IDLE}
 """What of a config does not change results."""
-REVISION = 1
+MAP_REVISION = 1
 """Raised when a map takes other crops of an image: their descriptors are stored."""
 
 
@@ -67,7 +67,7 @@ def fit_recipe(cell: Cell) -> Recipe:
 
 def map_recipe(cell: Cell) -> Recipe:
     """Return all that determines the descriptors that explain an image but its bytes."""
-    explained = {"operator": "Explained", "revision": REVISION}
+    explained = {"operator": "Explained", "revision": MAP_REVISION}
     return image_recipe(cell) | {"encoder": encoder_recipe(cell, cell.encoder.digest()), "crops": explained}
 
 

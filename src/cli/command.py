@@ -23,7 +23,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from src.cli.arguments import shown, shows, split_arguments, taken, understood
+from src.cli.arguments import SWEEP, shown, shows, split_arguments, taken, understood
 from src.config import CONF, ROOT, no_key, refuse_unknown, settled
 from src.data.found_files import printable
 from src.system import memory
@@ -93,7 +93,7 @@ def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False)
         check_text(sys.argv[1:])
         sys.argv[1:] = taken(sys.argv[1:])
         check_options(sys.argv[1:])
-        if not sweeps and {"-m", "--multirun"} & set(split_arguments(sys.argv[1:])[0]):
+        if not sweeps and SWEEP & set(split_arguments(sys.argv[1:])[0]):
             raise ValueError(f"-m makes sweeps, which `python -m src.{name}` has none of: give all values in one list")
         if shows(sys.argv[1:]):
             show_one(name)

@@ -1,6 +1,5 @@
 """What a method of learning is given, and what it gives back."""
 
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,9 +42,6 @@ class Saved(Protocol):
 
     def save(self, stem: Path) -> None:
         """Write the model, without a pickle, to `stem` with the suffix of its format."""
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
 from src.cell import Cell
 from src.classifiers import stored
 from src.encoders.device import resolve_device
-from src.encoders.encoder import Extractor
+from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
 from src.encoders.weights import sha256, without_pickle
 from src.methods.finetune.trained_network import FineTuned
@@ -59,8 +59,7 @@ class Member:
     @property
     def takes_weights(self) -> bool:
         """Whether its encoder's weights come from a file: others are held by its models, drawn, or there are none."""
-        encoder = self.cell.encoder
-        return bool(self.weights) and isinstance(encoder, NetworkEncoder) and not encoder.untrained
+        return bool(self.weights) and weights_from_file(self.cell.encoder)
 
     @property
     def views(self) -> list[str]:
@@ -74,7 +73,7 @@ class Member:
         encoder = self.cell.encoder
         whence = f"weights of {encoder.label} with which model {self.name} was fitted"
         way_out = "give their file, or a folder that holds it, by weights=PATH"
-        if not isinstance(encoder, NetworkEncoder) or encoder.untrained:
+        if not weights_from_file(encoder):
             way_out = "install the versions of the libraries that made them"
         try:
             found = encoder.digest()
@@ -125,6 +124,11 @@ def holds_all_weights(cell: Cell, method: Method) -> bool:
     return method.trains and cell.encoder.trainable
 
 
+def weights_from_file(encoder: Encoder) -> TypeGuard[NetworkEncoder]:
+    """Return whether an encoder's weights are read from a file: those of others are drawn, or there are none."""
+    return isinstance(encoder, NetworkEncoder) and not encoder.untrained
+
+
 def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     """Return the fitted cell of a folder; `weights` is where its encoder's are, if no longer where they were.
 
@@ -142,7 +146,7 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     }
     cell = agreed(description["name"], cell, list(chosen.values()))
     given = weights or packed(folder, description)
-    if given and description["weights"] and isinstance(cell.encoder, NetworkEncoder) and not cell.encoder.untrained:
+    if given and description["weights"] and weights_from_file(cell.encoder):
         cell = replace(cell, encoder=replace(cell.encoder, weights=given))
     check_files(folder, description)
     files = sorted(file for file in folder.iterdir() if re.search(r"fold\d+-seed\d+$", file.stem))

@@ -28,7 +28,7 @@ KEPT = (
 )
 """The artefacts of a run that are compared."""
 VARYING = re.compile(
-    r"[0-9a-f]{32}|\b[0-9a-f]{12}\b( with changes)?|\b[0-9a-f]{7,8}\b|process \d+|"
+    r"[0-9a-f]{32}|\b[0-9a-f]{12}\b( with changes)?|(?<!\.)\b[0-9a-f]{7,8}\b|process \d+|"
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|\d+(\.\d+)? (s|min|h)\b"
 )
 """What of a page is another each time: ids, commits, times, durations."""
