@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from jaxtyping import install_import_hook
 
-import tests.typechecker  # noqa: F401  # before the hook, which looks it up
+import tests.support.typechecker  # noqa: F401  # before the hook, which looks it up
 from src.system import memory
 
 if TYPE_CHECKING:
-    from tests.tracking.servers import Server
+    from tests.support.servers import Server
 
 # Shapes in annotations are checked while testing; not where they name PyTorch, which is imported late.
 CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.storage.store", "src.data"]
-install_import_hook(CHECKED, "tests.typechecker.checked")
+install_import_hook(CHECKED, "tests.support.typechecker.checked")
 memory.reuse()  # as commands do
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def held_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
     """The tracking server of a module's tests, in whatever state they left it."""
-    from tests.tracking.servers import Server
+    from tests.support.servers import Server
 
     server = Server(tmp_path_factory.mktemp("server")).start()
     yield server

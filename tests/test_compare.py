@@ -18,8 +18,8 @@ from src.evaluation.two_classes import Binary
 from src.sweeps.ledger import OTHERS, Ledger, makes, overrides_of
 from src.system.next_commands import key_of, override
 from src.tracking import CELL, SWEEP, Tracking
-from tests.commands import QUICK, ROOT, run
-from tests.evaluation.simulation import pair
+from tests.support.commands import QUICK, ROOT, run
+from tests.support.simulation import pair
 
 PARAMS = {"protocol": "kfold", "protocol.folds": "5", "encoder": "resnet", "seeds": "[0]", "workspace": "mlruns"}
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from src.cli.command import explain
 from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt, refuse_unknown
 from src.methods.method import Method
+from tests.support.configs import composed
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
 GROUPS = [option for option in OPTIONS if option.parts[0] not in ("experiment", "search")]
@@ -22,11 +23,6 @@ GIVEN = {
     "classifier=tuned": ["classifier.study=NAME"],
 }
 """What the user has to give."""
-
-
-def composed(*overrides: str, name: str = "config") -> object:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return build(compose(name, list(overrides)))
 
 
 @pytest.mark.parametrize("option", GROUPS, ids=str)

@@ -18,7 +18,7 @@ from src.data.reader import ArchiveRecord, Reader
 from src.data.sets.mini_mias import MiniMias
 from src.data.sets.tma import Tma
 from src.download import main
-from tests.commands import run
+from tests.support.commands import run
 
 
 @pytest.mark.parametrize(

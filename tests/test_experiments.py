@@ -8,10 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from src.data.sets.breakhis import SUBTYPES
-from tests.commands import ROOT, run
-from tests.data.conftest import breakhis_path
-from tests.images.test_stain import tissue
-from tests.test_run import tracking
+from tests.support.commands import ROOT, run, tracking
+from tests.support.datasets import breakhis_path
+from tests.support.images import tissue
 
 PUBLISHED = ROOT / "experiments" / "rakhlin2018" / "published"
 

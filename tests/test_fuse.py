@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from src.tracking import CELL, SWEEP, Tracking
-from tests.commands import run
+from tests.support.commands import run
 
 
 def predictions(model: str, cases: list[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from src.config import CONF
-from tests.commands import ROOT
+from tests.support.commands import ROOT
 
 COMMANDS = sorted(path.stem for path in (ROOT / "src").glob("*.py") if "if __name__ ==" in path.read_text())
 ASKED = """

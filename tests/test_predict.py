@@ -13,8 +13,7 @@ from src.data.sets.folder import Folder
 from src.executors.local import Local
 from src.images import BadImage
 from src.predict import reading
-from tests.commands import QUICK, run
-from tests.test_run import tracking
+from tests.support.commands import QUICK, run, tracking
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from src.tracking import Tracking
-from tests.commands import run
-from tests.reporting.sweep import INJECTED, NAME, leave
+from tests.support.commands import run
+from tests.support.tracked_sweep import INJECTED, NAME, leave
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route

@@ -11,12 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.tracking import Tracking
-from tests.commands import QUICK, ROOT, run, start
-
-
-def tracking(workspace: Path) -> Tracking:
-    return Tracking(uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts")
+from tests.support.commands import QUICK, ROOT, run, start, tracking
 
 
 @pytest.fixture(scope="module")

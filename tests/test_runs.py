@@ -9,7 +9,7 @@ from src.config import Runs
 from src.runs import alone, fits, of_sweep, rows, shortened
 from src.tracking import CELL, SUPERSEDED, SWEEP, Tracking
 from src.tracking.datasets import dataset
-from tests.commands import run
+from tests.support.commands import run
 
 MANIFEST = pd.DataFrame({"sample": ["a.png"], "case": ["a"], "patient": [""], "view": [""], "label": ["x"]})
 

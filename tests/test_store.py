@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from src.storage.store import TRAINING, Store, load_tensors, recipe_difference, recipe_digest
 from src.store import explain, listing, main, prune, verify
-from tests.buckets import BUCKET, STORAGE, Storage, storage
+from tests.support.buckets import BUCKET, STORAGE, Storage, storage
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
 

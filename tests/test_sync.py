@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from src.tracking import SWEEP, Tracking
-from tests.commands import QUICK, run, start
-from tests.tracking.servers import Server, misbehaving
+from tests.support.commands import QUICK, run, start
+from tests.support.servers import Server, misbehaving
 
 LONG = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=60"]
 """Some seconds of work."""

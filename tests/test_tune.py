@@ -1,6 +1,5 @@
 """Tuning, as typed: a run like any cell with a child per trial, studies that go on, and what must not be done."""
 
-import io
 import json
 import os
 import random
@@ -11,36 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pandas as pd
 import pytest
-from mlflow.entities import Run
 
-from src.tracking import Tracking
-from src.tuning import studies
-from tests.commands import QUICK, ROOT, run, start
-
-SMALL = [*QUICK, "data.cases=16", "classifier=logistic", "search=logistic", "inner_folds=2", "trials=4", "study=small"]
-
-
-def tracking(workspace: Path) -> Tracking:
-    return Tracking(
-        uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts", spool=f"{workspace}/spool"
-    )
-
-
-def table(workspace: Path, found: Run, name: str) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(tracking(workspace).artifact(found, name)))
-
-
-def trials_of(workspace: Path, study: str, name: str) -> pd.DataFrame:
-    """A tune run's trials, without what a clock or a tracker gives them."""
-    keep = tracking(workspace)
-    folder = "studies"
-    found = keep.find(name)
-    parts = [each.path for each in keep.client.list_artifacts(found.info.run_id, folder)]
-    tables = [table(workspace, found, f"{part}/trials.csv").assign(study=part) for part in sorted(parts)]
-    return pd.concat(tables, ignore_index=True).drop(columns=["seconds", "run"])
+from tests.support.commands import QUICK, ROOT, run, start, tracking
+from tests.support.studies import SMALL, share_trials, table, trials_of
 
 
 @pytest.fixture(scope="module")
@@ -232,31 +206,6 @@ def test_killed_whenever_it_ends_with_the_same_trials(tmp_path: Path, trials: in
 @pytest.mark.slow
 def test_two_processes_share_the_trials_of_a_database(tmp_path: Path) -> None:
     share_trials(f"sqlite:///{tmp_path}/studies.db", tmp_path)
-
-
-def share_trials(storage: str, tmp_path: Path) -> None:
-    """Two processes that tune at the same time, on one database, end with the same trials and predictions."""
-    kept: Any = studies.storage(storage)
-    shared = [*SMALL, "study=shared", "trials=8", f"storage={storage}", "n_jobs=2"]
-    first = start("tune", *shared, "name=one", workspace=tmp_path)
-    while not any("fold02" in name for name in optuna.get_all_study_names(kept)):
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.05)
-    kept.remove_session()
-    kept.engine.dispose()
-    second = run("tune", *shared, "name=two", "resume=true", workspace=tmp_path)
-    assert second.returncode == 0, second.stderr
-    _, errors = first.communicate(timeout=120)
-    assert first.returncode == 0, errors
-    one, two = (trials_of(tmp_path, "shared", name) for name in ("one", "two"))
-    assert one.groupby("study")["trial"].apply(list).tolist() == [list(range(8))] * 2
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
-    keep = tracking(tmp_path)
-    pd.testing.assert_frame_equal(
-        keep.predictions(keep.find("one")).drop(columns="model"),
-        keep.predictions(keep.find("two")).drop(columns="model"),
-        check_exact=True,
-    )
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.timing import Row
-from tests.commands import QUICK, run
-from tests.executors.cluster import Cluster
+from tests.support.commands import QUICK, run
+from tests.support.ray_cluster import Cluster
 
 CELL = [
     *QUICK,

@@ -8,7 +8,7 @@ import torch
 from src.encoders.device import resolve_device
 from src.encoders.network_encoder import Network, NetworkEncoder
 from tests.benchmarks.timing import Row, in_turns
-from tests.encoders.options import made
+from tests.support.encoders import made
 
 ENCODERS = ("squeezenet", "mobilenet", "resnet", "inception", "vgg")
 SIZES = (224, 400)

@@ -35,9 +35,9 @@ from src.methods.preparation import Sample
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
 from src.training.parameters import FineTuning
-from tests.benchmarks import transcription
 from tests.benchmarks.images import BATCH, tissue, torchstains
 from tests.benchmarks.timing import Row
+from tests.support import transcription
 
 ENCODERS = {
     "squeezenet": Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."]),

@@ -19,8 +19,8 @@ from src.images.augment import StainJitter, jitter, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.frozen.extraction import crop_batches
-from tests.benchmarks import transcription
 from tests.benchmarks.timing import Row, elsewhere, in_turns
+from tests.support import transcription
 
 REPEATS = 7
 BATCH = 20

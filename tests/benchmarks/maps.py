@@ -30,7 +30,7 @@ from src.training.parameters import FineTuning
 from tests.benchmarks.extraction import write_images
 from tests.benchmarks.images import tissue
 from tests.benchmarks.timing import Row, in_turns, time_text
-from tests.encoders.options import made
+from tests.support.encoders import made
 
 SIZES = (400, 650)
 """Those of Rakhlin 2018, Table 1, of BACH's images at half the scale."""

@@ -12,7 +12,7 @@ from src.encoders.pooling import PowerMean
 from src.evaluation.evaluation import evaluate
 from src.tracking import CELL, Tracking
 from tests.benchmarks.timing import Row, in_turns, once, seconds, time_text
-from tests.commands import run
+from tests.support.commands import run
 
 CLASSES = ("Benign", "InSitu", "Invasive", "Normal")
 

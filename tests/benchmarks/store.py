@@ -9,7 +9,7 @@ import numpy as np
 
 from src.storage.store import Store
 from tests.benchmarks.timing import Row, seconds
-from tests.buckets import BUCKET, storage
+from tests.support.buckets import BUCKET, storage
 
 COUNT = 1000
 RECIPE = {"crop": {"size": 400, "scale": 0.5, "count": 20}, "encoder": {"weights": "drawn"}, "seed": 0}

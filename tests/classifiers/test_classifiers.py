@@ -17,16 +17,10 @@ from src.classifiers.logistic import Logistic
 from src.classifiers.stored import load
 from src.classifiers.tuned import Tuned
 from src.encoders.handcrafted import Handcrafted
+from tests.support.descriptors import problem
 
 CHOSEN = Tuned(study="given", folder=str(Path(__file__).parent))
 ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn(), CHOSEN]
-
-
-def problem(classes: int = 3, rows: int = 60, features: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Separable classes."""
-    draws = np.random.default_rng(seed)
-    labels = np.arange(rows, dtype=np.int64) % classes
-    return (draws.normal(size=(rows, features)) + 4 * np.eye(features)[labels]).astype(np.float32), labels
 
 
 @pytest.mark.parametrize("classifier", ALL, ids=lambda classifier: type(classifier).__name__)

@@ -9,7 +9,7 @@ import pytest
 
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.tuned import Tuned
-from tests.classifiers.test_classifiers import problem
+from tests.support.descriptors import problem
 
 HERE = Path(__file__).parent
 GIVEN = json.loads((HERE / "given.json").read_text())

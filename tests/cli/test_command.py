@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from src.cli.command import check_options, check_text, explain, given, show_one
 from src.config import CONF, build
-from tests.commands import ROOT
+from tests.support.commands import ROOT
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from src.cli import terminal
 from src.cli.terminal import byte_progress, console, say, show_evaluation, slug, summary, track, write_evaluation
 from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.two_classes import Binary
-from tests.evaluation.conftest import make_predictions
+from tests.support.predictions import make_predictions
 
 
 @pytest.mark.parametrize(

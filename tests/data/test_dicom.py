@@ -12,7 +12,7 @@ from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 from src.data.dicom import binary, header, read, shape
 from src.images import BadImage
-from tests.data.dicoms import write
+from tests.support.dicoms import write
 
 RAMP = np.linspace(0, 65535, 60).round().astype(np.uint16).reshape(6, 10)
 

@@ -22,7 +22,7 @@ import pytest
 from src.data import download
 from src.data.download import fetch, listing, obtain, unpack
 from src.data.reader import ArchiveRecord, Reader
-from tests.commands import ROOT
+from tests.support.commands import ROOT
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -20,8 +20,8 @@ from src.data.sets.folder import Folder
 from src.data.sets.mini_mias import MiniMias
 from src.data.sets.table import Table
 from src.data.sets.tma import Tma
-from tests.data.conftest import mammogram
-from tests.data.dicoms import cbis_ddsm
+from tests.support.datasets import mammogram
+from tests.support.dicoms import cbis_ddsm
 
 READERS = ("bach", "folder", "csv", "demo", "breakhis", "tma", "mini_mias", "lesions", "cbis_ddsm", "demo_mammograms")
 

@@ -5,13 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from src.encoders.encoder import Encoder
-from tests.encoders.options import made
-from tests.threads import one_thread
-
-__all__ = ["one_thread"]
+from tests.support.encoders import made
 
 
 @pytest.fixture(scope="session")
 def option() -> Callable[..., Encoder]:
     """A function from an option's name, and fields that differ, to the encoder."""
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks(one_thread: None) -> None:
+    """They are faster in one thread."""

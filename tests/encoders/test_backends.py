@@ -15,7 +15,7 @@ from src.encoders import backends
 from src.encoders.backends import BACKENDS
 from src.encoders.encoder import Encoder
 from src.encoders.network_encoder import Network
-from tests.encoders.test_encoder import NETWORKS, crops, untrained
+from tests.support.encoders import NETWORKS, crops, untrained
 
 OPENVINO = pytest.mark.extra("openvino")
 WAYS: list[Any] = [

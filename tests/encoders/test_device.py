@@ -13,7 +13,7 @@ from src.encoders.encoder import Encoder
 from src.encoders.handcrafted import Handcrafted
 from src.encoders.torchvision import Torchvision
 from src.methods.frozen.frozen import Frozen
-from tests.methods.frozen.test_extraction import cell
+from tests.support.cells import cell
 
 NETWORK = Torchvision(label="A", architecture="alexnet", weights="random")
 OLD = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update it. "

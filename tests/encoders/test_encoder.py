@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,51 +15,9 @@ from safetensors.torch import load, save
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import Network
 from src.encoders.weights import drawing
+from tests.support.encoders import LENGTHS, NETWORKS, REAL, crops, untrained
 
 ROOT = Path(__file__).resolve().parents[2]
-LENGTHS = {
-    "alexnet": 4096,
-    "efficientnet": 1280,
-    "efficientnet_lite0": 1280,
-    "efficientnet_lite1": 1280,
-    "efficientnet_lite2": 1280,
-    "googlenet": 1024,
-    "h_optimus_0": 1536,
-    "handcrafted": 184,
-    "inception": 2048,
-    "inception_v4": 1536,
-    "keras_inception": 2048,
-    "keras_resnet": 2048,
-    "keras_vgg": 1408,
-    "mobilenet": 1280,
-    "prov_gigapath": 1536,
-    "resnet": 2048,
-    "resnet101": 2048,
-    "resnet152": 2048,
-    "resnet18": 512,
-    "squeezenet": 512,
-    "uni": 1024,
-    "uni2_h": 1536,
-    "vgg": 1408,
-    "vgg16": 4096,
-    "virchow2": 2560,
-}
-FOUNDATION = {"h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
-NETWORKS = sorted(set(LENGTHS) - {"handcrafted"})
-REAL = ("squeezenet", "mobilenet")
-
-
-def untrained(option: Callable[..., Encoder], name: str, seed: int = 0) -> Any:
-    """The encoder with random weights; foundation models have one layer, and take smaller pixels."""
-    if name == "handcrafted":
-        return option(name)
-    smaller = {"arguments": {"depth": 1, "img_size": 112}, "input_size": 112} if name in FOUNDATION else {}
-    return option(name, weights="random", seed=seed, **smaller)
-
-
-def crops(count: int = 3, size: int = 80) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
 
 
 @pytest.fixture(scope="module", params=sorted(LENGTHS))

@@ -12,28 +12,10 @@ from hypothesis import strategies as st
 
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.window_means import Windows, window_means
-from tests.encoders.test_encoder import LENGTHS, REAL, crops, untrained
+from tests.support.encoders import LENGTHS, REAL, crops, untrained
+from tests.support.networks import Unpadded
 
 WITHOUT_MAPS = {"alexnet", "handcrafted", "vgg16", "h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
-
-
-class Unpadded:
-    """A network of two maps, whose convolutions see no border: a crop's map is a part of its image's."""
-
-    length = 11
-    device = torch.device("cpu")
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        shapes = ((5, 3, 4, 4), (6, 5, 3, 3))
-        self.first, self.second = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
-
-    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        first = torch.conv2d(images.double() / 255, self.first, stride=2).relu()
-        return [first.float(), torch.conv2d(first, self.second, stride=3).relu().float()]
-
-    def __call__(self, crops: torch.Tensor) -> torch.Tensor:
-        return torch.cat([each.mean((2, 3)) for each in self.maps(crops)], dim=1)
 
 
 @settings(deadline=None)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-CLASSES = ["Normal", "Benign", "InSitu", "Invasive"]
+from tests.support.predictions import make_predictions
+
 PUBLISHED = Path(__file__).parents[2] / "experiments" / "rakhlin2018" / "published"
 
 
@@ -24,38 +24,3 @@ def table1() -> Path:
 @pytest.fixture
 def make() -> Callable[..., pd.DataFrame]:
     return make_predictions
-
-
-def make_predictions(
-    model: str = "resnet",
-    cases: int = 12,
-    folds: int = 3,
-    seeds: int = 2,
-    views: tuple[str, ...] = ("",),
-    classes: tuple[str, ...] = tuple(CLASSES),
-    draw: int = 0,
-    signal: float = 1.5,
-) -> pd.DataFrame:
-    """Predictions of one model: labels in turn, two cases per patient, probabilities that lean to the label."""
-    generator = np.random.default_rng(draw)
-    rows = []
-    for case in range(cases):
-        label = case % len(classes)
-        for view in views:
-            for seed in range(seeds):
-                logits = generator.normal(size=len(classes)) + signal * (np.arange(len(classes)) == label)
-                values = np.exp(logits) / np.exp(logits).sum()
-                rows.append(
-                    {
-                        "sample": f"{case:04d}{view}.png",
-                        "case": f"{case:04d}",
-                        "patient": f"p{case // 2:04d}",
-                        "view": view,
-                        "label": classes[label],
-                        "model": model,
-                        "fold": 1 + (case // len(classes)) % folds,
-                        "seed": seed,
-                        **{f"p_{name}": value for name, value in zip(classes, values, strict=True)},
-                    }
-                )
-    return pd.DataFrame(rows)

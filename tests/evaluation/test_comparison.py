@@ -25,7 +25,7 @@ from src.evaluation.comparison import (
 from src.evaluation.metrics import METRICS
 from src.evaluation.predictions import average, columns
 from src.evaluation.two_classes import Binary
-from tests.evaluation.simulation import pair
+from tests.support.simulation import pair
 
 Make = Callable[..., pd.DataFrame]
 Change = Callable[[pd.DataFrame], pd.DataFrame]

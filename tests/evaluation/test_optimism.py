@@ -18,7 +18,7 @@ from src.evaluation.optimism import (
     ledger,
     scores,
 )
-from tests.evaluation.simulation import pair, table
+from tests.support.simulation import pair, table
 
 Make = Callable[..., pd.DataFrame]
 COLUMNS = ["practice", "model", "claimed", "honest", "optimism", "low", "high", "note"]

@@ -12,8 +12,8 @@ import pytest
 
 from src.executors.ray import Ray
 from src.tracking import Tracking
-from tests.commands import QUICK, ROOT, run, start
-from tests.executors.cluster import Cluster, Node
+from tests.support.commands import QUICK, ROOT, run, start
+from tests.support.ray_cluster import Cluster, Node
 
 pytestmark = pytest.mark.extra("ray")
 

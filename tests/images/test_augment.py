@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
 from src.system.draws import generator
-from tests.benchmarks import transcription
-from tests.images.test_stain import REFERENCES, assert_equal_but_for_rounding, read, tissue
+from tests.support import transcription
+from tests.support.images import REFERENCES, assert_equal_but_for_rounding, read, tissue
 
 ALL = [NoAugment(), StainJitter(count=3)]
 

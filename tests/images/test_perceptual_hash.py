@@ -15,7 +15,7 @@ from src.data import image_file
 from src.data.leaks import DISTANCE
 from src.images import BadImage, perceptual_hash
 from src.images.perceptual_hash import PerceptualHash, near
-from tests.images.test_stain import tissue
+from tests.support.images import tissue
 
 Pixels = np.ndarray
 

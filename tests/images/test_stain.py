@@ -24,33 +24,11 @@ from src.images.stain import (
     transmit,
     upper_percentiles,
 )
-from tests.benchmarks import transcription
+from tests.support import transcription
+from tests.support.images import REFERENCES, STAINS, assert_equal_but_for_rounding, read, tissue
 
 NORMALISERS = [Macenko(), MacenkoReleased(), Reinhard()]
 ALL = [NoStain(), *NORMALISERS]
-STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
-REFERENCES = [
-    "SOB_B_A-14-22549AB-100-027",
-    "SOB_B_TA-14-16184-200-025",
-    "SOB_M_LC-14-13412-200-003",
-    "SOB_M_MC-14-18842D-200-016",
-]
-
-
-def tissue(stains: np.ndarray = STAINS, seed: int = 0, shape: tuple[int, int] = (120, 160)) -> np.ndarray:
-    """An image of two stains in random, smooth amounts."""
-    draws = np.random.default_rng(seed).gamma(1.0, 0.6, (*shape, 2))
-    amounts = cv2.GaussianBlur(draws, (0, 0), 2) * np.array([1.0, 0.8])
-    return (240 * np.exp(-amounts @ stains) - 1).clip(0, 255).astype(np.uint8)
-
-
-def read(path: Path) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-
-
-def assert_equal_but_for_rounding(one: np.ndarray, other: np.ndarray) -> None:
-    assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
-    assert (one == other).mean() >= 0.999
 
 
 @pytest.mark.parametrize("name", REFERENCES)

@@ -10,8 +10,8 @@ import torch
 
 from src.images.augment import jitter, natural_density
 from src.images.training_transforms import Pipeline, StainJitter
-from tests.commands import ROOT
-from tests.images.test_stain import tissue
+from tests.support.commands import ROOT
+from tests.support.images import tissue
 
 SEVERAL = [{"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, {"Rotate": {"limit": 30}}, {"StainJitter": {}}]
 

@@ -1,5 +1,8 @@
 """Fixtures of the explanations' tests."""
 
-from tests.threads import one_thread
+import pytest
 
-__all__ = ["one_thread"]
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks(one_thread: None) -> None:
+    """They are faster in one thread."""

@@ -20,9 +20,9 @@ from src.methods.audit import Audit, audit
 from src.methods.preparation import with_contents
 from src.storage.store import Store
 from src.sweeps.run_cell import fill_run
-from tests.commands import QUICK, run
-from tests.methods.frozen.test_extraction import folder_of_images
-from tests.test_config import composed
+from tests.support.commands import QUICK, run
+from tests.support.configs import composed
+from tests.support.images import folder_of_images
 
 
 class Progress:

@@ -7,7 +7,7 @@ import pytest
 
 from src.data.splits import REPORT
 from src.methods.fold_models import by_view, check_classes, leave_out, model_name, role_mask
-from tests.methods.frozen.test_extraction import cell
+from tests.support.cells import cell
 
 
 @pytest.fixture

@@ -10,20 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from src.cell import Cell
 from src.encoders.encoder import Extractor
-from src.evaluation.map_figures import choose
 from src.images.augment import NoAugment
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import NoStain
 from src.methods.frozen.frozen import Frozen
 from src.methods.maps import explain_descriptors, explain_networks, hidden_maps, window_maps, with_hidden
-from src.methods.method import Explanation
-from src.methods.preparation import with_contents
 from src.storage.store import Store
 from src.training.network import NetworkWithHead
-from tests.methods.frozen.test_extraction import cell, folder_of_images
-from tests.methods.frozen.test_frozen import predict, quiet
+from tests.support.cells import cell
+from tests.support.frozen import examples, explained, predict
+from tests.support.images import folder_of_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,18 +28,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_images(tmp_path_factory.mktemp("images"), 8)
-
-
-def examples(one: Cell, predictions: pd.DataFrame, count: int = 1) -> pd.DataFrame:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    return choose(predictions.assign(model="run"), count).merge(manifest[["sample", "content"]], on="sample")
-
-
-def explained(one: Cell, store: Path) -> tuple[pd.DataFrame, list[Explanation]]:
-    outcome = predict(one, store)
-    shown = examples(one, outcome.predictions)
-    method = Frozen(workers=2, batch=4, device="cpu")
-    return shown, list(method.explain(one, shown, dict(outcome.models), Store(store)))
 
 
 def test_frozen_descriptors_give_a_map_of_each_class_that_matters(images: Path, tmp_path: Path) -> None:

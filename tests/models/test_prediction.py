@@ -36,12 +36,11 @@ from src.models import prediction
 from src.models.prediction import fused, predict_new
 from src.models.saved import DESCRIPTION, Member, load_all_fitted, load_fitted, pack_fitted, save_fitted, unpacked
 from src.storage.store import Store
-from tests.images.test_stain import tissue
-from tests.methods.finetune.test_finetune import cell as trained_cell
-from tests.methods.finetune.test_finetune import tuned
-from tests.methods.frozen.test_extraction import cell, folder_of_images
-from tests.methods.frozen.test_frozen import quiet
-from tests.training.conftest import Tiny
+from tests.support.cells import cell, quiet
+from tests.support.finetuning import cell as trained_cell
+from tests.support.finetuning import tuned
+from tests.support.images import folder_of_images, tissue
+from tests.support.networks import Tiny
 
 FROZEN = Frozen(workers=2, batch=4, device="cpu")
 TRAINED = FineTune(workers=2, device="cpu")

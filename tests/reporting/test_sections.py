@@ -17,7 +17,7 @@ from src.reporting.results import compared, main_group, of_cells
 from src.reporting.sections import Block, Commands, Gallery, ReportPage, ReportTable, Section, Text
 from src.reporting.typesetting import MINUS, MISSING
 from src.tracking import Tracking
-from tests.reporting.sweep import CLASSES, INJECTED, MODELS, leave
+from tests.support.tracked_sweep import CLASSES, INJECTED, MODELS, leave
 
 VGG = f"VGG-8 {INJECTED}"
 Kept = tuple[Tracking, str]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from tests.server.settings import DOCKER, SECRETS, VARIABLE, compose
+from tests.support.team_server import DOCKER, SECRETS, VARIABLE, compose
 
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 EXAMPLE = dotenv_values(DOCKER / ".env.example")

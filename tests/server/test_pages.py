@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from src.tracking import SWEEP, Tracking
-from tests.commands import QUICK, run
-from tests.server.test_server import free_port, process, wait
+from tests.support.commands import QUICK, run
+from tests.support.servers import free_port, process, wait
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

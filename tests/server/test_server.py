@@ -2,29 +2,24 @@
 
 import importlib.util
 import os
-import pwd
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.commands import QUICK, ROOT, once
-from tests.server.settings import DOCKER, SECRETS, compose
+from tests.support.commands import QUICK, ROOT, once
+from tests.support.servers import free_port, process, wait
+from tests.support.team_server import DOCKER, POSTGRES, SECRETS, compose, let_others_in, postgres
 
 ADMIN = (SECRETS["MLFLOW_ADMIN_USERNAME"], SECRETS["MLFLOW_ADMIN_PASSWORD"])
 MEMBER = ("member", "a member's own password")
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 MISSING = [name for name in ("psycopg", "boto3", "moto", "flask_wtf") if importlib.util.find_spec(name) is None]
 
 pytestmark = [
@@ -34,82 +29,12 @@ pytestmark = [
 ]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def process(command: list[str], log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a session of its own, ended with all its children."""
-    with log.open("wb") as file:
-        running = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, **options)
-    try:
-        yield running
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, 15)
-        running.wait(timeout=60)
-
-
-def wait(running: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
-    for _ in range(1200):
-        try:
-            if requests.get(address, timeout=2).status_code < 500:
-                return
-        except requests.RequestException:
-            time.sleep(0.1)
-        assert running.poll() is None, log.read_text()
-    raise AssertionError(f"{address} does not answer:\n{log.read_text()}")
-
-
-@contextmanager
-def postgres(folder: Path, port: int, password: str) -> Iterator[None]:
-    """A PostgreSQL that asks for the password, with the user and the database of the compose file."""
-    settings = compose(SECRETS)["services"]["postgres"]["environment"]
-    user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    folder.mkdir()
-    (folder / "password").write_text(password)
-    if user:
-        entry = pwd.getpwnam("postgres")
-        for path in (folder, folder / "password"):
-            os.chown(path, entry.pw_uid, entry.pw_gid)
-    (folder / "password").chmod(0o600)
-    bin_folder, data = POSTGRES[-1], folder / "data"
-    rule = settings["POSTGRES_INITDB_ARGS"].split()
-    made = [bin_folder / "initdb", "-D", data, "-U", settings["POSTGRES_USER"], "--pwfile", folder / "password"]
-    subprocess.run([*made, *rule, "--auth-local=scram-sha-256"], check=True, capture_output=True, cwd=folder, **user)
-    options = ["-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", folder, "-c", "fsync=off"]
-    with process([str(item) for item in (bin_folder / "postgres", *options)], folder.parent / "pg", cwd=folder, **user):
-        client = {
-            "PGPASSWORD": password,
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(port),
-            "PGUSER": settings["POSTGRES_USER"],
-        }
-        for _ in range(200):
-            ready = subprocess.run([bin_folder / "pg_isready", "-q"], env=os.environ | client, check=False)
-            if ready.returncode == 0:
-                break
-            time.sleep(0.1)
-        create = [bin_folder / "createdb", settings["POSTGRES_DB"]]
-        subprocess.run(create, env=os.environ | client, check=True, capture_output=True)
-        yield
-
-
 @dataclass
 class Server:
     address: str
     store: str
     folder: Path
     environment: dict[str, str]
-
-
-def let_others_in(folder: Path) -> None:
-    """Let the database's user through to a test's folder: those above it are for the tests' user alone."""
-    for each in takewhile(lambda path: path != Path(tempfile.gettempdir()), (folder, *folder.parents)):
-        each.chmod(0o755)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.server.settings import SECRETS, compose
-from tests.server.test_server import POSTGRES, free_port, let_others_in, postgres
-from tests.test_tune import share_trials
+from tests.support.servers import free_port
+from tests.support.studies import share_trials
+from tests.support.team_server import POSTGRES, SECRETS, compose, let_others_in, postgres
 
 pytestmark = [
     pytest.mark.slow,

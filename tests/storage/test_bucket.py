@@ -14,9 +14,9 @@ import pytest
 from src.storage.bucket import Bucket
 from src.storage.store import Store
 from src.tracking import Tracking
-from tests.buckets import BUCKET, STORAGE, Gate, Storage, storage
-from tests.commands import QUICK, ROOT, run, start
-from tests.tracking.servers import free_port, misbehaving
+from tests.support.buckets import BUCKET, STORAGE, Gate, Storage, storage
+from tests.support.commands import QUICK, ROOT, run, start
+from tests.support.servers import free_port, misbehaving
 
 RECIPE = {"seed": 0}
 ONE = np.ones((1, 2, 3), np.float32)

@@ -21,7 +21,7 @@ from src.sweeps.callback import KEYS, cell_name, check_cells, finish_sweep, indi
 from src.sweeps.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
 from src.sweeps.resume import Sweep
 from src.tracking import CELL, SWEEP, Tracking
-from tests.commands import QUICK, ROOT, run
+from tests.support.commands import QUICK, ROOT, run
 
 CASES = 24
 SIDES = ["left", "right"]

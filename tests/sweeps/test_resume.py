@@ -2,12 +2,8 @@
 
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -22,91 +18,11 @@ from src.config import CONF
 from src.encoders.torchvision import Torchvision
 from src.recipes import config_digest, significant
 from src.sweeps.resume import wants_resume
-from src.tracking import PARENT, SWEEP, Tracking
-from tests.commands import QUICK, ROOT, once, run
+from src.tracking import PARENT, SWEEP
+from tests.support.commands import QUICK, run
+from tests.support.sweeps import Going, at, descriptors, finished, query, results, runs, statuses
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-
-
-def at(workspace: Path) -> Tracking:
-    place = f"sqlite:///{workspace}/mlflow.db"
-    return Tracking(uri=place, artifacts=f"{workspace}/artifacts", spool=f"{workspace}/spool")
-
-
-def runs(workspace: Path) -> list[Run]:
-    return at(workspace).search()
-
-
-class Going:
-    """A command that is going on, what it said so far, and what is in its database."""
-
-    def __init__(self, *overrides: str, workspace: Path) -> None:
-        workspace.mkdir(exist_ok=True)
-        self.workspace = workspace
-        self.said = workspace / "said"
-        command = [sys.executable, "-m", "src.run", "-m", *once(*overrides, f"workspace={workspace}")]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        with self.said.open("wb") as file:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
-
-    def wait_for(self, text: str, seconds: float = 120) -> None:
-        until = time.monotonic() + seconds
-        while text not in self.said.read_text():
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < until, self.said.read_text()
-            time.sleep(0.01)
-
-    def wait_for_finished(self, count: int) -> None:
-        while len(finished(self.workspace)) < count:
-            assert self.process.poll() is None, self.said.read_text()
-            time.sleep(0.01)
-
-    def end(self, number: signal.Signals) -> str:
-        """Send a signal, and return what was said by the end."""
-        assert self.process.poll() is None, self.said.read_text()
-        self.process.send_signal(number)
-        self.process.wait(timeout=120)
-        return self.said.read_text()
-
-    def succeed(self) -> str:
-        assert self.process.wait(timeout=240) == 0, self.said.read_text()
-        return self.said.read_text()
-
-
-def query(workspace: Path, select: str) -> list[str]:
-    """The first column of what a database holds, by a look that takes no second."""
-    with suppress(sqlite3.OperationalError), sqlite3.connect(f"file:{workspace}/mlflow.db?mode=ro", uri=True) as look:
-        return [row[0] for row in look.execute(select)]
-    return []
-
-
-def finished(workspace: Path) -> list[str]:
-    """The ids of finished cells."""
-    cells = "select run_uuid from runs join tags using (run_uuid) where key = 'kind' and value = 'cell'"
-    return query(workspace, f"{cells} and status = 'FINISHED'")
-
-
-def statuses(workspace: Path) -> list[str]:
-    return query(workspace, "select status from runs")
-
-
-def descriptors(workspace: Path) -> dict[Path, int]:
-    files = workspace.glob("store/*/*.safetensors")
-    return {path: path.stat().st_mtime_ns for path in files if not path.name.startswith(".")}
-
-
-def results(workspace: Path) -> dict[str, bytes]:
-    """All that the sweep's run holds, by path."""
-    tracking = at(workspace)
-    (parent,) = tracking.search({"kind": SWEEP})
-    client, found, folders = tracking.client, {}, [""]
-    while folders:
-        for item in client.list_artifacts(parent.info.run_id, folders.pop()):
-            if item.is_dir:
-                folders.append(item.path)
-            else:
-                found[item.path] = tracking.artifact(parent, item.path)
-    return found
 
 
 def kill_and_resume(arguments: list[str], folder: Path, moments: list[tuple[int, float]], cells: int) -> None:

@@ -15,7 +15,7 @@ from src.methods.method import Explanation
 from src.storage.store import Store
 from src.sweeps.run_cell import explain_examples, gather_inputs, idle_overrides
 from src.system.memory import OutOfMemory
-from tests.evaluation.conftest import make_predictions
+from tests.support.predictions import make_predictions
 
 
 @pytest.mark.parametrize(

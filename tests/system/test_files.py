@@ -13,7 +13,7 @@ from src.storage.store import place_of
 from src.sweeps.callback import TrackedSweep
 from src.system.files import check_folder, check_unwritten, check_writable
 from src.tracking import Tracking
-from tests import commands
+from tests.support import commands
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from src.system.interrupts import HeldSignals, interrupt, whole
-from tests.commands import ROOT
+from tests.support.commands import ROOT
 
 HEARD = """
 import os, signal, time

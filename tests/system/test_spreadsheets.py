@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from src.system.spreadsheets import known, read_text
+from tests.support.datasets import BAD
 
 
 def test_cells_are_text_as_written(tmp_path: Path) -> None:
@@ -13,9 +14,6 @@ def test_cells_are_text_as_written(tmp_path: Path) -> None:
     assert read_text(path, "it").to_dict("list") == {"name": ["Käthe", ""], "fold": ["001", "1e3"], "more": ["NA", ""]}
     path.write_text("name,fold\n")
     assert read_text(path, "it").to_dict("list") == {"name": [], "fold": []}
-
-
-BAD = [b"", "name\nKäthe\n".encode("latin-1"), b'a,b\n1,2,3,4\n"']
 
 
 @pytest.mark.parametrize("content", BAD)

@@ -28,8 +28,8 @@ from src.config import CONF
 from src.encoders.torchvision import Torchvision
 from src.tracking import CELL, SWEEP, Tracking
 from src.tracking.model_registry import example, locate, version_of
-from tests.commands import QUICK, ROOT, run
-from tests.test_run import tracking as tracking_of
+from tests.support.commands import QUICK, ROOT, run
+from tests.support.commands import tracking as tracking_of
 
 
 @pytest.fixture

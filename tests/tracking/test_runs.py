@@ -18,7 +18,7 @@ from src.system.interrupts import interrupt
 from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, process_life
 from src.tracking.server import Unreachable
 from src.tracking.tags import stored_name
-from tests.tracking.servers import Server, misbehaving
+from tests.support.servers import Server, misbehaving
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from src.tracking import CELL, SWEEP, Tracking
 from src.tracking.datasets import dataset
 from src.tracking.spool import AGAIN, Sending, Spool, SpooledRun
-from tests.tracking.servers import Server
+from tests.support.servers import Server
 
 MANIFEST = pd.DataFrame({"sample": ["a", "b"], "case": ["a", "b"], "patient": ["", "p"], "label": ["x", "y"]})
 

@@ -16,8 +16,8 @@ import requests
 from src.tracking import CELL, Tracking
 from src.tracking.pages import VIEW
 from src.tracking.ui import address
-from tests.commands import ROOT
-from tests.tracking.servers import free_port
+from tests.support.commands import ROOT
+from tests.support.servers import free_port
 
 
 def test_the_address_is_that_of_a_workspace_and_shows_data_and_accuracy_first(tmp_path: Path) -> None:

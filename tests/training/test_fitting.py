@@ -13,7 +13,7 @@ from src.training.fitting import CHECKPOINT, Progress, Trained, Training
 from src.training.network import NetworkWithHead, tensors
 from src.training.parameters import FineTuning, Phase
 from src.training.torch_settings import exact
-from tests.training.conftest import LABELS, classifier, fit
+from tests.support.networks import LABELS, classifier, fit
 
 TWO_PHASES = [Phase(trainable="head", epochs=2, learning_rate=0.05), Phase(steps=8, learning_rate=0.01)]
 
@@ -115,7 +115,7 @@ def test_the_first_loss_is_pytorchs(tmp_path: Path) -> None:
     """Weighed by class, smoothed, and with the auxiliary heads' at their weight (seen in the gradient's first step)."""
     from torch.nn.functional import cross_entropy
 
-    from tests.training.conftest import shown
+    from tests.support.networks import shown
 
     weights = np.array([0.5, 2.0])
     finetune = FineTuning(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from src.training.network import fill, layers, oriented, tensors
-from tests.training.conftest import CROPS, classifier
+from tests.support.networks import CROPS, classifier
 
 
 def test_heads() -> None:

@@ -9,7 +9,7 @@ import pytest
 from src.classifiers.lightgbm import LightGBM
 from src.training.parameters import FineTuning, Phase
 from src.tuning.search_space import FROZEN, TRAINED, apply_values, space
-from tests.methods.frozen.test_extraction import cell as any_cell
+from tests.support.cells import cell as any_cell
 
 CELL = any_cell(Path("unused"), classifier=LightGBM())
 

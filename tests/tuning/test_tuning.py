@@ -22,7 +22,7 @@ from src.methods.method import Outcome
 from src.tuning.learners import Descriptors, quiet
 from src.tuning.studies import Owner, Search, storage
 from src.tuning.tuning import FLAGGED, NESTED, TUNING, Chosen, Plan, run_studies, score, search_of
-from tests.methods.frozen.test_extraction import cell as any_cell
+from tests.support.cells import cell as any_cell
 
 NEIGHBOURS = {
     "classifier.neighbours": {"low": 1, "high": 9},

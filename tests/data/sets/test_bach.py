@@ -6,8 +6,8 @@ from PIL import Image
 
 from src.data.sets.bach import CLASSES, Bach, submission
 from src.data.splits import Published
-from tests.commands import ROOT
-from tests.system.test_spreadsheets import BAD
+from tests.support.commands import ROOT
+from tests.support.datasets import BAD
 
 PHOTOS = Path("ICIAR2018_BACH_Challenge", "Photos")
 PUBLISHED = ROOT / "experiments" / "rakhlin2018" / "published"

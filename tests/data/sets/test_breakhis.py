@@ -6,7 +6,7 @@ import pytest
 from src.data.manifest import cases
 from src.data.sets.breakhis import CLASSES, BreakHis, parsed
 from src.data.splits import ImageKFold, KFold
-from tests.data.conftest import BREAKHIS, breakhis_path
+from tests.support.datasets import BREAKHIS, breakhis_path
 
 BREAST = Path("BreaKHis_v1", "histology_slides", "breast")
 

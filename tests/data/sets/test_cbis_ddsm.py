@@ -11,8 +11,8 @@ from PIL import Image
 from src.data import image_file
 from src.data.sets.cbis_ddsm import CbisDdsm
 from src.images import BadImage
-from tests.data.dicoms import DESCRIPTIONS, cbis_ddsm, tables, write
-from tests.data.dicoms import image as drawn
+from tests.support.dicoms import DESCRIPTIONS, cbis_ddsm, tables, write
+from tests.support.dicoms import image as drawn
 
 PAIRS = "cbis_ddsm_pairs"
 

@@ -8,7 +8,7 @@ import pytest
 
 from src.data.image_file import file_digest
 from src.data.sets.demo import CLASSES, Demo
-from tests.commands import ROOT
+from tests.support.commands import ROOT
 
 
 def tiny(root: Path, **changes: int) -> Demo:

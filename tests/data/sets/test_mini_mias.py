@@ -10,7 +10,7 @@ from src.data.conversion import REVISION
 from src.data.sets.mini_mias import CLASSES, MiniMias
 from src.images import BadImage
 from src.methods.preparation import with_contents
-from tests.data.conftest import MIAS, mammogram
+from tests.support.datasets import MIAS, mammogram
 
 CIRCLE = ("x", "y_from_bottom", "radius")
 

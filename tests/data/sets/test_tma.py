@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from src.data.sets.tma import Tma
-from tests.system.test_spreadsheets import BAD
+from tests.support.datasets import BAD
 
 
 def test_the_classes_are_the_four_cancers(tma: Path) -> None:

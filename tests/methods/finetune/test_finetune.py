@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from src.cell import Cell
 from src.data.splits import Holdout, Published
 from src.encoders.torchvision import Torchvision
 from src.images.crop import Crop
-from src.images.stain import NoStain
 from src.methods.finetune.finetune import FineTune
 from src.methods.method import Outcome
 from src.methods.preparation import with_contents
@@ -34,11 +32,11 @@ from src.storage.store import TRAINING, Store
 from src.store import listing, verify
 from src.training.network import NetworkWithHead
 from src.training.parameters import FineTuning, Phase
-from tests.commands import ROOT
-from tests.methods.frozen.test_extraction import cell as any_cell
-from tests.methods.frozen.test_extraction import folder_of_images, spoil
-from tests.methods.frozen.test_frozen import quiet
-from tests.training.conftest import Branches, Tiny
+from tests.support.cells import quiet
+from tests.support.commands import ROOT
+from tests.support.finetuning import Curves, cell, predict, tuned
+from tests.support.images import folder_of_images, spoil
+from tests.support.networks import Branches, Tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,42 +44,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_images(tmp_path_factory.mktemp("images"), 12)
-
-
-def cell(root: Path, **changes: object) -> Cell:
-    """Three epochs of a small network; images jittered, flipped and turned."""
-    small = {
-        "stain": NoStain(),
-        "crop": Crop(size=32, scale=0.5, count=2),
-        "encoder": Tiny(),
-        "finetune": tuned(),
-    }
-    return any_cell(root, **(small | changes))
-
-
-def tuned(**changes: object) -> FineTuning:
-    given = {"epochs": 3, "batch": 4, "learning_rate": 0.01, "hidden": [4], "dropout": 0.2}
-    return FineTuning(**(given | {"transforms": [{"HorizontalFlip": {}}, {"StainJitter": {}}]} | changes))
-
-
-class Curves(dict[str, dict[int, float]]):
-    """Remembers what is recorded."""
-
-    def __call__(self, name: str, value: float, step: int) -> None:
-        self.setdefault(name, {})[step] = value
-
-
-def predict(
-    one: Cell,
-    store: Path,
-    record: Callable[[str, float, int], None] | None = None,
-    change: Callable[[pd.DataFrame], pd.DataFrame] = lambda manifest: manifest,
-    **method: object,
-) -> Outcome:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    splits = one.protocol.split(manifest)
-    tuner = FineTune(**({"workers": 2, "device": "cpu"} | method))
-    return tuner.predict(one, change(manifest), splits, Store(store), quiet, Curves() if record is None else record)
 
 
 def weights(store: Path) -> dict[str, bytes]:
@@ -154,7 +116,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from tests.methods.finetune.test_finetune import cell, predict
+from tests.support.finetuning import cell, predict
 
 torch.set_num_threads(1)
 

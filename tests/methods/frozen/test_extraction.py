@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.cell import Cell
 from src.classifiers.logistic import Logistic
-from src.data.image_file import file_digest as content_digest
 from src.data.sets.folder import Folder
 from src.data.splits import KFold
 from src.encoders.pooling import PowerMean
@@ -30,47 +28,9 @@ from src.methods.preparation import Sample, prefetch, with_contents
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
 from src.system.memory import OutOfMemory
-from src.training.parameters import FineTuning
-from tests.images.test_stain import tissue
-
-
-def folder_of_images(root: Path, count: int = 6) -> Path:
-    for number in range(count):
-        path = root / ("one", "two")[number % 2] / f"{number:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(tissue(seed=number, shape=(100, 130))).save(path)
-    return root
-
-
-def cell(root: Path, **changes: object) -> Cell:
-    operators = {
-        "data": Folder(root=str(root)),
-        "protocol": KFold(folds=2),
-        "stain": Macenko(),
-        "augment": StainJitter(count=2),
-        "crop": Crop(size=40, scale=0.5, count=3),
-        "encoder": Torchvision(
-            label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."]
-        ),
-        "pool": PowerMean(),
-        "classifier": Logistic(),
-        "finetune": FineTuning(),
-    }
-    return Cell(**(operators | changes))
-
-
-def samples(cell: Cell) -> list[Sample]:
-    names = cell.data.manifest()["sample"]
-    return [Sample(name, content_digest(Path(cell.data.root) / name)) for name in names]
-
-
-def extract_all(cell: Cell, root: Path, chosen: list[Sample], batch: int = 4, workers: int = 2) -> dict[str, bytes]:
-    """Extract into a store, and return the bytes of its files."""
-    store, wanted = Store(root), descriptor_recipe(cell, cell.encoder.digest())
-    held = store.held(wanted)
-    missing = [sample for sample in chosen if sample.content not in held]
-    list(extract_descriptors(cell, missing, cell.encoder.load(), store, wanted, batch, workers))
-    return {file.name: file.read_bytes() for file in sorted(root.rglob("*.safetensors"))}
+from tests.support.cells import cell
+from tests.support.frozen import extract_all, samples
+from tests.support.images import folder_of_images, spoil
 
 
 @pytest.fixture(scope="module")
@@ -258,15 +218,6 @@ def test_descriptors_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="a.png: its descriptors are not finite: take encoder.precision=bfloat16"):
         store_descriptors(Store(tmp_path), {}, Sample("a.png", "0"), "", np.full((1, 1, 2), np.inf, np.float32))
     assert not list(tmp_path.iterdir())
-
-
-def spoil(root: Path) -> Path:
-    """Six good images and two bad ones: a white and a truncated."""
-    folder_of_images(root)
-    Image.fromarray(np.full((100, 130, 3), 255, np.uint8)).save(root / "one" / "white.png")
-    good = (root / "one" / "000.png").read_bytes()
-    (root / "two" / "truncated.png").write_bytes(good[: len(good) // 2])
-    return root
 
 
 def test_bad_images_fail_by_name(tmp_path: Path) -> None:

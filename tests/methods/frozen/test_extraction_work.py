@@ -10,7 +10,9 @@ from src.encoders.network_encoder import WORDS
 from src.methods.frozen.extraction_work import Encoding, EncodingAbroad, located_cell
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
-from tests.methods.frozen.test_extraction import cell, extract_all, folder_of_images, samples
+from tests.support.cells import cell
+from tests.support.frozen import extract_all, samples
+from tests.support.images import folder_of_images
 
 
 @pytest.fixture(scope="module")

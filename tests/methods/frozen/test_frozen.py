@@ -1,9 +1,7 @@
 """Frozen descriptors and a classifier: a predictions table without leaks, whatever the order of work."""
 
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,26 +17,12 @@ from src.images.crop import Crop
 from src.images.stain import NoStain
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen, fit_fold
-from src.methods.method import Method, Outcome
+from src.methods.method import Method
 from src.methods.preparation import with_contents
 from src.storage.store import Store
-from tests.images.test_stain import tissue
-from tests.methods.frozen.test_extraction import cell, folder_of_images, spoil
-
-
-def quiet(items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
-    yield from items
-
-
-def unrecorded(name: str, value: float, step: int) -> None:
-    raise AssertionError("frozen descriptors have no curves")
-
-
-def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    return Frozen(workers=workers, batch=4, device="cpu").predict(
-        one, manifest, one.protocol.split(manifest), Store(store), quiet, unrecorded
-    )
+from tests.support.cells import cell, quiet
+from tests.support.frozen import predict, unrecorded
+from tests.support.images import folder_of_images, spoil, tissue
 
 
 @pytest.fixture(scope="module")

@@ -25,11 +25,10 @@ from src.models.prediction import predict_new
 from src.models.saved import load_fitted, save_fitted
 from src.recipes import descriptor_recipe, operator_recipe
 from src.storage.store import Store
-from tests.encoders.test_window_means import Unpadded
-from tests.images.test_stain import tissue
-from tests.methods.frozen.test_extraction import cell, extract_all, folder_of_images, samples, spoil
-from tests.methods.frozen.test_frozen import predict, quiet, unrecorded
-from tests.methods.test_maps import explained
+from tests.support.cells import cell, quiet
+from tests.support.frozen import explained, extract_all, predict, samples, unrecorded
+from tests.support.images import folder_of_images, spoil, tissue
+from tests.support.networks import Unpadded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,4 +1,4 @@
-"""Real MLflow servers that can be killed, and a small server that misbehaves."""
+"""Real MLflow servers that can be killed, a small server that misbehaves, and any other process that answers."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -103,3 +104,27 @@ def misbehaving(status: int | None) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def process(command: list[str], log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own, ended with all its children."""
+    with log.open("wb") as file:
+        running = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, **options)
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, 15)
+        running.wait(timeout=60)
+
+
+def wait(running: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    for _ in range(1200):
+        try:
+            if requests.get(address, timeout=2).status_code < 500:
+                return
+        except requests.RequestException:
+            time.sleep(0.1)
+        assert running.poll() is None, log.read_text()
+    raise AssertionError(f"{address} does not answer:\n{log.read_text()}")

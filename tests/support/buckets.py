@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.tracking.servers import free_port
+from tests.support.servers import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "member", "AWS_SECRET_ACCESS_KEY": "of the team", "AWS_DEFAULT_REGION": "us-east-1"}
 BUCKET = "descriptors"

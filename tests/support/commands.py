@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from src.system.next_commands import key_of
+from src.tracking import Tracking
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 QUICK = [
     "data=demo",
@@ -52,3 +53,8 @@ def run(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "
     process = start(module, *overrides, workspace=workspace, sweep=sweep)
     output, errors = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def tracking(workspace: Path) -> Tracking:
+    place = f"sqlite:///{workspace}/mlflow.db"
+    return Tracking(uri=place, artifacts=f"{workspace}/artifacts", spool=f"{workspace}/spool")
