@@ -11,9 +11,11 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+
+from src.system.next_commands import quoted_value
 
 VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 """The options that take the next argument."""
@@ -59,7 +61,7 @@ def spelled(overrides: Sequence[str], place: int, sweeping: bool) -> str:
         raise ValueError(f"`{override}` is no KEY=VALUE; an argument with blanks in it has quotes around it: 'KEY=A B'")
     if structured(value) or (sweeping and "," in value):
         raise ValueError(not_understood(key, value))
-    return f"{key}={quoted(os.path.expanduser(value))}"
+    return f"{key}={quoted_value(os.path.expanduser(value))}"
 
 
 def check_blanks(overrides: Sequence[str]) -> None:
@@ -99,11 +101,6 @@ def understood(override: str) -> Override | None:
         return OverridesParser.create().parse_override(override)
     except HydraException:
         return None
-
-
-def quoted(value: str) -> str:
-    """Return a text with the quotes that make it one value in Hydra's grammar."""
-    return str(QuotedString(value, Quote.single).with_quotes())
 
 
 def structured(value: str) -> bool:
@@ -147,7 +144,7 @@ def shown(arguments: Sequence[str], config_name: str, folder: Path) -> tuple[Dic
     """Return the config that a command is asked for, of a sweep the first cell's; the arguments for it; all cells."""
     options, overrides = split_arguments(arguments)
     where = next((value for option, value in pairwise(options) if option in CONFIG_DIR), "")
-    searched = [f"hydra.searchpath=[{quoted(f'file://{os.path.abspath(where)}')}]"] if where else []
+    searched = [f"hydra.searchpath=[{quoted_value(f'file://{os.path.abspath(where)}')}]"] if where else []
     with initialize_config_dir(str(folder), version_base="1.3"):
         cells = 1
         if SWEEP & set(options):

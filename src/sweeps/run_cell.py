@@ -87,10 +87,12 @@ def tell_idle(experiment: Experiment, sweep: Sweep | None) -> None:
 
 @dataclass
 class CellInputs:
-    """What a cell works on: manifest and splits, and digests: of both, of the encoder's weights, of what was tuned."""
+    """What a cell works on: manifest, splits, what its figures are sliced by (`src.evaluation.slices.slice_facts`), and
+    digests: of manifest and splits, of the encoder's weights, of what was tuned."""
 
     manifest: "pd.DataFrame"
     splits: "pd.DataFrame"
+    slices: "pd.DataFrame"
     facts: dict[str, str]
 
     @property
@@ -105,6 +107,7 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     What is wrong with the table, the folds, the weights or a study is said before the images are read.
     """
     from src.data.summary import describe_held_out, describe_manifest
+    from src.evaluation.slices import slice_facts
     from src.methods.preparation import with_contents
     from src.recipes import data_digest, splits_digest
 
@@ -117,17 +120,10 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     facts = {"splits": splits_digest(splits), "weights": experiment.encoder.digest()}
     if tuned := experiment.classifier.digest():
         facts["tuned_parameters"] = tuned
-    check_columns(experiment, manifest)
-    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
-    return CellInputs(manifest, splits, {"data": data_digest(manifest)} | facts)
-
-
-def check_columns(experiment: Experiment, manifest: "pd.DataFrame") -> None:
-    """Raise `ValueError` where the config names classes or columns that the manifest does not have."""
-    from src.evaluation.slices import slice_facts
-
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
-    slice_facts(manifest, experiment.slices)
+    slices = slice_facts(manifest, experiment.slices)
+    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
+    return CellInputs(manifest, splits, slices, {"data": data_digest(manifest)} | facts)
 
 
 def fill_run(
@@ -141,7 +137,6 @@ def fill_run(
 
     With `tuning` the method predicts by parameters that it chooses.
     """
-    from src.evaluation.slices import slice_facts
     from src.storage.store import Store
 
     def record(name: str, value: float, step: int) -> None:
@@ -154,7 +149,6 @@ def fill_run(
     say(f"{name}: data in {experiment.data.root}")
     material = material or gather_inputs(experiment)
     manifest, splits = material.manifest, material.splits
-    facts = slice_facts(manifest, experiment.slices)
     record_inputs(experiment, material, run)
     leaks = audited(experiment, manifest, splits, store, run)
     outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
@@ -166,7 +160,7 @@ def fill_run(
         + leaks
         + outcome_remarks(experiment, outcome)
     )
-    evaluation = evaluated(experiment, outcome, facts, notes, run)
+    evaluation = evaluated(experiment, outcome, material.slices, notes, run)
     explain_examples(experiment, manifest, outcome, store, run)
     return evaluation, notes
 
@@ -199,12 +193,12 @@ def record_inputs(experiment: Experiment, material: CellInputs, run: "TrackedRun
 
 
 def evaluated(
-    experiment: Experiment, outcome: "Outcome", facts: "pd.DataFrame", notes: list[str], run: "TrackedRun"
+    experiment: Experiment, outcome: "Outcome", slices: "pd.DataFrame", notes: list[str], run: "TrackedRun"
 ) -> "Evaluation":
     """Evaluate, write and log what came out."""
     from src.evaluation.evaluation import evaluate
 
-    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=facts)
+    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=slices)
     write_evaluation(evaluation, run.folder, notes)
     tags = outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
     run.log(metrics=evaluation.metrics, tags=tags)

@@ -95,5 +95,10 @@ def override(key: str, value: str) -> str:
         return f"{key}=" + re.sub(r"'(\w+)':", r"\1:", value)  # names in Hydra's grammar have no quotes
     if re.fullmatch(r"[\w/.:+@%-]*", value, re.ASCII):  # Hydra's grammar has no other letters without quotes
         return f"{key}={value}"
-    escaped = re.sub(r"\\(?=\\*('|$))", r"\\\\", value).replace("'", r"\'")
-    return f"{key}='{escaped}'"
+    return f"{key}={quoted_value(value)}"
+
+
+def quoted_value(text: str) -> str:
+    """Return a text with the quotes that make it one value in Hydra's grammar."""
+    escaped = re.sub(r"\\(?=\\*('|\Z))", r"\\\\", text).replace("'", r"\'")
+    return f"'{escaped}'"

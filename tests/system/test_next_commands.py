@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from src.cli.command import surround
 from src.config import CONF
 from src.data.sets.bach import Bach
-from src.system.next_commands import HERE, after_run, after_sweep, next_command, override
+from src.system.next_commands import HERE, after_run, after_sweep, next_command, override, quoted_value
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +90,9 @@ def test_hydra_reads_a_value_as_it_was(value: str) -> None:
     (read,) = OverridesParser.create().parse_overrides([override("workspace", value)])
     found = read.value()
     assert found == value or str(found).lower() == value.lower() or float(str(found)) == float(value)
+
+
+@given(text=st.text(alphabet=st.sampled_from("\\'\"a \n=,[é"), max_size=8))
+def test_hydra_reads_quoted_text_as_it_was(text: str) -> None:
+    (read,) = OverridesParser.create().parse_overrides([f"key={quoted_value(text)}"])
+    assert str(read.value()) == text
