@@ -65,7 +65,7 @@ class Keras(NetworkEncoder):
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its top, and the length of its descriptors."""
-        from src.encoders.readouts import Averages
+        from src.encoders.modules.readouts import Averages
 
         keras = import_keras()
         # Drawn on the CPU: a GPU draws other numbers, under the same digest.

@@ -83,7 +83,7 @@ class Timm(NetworkEncoder):
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its head, and the length of its descriptors."""
-        from src.encoders.readouts import ClassMean, Stages
+        from src.encoders.modules.readouts import ClassMean, Stages
 
         model = self._create()
         needed = {"class_mean": "num_prefix_tokens", "stages": "features"}.get(self.readout, "")
@@ -146,7 +146,7 @@ class Timm(NetworkEncoder):
 
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file of the whole model, or of the model without its head."""
-        from src.encoders.readouts import ClassMean
+        from src.encoders.modules.readouts import ClassMean
 
         inner = module.transformer if isinstance(module, ClassMean) else module
         fill(inner, path, self.architecture, self.head, rename=timm_names)

@@ -63,7 +63,7 @@ class Torchvision(NetworkEncoder):
         from torchvision import models
 
         if self.architecture == "googlenet":
-            from src.encoders.googlenet_auxiliaries import Auxiliaries
+            from src.encoders.modules.googlenet_auxiliaries import Auxiliaries
 
             model = Auxiliaries() if auxiliary else models.googlenet(aux_logits=False, init_weights=True)
             model.fc = nn.Identity()

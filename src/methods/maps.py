@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from src.encoders.encoder import Extractor
-    from src.encoders.window_means import Windows
+    from src.encoders.modules.window_means import Windows
     from src.methods.finetune.trained_network import FineTuned
 
 PROBABILITY = "probability, mean over the windows of a pixel"
@@ -118,7 +118,7 @@ def explain_descriptors(
 
 def windows_of(cell: Cell, load: "Callable[[], Extractor]") -> "Windows":
     """Return the encoder as it gives the descriptors of windows that share a map."""
-    from src.encoders.window_means import Windows
+    from src.encoders.modules.window_means import Windows
 
     return Windows(load(), [cell.crop.size], cell.encoder.label)
 

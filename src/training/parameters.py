@@ -122,7 +122,7 @@ class FineTuning:
                 "give finetune.validation=0.2, or finetune.patience=0"
             )
         if self.transforms:
-            from src.images.training_transforms import Pipeline
+            from src.training.transforms import Pipeline
 
             Pipeline(self.transforms)
 

@@ -16,9 +16,9 @@ from src.data.sets.folder import Folder
 from src.data.splits import KFold
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Extractor
+from src.encoders.modules.window_means import Windows
 from src.encoders.network_encoder import Network, NetworkEncoder
 from src.encoders.pooling import PowerMean
-from src.encoders.window_means import Windows
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko

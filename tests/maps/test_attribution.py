@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.encoders.readouts import Stages
+from src.encoders.modules.readouts import Stages
 from src.images.crop import Centre, Crop, Whole
 from src.maps.attribution import (
     NO_FEATURE_MAP,

@@ -29,9 +29,9 @@ from src.training.parameters import FineTuning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from src.images.training_transforms import Pipeline
     from src.training.fitting import Fit
     from src.training.network import NetworkWithHead
+    from src.training.transforms import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ def transform_pipeline(finetune: FineTuning) -> "Pipeline | None":
     """Return the training transforms, where there are some."""
     if not finetune.transforms:
         return None
-    from src.images.training_transforms import Pipeline
+    from src.training.transforms import Pipeline
 
     return Pipeline(finetune.transforms)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.cell import Cell
 from src.encoders.encoder import Extractor
-from src.encoders.window_means import Shape, Windows
+from src.encoders.modules.window_means import Shape, Windows
 from src.methods.frozen.extraction import encode_batches, prepared_images, store_descriptors
 from src.methods.preparation import Sample
 from src.recipes import operator_recipe

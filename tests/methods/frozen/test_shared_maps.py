@@ -13,8 +13,8 @@ from src.config import rebuilt
 from src.data.new_images import list_images
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.handcrafted import Handcrafted
+from src.encoders.modules.window_means import Windows
 from src.encoders.timm import Timm
-from src.encoders.window_means import Windows
 from src.images.crop import Crop
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.extraction import extract_descriptors

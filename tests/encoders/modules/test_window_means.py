@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.encoders.encoder import Encoder, Extractor
-from src.encoders.window_means import Windows, window_means
+from src.encoders.modules.window_means import Windows, window_means
 from tests.support.encoders import LENGTHS, REAL, crops, untrained
 from tests.support.networks import Unpadded
 

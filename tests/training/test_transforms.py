@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from src.images.augment import jitter, natural_density
-from src.images.training_transforms import Pipeline, StainJitter
+from src.training.transforms import Pipeline, StainJitter
 from tests.support.commands import ROOT
 from tests.support.images import tissue
 
@@ -102,8 +102,6 @@ def test_what_fails_for_one_image_is_named() -> None:
 
 
 def test_importing_asks_no_server() -> None:
-    code = (
-        "import socket; socket.socket.connect = None; socket.getaddrinfo = None; import src.images.training_transforms"
-    )
+    code = "import socket; socket.socket.connect = None; socket.getaddrinfo = None; import src.training.transforms"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
