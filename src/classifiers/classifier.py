@@ -1,14 +1,15 @@
 """What every classifier on descriptors does."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 
-from src.system.files import replace
+from src.system.files import read_tensors, replace
 
 if TYPE_CHECKING:
     from sklearn.preprocessing import StandardScaler
@@ -17,6 +18,7 @@ Features = Float32[np.ndarray, "rows features"]
 Parts = Sequence[Float32[np.ndarray, "_ features"]]
 """Rows that follow each other from part to part."""
 Labels = Int64[np.ndarray, " rows"]
+Groups = Int64[np.ndarray, " rows"]
 Codes = Int64[np.ndarray, " present"]
 Probabilities = Float64[np.ndarray, "rows classes"]
 
@@ -27,15 +29,24 @@ Descriptors have float32's 24 bits, of which sums that cancel, such as a gradien
 """
 
 
-@runtime_checkable
-class Model(Protocol):
+class Model(ABC):
     """A fitted classifier."""
 
+    suffix: ClassVar[str]
+    """What its files end in."""
+
+    @abstractmethod
     def predict(self, features: Features) -> Probabilities:
         """Return class probabilities: they sum to 1, in the order of the classes' codes."""
 
+    @abstractmethod
     def save(self, stem: Path) -> None:
-        """Write the model, without a pickle, to `stem` with the suffix of its format."""
+        """Write the model, without a pickle, to `stem` with its suffix."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: Path) -> "Model":
+        """Return the model of a file, of which nothing is unpickled; `ValueError` where it is damaged."""
 
 
 @dataclass(kw_only=True)
@@ -43,6 +54,8 @@ class Classifier:
     """A way of learning classes from descriptors."""
 
     revision: ClassVar[int] = 1
+    fits: ClassVar[type[Model]]
+    """The class of its models."""
     added: ClassVar[dict[str, Any]] = {}
     """Parameters that came later, and the values with which all is as it was before: runs of then still count."""
 
@@ -54,12 +67,18 @@ class Classifier:
         fold: int,
         seeds: list[int],
         threads: int = 1,
+        groups: Groups | None = None,
     ) -> list[Model]:
         """Return a model per seed for one fold (counted from 1), whose data are the training part's.
 
         `labels` are codes 0..classes-1. Folds are what runs in parallel: `threads` are those that this one may use.
+        Rows with the same code in `groups` (a patient's) stay together where some are held out within.
         """
         raise NotImplementedError
+
+    def load(self, path: Path) -> Model:
+        """Return a model that was saved; `ValueError` where its file is damaged."""
+        return self.fits.load(path)
 
     def digest(self) -> str:
         """Return the identity of what it knows besides its parameters; empty where that is nothing."""
@@ -92,6 +111,9 @@ def standardiser(features: Features) -> "StandardScaler":
     return scaler
 
 
+M = TypeVar("M", bound=Model)
+
+
 def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
     """Write a model's arrays and facts as safetensors, whole or not at all.
 
@@ -100,6 +122,16 @@ def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: di
     from safetensors.numpy import save
 
     replace(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
+
+
+def load(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:
+    """Return the model that is `stored` as these arrays and facts by `save`; `ValueError` where it is not."""
+    from safetensors import SafetensorError
+
+    try:
+        return stored(*read_tensors(path))
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or no classifier ({error!r})") from None
 
 
 def over_all_classes(probabilities: Float64[np.ndarray, "rows present"], present: Codes, classes: int) -> Probabilities:

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from src.classifiers.classifier import (
     Classifier,
     Features,
+    Groups,
     Labels,
     Model,
     Parts,
     Probabilities,
+    load,
     over_all_classes,
     save,
     together,
@@ -19,40 +21,11 @@ from src.classifiers.classifier import (
 from src.system.checks import at_least, one_of
 
 
-@dataclass(kw_only=True)
-class Knn(Classifier):
-    """The share of each class among the nearest descriptors; it draws nothing, so every seed gives the same model."""
-
-    neighbours: int = 5
-    metric: str = "cosine"
-
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        at_least(1, neighbours=self.neighbours)
-        one_of(("cosine", "euclidean", "manhattan"), metric=self.metric)
-
-    def fit(
-        self,
-        features: Features | Parts,
-        labels: Labels,
-        classes: int,
-        fold: int,
-        seeds: list[int],
-        threads: int = 1,
-    ) -> list[Model]:
-        """Return the same model for every seed."""
-        features = together(features)
-        if self.neighbours > len(features):
-            raise ValueError(
-                f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold "
-                f"{fold}'s training part; take fewer"
-            )
-        return [Neighbours.among(self.neighbours, self.metric, features, labels, classes)] * len(seeds)
-
-
 @dataclass
-class Neighbours:
+class Neighbours(Model):
     """The training part's descriptors and labels."""
+
+    suffix: ClassVar[str] = ".safetensors"
 
     fitted: Any
     features: Features
@@ -77,6 +50,11 @@ class Neighbours:
         """Return class probabilities."""
         return over_all_classes(self.fitted.predict_proba(features), self.fitted.classes_, self.classes)
 
+    @classmethod
+    def load(cls, path: Path) -> "Neighbours":
+        """Return the model of a file."""
+        return load(path, cls.stored)
+
     def save(self, stem: Path) -> None:
         """Write descriptors and labels as safetensors."""
         parameters = {
@@ -84,4 +62,38 @@ class Neighbours:
             "metric": self.fitted.metric,
             "classes": str(self.classes),
         }
-        save(stem.with_suffix(".safetensors"), {"features": self.features, "labels": self.labels}, parameters)
+        save(stem.with_suffix(self.suffix), {"features": self.features, "labels": self.labels}, parameters)
+
+
+@dataclass(kw_only=True)
+class Knn(Classifier):
+    """The share of each class among the nearest descriptors; it draws nothing, so every seed gives the same model."""
+
+    fits: ClassVar[type[Model]] = Neighbours
+
+    neighbours: int = 5
+    metric: str = "cosine"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        at_least(1, neighbours=self.neighbours)
+        one_of(("cosine", "euclidean", "manhattan"), metric=self.metric)
+
+    def fit(
+        self,
+        features: Features | Parts,
+        labels: Labels,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+        groups: Groups | None = None,
+    ) -> list[Model]:
+        """Return the same model for every seed."""
+        features = together(features)
+        if self.neighbours > len(features):
+            raise ValueError(
+                f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold "
+                f"{fold}'s training part; take fewer"
+            )
+        return [Neighbours.among(self.neighbours, self.metric, features, labels, classes)] * len(seeds)

@@ -7,13 +7,41 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts, Probabilities
+from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts, Probabilities
 from src.system import memory
 from src.system.checks import at_least, holds, one_of
 
 DEVICES = ("cpu", "gpu", "cuda")
 MANY = 2**22
 """Numbers of a fold: what it takes to bin fewer, 70 MB, is not worth to be given back and asked for again."""
+
+
+@dataclass
+class Boosted(Model):
+    """A fitted booster."""
+
+    suffix: ClassVar[str] = ".txt"
+
+    booster: Any
+
+    @classmethod
+    def load(cls, path: Path) -> "Boosted":
+        """Return the booster of a file; `ValueError` where it is damaged."""
+        import lightgbm
+
+        try:
+            return cls(lightgbm.Booster(model_file=path))
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(f"{path} is damaged, or no booster ({error})") from None
+
+    def predict(self, features: Features) -> Probabilities:
+        """Return class probabilities."""
+        probabilities: Probabilities = self.booster.predict(features, num_threads=1)
+        return probabilities
+
+    def save(self, stem: Path) -> None:
+        """Write LightGBM's own text format."""
+        self.booster.save_model(stem.with_suffix(self.suffix))
 
 
 @dataclass(kw_only=True)
@@ -24,6 +52,7 @@ class LightGBM(Classifier):
     feature_fraction_seed = 1 + 10 seed + fold, the fold counted from 0.
     """
 
+    fits: ClassVar[type[Model]] = Boosted
     added: ClassVar[dict[str, Any]] = {"quantized": False, "device": "cpu"}
     rounds: int = 70
     learning_rate: float = 0.1
@@ -76,6 +105,7 @@ class LightGBM(Classifier):
         fold: int,
         seeds: list[int],
         threads: int = 1,
+        groups: Groups | None = None,
     ) -> list[Model]:
         """Return a booster per seed; the descriptors are binned once for all seeds, and not copied.
 
@@ -113,29 +143,3 @@ class LightGBM(Classifier):
         # One order of summation whatever the machine does: the same data give the same trees.
         fixed = {"deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
         return own | fixed | {"objective": "multiclass", "num_class": classes, "feature_pre_filter": False}
-
-
-@dataclass
-class Boosted:
-    """A fitted booster."""
-
-    booster: Any
-
-    @classmethod
-    def load(cls, path: Path) -> "Boosted":
-        """Return the booster of a file; `ValueError` where it is damaged."""
-        import lightgbm
-
-        try:
-            return cls(lightgbm.Booster(model_file=path))
-        except lightgbm.basic.LightGBMError as error:
-            raise ValueError(f"{path} is damaged, or no booster ({error})") from None
-
-    def predict(self, features: Features) -> Probabilities:
-        """Return class probabilities."""
-        probabilities: Probabilities = self.booster.predict(features, num_threads=1)
-        return probabilities
-
-    def save(self, stem: Path) -> None:
-        """Write LightGBM's own text format."""
-        self.booster.save_model(stem.with_suffix(".txt"))

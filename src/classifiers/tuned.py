@@ -2,18 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
-from src.classifiers.classifier import Classifier, Features, Labels, Model, Parts
-from src.classifiers.knn import Knn
-from src.classifiers.lightgbm import LightGBM
-from src.classifiers.logistic import Logistic
+from src import classifiers
+from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts
 from src.system.next_commands import next_command
 
-KINDS: dict[str, type[Classifier]] = {kind.__name__: kind for kind in (LightGBM, Logistic, Knn)}
 TUNED, STUDY = "tuned", "study"
 """What the record of a study, and the tags of runs, say of the way and the name of tuning."""
 NESTED, FLAGGED = "nested", "flagged"
@@ -25,6 +25,20 @@ WHOLE = {"splits": "folds", "data": "images or labels"}
 def optimistic_note(study: str) -> str:
     """Return the note on a study that knew what is held out."""
     return f"optimistic: study {study} chose the parameters on the held-out cases themselves (nested=false)"
+
+
+def classifiers_by_name() -> dict[str, type[Classifier]]:
+    """Return all classifiers: those of this folder, and a user's own that were imported."""
+    for module in iter_modules(classifiers.__path__):
+        import_module(f"{classifiers.__name__}.{module.name}")
+    return {kind.__name__: kind for kind in subclasses_of(Classifier)}
+
+
+def subclasses_of(kind: type[Classifier]) -> Iterator[type[Classifier]]:
+    """Yield all that inherit from a classifier."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from subclasses_of(each)
 
 
 @dataclass(kw_only=True)
@@ -48,9 +62,22 @@ class Tuned(Classifier):
         fold: int,
         seeds: list[int],
         threads: int = 1,
+        groups: Groups | None = None,
     ) -> list[Model]:
         """Return a model per seed with the parameters of the fold."""
-        return self.of_fold(fold).fit(features, labels, classes, fold, seeds, threads)
+        return self.of_fold(fold).fit(features, labels, classes, fold, seeds, threads, groups)
+
+    def load(self, path: Path) -> Model:
+        """Return a model that was saved, of whichever classifier was tuned: its study may be gone."""
+        models = dict.fromkeys(kind.fits for kind in classifiers_by_name().values() if hasattr(kind, "fits"))
+        reasons = []
+        for model in models:
+            if model.suffix == path.suffix:
+                try:
+                    return model.load(path)
+                except ValueError as error:
+                    reasons.append(error)
+        raise reasons[0] if reasons else ValueError(f"{path} is of no classifier here")
 
     def digest(self) -> str:
         """Return the identity of what the study chose: it may be made anew under its name."""
@@ -101,7 +128,7 @@ class Tuned(Classifier):
         if chosen is None:
             raise ValueError(f"study {self.study} has folds {', '.join(folds)}, but not {fold}")
         given = dict(chosen["classifier"])
-        kind = KINDS[given.pop("operator")]
+        kind = classifiers_by_name()[given.pop("operator")]
         return kind(**{each.name: given[each.name] for each in fields(kind) if each.name in given})
 
     @cached_property

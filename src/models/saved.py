@@ -12,7 +12,6 @@ from typing import Any, TypeGuard
 import pandas as pd
 
 from src.cell import Cell
-from src.classifiers import stored
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
@@ -210,7 +209,9 @@ def packed(folder: Path, description: Mapping[str, Any]) -> str:
 def fitted(file: Path, cell: Cell, method: Method, classes: list[str]) -> Any:
     """Return the fitted model of a file."""
     return (
-        FineTuned(file, cell.encoder, cell.finetune, classes) if holds_all_weights(cell, method) else stored.load(file)
+        FineTuned(file, cell.encoder, cell.finetune, classes)
+        if holds_all_weights(cell, method)
+        else cell.classifier.load(file)
     )
 
 

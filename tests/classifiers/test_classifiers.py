@@ -14,7 +14,6 @@ from src.classifiers.classifier import Classifier
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
-from src.classifiers.stored import load
 from src.classifiers.tuned import Tuned
 from src.encoders.handcrafted import Handcrafted
 from tests.support.descriptors import problem
@@ -70,10 +69,10 @@ class TestConformance:
         model.save(tmp_path / "fold01-seed0")
         (file,) = tmp_path.iterdir()
         test = problem(classes, seed=1)[0]
-        np.testing.assert_allclose(load(file).predict(test), model.predict(test), rtol=1e-12)
+        np.testing.assert_allclose(classifier.load(file).predict(test), model.predict(test), rtol=1e-12)
         file.write_bytes(file.read_bytes()[:100])
         with pytest.raises(ValueError, match="fold01-seed0.* is damaged"):
-            load(file)
+            classifier.load(file)
 
 
 def test_lightgbm_has_the_papers_parameters() -> None:

@@ -563,7 +563,7 @@ def test_a_plan_checks_itself(wrong: dict[str, Any], said: str) -> None:
 
 def test_a_plan_is_nested_unless_said_otherwise() -> None:
     assert Plan().kind == NESTED
-    assert issubclass(type(Logistic().fit(*drawn(), 2, 1, [0])[0]), Model)
+    assert isinstance(Logistic().fit(*drawn(), 2, 1, [0])[0], Model)
 
 
 def drawn() -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from src.cell import Cell
 from src.classifiers.classifier import Model, Probabilities
+from src.data.manifest import groups
 from src.data.splits import FIT, REPORT, roles
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Extractor
@@ -215,7 +216,8 @@ def fit_fold(
     labels = rows["label"].cat.codes.to_numpy(np.int64)
     classes = len(rows["label"].cat.categories)
     taught = labels[training].repeat(features.shape[1])
-    models = cell.classifier.fit(runs(features, training), taught, classes, fold, cell.seeds, threads)
+    together = rows["case"].map(groups(rows)).factorize()[0][training].repeat(features.shape[1])
+    models = cell.classifier.fit(runs(features, training), taught, classes, fold, cell.seeds, threads, together)
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
         predicted = mean_probabilities(model, features[held_out], classes)

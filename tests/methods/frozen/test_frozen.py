@@ -111,7 +111,14 @@ class Remembering(Classifier):
         self.seen: dict[int, np.ndarray] = {}
 
     def fit(
-        self, features: Parts, labels: np.ndarray, classes: int, fold: int, seeds: list[int], threads: int = 1
+        self,
+        features: Parts,
+        labels: np.ndarray,
+        classes: int,
+        fold: int,
+        seeds: list[int],
+        threads: int = 1,
+        groups: np.ndarray | None = None,
     ) -> list[Model]:
         self.seen[fold] = together(features)
         return Logistic().fit(features, labels, classes, fold, seeds)
