@@ -1,6 +1,6 @@
 """One cell of a sweep: all that determines its predictions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from src.classifiers.classifier import Classifier
 from src.data.reader import Reader
@@ -56,3 +56,8 @@ class Cell:
         one_of(BAD_IMAGE, on_bad_image=self.on_bad_image)
         one_of(VIEWS, views=self.views)
         at_least(0, training_patients=self.training_patients)
+
+
+def plain_cell(cell: Cell) -> Cell:
+    """Return a cell without what an experiment adds to it."""
+    return Cell(**{each.name: getattr(cell, each.name) for each in fields(Cell)})

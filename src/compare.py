@@ -2,15 +2,15 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from src.cli.command import command, given
-from src.cli.terminal import say, track
+from src.cli.progress import TerminalProgress
+from src.cli.terminal import say
 from src.cli.verdicts import Compared, VerdictPart, show_comparison, write_comparison
 from src.config import CONF, Compare, build
 from src.sweeps.callback import swept_keys
@@ -119,7 +119,7 @@ def compared(
         options.replicates,
         reference=reference or options.reference,
         ratios=ratios(options.tracking, runs),
-        track=patiently,
+        progress=TerminalProgress(after=SECONDS),
     )
     return VerdictPart(
         title=title,
@@ -194,18 +194,6 @@ def beside_published(
     if together is None or not len(together.published):
         return None
     return against(together.published, together.table)
-
-
-def patiently(
-    items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = lambda _: 1
-) -> Iterator[Any]:
-    """Pass items on, and show progress from the first second on."""
-    start, done, rest = monotonic(), 0, iter(items)
-    for item in rest:
-        yield item
-        done += size(item)
-        if monotonic() - start > SECONDS:
-            yield from track(rest, description, total - done, size)
 
 
 def spelled(arguments: list[str]) -> list[str]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.command import command
-from src.cli.terminal import byte_progress, say
+from src.cli.progress import byte_progress
+from src.cli.terminal import say
 from src.config import build
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from src.cli.command import command
-from src.cli.terminal import console, say, track
+from src.cli.progress import TerminalProgress
+from src.cli.terminal import console, say
 from src.config import COPIES, Predict, build, rebuilt
 from src.system.files import check_file, check_unwritten, replace
 
@@ -52,7 +53,7 @@ def main(config: DictConfig) -> None:
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
-        prediction = predict_new(members, listing.images, listing.root, track, store)
+        prediction = predict_new(members, listing.images, listing.root, TerminalProgress(), store)
     if options.members:
         write_table(prediction.members, options.members)
     show_prediction(prediction)

@@ -8,7 +8,6 @@ import binascii
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from src.config import rebuilt
 from src.models.prediction import predict_new
 from src.models.saved import CELLS, Member, load_all_fitted, unpacked
 from src.system import memory
+from src.system.progress import Progress
 
 TURN = threading.Lock()
 """MLflow answers in threads, but the members have one network for all, and precision is set for the whole process."""
@@ -62,7 +62,7 @@ def answer(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
         for name, image in zip(rows["sample"], asked["image"], strict=True):
             (Path(folder) / name).write_bytes(decoded(image))
-        return predict_new(members, rows, Path(folder), quietly).table
+        return predict_new(members, rows, Path(folder), Progress()).table
 
 
 def unused(names: "pd.Series[str]") -> "pd.Series[str]":
@@ -78,11 +78,6 @@ def decoded(image: str) -> bytes:
         return base64.b64decode(image, validate=True)
     except (binascii.Error, TypeError, ValueError):
         return b""
-
-
-def quietly(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
-    """Pass items on; a server shows no progress."""
-    yield from items
 
 
 set_model(Served())

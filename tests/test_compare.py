@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.cli.verdicts import fitting, to_markdown, verdicts, write_comparison
-from src.compare import cautions, newest, of_runs, of_sweep, patiently, ratios, spelled
+from src.compare import cautions, newest, of_runs, of_sweep, ratios, spelled
 from src.config import CONF, Compare, flat
 from src.evaluation.two_classes import Binary
 from src.sweeps.ledger import OTHERS, Ledger, makes, overrides_of
@@ -207,16 +207,6 @@ def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
         roles.to_csv(tracked.folder / "roles.csv", index=False)
     runs = {"roles": tracking.find("roles"), "none": tracking.find("worse")}
     assert ratios(tracking, runs) == {"roles": 0.5}
-
-
-def test_progress_is_shown_from_the_first_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[int] = []
-    monkeypatch.setattr("src.compare.track", lambda items, _, total, size: shown.append(total) or items)
-    assert list(patiently(range(5), "x", 5)) == list(range(5))
-    assert shown == []
-    monkeypatch.setattr("src.compare.SECONDS", -1.0)
-    assert list(patiently(range(5), "x", 5)) == list(range(5))
-    assert shown == [4]
 
 
 def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -> None:

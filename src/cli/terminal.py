@@ -4,11 +4,7 @@ import hashlib
 import json
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
 
     from src.evaluation.side_by_side import Group
 
-EVERY = 30.0
-"""Seconds between two lines of progress where the output is no terminal."""
-
 
 def console(error: bool = False) -> "Console":
     """Return the terminal; text is printed as it is, with its brackets, and what is piped not cut at 80 columns."""
@@ -42,122 +35,6 @@ def console(error: bool = False) -> "Console":
 def say(message: str) -> None:
     """Print a line for the user, beside the results."""
     console(error=True).print(message, soft_wrap=True)  # commands in it are copied
-
-
-def track(
-    items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = lambda _: 1
-) -> Iterator[Any]:
-    """Pass items on and show progress, rate and time to go; `size` says how many steps an item is.
-
-    On a terminal a bar moves; elsewhere, as in a job's log, there is a line every `EVERY` seconds and one at the end.
-    """
-    if console(error=True).is_terminal:
-        yield from bar(items, description, total, size)
-        return
-    lines, done = Lines(), 0
-    for item in items:
-        yield item
-        done += size(item)
-        lines.tell(description, done, total)
-    lines.tell(description, done, total, over=True)
-
-
-def bar(items: Iterable[Any], description: str, total: int, size: Callable[[Any], int]) -> Iterator[Any]:
-    """Do what `track` does, on a terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:>16}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("to go"),
-        TimeRemainingColumn(),
-    )
-    start = time.monotonic()
-    with Progress(*columns, console=console(error=True)) as progress:
-        task = progress.add_task(description, total=total, rate="")
-        for item in items:
-            yield item
-            progress.advance(task, size(item))
-            done = progress.tasks[task].completed
-            progress.update(task, rate=f"{done / (time.monotonic() - start):.1f}/s")
-
-
-@dataclass
-class Lines:
-    """Progress in lines: each `EVERY` seconds and at the end how much is done, how fast, and how long the rest takes.
-
-    `unit` is what is told of, `scale` times as much as what is counted, with so many `digits`; `held` was there before.
-    """
-
-    unit: str = ""
-    scale: float = 1
-    digits: int = 0
-    held: int = 0
-
-    def __post_init__(self) -> None:
-        """Count the seconds from now on."""
-        self.begun = self.told = time.monotonic()
-
-    def tell(self, description: str, done: int, total: int, over: bool = False) -> None:
-        """Say how far it is, if it is time to, or all is `over`."""
-        now = time.monotonic()
-        if now - self.told < EVERY and not over:
-            return
-        self.told = now
-        took = max(now - self.begun, 1e-3)
-        rate = (done - self.held) / took
-        left = duration((total - done) / rate) if rate > 0 else "unknown"
-        end = f"in {duration(took)}" if over else f"{left} to go"
-        told, whole = (f"{number / self.scale:,.{self.digits}f}" for number in (done, total))
-        say(f"{description}: {told} of {whole}{self.unit}, {rate / self.scale:,.1f}{self.unit}/s, {end}")
-
-
-def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds."""
-    return str(timedelta(seconds=round(seconds)))
-
-
-@contextmanager
-def byte_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function that shows how far a transfer is: what, bytes done, bytes in all."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    if not console(error=True).is_terminal:
-        transfers: dict[str, Lines] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in transfers:
-                transfers[what] = Lines(" MB", 1e6, 1, held=done)
-            transfers[what].tell(what, done, total, over=done == total)
-
-        yield tell
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(error=True)) as progress:
-        tasks: dict[str, Any] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
-
-        yield report
 
 
 def show_evaluation(evaluation: Evaluation, title: str, notes: list[str]) -> None:

@@ -13,7 +13,7 @@ are alike, count as one patient.
 McNemar's test takes images for independent; it and the corrected resampled t-test are told beside, and decide nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ from src.evaluation.metrics import (
 from src.evaluation.predictions import align, average, classes, columns
 from src.evaluation.two_classes import Binary
 from src.system.checks import one_of
+from src.system.progress import Progress
 
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "not shown"
 LEVEL, POWER = 0.05, 0.8
@@ -47,7 +48,7 @@ DRAWS = 19_999
 EXACT = 14
 """Up to so many patients that differ all draws of signs are gone through."""
 
-Track = Callable[..., Iterable[Any]]
+SILENT = Progress()
 Cases = Float[np.ndarray, " cases"]
 Groups = Int[np.ndarray, " cases"]
 Rows = Float[np.ndarray, " rows"]
@@ -60,7 +61,7 @@ def compare(
     seed: int = 0,
     reference: str = "",
     ratios: Mapping[str, float] | None = None,
-    track: Track | None = None,
+    progress: Progress = SILENT,
 ) -> pd.DataFrame:
     """Compare each of the predictions tables (by name) with that of `reference`, the first one unless it is named.
 
@@ -82,7 +83,7 @@ def compare(
     names = _reference_first(list(same), reference)
     found, rows, parts = shares(same), [], []
     for task in tasks(same, binary):
-        drawn = _drawn(task, replicates, seed, track or _silently)
+        drawn = _drawn(task, replicates, seed, progress)
         for name in names[1:]:
             ratio = max((ratios or {}).get(each, found) for each in (name, names[0]))
             for metric in task.metrics:
@@ -338,16 +339,12 @@ def _values(cases: pd.DataFrame) -> Probabilities:
     return cases[columns(cases)].to_numpy(dtype=np.float64)
 
 
-def _silently(items: Iterable[Any], *_: Any, **__: Any) -> Iterable[Any]:
-    return items
-
-
-def _drawn(task: Task, replicates: int, seed: int, track: Track) -> dict[tuple[str, str], Values]:
+def _drawn(task: Task, replicates: int, seed: int, progress: Progress) -> dict[tuple[str, str], Values]:
     """Each table's metrics at the same draws of patients, by the names of the table and the metric."""
     names = list(task.mean)
     work = ((weights, name) for weights in bootstrap_weights(task.groups, replicates, seed) for name in names)
     found: dict[tuple[str, str], list[Values]] = {(name, metric): [] for name in names for metric in task.metrics}
-    for weights, name in track(work, "bootstrap", replicates * len(names), lambda item: len(item[0])):
+    for weights, name in progress.track(work, "bootstrap", replicates * len(names), lambda item: len(item[0])):
         for metric in task.metrics:
             found[name, metric].append(METRICS[metric](task.mean[name], task.labels, weights))
     return {key: np.concatenate(values) for key, values in found.items()}

@@ -12,8 +12,8 @@ from src.data.manifest import first
 from src.data.reader import Reader
 from src.images import BadImage
 from src.images.perceptual_hash import PerceptualHash
-from src.methods.method import Track
-from src.methods.preparation import Sample, prefetch, read_sample, samples_of
+from src.methods.method import CellTask
+from src.methods.preparation import Sample, prefetch, read_sample
 from src.recipes import hash_recipe
 from src.storage.store import Recipe, Store
 
@@ -49,11 +49,10 @@ class Audit:
             raise ValueError(f"audit=fail, and figures would be optimistic: {reasons}. (audit=warn runs all the same)")
 
 
-def audit(
-    data: Reader, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, workers: int, track: Track
-) -> Audit:
-    """Return what stands on both sides of splits. `manifest` has the column `content`; hashes are kept in the store."""
-    hashes, unknown = compute(data, samples_of(manifest), store, workers, track)
+def audit_splits(task: CellTask, splits: pd.DataFrame, workers: int) -> Audit:
+    """Return what stands on both sides of splits; hashes are kept in the store."""
+    manifest = task.manifest
+    hashes, unknown = perceptual_hashes(task, workers)
     findings = leaks(manifest, splits, hashes)
     lines = leak_lines(findings, manifest, len(unknown))
     if unknown:
@@ -63,17 +62,16 @@ def audit(
     return Audit(findings, facts, leak_notes(findings, manifest), lines, leak_reasons(findings))
 
 
-def compute(
-    data: Reader, samples: list[Sample], store: Store, workers: int, track: Track
-) -> tuple[dict[str, UInt8[np.ndarray, "8 octet"]], dict[str, str]]:
+def perceptual_hashes(task: CellTask, workers: int) -> tuple[dict[str, UInt8[np.ndarray, "8 octet"]], dict[str, str]]:
     """Return the hashes by content, and why an image has none, by its name. The store keeps both."""
+    data, samples, store = task.cell.data, task.samples, task.store
     wanted = hash_recipe(data)
     distinct = {sample.content: sample for sample in samples}
     held = store.held(wanted)
     missing = [each for content, each in distinct.items() if content not in held]
     if missing:
         done = prefetch(lambda sample: add(data, sample, store, wanted), missing, workers)
-        deque(track(done, "auditing", len(missing)), maxlen=0)
+        deque(task.progress.track(done, "auditing", len(missing)), maxlen=0)
         store.finish()
         held = store.held(wanted)
     kept = [content for content in distinct if content in held.samples]

@@ -91,7 +91,8 @@ class Known:
     def load(cls, path: Path) -> "Known":
         """Return what `save` wrote; `ValueError` where it is damaged."""
         tensors, stated = load_stated(path)
-        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), stated["others"])
+        others = stated.get("others", [])  # models made before this knew of no others
+        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), others)
 
 
 def unit(descriptors: Descriptors) -> Descriptors:

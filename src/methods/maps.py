@@ -6,7 +6,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float32, Float64, UInt8
 
 from src.cell import Cell
@@ -15,7 +14,7 @@ from src.images.crop import MAP
 from src.maps.windows import RELATIVE, Corner, Map, assemble, corners, grid, relative
 from src.methods.fold_models import model_name
 from src.methods.frozen.extraction import crop_batches, encode_batches
-from src.methods.method import Explanation
+from src.methods.method import CellTask, Explanation
 from src.methods.preparation import Sample, planes, prepare_image
 from src.recipes import map_recipe
 from src.storage.store import Store
@@ -56,8 +55,9 @@ class MapExample:
         return Explanation(self.sample, self.image, maps, meaning=meaning, note=note)
 
 
-def each_of(cell: Cell, examples: pd.DataFrame) -> Iterator[MapExample]:
+def each_of(task: CellTask) -> Iterator[MapExample]:
     """Yield the examples (`Method.explain`) with their images."""
+    cell, examples = task.cell, task.manifest
     classes = [str(name) for name in examples["label"].cat.categories]
     for row in examples.astype({"label": str}).to_dict("records"):
         image, _ = prepare_image(cell, Sample(row["sample"], row["content"]))
@@ -67,16 +67,15 @@ def each_of(cell: Cell, examples: pd.DataFrame) -> Iterator[MapExample]:
         yield MapExample(row["sample"], image, row["content"], model, targets)
 
 
-def explain_networks(
-    cell: Cell, examples: pd.DataFrame, models: Mapping[str, "FineTuned"], device: str
-) -> Iterator[Explanation]:
+def explain_networks(task: CellTask, models: Mapping[str, "FineTuned"], device: str) -> Iterator[Explanation]:
     """Yield Grad-CAM and integrated gradients of fine-tuned networks."""
     import torch
 
     from src.maps.attribution import BATCH, explain_image
     from src.training.torch_settings import exact
 
-    for example in each_of(cell, examples):
+    cell = task.cell
+    for example in each_of(task):
         network = models[example.model].network(device)
         with exact(torch.device(device)):
             # Memory that holds a batch of training holds one of these.
@@ -86,27 +85,23 @@ def explain_networks(
 
 
 def explain_descriptors(
-    cell: Cell,
-    examples: pd.DataFrame,
-    models: Mapping[str, Model],
-    store: Store,
-    encoder: "Callable[[], Extractor]",
-    batch: int,
+    task: CellTask, models: Mapping[str, Model], encoder: "Callable[[], Extractor]", batch: int
 ) -> Iterator[Explanation]:
     """Yield maps of probabilities by models on frozen descriptors: of windows, or lost where the one has parts hidden.
 
     The crops' descriptors are kept in the store, as other models on them will explain the same images. Those that it
     lacks are encoded by what `encoder` loads, `batch` crops together.
     """
-    load, size = cache(encoder), cell.crop.size
+    cell, load = task.cell, cache(encoder)
+    size = cell.crop.size
     windows = cache(partial(windows_of, cell, load))
-    for example in each_of(cell, examples):
+    for example in each_of(task):
         height, width, _ = example.image.shape
         places = corners(cell.crop, height, width)
         if len(places) > 1 and cell.crop.sharing == MAP:
             places, descriptors = shared(windows(), example.image, places, size)
         else:
-            descriptors = stored(cell, store, load, example, places, batch)
+            descriptors = stored(cell, task.store, load, example, places, batch)
         probabilities = models[example.model].predict(descriptors)
         if len(places) > 1:
             maps = window_maps(probabilities, places, size, (height, width), example.targets)

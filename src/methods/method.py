@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -17,24 +17,35 @@ from src.encoders.encoder import Encoder, Extractor
 from src.executors.executor import Executor
 from src.executors.local import Local
 from src.methods.likeness import Known
+from src.methods.preparation import Sample, samples_of
 from src.storage.store import Store
 from src.system.checks import at_least
+from src.system.progress import Progress
 
 
-class Track(Protocol):
-    """Passes the items of an iterable on, and shows progress."""
+@dataclass(kw_only=True)
+class CellTask:
+    """What a method is given to do.
 
-    def __call__(
-        self, items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = ...
-    ) -> Iterator[Any]:
-        """Yield the items; `total` is the number of steps, `size` says how many an item is."""
+    cell
+        The operators and seeds.
+    manifest
+        The samples, with the column `content` (`src.methods.preparation.with_contents`).
+    store
+        Keeps descriptors and trained networks.
+    progress
+        Is told how far the work is, and the curves of trainings.
+    """
 
+    cell: Cell
+    manifest: pd.DataFrame
+    store: Store
+    progress: Progress = field(default_factory=Progress)
 
-class RecordPoint(Protocol):
-    """Records a point of a curve, such as the loss after an epoch, while it is computed."""
-
-    def __call__(self, name: str, value: float, step: int) -> None:
-        """Record the value that `name` has at a step."""
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples of the manifest."""
+        return samples_of(self.manifest)
 
 
 class Saved(Protocol):
@@ -149,29 +160,20 @@ class Method(ABC):
             resolve_device(self.device, encoder)
 
     @abstractmethod
-    def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
-    ) -> Outcome:
-        """Predict every case of a fold from 1 on.
-
-        `manifest` has the column `content` (`src.methods.preparation.with_contents`); `store` keeps descriptors
-        and trained networks.
-        """
+    def predict(self, task: CellTask, splits: pd.DataFrame) -> Outcome:
+        """Predict every case of a fold from 1 on."""
 
     @abstractmethod
-    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
+    def apply(self, task: CellTask, fitted: Fitted) -> Applied:
         """Predict new samples by every model of their view.
 
-        `manifest` is as in `predict`; labels are empty, but of the models' categories, and so may be the table.
+        Their labels are empty, but of the models' categories, and so may be the manifest.
         """
 
     @abstractmethod
-    def explain(
-        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Store
-    ) -> Iterator[Explanation]:
-        """Yield what the models look at in each of `examples`, in their order.
+    def explain(self, task: CellTask, models: dict[str, Any]) -> Iterator[Explanation]:
+        """Yield what the models look at in each sample of a manifest of examples, in their order.
 
-        They have the columns of `src.evaluation.map_figures.choose` (`label` is categorical, its categories are all
-        classes in the models' order), and `content`. A model explains the class that was predicted, and if that was
-        wrong, the true one, too.
+        It has the columns of `src.evaluation.map_figures.choose`, too (the categories of `label` are all classes in the
+        models' order). A model explains the class that was predicted, and if that was wrong, the true one, too.
         """

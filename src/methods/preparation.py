@@ -18,7 +18,7 @@ from src.data.manifest import first
 from src.data.reader import Reader
 from src.images import BadImage, OutOfReach
 from src.images.crop import LARGEST
-from src.methods.method import Track
+from src.system.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +36,10 @@ class Sample:
     content: str
 
 
-def with_contents(manifest: pd.DataFrame, root: str, workers: int, track: Track) -> pd.DataFrame:
+def with_contents(manifest: pd.DataFrame, root: str, workers: int, progress: Progress) -> pd.DataFrame:
     """Return the manifest with the column `content`, the digest of each file's bytes."""
     paths = [Path(root) / name for name in manifest["sample"]]
-    contents = track(prefetch(image_file.file_digest, paths, workers), "reading", len(paths))
+    contents = progress.track(prefetch(image_file.file_digest, paths, workers), "reading", len(paths))
     return manifest.assign(content=list(contents))
 
 

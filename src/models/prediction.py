@@ -14,11 +14,12 @@ import pandas as pd
 from src.data import image_file
 from src.methods.fold_models import LEFT_OUT, PASSED
 from src.methods.likeness import by_case, threshold
-from src.methods.method import Applied, Track
+from src.methods.method import Applied
 from src.methods.preparation import prefetch
 from src.models.saved import Member
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
+from src.system.progress import Progress
 
 PREDICTED = "predicted"
 """The outcome of a case whose images could be treated, all or some of them; of others `passed` or `left out`."""
@@ -51,7 +52,7 @@ class Prediction:
 
 
 def predict_new(
-    members: list[Member], images: pd.DataFrame, root: Path, track: Track, store: Store | None = None
+    members: list[Member], images: pd.DataFrame, root: Path, progress: Progress, store: Store | None = None
 ) -> Prediction:
     """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
 
@@ -59,10 +60,10 @@ def predict_new(
     or a view has no model.
     """
     check(members, images)
-    rows, unread = digested(images, root, members[0].method.workers, track)
+    rows, unread = digested(images, root, members[0].method.workers, progress)
     # What is held does not grow with the number of images but by the answers.
     blocks = [rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-    answers = [answer for block in blocks for answer in apply(members, block, root, track, store)]
+    answers = [answer for block in blocks for answer in apply(members, block, root, progress, store)]
     each = together([(name, answer.predictions) for name, answer in answers]).drop(columns=UNKNOWN, errors="ignore")
     bad = pd.concat([unread, *(answer.bad for _, answer in answers)], ignore_index=True)
     distances = likeness(members, together([(name, answer.distances) for name, answer in answers]))
@@ -77,13 +78,13 @@ def predict_new(
 
 
 def apply(
-    members: list[Member], rows: pd.DataFrame, root: Path, track: Track, store: Store | None
+    members: list[Member], rows: pd.DataFrame, root: Path, progress: Progress, store: Store | None
 ) -> Iterator[tuple[str, Applied]]:
     """Yield the name of each fitted cell, and what it says of images with contents."""
     for _, alike in groupby(sorted(members, key=kind), key=kind):
         with kept(store) as held:  # cells of the same descriptors share them
             for member in alike:
-                yield member.name, member.apply(rows, root, held, track)
+                yield member.name, member.apply(rows, root, held, progress)
 
 
 def check(members: list[Member], images: pd.DataFrame) -> None:
@@ -120,10 +121,10 @@ def kept(store: Store | None) -> Iterator[Store]:
         yield Store(folder)
 
 
-def digested(images: pd.DataFrame, root: Path, workers: int, track: Track) -> tuple[pd.DataFrame, pd.DataFrame]:
+def digested(images: pd.DataFrame, root: Path, workers: int, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the images with the column `content`, and `sample, outcome, reason` of files that cannot be opened."""
     read = prefetch(lambda sample: content(root / sample), images["sample"], workers)
-    found = list(track(read, "reading", len(images)))
+    found = list(progress.track(read, "reading", len(images)))
     rows = images.assign(content=[digest for digest, _ in found])
     gone = images[["sample"]].assign(outcome=LEFT_OUT, reason=[reason for _, reason in found])
     return rows[rows["content"] != ""], gone[gone["reason"] != ""]

@@ -19,10 +19,11 @@ from src.encoders.weights import sha256, without_pickle
 from src.methods.finetune.trained_network import FineTuned
 from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
-from src.methods.method import Applied, Fitted, Method, Outcome, Track
+from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
 from src.storage.store import Store
 from src.system.files import replace as write
 from src.system.next_commands import next_command
+from src.system.progress import Progress
 
 DESCRIPTION, KNOWN = "model.json", "known"
 """What a model's folder holds beside its fitted models: what they were made of and by, and what they know."""
@@ -81,7 +82,7 @@ class Member:
         if found != self.weights:
             raise ValueError(f"the {whence} are others than those here ({self.weights}, here {found}): {way_out}")
 
-    def apply(self, manifest: pd.DataFrame, root: Path, store: Store, track: Track) -> Applied:
+    def apply(self, manifest: pd.DataFrame, root: Path, store: Store, progress: Progress) -> Applied:
         """Predict the samples of a manifest without labels, which are relative to `root`."""
         policy = "pass" if self.cell.on_bad_image == "pass" else "skip"  # one bad image must not cost the others
         cell = replace(self.cell, data=replace(self.cell.data, root=str(root)), on_bad_image=policy)
@@ -89,7 +90,7 @@ class Member:
         view = "" if self.views == [""] and cell.views == "separate" else manifest["view"]
         rows = manifest.assign(view=view, label=blank, patient="")
         fitted = Fitted(self.models, self.known, lambda: self.encoder)
-        return self.method.apply(cell, fitted, rows, store, track)
+        return self.method.apply(CellTask(cell=cell, manifest=rows, store=store, progress=progress), fitted)
 
 
 def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, classes: list[str]) -> None:
@@ -135,11 +136,14 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     """
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ValueError(f"{folder} holds no {DESCRIPTION}, so that it is no whole model: run the cell again")
+        raise ValueError(f"{folder} holds no {DESCRIPTION}: it was made by an earlier version, so run the cell again")
     description = json.loads(path.read_text())
     parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
     cell, method = Cell(**parts), build(description["method"])
-    chosen = {int(fold): {key: build(part) for key, part in own.items()} for fold, own in description["chosen"].items()}
+    chosen = {
+        int(fold): {key: build(part) for key, part in own.items()}
+        for fold, own in description.get("chosen", {}).items()
+    }
     cell = agreed(description["name"], cell, list(chosen.values()))
     given = weights or packed(folder, description)
     if given and description["weights"] and weights_from_file(cell.encoder):
@@ -154,7 +158,7 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
 
 def check_files(folder: Path, description: Mapping[str, Any]) -> None:
     """Raise `ValueError` where a file of a model is not there: the others would predict without a word."""
-    listed = description["files"]
+    listed = description.get("files", {"models": [], "known": []})  # older descriptions list none
     there = {path.stem for path in folder.iterdir()}, {path.stem for path in (folder / KNOWN).glob("*.safetensors")}
     missing = sorted({*listed["models"]} - there[0]) + sorted({*listed["known"]} - there[1])
     if missing:

@@ -2,15 +2,17 @@
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from src.cell import plain_cell
 from src.cli.command import exhausted, explain
-from src.cli.terminal import say, show_evaluation, summary, track, write_evaluation
+from src.cli.progress import TerminalProgress
+from src.cli.terminal import say, show_evaluation, summary, write_evaluation
 from src.config import COPIES, Experiment, settled
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.evaluation.evaluation import Evaluation
-    from src.methods.method import Outcome
-    from src.storage.store import Store
+    from src.methods.method import CellTask, Outcome
     from src.tracking import TrackedRun
     from src.tuning.tuning import Tuning
 
@@ -85,6 +86,17 @@ def tell_idle(experiment: Experiment, sweep: Sweep | None) -> None:
         say(f"options: {line}")
 
 
+@dataclass(kw_only=True)
+class RunProgress(TerminalProgress):
+    """Shows progress on the terminal, and keeps curves in a run."""
+
+    run: "TrackedRun"
+
+    def point(self, curve: str, value: float, step: int) -> None:
+        """Log a point of a curve."""
+        self.run.log_steps(curve, {step: value})
+
+
 @dataclass
 class CellInputs:
     """What a cell works on: manifest, splits, what its figures are sliced by (`src.evaluation.slices.slice_facts`), and
@@ -122,7 +134,7 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
         facts["tuned_parameters"] = tuned
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
     slices = slice_facts(manifest, experiment.slices)
-    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, track)
+    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, TerminalProgress())
     return CellInputs(manifest, splits, slices, {"data": data_digest(manifest)} | facts)
 
 
@@ -137,10 +149,8 @@ def fill_run(
 
     With `tuning` the method predicts by parameters that it chooses.
     """
+    from src.methods.method import CellTask
     from src.storage.store import Store
-
-    def record(name: str, value: float, step: int) -> None:
-        run.log_steps(name, {step: value})
 
     store = Store(experiment.store, Path(experiment.workspace) / COPIES)
     store.check()
@@ -150,8 +160,10 @@ def fill_run(
     material = material or gather_inputs(experiment)
     manifest, splits = material.manifest, material.splits
     record_inputs(experiment, material, run)
-    leaks = audited(experiment, manifest, splits, store, run)
-    outcome = (tuning or experiment.method).predict(experiment, manifest, splits, store, track, record)
+    progress = RunProgress(run=run)
+    task = CellTask(cell=plain_cell(experiment), manifest=manifest, store=store, progress=progress)
+    leaks = audited(experiment, task, splits, run)
+    outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
     keep_outcome(experiment, name, outcome, material.classes, run)
     notes = (
@@ -161,17 +173,15 @@ def fill_run(
         + outcome_remarks(experiment, outcome)
     )
     evaluation = evaluated(experiment, outcome, material.slices, notes, run)
-    explain_examples(experiment, manifest, outcome, store, run)
+    explain_examples(experiment, task, outcome, run)
     return evaluation, notes
 
 
-def audited(
-    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", store: "Store", run: "TrackedRun"
-) -> list[str]:
+def audited(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame", run: "TrackedRun") -> list[str]:
     """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
-    from src.methods.audit import audit
+    from src.methods.audit import audit_splits
 
-    found = audit(experiment.data, manifest, splits, store, experiment.method.workers, track)
+    found = audit_splits(task, splits, experiment.method.workers)
     found.findings.to_csv(run.folder / "audit.csv", index=False)
     run.log(tags=found.facts)
     for line in found.lines:
@@ -254,9 +264,7 @@ def tell_outcome(evaluation: "Evaluation", name: str, notes: list[str], run: str
         say(after_run(name, run))
 
 
-def explain_examples(
-    experiment: Experiment, manifest: "pd.DataFrame", outcome: "Outcome", store: "Store", run: "TrackedRun"
-) -> None:
+def explain_examples(experiment: Experiment, task: "CellTask", outcome: "Outcome", run: "TrackedRun") -> None:
     """Write what the models look at in a few cases of each class, right and wrong, as pictures.
 
     Where there is not enough memory for them, the run has its results all the same.
@@ -265,10 +273,10 @@ def explain_examples(
 
     if not experiment.examples:
         return
-    chosen = choose(outcome.predictions, experiment.examples).merge(manifest[["sample", "content"]], on="sample")
-    made = experiment.method.explain(experiment, chosen, dict(outcome.models), store)
+    chosen = choose(outcome.predictions, experiment.examples).merge(task.manifest[["sample", "content"]], on="sample")
+    made = experiment.method.explain(replace(task, manifest=chosen), dict(outcome.models))
     try:
-        for name, picture in pictures(chosen, list(track(made, "explaining", len(chosen)))):
+        for name, picture in pictures(chosen, list(task.progress.track(made, "explaining", len(chosen)))):
             path = run.folder / "explanations" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(picture)

@@ -3,10 +3,10 @@
 import copy
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import pandas as pd
 
@@ -19,10 +19,11 @@ from src.methods.fold_models import by_view, join_predictions, leave_out, model_
 from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.frozen.frozen import ALL, Frozen, Pooled, fit_fold
 from src.methods.likeness import Known
-from src.methods.method import Outcome, RecordPoint, Track
-from src.methods.preparation import Sample, samples_of
+from src.methods.method import CellTask, Outcome
+from src.methods.preparation import samples_of
 from src.recipes import descriptor_recipe, fit_recipe
 from src.storage.store import Store, recipe_digest
+from src.system.progress import Progress
 from src.tuning.search_space import FROZEN, TRAINED
 
 HELD = 4
@@ -34,10 +35,8 @@ class Learner(Protocol):
 
     operators: ClassVar[tuple[str, ...]]
     """The operators of a cell whose parameters it learns by."""
-    manifest: pd.DataFrame
-    """All that is known of the samples, with contents."""
     rows: pd.DataFrame
-    """Those of it whose images are used."""
+    """The rows of the manifest whose images are used."""
     recipe: str
     """The digest of all that determines what is learnt from, but parameters."""
 
@@ -57,17 +56,6 @@ class Learner(Protocol):
 def hold_out_one(splits: pd.DataFrame, fold: int) -> pd.DataFrame:
     """Return splits of which one fold only is held out: all others are learnt from."""
     return splits.assign(fold=splits["fold"].where(splits["fold"] == fold, 0))
-
-
-def quiet(
-    items: Iterable[Any], description: str, total: int, size: Callable[[Any], int] = lambda _: 1
-) -> Iterator[Any]:
-    """Pass items on: trials show how many they are, and not what each one does."""
-    yield from items
-
-
-def unrecorded(name: str, value: float, step: int) -> None:
-    """Record nothing of what a trial trains."""
 
 
 @dataclass
@@ -139,21 +127,19 @@ class Networks:
     operators: ClassVar[tuple[str, ...]] = TRAINED
 
     method: "Prepared"
-    manifest: pd.DataFrame
+    task: CellTask
     rows: pd.DataFrame
     recipe: str
-    store: Store
     work: Path
-    track: Track
-    record: RecordPoint
 
     def part(self, cell: Cell, splits: pd.DataFrame, fold: int) -> pd.DataFrame:
         """Return splits: roles depend on the share that decides when to stop, which may be a parameter."""
         return hold_out_one(splits, fold)
 
     def trial(self, cell: Cell, part: pd.DataFrame, place: str) -> pd.DataFrame:
-        """Return the predictions; what a killed trial has trained is found again."""
-        return self.ask(cell, part, Store(self.work / place), quiet, unrecorded).predictions
+        """Return the predictions; what a killed trial has trained is found again. No progress is shown."""
+        own = replace(self.task, store=Store(self.work / place), progress=Progress())
+        return self.predict(own, cell, part).predictions
 
     def forget(self, place: str) -> None:
         """Delete a trial's networks."""
@@ -161,12 +147,12 @@ class Networks:
 
     def learn(self, cell: Cell, part: pd.DataFrame) -> Outcome:
         """Return what fine-tuning returns."""
-        return self.ask(cell, part, self.store, self.track, self.record)
+        return self.predict(self.task, cell, part)
 
-    def ask(self, cell: Cell, part: pd.DataFrame, store: Store, track: Track, record: RecordPoint) -> Outcome:
+    def predict(self, task: CellTask, cell: Cell, part: pd.DataFrame) -> Outcome:
         """Return what fine-tuning makes of the cases of splits."""
-        rows = self.manifest[self.manifest["case"].isin(part["case"])]
-        return self.method.predict(cell, rows, part, store, track, record)
+        rows = self.task.manifest[self.task.manifest["case"].isin(part["case"])]
+        return self.method.predict(replace(task, cell=cell, manifest=rows), part)
 
 
 class Prepared(FineTune):
@@ -175,36 +161,33 @@ class Prepared(FineTune):
     images: Images
     bad: pd.DataFrame
 
-    def begin(self, cell: Cell, wanted: list[Sample], track: Track) -> pd.DataFrame:
+    def begin(self, task: CellTask) -> pd.DataFrame:
         """Prepare images, and return the bad ones."""
-        self.images, self.bad = super().prepared(cell, wanted, track)
+        self.images, self.bad = super().prepared(task)
         return self.bad
 
-    def prepared(self, cell: Cell, wanted: list[Sample], track: Track) -> tuple[Images, pd.DataFrame]:
+    def prepared(self, task: CellTask) -> tuple[Images, pd.DataFrame]:
         """Return the images, and those of the wanted ones that are bad."""
         images = copy.copy(self.images)
-        images.cell = cell
-        return images, self.bad[self.bad["sample"].isin([sample.name for sample in wanted])]
+        images.cell = task.cell
+        return images, self.bad[self.bad["sample"].isin(task.manifest["sample"])]
 
 
-def descriptors(method: Frozen, cell: Cell, manifest: pd.DataFrame, store: Store, track: Track) -> Descriptors:
+def descriptors(method: Frozen, task: CellTask) -> Descriptors:
     """Return what learns on descriptors, once all are stored."""
-    wanted = descriptor_recipe(cell, cell.encoder.digest())
-    encoded, bad = method.encode(cell, samples_of(manifest), store, wanted, track)
+    wanted = descriptor_recipe(task.cell, task.cell.encoder.digest())
+    encoded, bad = method.encode(task, wanted)
     facts: dict[str, str | int] = {"recipe": recipe_digest(wanted), "encoded_crops": encoded}
 
     def read(cell: Cell, rows: pd.DataFrame) -> Pooled:
-        return pooled_descriptors(cell, store, wanted, samples_of(rows))
+        return pooled_descriptors(cell, task.store, wanted, samples_of(rows))
 
-    return Descriptors(manifest, leave_out(manifest, bad), read, bad, facts)
+    return Descriptors(task.manifest, leave_out(task.manifest, bad), read, bad, facts)
 
 
-def networks(
-    method: FineTune, cell: Cell, manifest: pd.DataFrame, store: Store, work: Path, track: Track, record: RecordPoint
-) -> Networks:
+def networks(method: FineTune, task: CellTask, work: Path) -> Networks:
     """Return what trains networks, once all images are prepared."""
-    method.checked(cell)
+    method.checked(task.cell)
     prepared = Prepared(**{each.name: getattr(method, each.name) for each in fields(method)})
-    bad = prepared.begin(cell, samples_of(manifest), track)
-    made = recipe_digest(fit_recipe(cell))
-    return Networks(prepared, manifest, leave_out(manifest, bad), made, store, work, track, record)
+    bad = prepared.begin(task)
+    return Networks(prepared, task, leave_out(task.manifest, bad), recipe_digest(fit_recipe(task.cell)), work)

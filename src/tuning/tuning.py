@@ -19,9 +19,8 @@ from src.evaluation.metrics import METRICS, label_numbers
 from src.evaluation.predictions import average, columns
 from src.methods.finetune.finetune import EPOCHS, FineTune
 from src.methods.frozen.frozen import Frozen
-from src.methods.method import Method, Outcome, RecordPoint, Track
+from src.methods.method import CellTask, Method, Outcome
 from src.recipes import data_digest, splits_digest
-from src.storage.store import Store
 from src.system.checks import at_least, one_of
 from src.tuning.learners import Learner, descriptors, networks
 from src.tuning.search_space import FROZEN, TRAINED, Values, apply_values, space
@@ -141,24 +140,22 @@ class Tuning:
     watch: Watch
     chosen: Chosen | None = None
 
-    def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
-    ) -> Outcome:
+    def predict(self, task: CellTask, splits: pd.DataFrame) -> Outcome:
         """Predict every held-out sample, by the parameters that its fold's study chose."""
-        learner = self.learner(cell, manifest, splits, store, track, record)
-        outcome, self.chosen = run_studies(self.plan, self.search, learner, cell, manifest, splits, self.watch, track)
+        learner = self.learner(task, splits)
+        outcome, self.chosen = run_studies(self.plan, self.search, learner, task, splits, self.watch)
         return outcome
 
-    def learner(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
-    ) -> Learner:
+    def learner(self, task: CellTask, splits: pd.DataFrame) -> Learner:
         """Return what learns with the parameters of a trial, with all done that does not depend on them."""
+        cell = task.cell
         if isinstance(self.method, FineTune) and cell.encoder.trainable:
-            return networks(self.method, cell, manifest, store, self.work, track, record)
+            return networks(self.method, task, self.work)
         method = self.method.frozen() if isinstance(self.method, FineTune) else self.method
-        cell.classifier.check(splits_digest(splits), data_digest(manifest), cell.training_patients)  # before any work
+        # Before any work.
+        cell.classifier.check(splits_digest(splits), data_digest(task.manifest), cell.training_patients)
         assert isinstance(method, Frozen), "there is no other method"
-        return descriptors(method, cell, manifest, store, track)
+        return descriptors(method, task)
 
 
 def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) -> Search:
@@ -195,24 +192,18 @@ def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) 
 
 
 def run_studies(
-    plan: Plan,
-    search: Search,
-    learner: Learner,
-    cell: Cell,
-    manifest: pd.DataFrame,
-    splits: pd.DataFrame,
-    watch: Watch,
-    track: Track,
+    plan: Plan, search: Search, learner: Learner, task: CellTask, splits: pd.DataFrame, watch: Watch
 ) -> tuple[Outcome, Chosen]:
     """Run a plan's studies, and return the outer predictions by what was chosen, and what that is."""
-    questions = nested(plan, learner, cell, splits) if plan.nested else flagged(plan, learner, cell, splits)
-    asked = study_identity(plan, cell, learner, manifest, splits)
+    cell = task.cell
+    questions = nested(plan, learner, task, splits) if plan.nested else flagged(plan, learner, cell, splits)
+    asked = study_identity(plan, cell, learner, task.manifest, splits)
     search.begin(list(questions), asked)
     for name, question in questions.items():
         left = plan.trials - search.finished(name)
         if left > 0:
             title = f"trials of {name.split('/')[-1]}"
-            deque(track(search.run(name, question, watch), title, left), maxlen=0)
+            deque(task.progress.track(search.run(name, question, watch), title, left), maxlen=0)
     choices = {}
     for fold in folds_of(splits):
         name = study_name(plan, fold)
@@ -229,9 +220,10 @@ def run_studies(
     return join_outcomes(plan, outcomes, choices, used, chosen), chosen
 
 
-def nested(plan: Plan, learner: Learner, cell: Cell, splits: pd.DataFrame) -> dict[str, Question]:
+def nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFrame) -> dict[str, Question]:
     """Return what the study of each outer fold asks: its training part is all that it knows."""
-    part = roles(learner.manifest, splits, cell.training_patients, seed=cell.seed)
+    cell = task.cell
+    part = roles(task.manifest, splits, cell.training_patients, seed=cell.seed)
     questions = {}
     for fold in folds_of(splits):
         known = set(part["case"][(part["fold"] == fold) & (part["role"] == FIT)])

@@ -23,7 +23,9 @@ import pandas as pd
 from src.cell import Cell
 from src.data.sets.table import Table
 from src.evaluation.two_classes import Binary
+from src.methods.method import CellTask
 from src.storage.store import Recipe, Store
+from src.system.progress import Progress
 from src.tracking import CELL, SWEEP, Tracking
 from tests.benchmarks.timing import Row, peak
 
@@ -101,6 +103,11 @@ class Simulation:
         """The manifest with contents, made without reading a file."""
         table = pd.read_csv(self.folder / "table.csv", dtype=str, keep_default_na=False)
         return table.assign(label=pd.Categorical(table["label"], CLASSES), content=contents(self.count))
+
+    def task(self, manifest: pd.DataFrame | None = None) -> CellTask:
+        """What a method is given: all samples, unless others are given."""
+        rows = self.manifest() if manifest is None else manifest
+        return CellTask(cell=self.cell, manifest=rows, store=self.store)
 
     def splits(self, protocol: str = "kfold") -> pd.DataFrame:
         """Five folds, by patient or by case."""
@@ -223,11 +230,6 @@ def roles_of(splits: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([splits[["case"]].assign(fold=fold, role=each) for fold, each in role.items()])
 
 
-def silently(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
-    """Pass items on."""
-    return iter(items)
-
-
 def folder(made: Simulation) -> None:
     """Read a folder per class, and list new images."""
     from src.data.new_images import list_images
@@ -243,7 +245,7 @@ def manifest(made: Simulation) -> None:
     from src.recipes import data_digest
     from src.tracking.datasets import dataset
 
-    found = with_contents(made.reader.manifest(), made.reader.root, 2, silently)
+    found = with_contents(made.reader.manifest(), made.reader.root, 2, Progress())
     dataset("scale", data_digest(found), made.reader.root, found)
 
 
@@ -272,11 +274,10 @@ def write(made: Simulation) -> None:
 def listing(made: Simulation) -> None:
     """List the store, and ask it for every sample."""
     from src.methods.frozen.frozen import Frozen
-    from src.methods.preparation import samples_of
     from src.store import listing
 
     list(listing(made.store))
-    encoded, bad = Frozen(workers=2).encode(made.cell, samples_of(made.manifest()), made.store, made.recipe, silently)
+    encoded, bad = Frozen(workers=2).encode(made.task(), made.recipe)
     assert encoded == 0
     assert bad.empty
 
@@ -285,7 +286,7 @@ def frozen(made: Simulation) -> None:
     """Pool, learn and predict by stored descriptors."""
     from src.methods.frozen.frozen import Frozen
 
-    outcome = Frozen(workers=2).predict(made.cell, made.manifest(), made.splits(), made.store, silently, record)
+    outcome = Frozen(workers=2).predict(made.task(), made.splits())
     assert len(outcome.predictions) == made.count
 
 
@@ -296,19 +297,15 @@ def prediction(made: Simulation) -> None:
     from src.methods.method import Fitted
     from src.models.prediction import BLOCK
 
-    method, rows, folds, store = Frozen(workers=2), made.manifest(), made.splits(), made.store
+    method, rows, folds = Frozen(workers=2), made.manifest(), made.splits()
     few = rows.head(WARM)
     known = folds[folds["case"].isin(few["case"])]
-    outcome = method.predict(made.cell, few, known, store, silently, record)
+    outcome = method.predict(made.task(few), known)
     fitted = Fitted(outcome.models, outcome.known, unasked)
     blocks = (rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
-    answers = [method.apply(made.cell, fitted, block, store, silently) for block in blocks]
+    answers = [method.apply(made.task(block), fitted) for block in blocks]
     assert sum(len(answer.predictions) for answer in answers) == FOLDS * made.count
     by_case(pd.concat([answer.distances for answer in answers]).assign(model="one"))
-
-
-def record(name: str, value: float, step: int) -> None:
-    """Record nothing."""
 
 
 def unasked() -> Any:
@@ -318,11 +315,10 @@ def unasked() -> Any:
 
 def audit(made: Simulation) -> None:
     """Look for patients, copies and near-copies on both sides of a split."""
-    from src.methods.audit import audit
+    from src.methods.audit import audit_splits
 
     for protocol in PROTOCOLS:
-        rows = made.manifest()
-        found = audit(made.reader, rows, made.splits(protocol), made.store, 2, silently)
+        found = audit_splits(made.task(), made.splits(protocol), 2)
         assert found.facts["audit_not_compared"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Names of folders for groups, progress where there is no terminal, what is said of an evaluation."""
+"""Names of folders for groups, what is said of an evaluation."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from src.cli import terminal
-from src.cli.terminal import byte_progress, console, say, show_evaluation, slug, summary, track, write_evaluation
+from src.cli.progress import TerminalProgress, byte_progress
+from src.cli.terminal import console, say, show_evaluation, slug, summary, write_evaluation
 from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.two_classes import Binary
 from tests.support.predictions import make_predictions
@@ -30,46 +30,6 @@ def test_groups_that_differ_have_folders_that_differ() -> None:
     names = {slug(title) for title in titles}
     assert len(names) == len(titles)
     assert all(re.fullmatch(r"data\.root_data_[ab_]*-[0-9a-f]{6}", name) for name in names)
-
-
-class Clock:
-    """Goes on by 20 seconds each time it is asked."""
-
-    seconds = 0
-
-    def monotonic(self) -> int:
-        self.seconds += 20
-        return self.seconds
-
-
-def test_a_log_has_a_line_of_progress_every_half_minute(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(terminal, "time", Clock())
-    told = []
-    for _ in track(range(5), "encoding crops", 80, size=lambda _: 16):
-        told += capsys.readouterr().err.splitlines()
-    assert told == [
-        "encoding crops: 32 of 80, 0.8/s, 0:01:00 to go",
-        "encoding crops: 64 of 80, 0.8/s, 0:00:20 to go",
-    ]
-    assert capsys.readouterr().err.splitlines() == ["encoding crops: 80 of 80, 0.7/s, in 0:02:00"]
-
-
-def test_a_log_says_how_far_a_transfer_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "time", Clock())
-    with byte_progress() as tell:
-        for done in (20, 20, 60, 100):  # 20 were there
-            tell("bach.zip", done * 10**6, 10**8)
-    assert capsys.readouterr().err.splitlines() == [
-        "bach.zip: 20.0 of 100.0 MB, 0.0 MB/s, unknown to go",
-        "bach.zip: 100.0 of 100.0 MB, 1.0 MB/s, in 0:01:20",
-    ]
-
-
-def test_short_work_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(track(range(3), "reading", 3)) == [0, 1, 2]
-    assert re.fullmatch(r"reading: 3 of 3, [\d,.]+/s, in 0:00:00\n", capsys.readouterr().err)
 
 
 def two_classes(folder: Path, positive: list[str], names: tuple[str, ...] = ("cancer", "healthy")) -> Evaluation:
@@ -107,7 +67,7 @@ def test_text_of_users_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], m
     console().print("G2+ [x]", style="yellow")
     console().print(Table("G2+ [x]", title="[y] :smile:"))
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
-    assert list(track([1], "G3 [z]", 1)) == [1]
+    assert list(TerminalProgress().track([1], "G3 [z]", 1)) == [1]
     with byte_progress() as progress:
         progress("a [b].zip", 1, 1)
     printed = capsys.readouterr()

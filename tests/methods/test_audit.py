@@ -2,7 +2,9 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +18,34 @@ from src.data.reader import Reader
 from src.data.sets.demo import Demo
 from src.data.sets.folder import Folder
 from src.data.splits import ImageKFold, KFold
-from src.methods.audit import Audit, audit
-from src.methods.preparation import with_contents
-from src.storage.store import Store
+from src.methods.audit import Audit, audit_splits
 from src.sweeps.run_cell import fill_run
+from src.system.progress import Progress
+from tests.support.cells import cell, task_of
 from tests.support.commands import QUICK, run
 from tests.support.configs import composed
 from tests.support.images import folder_of_images
 
 
-class Progress:
+class Shown(Progress):
     """Remembers what was shown."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, int]] = []
 
-    def __call__(self, items: Iterable[Any], description: str, total: int, size: object = None) -> Iterator[Any]:
+    @contextmanager
+    def counting(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         self.shown.append((description, total))
-        yield from items
+        yield lambda steps: None
 
 
 def audited(
     data: Reader, store: Path, workers: int = 2, protocol: KFold | ImageKFold | None = None
-) -> tuple[Audit, Progress]:
-    progress = Progress()
-    manifest = with_contents(data.manifest(), data.root, workers, Progress())
-    splits = (protocol or KFold(folds=2)).split(manifest)
-    return audit(data, manifest, splits, Store(store), workers, progress), progress
+) -> tuple[Audit, Shown]:
+    shown = Shown()
+    task = replace(task_of(cell(Path(data.root), data=data), store), progress=shown)
+    splits = (protocol or KFold(folds=2)).split(task.manifest)
+    return audit_splits(task, splits, workers), shown
 
 
 def copy(root: Path, name: str, to: str, **options: Any) -> None:

@@ -16,7 +16,6 @@ from src.images.crop import Centre, Crop, Whole
 from src.images.stain import NoStain
 from src.methods.frozen.frozen import Frozen
 from src.methods.maps import explain_descriptors, explain_networks, hidden_maps, window_maps, with_hidden
-from src.storage.store import Store
 from src.training.network import NetworkWithHead
 from tests.support.cells import cell
 from tests.support.frozen import examples, explained, predict
@@ -32,7 +31,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_frozen_descriptors_give_a_map_of_each_class_that_matters(images: Path, tmp_path: Path) -> None:
     one = cell(images, seeds=[3, 0])
-    shown, found = explained(one, tmp_path)
+    task, found = explained(one, tmp_path)
+    shown = task.manifest
     assert [each.sample for each in found] == shown["sample"].tolist()
     assert set(shown["seed"]) == {3}
     for each, row in zip(found, shown.to_dict("records"), strict=True):
@@ -52,10 +52,11 @@ def test_a_map_holds_what_the_model_says_of_each_window(images: Path, tmp_path: 
     """Windows that do not overlap show their own probabilities, encoded and predicted here one by one."""
     one = cell(images, crop=Crop(size=40, scale=0.5, count=1, orient=False), augment=NoAugment(), stain=NoStain())
     outcome = predict(one, tmp_path)
-    shown = examples(one, outcome.predictions)
+    task = examples(one, outcome.predictions, tmp_path)
+    shown = task.manifest
     network = one.encoder.load()
     for each, row in zip(
-        Frozen(batch=4, device="cpu").explain(one, shown, dict(outcome.models), Store(tmp_path)),
+        Frozen(batch=4, device="cpu").explain(task, dict(outcome.models)),
         shown.to_dict("records"),
         strict=True,
     ):
@@ -70,8 +71,8 @@ def test_a_map_holds_what_the_model_says_of_each_window(images: Path, tmp_path: 
 
 def test_a_model_of_one_window_shows_what_it_loses(images: Path, tmp_path: Path) -> None:
     for crop in (Whole(size=40), Centre(size=40, shorter=60)):
-        shown, found = explained(cell(images, crop=crop), tmp_path)
-        assert len(found) == len(shown)
+        task, found = explained(cell(images, crop=crop), tmp_path)
+        assert len(found) == len(task.manifest)
         for each in found:
             assert all("lost where hidden" in name for name in each.maps)
             for values in each.maps.values():
@@ -115,16 +116,16 @@ def refused() -> Extractor:
 def test_what_was_explained_once_is_not_encoded_again(images: Path, tmp_path: Path) -> None:
     for crop in (Crop(size=40, scale=0.5, count=2), Whole(size=40)):
         one = cell(images, crop=crop)
-        shown, first = explained(one, tmp_path)
+        task, first = explained(one, tmp_path)
         models = dict(predict(one, tmp_path).models)
-        again = list(explain_descriptors(one, shown, models, Store(tmp_path), refused, 4))
+        again = list(explain_descriptors(task, models, refused, 4))
         for each, before in zip(again, first, strict=True):
             assert list(each.maps) == list(before.maps)
             for name, values in each.maps.items():
                 np.testing.assert_array_equal(values, before.maps[name])
-        other = replace(one, crop=replace(crop, size=32))
+        other = replace(task, cell=replace(one, crop=replace(crop, size=32)))
         with pytest.raises(AssertionError, match="is loaded"):
-            next(explain_descriptors(other, shown, models, Store(tmp_path), refused, 4))
+            next(explain_descriptors(other, models, refused, 4))
 
 
 def test_views_have_models_of_their_own_unless_shared(tmp_path: Path) -> None:
@@ -137,7 +138,8 @@ def test_views_have_models_of_their_own_unless_shared(tmp_path: Path) -> None:
     pd.DataFrame(rows, columns=["sample", "case", "view", "label"]).to_csv(root / "manifest.csv", index=False)
     for views in ("separate", "shared"):
         one = cell(root, data=Table(path=str(root / "manifest.csv"), root=str(root)), views=views)
-        shown, found = explained(one, tmp_path / views)
+        task, found = explained(one, tmp_path / views)
+        shown = task.manifest
         assert [each.sample for each in found] == shown["sample"].tolist()
         assert shown.groupby("case")["view"].apply(sorted).map(lambda found: found == ["cc", "mlo"]).all()
 
@@ -153,12 +155,11 @@ class Trained:
         return NetworkWithHead(self.encoder.load(device), 2).eval().requires_grad_(False)
 
 
-def test_networks_are_explained_by_their_gradients(images: Path) -> None:
+def test_networks_are_explained_by_their_gradients(images: Path, tmp_path: Path) -> None:
     one = cell(images, crop=Crop(size=40, scale=0.5, count=1))
     manifest = one.data.manifest()
     table = manifest.assign(label=manifest["label"].astype(str), model="run", fold=1, seed=0, p_one=0.7, p_two=0.3)
-    shown = examples(one, table)
-    found = list(explain_networks(one, shown, {"fold01-seed0": Trained(one.encoder)}, "cpu"))
+    found = list(explain_networks(examples(one, table, tmp_path), {"fold01-seed0": Trained(one.encoder)}, "cpu"))
     assert [sorted(each.maps) for each in found] == [
         ["Grad-CAM for one", "integrated gradients for one"],
         ["Grad-CAM for one", "Grad-CAM for two", "integrated gradients for one"],
@@ -172,7 +173,7 @@ def test_an_example_is_read_as_the_models_saw_it(tmp_path: Path) -> None:
     """Scaled and stained, so that a map lies on the image that it is of."""
     root = folder_of_images(tmp_path / "images", 8)
     one = cell(root)
-    shown, found = explained(one, tmp_path / "store")
-    raw = np.asarray(Image.open(root / shown["sample"].iloc[0]))
+    task, found = explained(one, tmp_path / "store")
+    raw = np.asarray(Image.open(root / task.manifest["sample"].iloc[0]))
     expected = one.stain(one.crop.rescale(raw))
     np.testing.assert_array_equal(found[0].image, expected)

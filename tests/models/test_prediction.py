@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,12 @@ from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen
 from src.methods.likeness import MOST, Known, by_case, threshold
 from src.methods.method import Method, Outcome
-from src.methods.preparation import with_contents
 from src.models import prediction
 from src.models.prediction import fused, predict_new
 from src.models.saved import DESCRIPTION, Member, load_all_fitted, load_fitted, pack_fitted, save_fitted, unpacked
 from src.storage.store import Store
-from tests.support.cells import cell, quiet
+from src.system.progress import Progress
+from tests.support.cells import cell, task_of
 from tests.support.finetuning import cell as trained_cell
 from tests.support.finetuning import tuned
 from tests.support.images import folder_of_images, tissue
@@ -62,8 +63,8 @@ def build(description: Mapping[str, Any]) -> Any:
 
 
 def fit(one: Cell, method: Method, store: Path) -> Outcome:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    return method.predict(one, manifest, one.protocol.split(manifest), Store(store), quiet, lambda *_: None)
+    task = task_of(one, store)
+    return method.predict(task, one.protocol.split(task.manifest))
 
 
 def kept(one: Cell, method: Method, folder: Path, name: str = "one") -> tuple[Outcome, Path]:
@@ -84,7 +85,7 @@ def copied(images: Path, folder: Path) -> Path:
 
 def asked(members: list[Member], folder: Path, **options: Any) -> Any:
     new = list_images(folder)
-    return predict_new(members, new.images, new.root, quiet, **options)
+    return predict_new(members, new.images, new.root, Progress(), **options)
 
 
 def beside(outcome: Outcome, each: pd.DataFrame) -> pd.DataFrame:
@@ -220,15 +221,17 @@ class TestBadImages:
         assert row["unlike"]
 
 
-class Counted:
-    """Passes items on, and counts the crops that are encoded."""
+class Counted(Progress):
+    """Counts the crops that are encoded."""
 
     crops = 0
 
-    def __call__(self, items: Iterable[Any], description: str, *_: Any, size: Any = int, **__: Any) -> Iterator[Any]:
-        for item in items:
-            self.crops += size(item) if description == "encoding crops" else 0
-            yield item
+    @contextmanager
+    def counting(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        def count(steps: int) -> None:
+            self.crops += steps if description == "encoding crops" else 0
+
+        yield count
 
 
 class TestSeveralCells:
@@ -360,8 +363,8 @@ class TestWeights:
 
 
 class TestFolder:
-    def test_without_a_description_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="holds no model.json, so that it is no whole model: run the cell again"):
+    def test_of_an_earlier_version_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="made by an earlier version, so run the cell again"):
             load_fitted(tmp_path, build)
 
     def test_made_by_another_revision_is_refused(self, images: Path, tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """A cell of a second's work, made of objects."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from src.cell import Cell
 from src.classifiers.logistic import Logistic
@@ -13,6 +11,10 @@ from src.encoders.torchvision import Torchvision
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
+from src.methods.method import CellTask
+from src.methods.preparation import with_contents
+from src.storage.store import Store
+from src.system.progress import Progress
 from src.training.parameters import FineTuning
 
 
@@ -33,5 +35,9 @@ def cell(root: Path, **changes: object) -> Cell:
     return Cell(**(operators | changes))
 
 
-def quiet(items: Iterable[Any], *_: object, **__: object) -> Iterator[Any]:
-    yield from items
+def task_of(cell: Cell, store: Path, progress: Progress | None = None, workers: int = 2) -> CellTask:
+    """The task of a cell on all of its data."""
+    manifest = with_contents(cell.data.manifest(), cell.data.root, workers, Progress())
+    return CellTask(
+        cell=cell, manifest=manifest, store=Store(store), progress=Progress() if progress is None else progress
+    )

@@ -1,6 +1,7 @@
 """A network fine-tuned in a second."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +11,10 @@ from src.images.crop import Crop
 from src.images.stain import NoStain
 from src.methods.finetune.finetune import FineTune
 from src.methods.method import Outcome
-from src.methods.preparation import with_contents
-from src.storage.store import Store
+from src.system.progress import Progress
 from src.training.parameters import FineTuning
 from tests.support.cells import cell as any_cell
-from tests.support.cells import quiet
+from tests.support.cells import task_of
 from tests.support.networks import Tiny
 
 
@@ -34,21 +34,21 @@ def tuned(**changes: object) -> FineTuning:
     return FineTuning(**(given | {"transforms": [{"HorizontalFlip": {}}, {"StainJitter": {}}]} | changes))
 
 
-class Curves(dict[str, dict[int, float]]):
-    """Remembers what is recorded."""
+class Curves(Progress, dict[str, dict[int, float]]):
+    """Remembers the points of curves."""
 
-    def __call__(self, name: str, value: float, step: int) -> None:
-        self.setdefault(name, {})[step] = value
+    def point(self, curve: str, value: float, step: int) -> None:
+        self.setdefault(curve, {})[step] = value
 
 
 def predict(
     one: Cell,
     store: Path,
-    record: Callable[[str, float, int], None] | None = None,
+    progress: Progress | None = None,
     change: Callable[[pd.DataFrame], pd.DataFrame] = lambda manifest: manifest,
     **method: object,
 ) -> Outcome:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    splits = one.protocol.split(manifest)
+    task = task_of(one, store, progress)
+    splits = one.protocol.split(task.manifest)
     tuner = FineTune(**({"workers": 2, "device": "cpu"} | method))
-    return tuner.predict(one, change(manifest), splits, Store(store), quiet, Curves() if record is None else record)
+    return tuner.predict(replace(task, manifest=change(task.manifest)), splits)

@@ -1,5 +1,6 @@
 """Frozen descriptors of a small cell: extracted, predicted from and explained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +10,11 @@ from src.data.image_file import file_digest as content_digest
 from src.evaluation.map_figures import choose
 from src.methods.frozen.extraction import extract_descriptors
 from src.methods.frozen.frozen import Frozen
-from src.methods.method import Explanation, Outcome
-from src.methods.preparation import Sample, with_contents
+from src.methods.method import CellTask, Explanation, Outcome
+from src.methods.preparation import Sample
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
-from tests.support.cells import quiet
+from tests.support.cells import task_of
 
 
 def samples(cell: Cell) -> list[Sample]:
@@ -30,24 +31,19 @@ def extract_all(cell: Cell, root: Path, chosen: list[Sample], batch: int = 4, wo
     return {file.name: file.read_bytes() for file in sorted(root.rglob("*.safetensors"))}
 
 
-def unrecorded(name: str, value: float, step: int) -> None:
-    raise AssertionError("frozen descriptors have no curves")
-
-
 def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    return Frozen(workers=workers, batch=4, device="cpu").predict(
-        one, manifest, one.protocol.split(manifest), Store(store), quiet, unrecorded
-    )
+    task = task_of(one, store)
+    return Frozen(workers=workers, batch=4, device="cpu").predict(task, one.protocol.split(task.manifest))
 
 
-def examples(one: Cell, predictions: pd.DataFrame, count: int = 1) -> pd.DataFrame:
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
-    return choose(predictions.assign(model="run"), count).merge(manifest[["sample", "content"]], on="sample")
+def examples(one: Cell, predictions: pd.DataFrame, store: Path, count: int = 1) -> CellTask:
+    """The task of explaining so many cases of each class, right and wrong."""
+    task = task_of(one, store)
+    shown = choose(predictions.assign(model="run"), count).merge(task.manifest[["sample", "content"]], on="sample")
+    return replace(task, manifest=shown)
 
 
-def explained(one: Cell, store: Path) -> tuple[pd.DataFrame, list[Explanation]]:
+def explained(one: Cell, store: Path) -> tuple[CellTask, list[Explanation]]:
     outcome = predict(one, store)
-    shown = examples(one, outcome.predictions)
-    method = Frozen(workers=2, batch=4, device="cpu")
-    return shown, list(method.explain(one, shown, dict(outcome.models), Store(store)))
+    task = examples(one, outcome.predictions, store)
+    return task, list(Frozen(workers=2, batch=4, device="cpu").explain(task, dict(outcome.models)))

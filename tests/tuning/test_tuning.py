@@ -18,8 +18,9 @@ from src.classifiers.knn import Knn
 from src.classifiers.logistic import Logistic
 from src.data.splits import FIT, REPORT, KFold
 from src.methods.frozen.frozen import Frozen
-from src.methods.method import Outcome
-from src.tuning.learners import Descriptors, quiet
+from src.methods.method import CellTask, Outcome
+from src.storage.store import Store
+from src.tuning.learners import Descriptors
 from src.tuning.studies import Owner, Search, storage
 from src.tuning.tuning import FLAGGED, NESTED, TUNING, Chosen, Plan, run_studies, score, search_of
 from tests.support.cells import cell as any_cell
@@ -103,9 +104,8 @@ def tuned(
     if memory:  # where there is nothing to continue
         search = replace(search, storage=optuna.storages.InMemoryStorage())
     splits = one.protocol.split(problem.manifest)
-    return run_studies(
-        asked, search, learner or problem.learner(), one, problem.manifest, splits, watch or watching(), quiet
-    )
+    task = CellTask(cell=one, manifest=problem.manifest, store=Store(place / "unused"))
+    return run_studies(asked, search, learner or problem.learner(), task, splits, watch or watching())
 
 
 def trials(chosen: Chosen) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from src.encoders.device import resolve_device
 from src.executors.executor import Executor
 from src.executors.local import Local
 from src.images.crop import MAP
-from src.methods.finetune.fits import Learning, check_transforms, fewest_images, jobs_of, progress_bar
+from src.methods.finetune.fits import Learning, check_transforms, fewest_images, jobs_of
 from src.methods.finetune.images_in_memory import Images
 from src.methods.finetune.trained_network import Descriptors, FineTuned, Probabilities, predict_rows
 from src.methods.fold_models import (
@@ -27,10 +27,10 @@ from src.methods.fold_models import (
 )
 from src.methods.frozen.frozen import Frozen
 from src.methods.likeness import Known
-from src.methods.method import Applied, Explanation, Fitted, Method, Outcome, RecordPoint, Track
-from src.methods.preparation import Sample, enlarged, samples_of
+from src.methods.method import Applied, CellTask, Explanation, Fitted, Method, Outcome
+from src.methods.preparation import enlarged, samples_of
 from src.recipes import fit_recipe
-from src.storage.store import Store, recipe_digest
+from src.storage.store import recipe_digest
 from src.system.checks import at_least
 
 EPOCHS = "trained_epochs"
@@ -63,24 +63,23 @@ class FineTune(Method):
                 "executor=local, cells of a sweep on machines of their own by hydra/launcher=submitit_slurm"
             )
 
-    def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
-    ) -> Outcome:
+    def predict(self, task: CellTask, splits: pd.DataFrame) -> Outcome:
         """Predict every held-out sample; an encoder that has nothing to train is used frozen, and the run says so."""
+        cell, manifest = task.cell, task.manifest
         if not cell.encoder.trainable:
-            outcome = self.frozen().predict(cell, manifest, splits, store, track, record)
+            outcome = self.frozen().predict(task, splits)
             used = f"{cell.encoder.label} has nothing to train: its descriptors went to the classifier"
             return replace(outcome, notes=[*outcome.notes, used])
         device = self.checked(cell)
-        images, bad = self.prepared(cell, samples_of(manifest), track)
+        images, bad = self.prepared(task)
         kept = leave_out(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, cell.finetune.validation, cell.seed)
         jobs = [job for view, rows in by_view(cell, kept) for job in jobs_of(cell, view, rows, part)]
-        training = Learning(cell, images, store, device, self.workers, record)
-        epochs = training.all(jobs, track)
+        training = Learning(task, images, device, self.workers)
+        epochs = training.all(jobs)
         models = {job.name: training.model(job) for job in jobs}
         asked = [(job.name, models[job.name], job.report) for job in jobs]
-        answers = list(zip(jobs, self.ask_each(cell, images, asked, device, track), strict=True))
+        answers = list(zip(jobs, self.ask_each(task, images, asked, device), strict=True))
         tables = [predictions_table(job.report, predicted, job.fold, job.seed) for job, (predicted, _) in answers]
         # A network has learnt its own training images by heart: what it is to compare new ones to it has not seen.
         known = {
@@ -91,42 +90,39 @@ class FineTune(Method):
         notes = training.notes() + enlarged(cell, samples_of(kept), self.workers)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
 
-    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
+    def apply(self, task: CellTask, fitted: Fitted) -> Applied:
         """Predict new samples."""
+        cell = task.cell
         if not cell.encoder.trainable:
-            return self.frozen().apply(cell, fitted, manifest, store, track)
+            return self.frozen().apply(task, fitted)
         images = Images(cell, self.memory, self.workers)
-        bad = images.prepare(samples_of(manifest), track)
+        bad = images.prepare(task.samples, task.progress)
         asked, keys = [], []
-        for view, rows in by_view(cell, remaining_samples(manifest, bad)):
+        for view, rows in by_view(cell, remaining_samples(task.manifest, bad)):
             for fold, seed, model in models_of(view, fitted.models):
                 asked.append((model_name(view, fold, seed), model, rows))
                 keys.append((fold, seed))
         parts = []
-        answers = (
-            self.ask_each(cell, images, asked, resolve_device(self.device, cell.encoder), track) if asked else iter(())
-        )
+        answers = self.ask_each(task, images, asked, resolve_device(self.device, cell.encoder)) if asked else iter(())
         for (name, _, rows), key, (predicted, described) in zip(asked, keys, answers, strict=True):
             distances = fitted.known[name](described, rows["content"].tolist())
             parts.append((predictions_table(rows, predicted, *key), rows, distances))
         return join_applied(parts, bad)
 
-    def explain(
-        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Any], store: Store
-    ) -> Iterator[Explanation]:
+    def explain(self, task: CellTask, models: dict[str, Any]) -> Iterator[Explanation]:
         """Yield Grad-CAM and integrated gradients."""
         from src.methods.maps import explain_networks
 
-        if not cell.encoder.trainable:
-            yield from self.frozen().explain(cell, examples, models, store)
+        if not task.cell.encoder.trainable:
+            yield from self.frozen().explain(task, models)
             return
-        yield from explain_networks(cell, examples, models, resolve_device(self.device, cell.encoder))
+        yield from explain_networks(task, models, resolve_device(self.device, task.cell.encoder))
 
-    def prepared(self, cell: Cell, wanted: list[Sample], track: Track) -> tuple[Images, pd.DataFrame]:
+    def prepared(self, task: CellTask) -> tuple[Images, pd.DataFrame]:
         """Return prepared images, and those that are bad; `ValueError` where they cannot be learnt from."""
-        check_transforms(cell, wanted, self.workers)
-        images = Images(cell, self.memory, self.workers)
-        return images, images.prepare(wanted, track)
+        check_transforms(task.cell, task.samples, self.workers)
+        images = Images(task.cell, self.memory, self.workers)
+        return images, images.prepare(task.samples, task.progress)
 
     def frozen(self) -> Frozen:
         """Return the method for encoders that cannot be trained."""
@@ -153,25 +149,21 @@ class FineTune(Method):
         return device
 
     def ask_each(
-        self,
-        cell: Cell,
-        images: Images,
-        asked: list[tuple[str, FineTuned, pd.DataFrame]],
-        device: str,
-        track: Track,
+        self, task: CellTask, images: Images, asked: list[tuple[str, FineTuned, pd.DataFrame]], device: str
     ) -> Iterator[tuple[Probabilities, Descriptors]]:
         """Yield what each model, of a name, says of its rows, by its stored weights."""
         import torch
 
         from src.training.torch_settings import exact
 
+        cell = task.cell
         total = sum(len(rows) for _, _, rows in asked) * cell.crop.count
         orientations = cell.finetune.orientations
-        with progress_bar(track, "predicting crops", total) as moved:
+        with task.progress.counting("predicting crops", total) as count:
             network, last = None, None
             for _, model, rows in asked:
                 alike = last is not None and (model.encoder, model.finetune) == (last.encoder, last.finetune)
                 network, last = model.network(device, network if alike else None), model
                 with exact(torch.device(device)):
-                    answer = predict_rows(network, images, rows, cell.crop.count, orientations, moved)
+                    answer = predict_rows(network, images, rows, cell.crop.count, orientations, count)
                 yield answer

@@ -19,10 +19,10 @@ from src.encoders.network_encoder import NetworkEncoder
 from src.methods.finetune.images_in_memory import Images
 from src.methods.finetune.trained_network import FineTuned, predict_rows, with_head
 from src.methods.fold_models import check_classes, model_name, role_mask
-from src.methods.method import RecordPoint, Track
+from src.methods.method import CellTask
 from src.methods.preparation import Sample, prefetch, samples_of, sizes
 from src.recipes import fit_recipe
-from src.storage.store import TRAINING, Recipe, Store, recipe_digest
+from src.storage.store import TRAINING, Recipe, recipe_digest
 from src.system.draws import generator
 from src.training.parameters import FineTuning
 
@@ -88,17 +88,15 @@ def jobs_of(cell: Cell, view: str, rows: pd.DataFrame, roles: pd.DataFrame) -> I
 class Learning:
     """The fits of a run, one after the other."""
 
-    def __init__(
-        self, cell: Cell, images: Images, store: Store, device: str, workers: int, record: RecordPoint
-    ) -> None:
-        self.cell, self.images, self.store, self.device = cell, images, store, device
-        self.workers, self.record = workers, record
-        self.shared = fit_recipe(cell)
+    def __init__(self, task: CellTask, images: Images, device: str, workers: int) -> None:
+        self.cell, self.store, self.progress = task.cell, task.store, task.progress
+        self.images, self.device, self.workers = images, device, workers
+        self.shared = fit_recipe(self.cell)
         self.loose: set[str] = set()
-        self.augment = transform_pipeline(cell.finetune)
-        self.fewest = fewest_images(cell, device)
+        self.augment = transform_pipeline(self.cell.finetune)
+        self.fewest = fewest_images(self.cell, device)
 
-    def all(self, jobs: list[FitJob], track: Track) -> int:
+    def all(self, jobs: list[FitJob]) -> int:
         """Train the networks that the store lacks; return how many epochs that took."""
         for job in jobs:
             self.replay(job)
@@ -107,9 +105,9 @@ class Learning:
             return 0
         fits = [self.fit(job) for job in missing]
         epochs = 0
-        with progress_bar(track, "training images", sum(fit.images() for fit in fits)) as moved:
+        with self.progress.counting("training images", sum(fit.images() for fit in fits)) as count:
             for job, fit in zip(missing, fits, strict=True):
-                epochs += self.train(job, fit, moved)
+                epochs += self.train(job, fit, count)
                 gc.collect(1)  # Lightning's parts refer to each other, and hold the network
         return epochs
 
@@ -135,7 +133,7 @@ class Learning:
             return
         for epoch, point in enumerate(json.loads((path.parent / TRAINING).read_text())["curves"], start=1):
             for curve, value in point.items():
-                self.record(f"{curve}/{job.name}", value, epoch)
+                self.progress.point(f"{curve}/{job.name}", value, epoch)
 
     def fit(self, job: FitJob) -> "Fit":
         """Return the training of a fit, ready to begin."""
@@ -154,11 +152,11 @@ class Learning:
             key=(job.seed, job.view, job.fold),
             name=job.name,
             folder=self.store.place.folder / recipe_digest(self.recipe(job)),
-            record=self.record,
+            record=self.progress.point,
             fewest=self.fewest,
         )
 
-    def train(self, job: FitJob, fit: "Fit", moved: Callable[[int], None]) -> int:
+    def train(self, job: FitJob, fit: "Fit", count: Callable[[int], None]) -> int:
         """Train and store one network, and return how many epochs that took; another process may do so meanwhile."""
         import torch
 
@@ -170,12 +168,12 @@ class Learning:
         with (
             alone(folder, job.name),
             exact(torch.device(self.device)) as loose,
-            counted_to(fit.images(), moved) as count,
+            counted_to(fit.images(), count) as counted,
         ):
             if self.store.fit(wanted) is not None:
                 self.replay(job)
                 return 0
-            trained = fit(self.classifier(job), count)
+            trained = fit(self.classifier(job), counted)
             about = {"best_epoch": trained.best_epoch, "curves": trained.points}
             self.store.write_fit(wanted, trained.weights, self.facts(job), about)
             (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -263,17 +261,17 @@ def alone(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def counted_to(total: int, moved: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+def counted_to(total: int, count: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     """Count steps towards a total, and add those that turned out not to be needed."""
     done = 0
 
     def counted(by: int) -> None:
         nonlocal done
         done += by
-        moved(by)
+        count(by)
 
     yield counted
-    moved(total - done)
+    count(total - done)
 
 
 def drawn(encoder: Any, seed: int) -> NetworkEncoder:
@@ -330,27 +328,3 @@ def class_weights(finetune: FineTuning, job: FitJob) -> Float64[np.ndarray, " cl
     if finetune.class_weights == "none":
         return np.ones(len(counts))
     return np.asarray(len(job.labels) / (len(counts) * counts), np.float64)
-
-
-@contextmanager
-def progress_bar(track: Track, description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show progress; the function that is given moves it by so many steps."""
-    count, over = 0, False
-
-    def steps() -> Iterator[None]:
-        while not over:
-            yield
-
-    shown = track(steps(), description, total, size=lambda _: count)
-    next(shown)
-
-    def moved(by: int) -> None:
-        nonlocal count
-        count = by
-        next(shown)
-
-    try:
-        yield moved
-    finally:
-        count, over = 0, True
-        next(shown, None)

@@ -6,8 +6,8 @@ import pandas as pd
 
 from src.cell import Cell
 from src.methods.fold_models import bad_images
-from src.methods.method import Track
 from src.methods.preparation import Sample, check_sizes, prefetch, prepare_tensor
+from src.system.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,14 +23,14 @@ class Images:
         self.room = memory * GIB
         self.kept: dict[str, Tensor] = {}
 
-    def prepare(self, samples: list[Sample], track: Track) -> pd.DataFrame:
+    def prepare(self, samples: list[Sample], progress: Progress) -> pd.DataFrame:
         """Prepare every image once, and return the bad ones: `sample, outcome, reason`."""
         distinct = {sample.content: sample for sample in samples}
         check_sizes(self.cell, list(distinct.values()), self.workers)
         reasons: dict[str, str] = {}
         used: set[str] = set()
         made = prefetch(lambda sample: prepare_tensor(self.cell, sample), distinct.values(), self.workers)
-        for content, (image, reason) in zip(distinct, track(made, "preparing", len(distinct)), strict=True):
+        for content, (image, reason) in zip(distinct, progress.track(made, "preparing", len(distinct)), strict=True):
             reasons[content] = reason
             if image is None:
                 continue

@@ -68,7 +68,7 @@ def predict_rows(
     rows: pd.DataFrame,
     count: int,
     orientations: int,
-    moved: Callable[[int], None],
+    count_done: Callable[[int], None],
 ) -> tuple[Probabilities, Descriptors]:
     """Return class probabilities and descriptors of images.
 
@@ -87,7 +87,7 @@ def predict_rows(
         for buffer, valid in crop_batches((crop for stack in stacks for crop in stack), size):
             answers, fitting = in_parts(predict, buffer, valid, fitting, network.device)
             parts.append([torch.cat(each)[:valid].numpy() for each in zip(*answers, strict=True)])
-            moved(valid)
+            count_done(valid)
     predicted, described = (np.concatenate(each) for each in zip(*parts, strict=True))
     return means(predicted, count), means(described, count)
 

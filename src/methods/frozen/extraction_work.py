@@ -119,15 +119,10 @@ LOADED: dict[str, Extractor] = {}
 """The network of a worker's process."""
 
 
-def plain_cell(cell: Cell) -> Cell:
-    """Return a cell without what an experiment adds to it."""
-    return Cell(**{each.name: getattr(cell, each.name) for each in fields(Cell)})
-
-
 def located_cell(cell: Cell) -> Cell:
     """Return a cell whose paths are absolute."""
     data = replace(cell.data, root=str(Path(cell.data.root).absolute()))
     encoder = cell.encoder
     if isinstance(encoder, NetworkEncoder) and encoder.weights not in WORDS and Path(encoder.weights).exists():
         encoder = replace(encoder, weights=str(Path(encoder.weights).absolute()))
-    return replace(plain_cell(cell), data=data, encoder=encoder)
+    return replace(cell, data=data, encoder=encoder)

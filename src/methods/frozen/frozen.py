@@ -31,12 +31,12 @@ from src.methods.fold_models import (
     role_mask,
 )
 from src.methods.frozen.extraction import pooled_descriptors
-from src.methods.frozen.extraction_work import Encoding, plain_cell
+from src.methods.frozen.extraction_work import Encoding
 from src.methods.likeness import Known
-from src.methods.method import Applied, Explanation, Fitted, Method, Outcome, RecordPoint, Track
-from src.methods.preparation import Sample, check_sizes, enlarged, refuse, samples_of
+from src.methods.method import Applied, CellTask, Explanation, Fitted, Method, Outcome
+from src.methods.preparation import check_sizes, enlarged, refuse, samples_of
 from src.recipes import data_digest, descriptor_recipe, splits_digest
-from src.storage.store import Recipe, Store, recipe_digest
+from src.storage.store import Recipe, recipe_digest
 from src.system.checks import at_least
 
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
@@ -61,66 +61,58 @@ class Frozen(Method):
         super().__post_init__()
         at_least(1, batch=self.batch)
 
-    def predict(
-        self, cell: Cell, manifest: pd.DataFrame, splits: pd.DataFrame, store: Store, track: Track, record: RecordPoint
-    ) -> Outcome:
+    def predict(self, task: CellTask, splits: pd.DataFrame) -> Outcome:
         """Predict every held-out sample."""
         # Before any work.
+        cell, manifest = task.cell, task.manifest
         notes = cell.classifier.check(splits_digest(splits), data_digest(manifest), cell.training_patients)
         wanted = descriptor_recipe(cell, cell.encoder.digest())
-        encoded, bad = self.encode(cell, samples_of(manifest), store, wanted, track)
+        encoded, bad = self.encode(task, wanted)
         kept = leave_out(manifest, bad)
         part = roles(manifest, splits, cell.training_patients, seed=cell.seed)
         tables: list[pd.DataFrame] = []
         models: dict[str, Model] = {}
         known: dict[str, Known] = {}
         for view, rows in by_view(cell, kept):
-            features = pooled_descriptors(cell, store, wanted, samples_of(rows))
+            features = pooled_descriptors(cell, task.store, wanted, samples_of(rows))
             known[view or ALL] = Known.of(rows, features.mean(axis=1))
-            for fold, fitted, table in self.learn(cell, view, rows, part, features, track):
+            for fold, fitted, table in self.learn(task, view, rows, part, features):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": recipe_digest(wanted), "encoded_crops": encoded}
         notes += enlarged(cell, samples_of(kept), self.workers)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
 
-    def apply(self, cell: Cell, fitted: Fitted, manifest: pd.DataFrame, store: Store, track: Track) -> Applied:
+    def apply(self, task: CellTask, fitted: Fitted) -> Applied:
         """Predict new samples."""
+        cell = task.cell
         wanted = descriptor_recipe(cell, cell.encoder.digest())
-        _, bad = self.encode(cell, samples_of(manifest), store, wanted, track, fitted.encoder)
+        _, bad = self.encode(task, wanted, fitted.encoder)
         parts = []
-        for view, rows in by_view(cell, remaining_samples(manifest, bad)):
-            features = pooled_descriptors(cell, store, wanted, samples_of(rows))
+        for view, rows in by_view(cell, remaining_samples(task.manifest, bad)):
+            features = pooled_descriptors(cell, task.store, wanted, samples_of(rows))
             distances = fitted.known[view or ALL](features.mean(axis=1), rows["content"].tolist())
             for fold, seed, model in models_of(view, fitted.models):
                 predicted = mean_probabilities(model, features, len(rows["label"].cat.categories))
                 parts.append((predictions_table(rows, predicted, fold, seed), rows, distances))
         return join_applied(parts, bad)
 
-    def explain(
-        self, cell: Cell, examples: pd.DataFrame, models: dict[str, Model], store: Store
-    ) -> Iterator[Explanation]:
+    def explain(self, task: CellTask, models: dict[str, Model]) -> Iterator[Explanation]:
         """Yield maps of class probabilities over an image; of models that know one window, what they lose by parts."""
         from src.methods.maps import explain_descriptors
 
         def encoder() -> Extractor:
             # A cluster has devices that this machine may lack.
-            return cell.encoder.load(
-                resolve_device(self.device if isinstance(self.executor, Local) else "auto", cell.encoder)
-            )
+            device = self.device if isinstance(self.executor, Local) else "auto"
+            return task.cell.encoder.load(resolve_device(device, task.cell.encoder))
 
-        yield from explain_descriptors(cell, examples, models, store, encoder, self.batch)
+        yield from explain_descriptors(task, models, encoder, self.batch)
 
     def encode(
-        self,
-        cell: Cell,
-        samples: list[Sample],
-        store: Store,
-        wanted: Recipe,
-        track: Track,
-        encoder: Callable[[], Extractor] | None = None,
+        self, task: CellTask, wanted: Recipe, encoder: Callable[[], Extractor] | None = None
     ) -> tuple[int, pd.DataFrame]:
         """Extract the descriptors that the store lacks; return how many crops were encoded, and the bad images."""
+        cell, samples, store = task.cell, task.samples, task.store
         distinct = {sample.content: sample for sample in samples}
         held = store.held(wanted, distinct.keys())
         for content, sample in distinct.items():
@@ -144,15 +136,16 @@ class Frozen(Method):
                 encoder=encoder,
             )
             total = len(missing) * cell.augment.count * cell.crop.count
-            encoded = sum(track(self.executor.spread(work, missing), "encoding crops", total, size=int))
+            encoded = sum(task.progress.track(self.executor.spread(work, missing), "encoding crops", total, size=int))
             held = store.held(wanted)
         reasons = {content: held.notes.get(content, "") for content in distinct}
         return encoded, bad_images(samples, reasons, held.samples.__contains__)
 
     def learn(
-        self, cell: Cell, view: str, rows: pd.DataFrame, roles: pd.DataFrame, features: Pooled, track: Track
+        self, task: CellTask, view: str, rows: pd.DataFrame, roles: pd.DataFrame, features: Pooled
     ) -> Iterator[tuple[int, list[Model], pd.DataFrame]]:
         """Yield fold, models (one per seed) and predictions of the cases held out, fold by fold."""
+        cell = task.cell
         held_out = roles["case"][(roles["role"] == REPORT) & roles["case"].isin(rows["case"])]
         folds = sorted(set(roles["fold"][held_out.index]))
         if not folds:  # all cases of this view are learnt from
@@ -160,7 +153,7 @@ class Frozen(Method):
         tasks = [(fold, seeds) for fold in folds for seeds in self.executor.shares(cell.seeds)]
         fits = Fits(cell, view, rows, features, roles, threads=max(1, self.workers // len(tasks)))
         results = self.executor.map(fits, tasks, self.workers)
-        yield from track(whole_folds(results, cell.seeds), "learning folds", len(folds))
+        yield from task.progress.track(whole_folds(results, cell.seeds), "learning folds", len(folds))
 
 
 @dataclass
@@ -184,7 +177,7 @@ class Fits:
 
     def abroad(self) -> "Fits":
         """Return the same work for processes on other machines: it has no paths, and each has one processor."""
-        return replace(self, cell=plain_cell(self.cell), threads=1)
+        return replace(self, threads=1)
 
     def check(self) -> None:
         """Do nothing: all that is needed comes along."""

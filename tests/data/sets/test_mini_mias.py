@@ -10,6 +10,7 @@ from src.data.conversion import REVISION
 from src.data.sets.mini_mias import CLASSES, MiniMias
 from src.images import BadImage
 from src.methods.preparation import with_contents
+from src.system.progress import Progress
 from tests.support.datasets import MIAS, mammogram
 
 CIRCLE = ("x", "y_from_bottom", "radius")
@@ -244,7 +245,7 @@ def test_lesions_of_the_info_file(mini_mias: Path) -> None:
 def test_regions_of_one_file_are_different_contents(listed: Path) -> None:
     """So that descriptors are kept for each: contents are half of a stored descriptor's address."""
     samples = [f"benign/mdb005.png{region}" for region in ("", "#xywh=0,0,8,8", "#xywh=0,0,8,9", "#xywh=1,0,8,8")]
-    manifest = with_contents(pd.DataFrame({"sample": samples}), str(listed), 1, lambda items, *_: iter(items))
+    manifest = with_contents(pd.DataFrame({"sample": samples}), str(listed), 1, Progress())
     assert manifest["content"].nunique() == 4
     assert manifest["content"][0] == image_file.file_digest(listed / "benign/mdb005.png")
 

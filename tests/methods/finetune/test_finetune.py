@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,11 @@ from src.encoders.torchvision import Torchvision
 from src.images.crop import Crop
 from src.methods.finetune.finetune import FineTune
 from src.methods.method import Outcome
-from src.methods.preparation import with_contents
 from src.storage.store import TRAINING, Store
 from src.store import listing, verify
 from src.training.network import NetworkWithHead
 from src.training.parameters import FineTuning, Phase
-from tests.support.cells import quiet
+from tests.support.cells import task_of
 from tests.support.commands import ROOT
 from tests.support.finetuning import Curves, cell, predict, tuned
 from tests.support.images import folder_of_images, spoil
@@ -116,15 +115,17 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
+from src.system.progress import Progress
 from tests.support.finetuning import cell, predict
 
 torch.set_num_threads(1)
 
-def record(name, value, step):
-    if (name, step) == ("training_loss/fold02-seed0", 2):
-        os.kill(os.getpid(), signal.SIGKILL)
+class Killing(Progress):
+    def point(self, curve, value, step):
+        if (curve, step) == ("training_loss/fold02-seed0", 2):
+            os.kill(os.getpid(), signal.SIGKILL)
 
-predict(cell(Path(sys.argv[1])), Path(sys.argv[2]), record)
+predict(cell(Path(sys.argv[1])), Path(sys.argv[2]), Killing())
 """
 
 
@@ -261,10 +262,11 @@ def test_what_a_network_looks_at(images: Path, tmp_path: Path) -> None:
     one = cell(images, finetune=tuned(epochs=1))
     outcome = predict(one, tmp_path)
     examples = outcome.predictions.head(1).assign(predicted="two", probability=0.5)
-    contents = with_contents(one.data.manifest(), one.data.root, 1, quiet).set_index("sample")["content"]
+    task = task_of(one, tmp_path)
+    contents = task.manifest.set_index("sample")["content"]
     examples["content"] = examples["sample"].map(contents)
     examples["label"] = pd.Categorical(examples["label"], ["one", "two"])
-    (made,) = FineTune(device="cpu").explain(one, examples, dict(outcome.models), Store(tmp_path))
+    (made,) = FineTune(device="cpu").explain(replace(task, manifest=examples), dict(outcome.models))
     assert {shown.shape for shown in made.maps.values()} == {made.image.shape[:2]}
     assert "Grad-CAM for two" in made.maps
 

@@ -24,11 +24,11 @@ from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.extraction import crop_batches, encode_batches, extract_descriptors, store_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method
-from src.methods.preparation import Sample, prefetch, with_contents
+from src.methods.preparation import Sample, prefetch
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
 from src.system.memory import OutOfMemory
-from tests.support.cells import cell
+from tests.support.cells import cell, task_of
 from tests.support.frozen import extract_all, samples
 from tests.support.images import folder_of_images, spoil
 
@@ -105,10 +105,10 @@ def test_a_size_that_the_encoder_cannot_take_is_refused_before_any_image_is_read
 ) -> None:
     encoder = Timm(architecture="test_vit", weights="random", input_size=0)
     one = cell(images, encoder=encoder)
-    manifest = with_contents(one.data.manifest(), one.data.root, 1, lambda items, *_, **__: iter(items))
+    task = task_of(one, tmp_path)
     missing = replace(one, data=replace(one.data, root=str(tmp_path / "gone")))
     with pytest.raises(ValueError, match=r"test_vit cannot take crops of 40 pixels .*encoder\.input_size=160"):
-        method.predict(missing, manifest, one.protocol.split(manifest), Store(tmp_path), None, None)  # type: ignore[arg-type]
+        method.predict(replace(task, cell=missing), one.protocol.split(task.manifest))
 
 
 def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -
         of(encoder=replace(cell(images).encoder, precision="bfloat16")),
     ]
     assert len({*same, *other}) == 1 + len(other)
-    one = cell(images)
+    one = cell(images)  # what was stored before there were other backends is still found
     assert not {"backend", "precision"} & set(descriptor_recipe(one, one.encoder.digest())["encoder"])
 
 

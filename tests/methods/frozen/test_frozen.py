@@ -18,10 +18,9 @@ from src.images.stain import NoStain
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen, fit_fold
 from src.methods.method import Method
-from src.methods.preparation import with_contents
 from src.storage.store import Store
-from tests.support.cells import cell, quiet
-from tests.support.frozen import predict, unrecorded
+from tests.support.cells import cell, task_of
+from tests.support.frozen import predict
 from tests.support.images import folder_of_images, spoil, tissue
 
 
@@ -41,11 +40,9 @@ def of_sizes(root: Path) -> Path:
 @pytest.mark.parametrize("method", [Frozen, FineTune])
 def test_images_that_are_too_small_are_all_named_before_any_work(tmp_path: Path, method: type[Method]) -> None:
     one = cell(of_sizes(tmp_path / "images"))
-    manifest = with_contents(one.data.manifest(), one.data.root, 2, quiet)
+    task = task_of(one, tmp_path / "store")
     with pytest.raises(ValueError, match="3 of 8 images are too small") as told:
-        method(device="cpu").predict(
-            one, manifest, one.protocol.split(manifest), Store(tmp_path / "store"), quiet, unrecorded
-        )
+        method(device="cpu").predict(task, one.protocol.split(task.manifest))
     assert str(told.value) == (
         "3 of 8 images are too small for crop.size=40 at crop.scale=0.5: one/000.png (90 x 60), one/002.png (90 x 56), "
         "two/001.png (90 x 50); take crop.size=25 or less, crop.scale=0.8 or more, crop.fit=true, which scales such "
@@ -219,7 +216,7 @@ def test_a_passed_image_whose_descriptors_did_not_get_through_is_encoded(tmp_pat
     one = cell(spoil(tmp_path / "images"), on_bad_image="pass")
     whole = predict(one, tmp_path / "store")
     store, name = Store(tmp_path / "store"), str(whole.facts["recipe"])
-    manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
+    manifest = task_of(one, tmp_path / "store").manifest
     (white,) = manifest["content"][manifest["sample"] == "one/white.png"]
     (tmp_path / "store" / name / f"{white}.safetensors").unlink()  # its note is there
     assert white in store.held(store.recipe(name)).notes
@@ -234,9 +231,9 @@ def test_a_gpu_that_is_not_there_is_named(images: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     one = cell(images)
-    manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
+    task = task_of(one, tmp_path)
     with pytest.raises(ValueError, match="device=cuda, but PyTorch finds no such GPU"):
-        Frozen(device="cuda").predict(one, manifest, one.protocol.split(manifest), Store(tmp_path), quiet, unrecorded)
+        Frozen(device="cuda").predict(task, one.protocol.split(task.manifest))
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"batch": 0}])

@@ -20,13 +20,14 @@ from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.extraction import extract_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.frozen.shared_maps import alike
-from src.methods.preparation import prepare_tensor, with_contents
+from src.methods.preparation import prepare_tensor
 from src.models.prediction import predict_new
 from src.models.saved import load_fitted, save_fitted
 from src.recipes import descriptor_recipe, operator_recipe
 from src.storage.store import Store
-from tests.support.cells import cell, quiet
-from tests.support.frozen import explained, extract_all, predict, samples, unrecorded
+from src.system.progress import Progress
+from tests.support.cells import cell, task_of
+from tests.support.frozen import explained, extract_all, predict, samples
 from tests.support.images import folder_of_images, spoil, tissue
 from tests.support.networks import Unpadded
 
@@ -155,9 +156,9 @@ def test_an_encoder_without_maps_is_named_before_any_image_is_read(images: Path,
 
 def test_training_shares_no_maps(images: Path, tmp_path: Path) -> None:
     one = cell(images, crop=sharing())
-    manifest = with_contents(one.data.manifest(), one.data.root, 1, quiet)
+    task = task_of(one, tmp_path)
     with pytest.raises(ValueError, match="crop.sharing=map is for frozen descriptors"):
-        FineTune(device="cpu").predict(one, manifest, one.protocol.split(manifest), tmp_path, quiet, unrecorded)
+        FineTune(device="cpu").predict(task, one.protocol.split(task.manifest))
 
 
 def test_buffers_hold_images_of_one_shape_each_once() -> None:
@@ -198,7 +199,8 @@ def test_images_that_do_not_fit_are_halved_or_named(
 
 def test_maps_of_probabilities_hold_what_the_model_says_of_shared_windows(images: Path, tmp_path: Path) -> None:
     one = cell(images, crop=sharing(32))
-    shown, found = explained(one, tmp_path)
+    task, found = explained(one, tmp_path)
+    shown = task.manifest
     windows = Windows(one.encoder.load(), [32], "SqueezeNet")
     outcome = predict(one, tmp_path)
     for each, row in zip(found, shown.to_dict("records"), strict=True):
@@ -218,7 +220,7 @@ def test_new_images_get_descriptors_the_same_way(images: Path, tmp_path: Path) -
     save_fitted(tmp_path / "model", "cell", one, Frozen(workers=2, batch=4, device="cpu"), outcome, ["one", "two"])
     member = load_fitted(tmp_path / "model", rebuilt)
     new = list_images(images)
-    answer = predict_new([member], new.images, new.root, quiet)
+    answer = predict_new([member], new.images, new.root, Progress())
     ours = answer.members.set_index(["sample", "fold"])[["p_one", "p_two"]]
     theirs = outcome.predictions.set_index(["sample", "fold"])[["p_one", "p_two"]]
     pd.testing.assert_frame_equal(ours.loc[theirs.index], theirs, check_exact=True)
