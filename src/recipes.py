@@ -1,11 +1,11 @@
-"""All that determines a result, as recipes and digests: of images, descriptors, fits, maps, cells and sweeps.
+"""All that determines a result, as recipes and digests: of images, descriptors, fits, maps, studies, cells and sweeps.
 
 A recipe is JSON: operators with their revisions and parameters, seeds, and the digests of weights. It names no path, no
 time and no machine. What is stored is stored under its digest (`src.storage.store.recipe_digest`).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -85,6 +85,36 @@ def data_digest(manifest: pd.DataFrame) -> str:
 def splits_digest(splits: pd.DataFrame) -> str:
     """Return the identity of splits: that of their table."""
     return hashlib.sha256(splits.to_csv(index=False).encode()).hexdigest()
+
+
+def study_recipe(
+    cell: Cell,
+    asked: Mapping[str, Any],
+    inner_folds: int,
+    operators: Sequence[str],
+    learnt: str,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+) -> dict[str, str]:
+    """Return all that determines a study of parameters, as text: it cannot go on where one of them is another.
+
+    `asked` is how they are chosen, `inner_folds` the folds of a training part (0: those of `splits`); `operators` are
+    the cell's that learn from what has the digest `learnt`.
+    """
+    facts = {
+        **asked,
+        "encoder": cell.encoder.label,
+        "views": cell.views,
+        "training_patients": cell.training_patients,
+        "seed": cell.seed,
+        "seeds": cell.seeds,
+        "data": data_digest(manifest),
+        "splits": splits_digest(splits),
+        **({"inner_folds": inner_folds} if inner_folds else {}),
+        **{name: repr(getattr(cell, name)) for name in ("stain", "crop", *operators)},
+        "recipe": learnt,
+    }
+    return {name: str(value) for name, value in facts.items()}
 
 
 def config_digest(config: DictConfig, **more: Any) -> str:

@@ -20,7 +20,7 @@ from src.evaluation.predictions import average, columns
 from src.methods.finetune.finetune import EPOCHS, FineTune
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import CellTask, Method, Outcome
-from src.recipes import data_digest, splits_digest
+from src.recipes import data_digest, splits_digest, study_recipe
 from src.system.checks import at_least, one_of
 from src.tuning.learners import Learner, descriptors, networks
 from src.tuning.search_space import FROZEN, TRAINED, Values, apply_values, space
@@ -69,6 +69,12 @@ class Plan:
     def kind(self) -> str:
         """Whether figures are to be trusted."""
         return NESTED if self.nested else FLAGGED
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What of it determines a study, besides the folds."""
+        chosen = {name: getattr(self, name) for name in ("nested", "objective", "sampler", "pruner")}
+        return chosen | {"search": json.dumps(self.search, sort_keys=True)}
 
 
 @dataclass
@@ -197,7 +203,8 @@ def run_studies(
     """Run a plan's studies, and return the outer predictions by what was chosen, and what that is."""
     cell = task.cell
     questions = nested(plan, learner, task, splits) if plan.nested else flagged(plan, learner, cell, splits)
-    asked = study_identity(plan, cell, learner, task.manifest, splits)
+    inner_folds = plan.inner_folds if plan.nested else 0
+    asked = study_recipe(cell, plan.asked, inner_folds, learner.operators, learner.recipe, task.manifest, splits)
     search.begin(list(questions), asked)
     for name, question in questions.items():
         left = plan.trials - search.finished(name)
@@ -288,30 +295,6 @@ def tell_choices(plan: Plan, choices: Mapping[int, Choice]) -> None:
 def shown(value: Any) -> str:
     """Return a value as short text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def study_identity(
-    plan: Plan, cell: Cell, learner: Learner, manifest: pd.DataFrame, splits: pd.DataFrame
-) -> dict[str, str]:
-    """Return all that determines a study, as text: it cannot go on where one of them is another."""
-    found = {
-        "nested": plan.nested,
-        "objective": plan.objective,
-        "sampler": plan.sampler,
-        "pruner": plan.pruner,
-        "search": json.dumps(plan.search, sort_keys=True),
-        "encoder": cell.encoder.label,
-        "views": cell.views,
-        "training_patients": cell.training_patients,
-        "seed": cell.seed,
-        "seeds": cell.seeds,
-        "data": data_digest(manifest),
-        "splits": splits_digest(splits),
-        **({"inner_folds": plan.inner_folds} if plan.nested else {}),
-        **{name: repr(getattr(cell, name)) for name in ("stain", "crop", *learner.operators)},
-        "recipe": learner.recipe,
-    }
-    return {name: str(value) for name, value in found.items()}
 
 
 def asked_and_chosen(plan: Plan, asked: Mapping[str, str], choices: Mapping[int, Choice]) -> dict[str, Any]:
