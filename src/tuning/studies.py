@@ -187,11 +187,15 @@ class Search:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import Trial, TrialState
 
+        # Not `Study.ask`: where none waits it makes one more, and its sampler is not that of the trial's number. Nor
+        # Optuna's heartbeats: a journal has none, and the retry of a trial gets another number and with it other draws.
+        study_id = self.storage.get_study_id_from_name(name)
         for trial in [*left, *self.existing(name, TrialState.WAITING)]:
+            trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
             with suppress(UpdateFinishedTrialError):
-                if trial in left or self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                if trial in left or self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     left[:] = [each for each in left if each.number != trial.number]
-                    taken = Trial(self.study(name, trial.number), trial._trial_id)
+                    taken = Trial(self.study(name, trial.number), trial_id)
                     taken.set_user_attr(TAKEN, time.time())
                     taken.set_user_attr(OWNER, dict(self.owner.marks))
                     return taken
@@ -339,27 +343,10 @@ def pruning(pruner: str) -> "BasePruner":
     return MedianPruner(n_startup_trials=STARTUP) if pruner == "median" else NopPruner()
 
 
-class Lock:
-    """A lock on a file that ends with the process that holds it: Optuna's own would be waited for after a kill."""
-
-    def __init__(self, path: Path) -> None:
-        from filelock import FileLock
-
-        self.lock = FileLock(path)
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self.lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self.lock.release()
-
-
 def storage(place: str) -> "BaseStorage":
     """Return where studies are kept: a database of this address, or else Optuna's journal in a file of this path."""
     import optuna
+    from filelock import FileLock
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -375,12 +362,9 @@ def storage(place: str) -> "BaseStorage":
             ) from None
     path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock: Any = Lock(path.with_suffix(".lock"))
-    lock.acquire()
-    try:
+    lock: Any = FileLock(path.with_suffix(".lock"))  # of Optuna's own, that of a killed process is waited for
+    with lock:
         mend(path)
-    finally:
-        lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock))
 
 
