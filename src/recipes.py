@@ -37,7 +37,7 @@ def encoder_recipe(cell: Cell, weights: str) -> Recipe:
 def operator_recipe(operator: Any) -> dict[str, Any]:
     """Return an operator's name, revision and the parameters that determine what it does.
 
-    Those `outside_recipe` do not; those that it names as `added` do so unless they have the value given there.
+    Those `outside_recipe` do not; those that it names as `added` are left out where they have the value given there.
     """
     idle, added = getattr(operator, "outside_recipe", ()), getattr(operator, "added", {})
     parameters = {
@@ -125,10 +125,9 @@ def config_digest(config: DictConfig, **more: Any) -> str:
 def significant(config: DictConfig, prefix: str = "") -> dict[str, Any]:
     """Return what of a config may change results, by dotted key; of a node also its operator, with its revision."""
     values: dict[str, Any] = {}
-    added = getattr(OmegaConf.get_type(config), "added", {})  # runs from before have no such keys
     for key in map(str, config):
         name = f"{prefix}{key}"
-        if name in WITHOUT or (key in added and config[key] == added[key]):
+        if name in WITHOUT:
             continue
         value = config[key]
         if isinstance(value, DictConfig):

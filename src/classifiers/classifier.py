@@ -56,8 +56,6 @@ class Classifier:
     revision: ClassVar[int] = 1
     fits: ClassVar[type[Model]]
     """The class of its models."""
-    added: ClassVar[dict[str, Any]] = {}
-    """Parameters that came later, and the values with which all is as it was before: runs of then still count."""
 
     def fit(
         self,

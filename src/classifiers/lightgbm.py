@@ -53,7 +53,6 @@ class LightGBM(Classifier):
     """
 
     fits: ClassVar[type[Model]] = Boosted
-    added: ClassVar[dict[str, Any]] = {"quantized": False, "device": "cpu"}
     rounds: int = 70
     learning_rate: float = 0.1
     num_leaves: int = 191

@@ -63,9 +63,6 @@ class Reader(ABC):
     """What `download` says of data that it cannot fetch: what to get, from where, where to put it ("{root}" stands for
     the root) and how it is checked. Empty: nothing to fetch by hand."""
 
-    added: ClassVar[dict[str, Any]] = {"bits": 0}
-    """Keys that configs of earlier runs lack, and the values that change nothing."""
-
     def __post_init__(self) -> None:
         """Check the parameters."""
         holds("bits = 0 or 8 <= bits <= 16", self.bits == 0 or 8 <= self.bits <= 16, bits=self.bits)

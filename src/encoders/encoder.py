@@ -46,7 +46,7 @@ class Encoder(ABC):
     outside_recipe: ClassVar[tuple[str, ...]] = ("label",)
     """Parameters that say how results are named and where weights come from: they do not change a descriptor."""
     added: ClassVar[dict[str, Any]] = {}
-    """Parameters that came later, and what they were before: a recipe names them only where they are something else."""
+    """Parameters that a recipe names only where they differ from this: descriptors that are stored keep their names."""
     idle: ClassVar[tuple[str, ...]] = ()
     """Parameters that mean nothing to it, so that a sweep over encoders may set them for others among them."""
     trainable: ClassVar[bool] = False

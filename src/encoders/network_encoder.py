@@ -79,7 +79,7 @@ class NetworkEncoder(Encoder):
         "md5",
         "head",
     )
-    added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32, "known": {}}
+    added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32}
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __post_init__(self) -> None:

@@ -38,7 +38,6 @@ class Timm(NetworkEncoder):
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "timm")
     following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "tag", "package", "repository", "file", "head")
-    added: ClassVar[dict[str, Any]] = NetworkEncoder.added | {"package": ""}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,7 +55,7 @@ class Crop:
     outside_recipe: ClassVar[tuple[str, ...]] = ("together",)
     """Parameters that change no descriptor."""
     added: ClassVar[dict[str, str | bool]] = {"sharing": EXACT, "fit": False}
-    """Parameters that came later, and the values at which descriptors are what they were before."""
+    """Parameters that a recipe names only where they differ from this: descriptors that are stored keep their names."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
@@ -74,8 +74,6 @@ class MiniMias(Reader):
     minimum: int = 64
     expected: int = 322
     size: int = ORIGINAL
-
-    added: ClassVar[dict[str, Any]] = {**Reader.added, "region": "image", "margin": 1.5, "minimum": 64}
 
     records: ClassVar[tuple[ArchiveRecord, ...]] = (
         ArchiveRecord(
