@@ -389,7 +389,7 @@ def rebuilt(description: Mapping[str, Any]) -> Any:
     name, revision = description["operator"], description.get("revision")
     schema = next((schema for schema in SCHEMAS if schema.__name__ == name), None)
     here = getattr(schema, "revision", None)
-    if schema is None or (here != revision and revision not in getattr(schema, "serves", ())):
+    if schema is None or here != revision:
         found = "there is none" if schema is None else f"here is revision {here}"
         raise ValueError(
             f"the model was made by {name} of revision {revision}, but {found}: use the version that made it"

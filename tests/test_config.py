@@ -137,11 +137,11 @@ def test_mistakes_of_users_and_ours_are_told_apart(error: Exception, said: str) 
     assert bool(explain(error)) == bool(said)
 
 
-def test_a_model_is_served_by_the_revisions_that_may() -> None:
-    description = {"operator": "StainJitter", "revision": 1, "count": 3, "low": 0.7, "high": 1.3}
+def test_a_model_is_served_by_the_revision_that_made_it() -> None:
+    description = {"operator": "StainJitter", "revision": 2, "count": 3, "low": 0.7, "high": 1.3}
     assert rebuilt(description).count == 3
-    with pytest.raises(ValueError, match="made by StainJitter of revision 0, but here is revision 2"):
-        rebuilt(description | {"revision": 0})
+    with pytest.raises(ValueError, match="made by StainJitter of revision 1, but here is revision 2"):
+        rebuilt(description | {"revision": 1})
 
 
 UNKNOWN = {

@@ -65,8 +65,6 @@ class Logistic(Classifier):
     """L2-regularised multinomial logistic regression; it draws nothing, so every seed gives the same model."""
 
     revision: ClassVar[int] = 2
-    serves: ClassVar[tuple[int, ...]] = (1,)
-    """Earlier revisions whose models predict as they did: they are kept as affine maps."""
     fits: ClassVar[type[Model]] = Linear
 
     c: float = 1.0

@@ -62,8 +62,6 @@ class StainJitter(Augment):
     low: float = 0.7
     high: float = 1.3
     revision: ClassVar[int] = 2
-    serves: ClassVar[tuple[int, ...]] = (1,)
-    """Revisions whose models it may predict by: its images differ from theirs by 1 of 255, in 2 values of 10,000."""
 
     # The published (rounded) Ruifrok matrix, and its inverse as printed: C = (D OD')', OD' = C M on rows.
     UNMIX: ClassVar[npt.NDArray[np.float64]] = np.array(

@@ -91,8 +91,7 @@ class Known:
     def load(cls, path: Path) -> "Known":
         """Return what `save` wrote; `ValueError` where it is damaged."""
         tensors, stated = load_stated(path)
-        others = stated.get("others", [])  # models made before this knew of no others
-        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), others)
+        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), stated["others"])
 
 
 def unit(descriptors: Descriptors) -> Descriptors:

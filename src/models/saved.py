@@ -136,14 +136,11 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     """
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ValueError(f"{folder} holds no {DESCRIPTION}: it was made by an earlier version, so run the cell again")
+        raise ValueError(f"{folder} holds no {DESCRIPTION}, so that it is no whole model: run the cell again")
     description = json.loads(path.read_text())
     parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
     cell, method = Cell(**parts), build(description["method"])
-    chosen = {
-        int(fold): {key: build(part) for key, part in own.items()}
-        for fold, own in description.get("chosen", {}).items()
-    }
+    chosen = {int(fold): {key: build(part) for key, part in own.items()} for fold, own in description["chosen"].items()}
     cell = agreed(description["name"], cell, list(chosen.values()))
     given = weights or packed(folder, description)
     if given and description["weights"] and weights_from_file(cell.encoder):
@@ -158,7 +155,7 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
 
 def check_files(folder: Path, description: Mapping[str, Any]) -> None:
     """Raise `ValueError` where a file of a model is not there: the others would predict without a word."""
-    listed = description.get("files", {"models": [], "known": []})  # older descriptions list none
+    listed = description["files"]
     there = {path.stem for path in folder.iterdir()}, {path.stem for path in (folder / KNOWN).glob("*.safetensors")}
     missing = sorted({*listed["models"]} - there[0]) + sorted({*listed["known"]} - there[1])
     if missing:

@@ -363,8 +363,8 @@ class TestWeights:
 
 
 class TestFolder:
-    def test_of_an_earlier_version_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="made by an earlier version, so run the cell again"):
+    def test_without_a_description_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="holds no model.json, so that it is no whole model: run the cell again"):
             load_fitted(tmp_path, build)
 
     def test_made_by_another_revision_is_refused(self, images: Path, tmp_path: Path) -> None:
