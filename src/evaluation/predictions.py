@@ -1,6 +1,6 @@
 """The predictions table: its classes, its checks, the alignment of several runs, and its mean per case."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -80,15 +80,19 @@ def average(predictions: pd.DataFrame) -> pd.DataFrame:
 
     The probabilities are the mean over the samples of a view, then over views, then seeds, then models.
     """
-    names = columns(predictions)
     facts = predictions.groupby("case")[["patient", "label", "fold"]].first()
-    keys = ["case", "model", "seed", "view"]
+    *_, means = stepwise_means(predictions, ["case", "model", "seed", "view"])
+    return facts.join(means).reset_index()
+
+
+def stepwise_means(predictions: pd.DataFrame, keys: list[str]) -> Iterator[pd.DataFrame]:
+    """The mean probabilities by all keys, over samples; of these the means by all keys but the last; and so on, until
+    those by the first."""
     # Sorted first: a sum of floats depends on its order, and the result must not depend on that of the rows.
-    means = predictions.sort_values([*keys, "sample"])
-    while keys:
-        means = means.groupby(keys)[names].mean().reset_index()
-        keys.pop()
-    return facts.join(means.set_index("case")).reset_index()
+    means, names = predictions.sort_values([*keys, "sample"]), columns(predictions)
+    for count in range(len(keys), 0, -1):
+        means = means.groupby(keys[:count])[names].mean()
+        yield means
 
 
 def _some(values: pd.Series | pd.Index) -> str:

@@ -12,8 +12,8 @@ from src.cell import Cell
 from src.classifiers.classifier import Model
 from src.images.crop import MAP
 from src.maps.windows import RELATIVE, Corner, Map, assemble, corners, grid, relative
+from src.methods.crop_batches import crop_batches, encode_batches
 from src.methods.fold_models import model_name
-from src.methods.frozen.extraction import crop_batches, encode_batches
 from src.methods.method import CellTask, Explanation
 from src.methods.preparation import Sample, planes, prepare_image
 from src.recipes import map_recipe

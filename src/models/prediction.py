@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from src.data import image_file
+from src.evaluation.predictions import stepwise_means
 from src.methods.fold_models import LEFT_OUT, PASSED
 from src.methods.likeness import by_case, threshold
 from src.methods.method import Applied
@@ -68,7 +69,7 @@ def predict_new(
     bad = pd.concat([unread, *(answer.bad for _, answer in answers)], ignore_index=True)
     distances = likeness(members, together([(name, answer.distances) for name, answer in answers]))
     classes = members[0].classes
-    table = outcomes(images, bad, each).join(fused(each, classes)).join(distances)
+    table = outcomes(images, bad, each).join(fuse_answers(each, classes)).join(distances)
     order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
     label = table["label"].astype(object).where(table["label"].notna(), "")
     unlike = (table["distance"] > 1).astype("boolean").mask(table["distance"].isna())  # nothing is known of some
@@ -146,7 +147,7 @@ def together(tables: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def fused(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+def fuse_answers(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     """Return, by case, the mean over models of what they say: `p_<class>..., label, agreement, spread`.
 
     The mean is over the samples of a view, then views, folds, seeds and cells, as in an evaluation. `each` is a table
@@ -155,11 +156,7 @@ def fused(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     names = [f"p_{name}" for name in classes]
     if each.empty:
         return pd.DataFrame(columns=[*names, "label", "agreement", "spread"], dtype=np.float64)
-    keys = ["case", "model", "seed", "fold"]
-    ordered = each.sort_values([*keys, "view", "sample"])  # a sum of floats depends on its order
-    answers = means = ordered.groupby([*keys, "view"])[names].mean().groupby(keys).mean()
-    while len(keys := keys[:-1]):
-        means = means.groupby(keys).mean()
+    _, answers, *_, means = (by[names] for by in stepwise_means(each, ["case", "model", "seed", "fold", "view"]))
     chosen = means.to_numpy().argmax(axis=1)
     numbers = pd.Series(chosen, means.index).reindex(answers.index.get_level_values("case")).to_numpy()
     values = answers.to_numpy()

@@ -30,7 +30,8 @@ from src.encoders.torchvision import Torchvision
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
-from src.methods.frozen.extraction import extract_descriptors
+from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.preparation import Sample
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
@@ -80,9 +81,9 @@ def extract_folder(one: Cell, network: Network, store: Path, batch: int, workers
     """Extract all images of a cell's folder into a new store."""
     names = one.data.manifest()["sample"]
     samples = [Sample(name, file_digest(Path(one.data.root) / name)) for name in names]
-    for _ in extract_descriptors(
-        one, samples, network, Store(store), descriptor_recipe(one, "benchmark"), batch, workers
-    ):
+    recipe = descriptor_recipe(one, "benchmark")
+    work = Extraction(cell=one, store=Store(store), wanted=recipe, batch=batch, workers=workers)
+    for _ in extract_descriptors(work, samples, network):
         pass
 
 

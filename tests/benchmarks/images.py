@@ -18,7 +18,7 @@ from src.data.synthetic.tissue import draw, slide
 from src.images.augment import StainJitter, jitter, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
-from src.methods.frozen.extraction import crop_batches
+from src.methods.crop_batches import crop_batches
 from tests.benchmarks.timing import Row, elsewhere, in_turns
 from tests.support import transcription
 

@@ -22,7 +22,8 @@ from src.encoders.pooling import PowerMean
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
-from src.methods.frozen.extraction import extract_descriptors
+from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.preparation import Sample
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
@@ -72,9 +73,9 @@ def descriptors(one: Cell, crops: list[Crop], network: Extractor) -> None:
     with tempfile.TemporaryDirectory() as store:
         for crop in crops:
             each = replace(one, crop=crop)
-            for _ in extract_descriptors(
-                each, samples, network, Store(Path(store)), descriptor_recipe(each, "benchmark"), COUNT, 2
-            ):
+            recipe = descriptor_recipe(each, "benchmark")
+            work = Extraction(cell=each, store=Store(Path(store)), wanted=recipe, batch=COUNT, workers=2)
+            for _ in extract_descriptors(work, samples, network):
                 pass
 
 

@@ -33,7 +33,7 @@ from src.methods.frozen.frozen import Frozen
 from src.methods.likeness import MOST, Known, by_case, threshold
 from src.methods.method import Method, Outcome
 from src.models import prediction
-from src.models.prediction import fused, predict_new
+from src.models.prediction import fuse_answers, predict_new
 from src.models.saved import DESCRIPTION, Member, load_all_fitted, load_fitted, pack_fitted, save_fitted, unpacked
 from src.storage.store import Store
 from src.system.progress import Progress
@@ -413,8 +413,10 @@ def said(draw: st.DrawFn) -> pd.DataFrame:
 @given(said(), st.integers(0, 100))
 @settings(max_examples=25, deadline=None)
 def test_the_fusion_is_a_mean_whatever_the_order(each: pd.DataFrame, seed: int) -> None:
-    table = fused(each, ["a", "b"])
-    pd.testing.assert_frame_equal(fused(each.sample(frac=1, random_state=seed), ["a", "b"]), table, check_exact=True)
+    table = fuse_answers(each, ["a", "b"])
+    pd.testing.assert_frame_equal(
+        fuse_answers(each.sample(frac=1, random_state=seed), ["a", "b"]), table, check_exact=True
+    )
     np.testing.assert_allclose(table["p_a"], each.groupby("case")["p_a"].mean(), atol=1e-12)  # every case is balanced
     np.testing.assert_allclose(table["p_a"] + table["p_b"], 1)
     assert (table["label"] == np.where(table["p_a"] >= table["p_b"], "a", "b")).all()
@@ -425,7 +427,7 @@ def test_the_fusion_is_a_mean_whatever_the_order(each: pd.DataFrame, seed: int) 
 
 def test_agreement_counts_models() -> None:
     each = pd.DataFrame({"case": "c", "sample": "s", "view": "", "model": "m", "fold": [1, 2, 3, 4], "seed": 0})
-    row = fused(each.assign(p_a=[0.9, 0.8, 0.7, 0.2], p_b=[0.1, 0.2, 0.3, 0.8]), ["a", "b"]).iloc[0]
+    row = fuse_answers(each.assign(p_a=[0.9, 0.8, 0.7, 0.2], p_b=[0.1, 0.2, 0.3, 0.8]), ["a", "b"]).iloc[0]
     assert (row["label"], row["agreement"], row["p_a"]) == ("a", 0.75, pytest.approx(0.65))
 
 

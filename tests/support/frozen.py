@@ -8,7 +8,8 @@ import pandas as pd
 from src.cell import Cell
 from src.data.image_file import file_digest as content_digest
 from src.evaluation.map_figures import choose
-from src.methods.frozen.extraction import extract_descriptors
+from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import CellTask, Explanation, Outcome
 from src.methods.preparation import Sample
@@ -27,7 +28,8 @@ def extract_all(cell: Cell, root: Path, chosen: list[Sample], batch: int = 4, wo
     store, wanted = Store(root), descriptor_recipe(cell, cell.encoder.digest())
     held = store.held(wanted)
     missing = [sample for sample in chosen if sample.content not in held]
-    list(extract_descriptors(cell, missing, cell.encoder.load(), store, wanted, batch, workers))
+    work = Extraction(cell=cell, store=store, wanted=wanted, batch=batch, workers=workers)
+    list(extract_descriptors(work, missing, cell.encoder.load()))
     return {file.name: file.read_bytes() for file in sorted(root.rglob("*.safetensors"))}
 
 

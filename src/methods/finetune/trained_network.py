@@ -13,8 +13,8 @@ from jaxtyping import Float32, Float64
 
 from src.encoders.network_encoder import RANDOM
 from src.encoders.weights import drawing
+from src.methods.crop_batches import crop_batches, in_parts
 from src.methods.finetune.images_in_memory import Images
-from src.methods.frozen.extraction import crop_batches, in_parts
 from src.methods.preparation import prefetch, samples_of
 from src.storage.store import load_tensors
 from src.system.files import replace as write

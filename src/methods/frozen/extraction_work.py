@@ -10,21 +10,17 @@ from src.data import image_file
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Extractor
 from src.encoders.network_encoder import WORDS, NetworkEncoder
-from src.methods.frozen.extraction import extract_descriptors
+from src.images.crop import MAP
+from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.single_crops import extract_single_crops
 from src.methods.preparation import Sample
-from src.storage.store import Recipe, Store
 from src.system import memory
 
 
 @dataclass(kw_only=True)
-class Encoding:
+class Encoding(Extraction):
     """Stores the descriptors of samples in this process; `encoder` gives the encoder where it is loaded already."""
 
-    cell: Cell
-    store: Store
-    wanted: Recipe
-    batch: int
-    workers: int
     device: str
     encoder: Callable[[], Extractor] | None = None
     token: str = field(default_factory=lambda: f".{uuid.uuid4().hex}")
@@ -35,7 +31,7 @@ class Encoding:
         network = (
             self.encoder() if self.encoder else self.cell.encoder.load(resolve_device(self.device, self.cell.encoder))
         )
-        yield from extract_descriptors(self.cell, samples, network, self.store, self.wanted, self.batch, self.workers)
+        yield from extract_descriptors(self, samples, network)
 
     def prepare(self) -> Callable[[], None]:
         """Leave a token in the store, and return what takes it away."""
@@ -113,6 +109,21 @@ class EncodingAbroad(Encoding):
         path = Path(self.cell.data.root) / sample.name
         if image_file.file_digest(path) != sample.content:
             raise ValueError(f"{path} is another image than on the machine of the run")
+
+
+def extract_descriptors(work: Extraction, samples: list[Sample], network: Extractor) -> Iterator[int]:
+    """Store the descriptors of samples, and why an image is bad; yield the number of crops after each batch.
+
+    Batches all have the same shape, so that neither the workers nor where an earlier extraction was killed changes a
+    bit. What is held does not grow with the number of samples.
+    """
+    if work.cell.crop.sharing == MAP:
+        from src.methods.frozen.shared_maps import extract_shared_maps
+
+        yield from extract_shared_maps(work, samples, network)
+    else:
+        yield from extract_single_crops(work, samples, network)
+    work.store.finish()
 
 
 LOADED: dict[str, Extractor] = {}

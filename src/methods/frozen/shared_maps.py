@@ -11,10 +11,10 @@ from torch import Tensor
 from src.cell import Cell
 from src.encoders.encoder import Extractor
 from src.encoders.modules.window_means import Shape, Windows
-from src.methods.frozen.extraction import encode_batches, prepared_images, store_descriptors
+from src.methods.crop_batches import encode_batches
+from src.methods.frozen.extraction import Extraction
 from src.methods.preparation import Sample
 from src.recipes import operator_recipe
-from src.storage.store import Recipe, Store
 
 WAY_OUT = "crop.sharing=exact"
 """What to do where an image does not fit the device's memory."""
@@ -39,21 +39,20 @@ class SharedPass:
     numbers: list[int]
 
 
-def extract_shared(
-    cell: Cell, samples: list[Sample], network: Extractor, store: Store, wanted: Recipe, batch: int, workers: int
-) -> Iterator[int]:
-    """Store the descriptors of samples as `extraction.extract_descriptors` does, for each of `cell.crop.sizes`.
+def extract_shared_maps(work: Extraction, samples: list[Sample], network: Extractor) -> Iterator[int]:
+    """Store the descriptors of samples, for each of `cell.crop.sizes`; yield the number of crops after each batch.
 
     A batch holds augmentations of one image in one shape, as many as have `batch` crops, and the last ones of an image
     are filled up: so neither other images, nor workers, nor where an earlier extraction was killed changes a bit.
     Errors: ValueError, before any image is read, where crops can share no map of the encoder.
     """
+    cell = work.cell
     windows = Windows(network, cell.crop.sizes, cell.encoder.label)
-    size = min(max(1, batch // cell.crop.count), cell.augment.count)
+    size = min(max(1, work.batch // cell.crop.count), cell.augment.count)
     parts: deque[SharedPass] = deque()
 
     def batches() -> Iterator[tuple[Tensor, int]]:
-        for sample, reason, image in prepared_images(cell, samples, store, wanted, workers):
+        for sample, reason, image in work.prepared_images(samples):
             started = Started(sample, reason)
             for buffer, numbers in alike(turned(cell, sample, image.to(network.device)), size):
                 parts.append(SharedPass(started, (buffer.shape[2], buffer.shape[3]), numbers))
@@ -63,7 +62,7 @@ def extract_shared(
         part = parts.popleft()
         collect(cell, windows, part, found)
         if part.started.augmentations == cell.augment.count:
-            keep_sizes(cell, store, wanted, part.started)
+            keep_sizes(work, part.started)
         yield len(part.numbers) * cell.crop.count
 
 
@@ -103,8 +102,8 @@ def collect(cell: Cell, windows: Windows, part: SharedPass, found: Tensor) -> No
             cell.pool.check(rows[number])
 
 
-def keep_sizes(cell: Cell, store: Store, wanted: Recipe, started: Started) -> None:
+def keep_sizes(work: Extraction, started: Started) -> None:
     """Store a sample's descriptors under the recipe of each size."""
     for size, descriptors in started.descriptors.items():
-        recipe = wanted | {"crop": operator_recipe(replace(cell.crop, size=size))}
-        store_descriptors(store, recipe, started.sample, started.reason, descriptors)
+        recipe = work.wanted | {"crop": operator_recipe(replace(work.cell.crop, size=size))}
+        work.keep(started.sample, started.reason, descriptors, recipe)

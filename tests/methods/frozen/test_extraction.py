@@ -20,8 +20,10 @@ from src.encoders.torchvision import Torchvision
 from src.images.augment import NoAugment, StainJitter
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko
+from src.methods.crop_batches import crop_batches, encode_batches
 from src.methods.finetune.finetune import FineTune
-from src.methods.frozen.extraction import crop_batches, encode_batches, extract_descriptors, store_descriptors
+from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method
 from src.methods.preparation import Sample, prefetch
@@ -73,8 +75,9 @@ def test_what_cannot_be_pooled_ends_the_first_batch(images: Path, tmp_path: Path
     encoder = Timm(architecture="test_convnext", weights="random")
     one = cell(images, encoder=encoder)
     wanted, done = descriptor_recipe(one, encoder.digest()), []
+    work = Extraction(cell=one, store=Store(tmp_path), wanted=wanted, batch=4, workers=2)
     with pytest.raises(ValueError, match=r"with p=3, but the least is -.*choose pool\.p=1"):
-        done.extend(extract_descriptors(one, samples(one), encoder.load(), Store(tmp_path), wanted, 4, 2))
+        done.extend(extract_descriptors(work, samples(one), encoder.load()))
     assert not done
     assert len(extract_all(cell(images, encoder=encoder, pool=PowerMean(p=1)), tmp_path, samples(one))) == 6
 
@@ -215,8 +218,9 @@ def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
 
 
 def test_descriptors_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    work = Extraction(cell=cell(tmp_path), store=Store(tmp_path), wanted={}, batch=4, workers=1)
     with pytest.raises(ValueError, match="a.png: its descriptors are not finite: take encoder.precision=bfloat16"):
-        store_descriptors(Store(tmp_path), {}, Sample("a.png", "0"), "", np.full((1, 1, 2), np.inf, np.float32))
+        work.keep(Sample("a.png", "0"), "", np.full((1, 1, 2), np.inf, np.float32))
     assert not list(tmp_path.iterdir())
 
 
@@ -229,7 +233,8 @@ def test_bad_images_fail_by_name(tmp_path: Path) -> None:
 def test_an_extraction_that_ends_early_forgets_no_image_that_is_passed(tmp_path: Path) -> None:
     one = cell(spoil(tmp_path / "images"), on_bad_image="pass")
     store, wanted = Store(tmp_path / "store"), descriptor_recipe(one, one.encoder.digest())
-    steps = extract_descriptors(one, samples(one), one.encoder.load(), store, wanted, 4, 1)
+    work = Extraction(cell=one, store=store, wanted=wanted, batch=4, workers=1)
+    steps = extract_descriptors(work, samples(one), one.encoder.load())
     (white,) = (sample for sample in samples(one) if sample.name == "one/white.png")
     for _ in steps:  # wherever it is killed, the image is still to be encoded, or has its descriptors
         assert white.content not in store.held(wanted) or store.holds(wanted, white.content)

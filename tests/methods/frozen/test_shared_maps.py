@@ -17,7 +17,8 @@ from src.encoders.modules.window_means import Windows
 from src.encoders.timm import Timm
 from src.images.crop import Crop
 from src.methods.finetune.finetune import FineTune
-from src.methods.frozen.extraction import extract_descriptors
+from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.frozen.shared_maps import alike
 from src.methods.preparation import prepare_tensor
@@ -149,8 +150,10 @@ def test_what_cannot_be_pooled_ends_the_first_image(images: Path, tmp_path: Path
 def test_an_encoder_without_maps_is_named_before_any_image_is_read(images: Path, tmp_path: Path) -> None:
     one = cell(images, crop=sharing(), encoder=Handcrafted(label="Texture"))
     gone = [type(each)("gone.png", each.content) for each in samples(one)]
+    recipe = descriptor_recipe(one, "")
+    work = Extraction(cell=one, store=Store(tmp_path), wanted=recipe, batch=4, workers=1)
     with pytest.raises(ValueError, match="Texture is none: take crop.sharing=exact"):
-        list(extract_descriptors(one, gone, one.encoder.load(), Store(tmp_path), descriptor_recipe(one, ""), 4, 1))
+        list(extract_descriptors(work, gone, one.encoder.load()))
     assert not list(tmp_path.iterdir())
 
 
