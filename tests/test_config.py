@@ -123,20 +123,6 @@ def test_values_are_flattened_and_resolved() -> None:
     assert flat(config) == {"a.b": 1, "a.c": 1, "d": [1, 2]}
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x"),
-        (PermissionError(13, "Permission denied", "/root/x"), "Permission denied: /root/x"),
-        (KeyError("ours"), ""),
-        (ValueError("a library's"), ""),
-    ],
-)
-def test_mistakes_of_users_and_ours_are_told_apart(error: Exception, said: str) -> None:
-    assert explain(error).startswith(said)
-    assert bool(explain(error)) == bool(said)
-
-
 def test_a_model_is_served_by_the_revision_that_made_it() -> None:
     description = {"operator": "StainJitter", "revision": 2, "count": 3, "low": 0.7, "high": 1.3}
     assert rebuilt(description).count == 3

@@ -174,3 +174,17 @@ def test_arguments_are_text() -> None:
     check_text(["data.root=/images/K\u00e4the"])
     with pytest.raises(ValueError, match=r"UTF-8, but one is data\.root=/\\xff\\xfe: rename"):
         check_text(["data=folder", os.fsdecode(b"data.root=/\xff\xfe")])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x"),
+        (PermissionError(13, "Permission denied", "/root/x"), "Permission denied: /root/x"),
+        (KeyError("ours"), ""),
+        (ValueError("a library's"), ""),
+    ],
+)
+def test_mistakes_of_users_and_ours_are_told_apart(error: Exception, said: str) -> None:
+    assert explain(error).startswith(said)
+    assert bool(explain(error)) == bool(said)

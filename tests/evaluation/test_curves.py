@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from src.evaluation.curves import area, confusion, reliability, roc
+from src.evaluation.curves import area, confusion, reliability, roc, training_curves
+from src.evaluation.figures import draw_training, svg
 from src.evaluation.metrics import ece
-from src.evaluation.proportions import wilson
 
 
 def test_roc_by_hand() -> None:
@@ -61,11 +62,21 @@ def test_the_calibration_error_follows_from_the_reliability() -> None:
     assert ece(values, labels, np.ones((1, 300)))[0] == pytest.approx(wanted)
 
 
-def test_wilson_agrees_with_scipy() -> None:
-    from scipy.stats import binomtest
+def points(cell: str = "one") -> pd.DataFrame:
+    rows = [(cell, "loss", "first", 1, 3.0), (cell, "loss", "first", 2, 1.0), (cell, "loss", "second", 1, 5.0)]
+    rows.append((cell, "loss", "diverged", 1, np.inf))
+    return pd.DataFrame(rows, columns=["cell", "curve", "fit", "epoch", "value"])
 
-    hits, counts = np.array([0, 3, 8, 10]), np.array([10, 10, 10, 10])
-    low, high = wilson(hits / counts, counts.astype(float))
-    for k, hit in enumerate(hits.tolist()):
-        wanted = binomtest(hit, 10).proportion_ci(method="wilson")
-        assert (low[k], high[k]) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+def test_curves_are_the_mean_and_the_range_of_the_fits_that_came_so_far() -> None:
+    assert training_curves(points()).to_dict("records") == [
+        {"cell": "one", "curve": "loss", "epoch": 1, "mean": 4, "low": 3, "high": 5, "fits": 2},
+        {"cell": "one", "curve": "loss", "epoch": 2, "mean": 1, "low": 1, "high": 1, "fits": 1},
+    ]
+
+
+def test_a_figure_is_drawn_to_the_same_bytes_and_its_names_are_text() -> None:
+    table = training_curves(points("<script>&"))
+    first, second = (svg(draw_training(table)) for _ in range(2))
+    assert first == second
+    assert b"<script>" not in first

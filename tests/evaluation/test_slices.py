@@ -10,7 +10,6 @@ import pytest
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure
 from src.evaluation.predictions import average
-from src.evaluation.proportions import clustered_wilson, wilson
 from src.evaluation.slices import UNKNOWN, largest, natural, slice_facts, slice_table
 from src.evaluation.two_classes import Binary
 
@@ -107,16 +106,3 @@ def test_values_are_in_their_natural_order() -> None:
 def test_the_largest_slices_of_each_column_are_kept_in_order() -> None:
     table = pd.DataFrame({"column": ["x"] * 4 + ["y"], "value": list("abcde"), "cases": [5, 9, 9, 1, 2]})
     assert largest(table, 2)["value"].tolist() == ["b", "c", "e"]
-
-
-def test_the_interval_knows_that_cases_of_a_patient_are_alike() -> None:
-    right = np.array([1.0, 1, 0, 1, 1, 0, 1, 1])
-    independent = clustered_wilson(right, np.arange(8))
-    np.testing.assert_allclose(
-        independent, [each[0] for each in wilson(np.array([0.75]), np.array([7.0]))]
-    )  # n - 1: the variance is estimated
-    twice = clustered_wilson(np.repeat(right, 2), np.repeat(np.arange(8), 2))
-    np.testing.assert_allclose(twice, independent)
-    low, high = clustered_wilson(np.ones(30), np.repeat(np.arange(3), 10))
-    assert (low, high) == pytest.approx([each[0] for each in wilson(np.array([1.0]), np.array([3.0]))])
-    assert clustered_wilson(np.array([1.0, 0.0]), np.array([4, 4]))[0] < 0.1

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
-from src.system.draws import generator
 from tests.support import transcription
 from tests.support.images import REFERENCES, assert_equal_but_for_rounding, read, tissue
 
@@ -101,10 +100,6 @@ def test_draws_are_uniform_between_the_bounds() -> None:
     assert draws.min() >= 0.7
     assert draws.max() <= 1.3
     np.testing.assert_allclose(draws.mean(axis=0), 1.0, atol=0.03)
-
-
-def test_names_are_told_apart() -> None:
-    assert generator("a", "b").random() != generator("ab").random() != generator("a", 0).random()
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"low": -1}, {"low": 2, "high": 1}])

@@ -1,51 +1,38 @@
 """Fitted cells on new images: the run's own probabilities on copies, their mean, distances, and bad images."""
 
-import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.cell import Cell
 from src.classifiers.classifier import Classifier
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
-from src.config import rebuilt
 from src.data.new_images import list_images
 from src.data.sets.table import Table
 from src.encoders.handcrafted import Handcrafted
-from src.encoders.torchvision import Torchvision
 from src.images.crop import Crop
-from src.methods import likeness as known_images
-from src.methods.finetune.finetune import FineTune
-from src.methods.frozen.frozen import Frozen
-from src.methods.likeness import MOST, Known, by_case, threshold
-from src.methods.method import Method, Outcome
+from src.methods.likeness import threshold
+from src.methods.method import Outcome
 from src.models import prediction
 from src.models.prediction import fuse_answers, predict_new
-from src.models.saved import DESCRIPTION, Member, load_all_fitted, load_fitted, pack_fitted, save_fitted, unpacked
+from src.models.saved import load_all_fitted, load_fitted
 from src.storage.store import Store
 from src.system.progress import Progress
-from tests.support.cells import cell, task_of
+from tests.support.cells import cell
 from tests.support.finetuning import cell as trained_cell
 from tests.support.finetuning import tuned
 from tests.support.images import folder_of_images, tissue
-from tests.support.networks import Tiny
-
-FROZEN = Frozen(workers=2, batch=4, device="cpu")
-TRAINED = FineTune(workers=2, device="cpu")
-
+from tests.support.models import FROZEN, TRAINED, asked, build, copied, kept
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,39 +40,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_images(tmp_path_factory.mktemp("images"), 12)
-
-
-def build(description: Mapping[str, Any]) -> Any:
-    """The tests' own encoder is not among the config's."""
-    if description["operator"] == "Tiny":
-        return Tiny(**{key: value for key, value in description.items() if key not in ("operator", "revision")})
-    return rebuilt(description)
-
-
-def fit(one: Cell, method: Method, store: Path) -> Outcome:
-    task = task_of(one, store)
-    return method.predict(task, one.protocol.split(task.manifest))
-
-
-def kept(one: Cell, method: Method, folder: Path, name: str = "one") -> tuple[Outcome, Path]:
-    """A fitted cell and the folder that it is kept in."""
-    outcome = fit(one, method, folder / "store")
-    classes = [str(label) for label in one.data.manifest()["label"].cat.categories]
-    save_fitted(folder / "model" / name, name, one, method, outcome, classes)
-    return outcome, folder / "model" / name
-
-
-def copied(images: Path, folder: Path) -> Path:
-    """Copies of images under other names, in a folder without classes."""
-    folder.mkdir()
-    for file in sorted(images.rglob("*.png")):
-        shutil.copy(file, folder / f"copy of {file.name}")
-    return folder
-
-
-def asked(members: list[Member], folder: Path, **options: Any) -> Any:
-    new = list_images(folder)
-    return predict_new(members, new.images, new.root, Progress(), **options)
 
 
 def beside(outcome: Outcome, each: pd.DataFrame) -> pd.DataFrame:
@@ -271,18 +225,6 @@ def test_fold_models_may_have_different_heads(images: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(same["p_one"], alone["p_one"])
 
 
-@pytest.mark.parametrize("method", [FROZEN, TRAINED], ids=["frozen", "trained"])
-def test_copies_are_recognised_however_few_descriptors_are_kept(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
-) -> None:
-    monkeypatch.setattr(known_images, "MOST", 5)
-    one = cell(images) if method is FROZEN else trained_cell(images, finetune=tuned(epochs=1))
-    member = load_fitted(kept(one, method, tmp_path)[1], build)
-    first = replace(member, models=dict([min(member.models.items())]), known=dict([min(member.known.items())]))
-    assert asked([first], images).copies == 12
-    assert asked([first], copied(images, tmp_path / "new")).copies == 12
-
-
 def test_blocks_of_images_change_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, folder = kept(cell(images), FROZEN, tmp_path)
     new = copied(images, tmp_path / "new")
@@ -310,86 +252,6 @@ class TestStore:
         )
         assert count.crops == 0
         pd.testing.assert_frame_equal(kept_ones.table, table)
-
-
-class TestWeights:
-    @pytest.fixture
-    def model(self, images: Path, tmp_path: Path) -> tuple[Path, Path]:
-        """A fitted cell whose encoder's weights lie in a file of torch's own format, which is a pickle."""
-        weights = tmp_path / "weights.pth"
-        encoder = Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", head=["classifier."])
-        torch.save(encoder.load().module.state_dict(), weights)
-        return kept(cell(images, encoder=replace(encoder, weights=str(weights))), FROZEN, tmp_path)[1], weights
-
-    def test_that_are_gone_are_named(self, images: Path, model: tuple[Path, Path]) -> None:
-        folder, weights = model
-        weights.rename(weights.with_name("moved.pth"))
-        with pytest.raises(ValueError, match="model one was fitted are gone.*weights=PATH"):
-            asked([load_fitted(folder, build)], images)
-        moved = load_fitted(folder, build, weights=str(weights.with_name("moved.pth")))
-        assert len(asked([moved], images).table) == 12
-
-    def test_that_differ_are_refused(self, images: Path, model: tuple[Path, Path]) -> None:
-        folder, weights = model
-        state = torch.load(weights, weights_only=True)
-        torch.save({name: tensor + 1 for name, tensor in state.items()}, weights)
-        with pytest.raises(ValueError, match="model one was fitted are others than those here"):
-            asked([load_fitted(folder, build)], images)
-
-    def test_that_no_file_holds_are_asked_of_no_file(self, images: Path, tmp_path: Path) -> None:
-        folder = kept(cell(images), FROZEN, tmp_path)[1]
-        member = replace(load_fitted(folder, build), weights="of another version")
-        with pytest.raises(ValueError, match="others than those here .*: install the versions of the libraries"):
-            asked([member], images)
-
-    def test_are_packed_without_a_pickle(self, images: Path, model: tuple[Path, Path], tmp_path: Path) -> None:
-        folder, weights = model
-        before = asked([load_fitted(folder, build)], images).table
-        pack_fitted([folder], build, tmp_path / "packed")
-        weights.unlink()
-        shutil.move(tmp_path / "packed", tmp_path / "elsewhere")
-        after = asked(load_all_fitted(unpacked(tmp_path / "elsewhere"), build), images).table
-        pd.testing.assert_frame_equal(after, before, check_exact=True)
-        assert {file.suffix for file in (tmp_path / "elsewhere").rglob("*") if file.is_file()} == {
-            ".safetensors",
-            ".json",
-        }
-
-    def test_that_are_gone_are_not_packed(self, model: tuple[Path, Path], tmp_path: Path) -> None:
-        folder, weights = model
-        weights.unlink()
-        with pytest.raises(ValueError, match="are gone"):
-            pack_fitted([folder], build, tmp_path / "packed")
-
-
-class TestFolder:
-    def test_without_a_description_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="holds no model.json, so that it is no whole model: run the cell again"):
-            load_fitted(tmp_path, build)
-
-    def test_made_by_another_revision_is_refused(self, images: Path, tmp_path: Path) -> None:
-        folder = kept(cell(images), FROZEN, tmp_path)[1]
-        description = json.loads((folder / DESCRIPTION).read_text())
-        description["cell"]["crop"]["revision"] = 0
-        (folder / DESCRIPTION).write_text(json.dumps(description))
-        with pytest.raises(ValueError, match="made by Crop of revision 0, but here is revision 1"):
-            load_fitted(folder, build)
-
-    @pytest.mark.parametrize("pattern", ["fold*", "known/*"])
-    def test_that_is_not_whole_is_refused(self, images: Path, tmp_path: Path, pattern: str) -> None:
-        folder = kept(cell(images), FROZEN, tmp_path)[1]
-        gone = sorted(folder.glob(pattern))[0]
-        gone.unlink()
-        with pytest.raises(ValueError, match=f"model one .* is not whole: {gone.stem} is missing"):
-            load_fitted(folder, build)
-
-    def test_names_no_patient(self, tmp_path: Path) -> None:
-        root = folder_of_images(tmp_path / "images", 8)
-        rows = [(f"{'one' if n % 2 == 0 else 'two'}/{n:03d}.png", f"Jane Doe {n}", "ab"[n % 2]) for n in range(8)]
-        pd.DataFrame(rows, columns=["sample", "patient", "label"]).to_csv(root / "t.csv", index=False)
-        one = cell(root, data=Table(path=str(root / "t.csv"), root=str(root)))
-        folder = kept(one, FROZEN, tmp_path)[1]
-        assert not any(b"Jane Doe" in file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
 @st.composite
@@ -429,60 +291,3 @@ def test_agreement_counts_models() -> None:
     each = pd.DataFrame({"case": "c", "sample": "s", "view": "", "model": "m", "fold": [1, 2, 3, 4], "seed": 0})
     row = fuse_answers(each.assign(p_a=[0.9, 0.8, 0.7, 0.2], p_b=[0.1, 0.2, 0.3, 0.8]), ["a", "b"]).iloc[0]
     assert (row["label"], row["agreement"], row["p_a"]) == ("a", 0.75, pytest.approx(0.65))
-
-
-class TestDistance:
-    def known(self, draws: np.random.Generator, patients: int = 60, each: int = 2) -> Known:
-        """Images of patients: two of a patient are close to each other."""
-        centres = draws.normal(3, 1, (patients, 20)).repeat(each, axis=0)
-        descriptors = (centres + draws.normal(0, 0.05, centres.shape)).astype(np.float32)
-        return Known.of(manifest(len(descriptors), each), descriptors)
-
-    def test_flags_one_in_twenty_of_new_patients(self) -> None:
-        flagged = []
-        for seed in range(40):
-            draws = np.random.default_rng(seed)
-            known = self.known(draws)
-            new = draws.normal(3, 1, (50, 20)).astype(np.float32)
-            flagged.append(known(new, [""] * 50) > threshold(by_case(known.table().assign(model="m"))))
-        assert 0.02 <= np.mean(flagged) <= 0.07
-
-    def test_flags_what_is_elsewhere(self) -> None:
-        draws = np.random.default_rng(0)
-        known = self.known(draws)
-        other = draws.normal(0, 1, (50, 20)).astype(np.float32)
-        assert (known(other, [""] * 50) > threshold(known.table()["distance"])).mean() > 0.95
-
-    def test_leaves_the_own_patient_out(self) -> None:
-        known = self.known(np.random.default_rng(0))
-        distances = known.own
-        nearest = np.array([np.sort(np.linalg.norm(known.descriptors - row, axis=1))[1] for row in known.descriptors])
-        assert (distances > 2 * nearest).all()
-
-    def test_of_one_patient_says_nothing(self) -> None:
-        known = Known.of(manifest(6, 6), np.random.default_rng(0).random((6, 4)).astype(np.float32))
-        assert known.table().empty
-        assert threshold(known.table()["distance"]) == np.inf
-
-    def test_images_that_are_all_alike(self) -> None:
-        known = Known.of(manifest(6, 1), np.ones((6, 4), np.float32))
-        assert np.isfinite(known(np.eye(4, dtype=np.float32), [""] * 4)).all()
-
-    def test_keeps_a_bounded_number(self, tmp_path: Path) -> None:
-        draws = np.random.default_rng(0)
-        known = Known.of(manifest(MOST + 50, 1), draws.random((MOST + 50, 3)).astype(np.float32))
-        assert len(known.descriptors) == len(known.facts) == MOST
-        known.save(tmp_path / "all.safetensors")
-        back = Known.load(tmp_path / "all.safetensors")
-        np.testing.assert_array_equal(back.descriptors, known.descriptors)
-        pd.testing.assert_frame_equal(back.table(), known.table())
-        assert back.contents == known.contents == {f"s{number:04d}" for number in range(MOST + 50)}
-
-
-def manifest(count: int, each: int) -> pd.DataFrame:
-    """Rows of a manifest, so many images of a patient."""
-    names = [f"s{number:04d}" for number in range(count)]
-    patients = [f"p{number // each}" for number in range(count)]
-    return pd.DataFrame(
-        {"sample": names, "case": names, "patient": patients, "content": names, "view": "", "label": "a"}
-    )

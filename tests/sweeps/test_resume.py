@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from mlflow.entities import Run
-from omegaconf import DictConfig
 
-from src.config import CONF
 from src.encoders.torchvision import Torchvision
-from src.recipes import config_digest
 from src.sweeps.resume import wants_resume
 from src.tracking import PARENT, SWEEP
 from tests.support.commands import QUICK, run
+from tests.support.configs import config
 from tests.support.sweeps import Going, at, descriptors, finished, query, results, runs, statuses
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -73,41 +70,6 @@ def test_killed_ten_times_and_resumed_is_as_one_left_alone(tmp_path: Path) -> No
     moments = [(0, 0.0), (0, 0.5), (0, 1.0), (1, 0.1), (1, 1.2), (2, 0.4), (4, 0.8), (5, 0.2), (6, 0.1), (6, 1.0)]
     kill_and_resume(arguments, tmp_path, moments, cells=6)
     assert {"groups.csv", "gaps.csv", "kfold/table.csv", "image_kfold/table.csv"} <= results(tmp_path / "killed").keys()
-
-
-def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
-@pytest.mark.parametrize(
-    "same",
-    [
-        ["name=other", "workspace=/elsewhere", "examples=3", "resume=true"],
-        ["method.workers=1", "method.device=cpu", "method.batch=3"],
-        ["executor=ray", "executor.samples=3"],
-        ["tracking.uri=http://127.0.0.1:9", "data.root=/moved", "store=/moved"],
-    ],
-    ids=" ".join,
-)
-def test_what_does_not_change_results_does_not_change_the_digest(same: list[str]) -> None:
-    assert config_digest(config(*same)) == config_digest(config())
-
-
-def test_other_sizes_of_the_same_pass_do_not_change_the_digest() -> None:
-    shared = config_digest(config("crop.sharing=map"))
-    assert config_digest(config("crop.sharing=map", "crop.together=[400]")) == shared != config_digest(config())
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        *("seed=1", "seeds=[0,1]", "pool.p=2", "crop=half400", "crop=centre", "encoder=vgg", "encoder.weights=random"),
-        *("classifier=logistic", "method=finetune", "protocol.folds=3", "replicates=5", "binary.positive=[Normal]"),
-    ],
-)
-def test_what_changes_results_changes_the_digest(other: str) -> None:
-    assert config_digest(config(other)) != config_digest(config())
 
 
 @pytest.fixture(scope="module")

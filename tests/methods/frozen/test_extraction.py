@@ -1,6 +1,5 @@
 """Extraction: the same bytes however it is done, bounded memory, and defined outcomes for bad images."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,22 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.classifiers.logistic import Logistic
-from src.data.sets.folder import Folder
-from src.data.splits import KFold
 from src.encoders.pooling import PowerMean
 from src.encoders.timm import Timm
-from src.encoders.torchvision import Torchvision
-from src.images.augment import NoAugment, StainJitter
-from src.images.crop import Centre, Crop, Whole
-from src.images.stain import Macenko
+from src.images.crop import Crop
 from src.methods.crop_batches import crop_batches, encode_batches
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.extraction import Extraction
 from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method
-from src.methods.preparation import Sample, prefetch
+from src.methods.preparation import Sample
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
 from src.system.memory import OutOfMemory
@@ -82,26 +75,6 @@ def test_what_cannot_be_pooled_ends_the_first_batch(images: Path, tmp_path: Path
     assert len(extract_all(cell(images, encoder=encoder, pool=PowerMean(p=1)), tmp_path, samples(one))) == 6
 
 
-@pytest.mark.parametrize(
-    ("changes", "drawn"),
-    [
-        ({"augment": NoAugment(), "crop": Whole(size=40)}, False),
-        ({"augment": NoAugment(), "crop": Centre(size=40)}, False),
-        ({"augment": NoAugment(), "crop": Centre(size=40, orient=True)}, True),
-        ({"augment": NoAugment()}, True),
-        ({"crop": Whole(size=40)}, True),
-    ],
-)
-def test_a_seed_is_in_the_recipe_exactly_where_it_changes_descriptors(
-    images: Path, tmp_path: Path, changes: dict[str, object], drawn: bool
-) -> None:
-    one, other = (cell(images, seed=seed, **changes) for seed in (0, 1))
-    assert (descriptor_recipe(one, "w") != descriptor_recipe(other, "w")) == drawn
-    chosen = samples(one)[:2]
-    made = [extract_all(each, tmp_path / str(each.seed), chosen) for each in (one, other)]
-    assert (list(made[0].values()) != list(made[1].values())) == drawn
-
-
 @pytest.mark.parametrize("method", [Frozen(workers=1), FineTune(workers=1)], ids=["frozen", "finetune"])
 def test_a_size_that_the_encoder_cannot_take_is_refused_before_any_image_is_read(
     images: Path, tmp_path: Path, method: Method
@@ -112,44 +85,6 @@ def test_a_size_that_the_encoder_cannot_take_is_refused_before_any_image_is_read
     missing = replace(one, data=replace(one.data, root=str(tmp_path / "gone")))
     with pytest.raises(ValueError, match=r"test_vit cannot take crops of 40 pixels .*encoder\.input_size=160"):
         method.predict(replace(task, cell=missing), one.protocol.split(task.manifest))
-
-
-def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -> None:
-    def of(**changes: object) -> str:
-        from src.storage.store import recipe_digest
-
-        one = cell(images, **changes)
-        return recipe_digest(descriptor_recipe(one, one.encoder.digest()))
-
-    same = [
-        of(),
-        of(pool=PowerMean(p=1)),
-        of(classifier=Logistic(c=2.0)),
-        of(seeds=[1, 2]),
-        of(protocol=KFold(folds=3)),
-        of(data=Folder(root=str(images / ".." / images.name))),
-        of(encoder=Torchvision(label="other", architecture="squeezenet1_1", weights="random", head=["classifier."])),
-    ]
-    assert len(set(same)) == 1
-    other = [
-        of(seed=1),
-        of(stain=Macenko(percentile=2)),
-        of(augment=StainJitter(count=2, low=0.8)),
-        of(crop=Crop(size=41, scale=0.5, count=3)),
-        of(on_bad_image="pass"),
-        of(encoder=Torchvision(label="SqueezeNet", architecture="squeezenet1_1", weights="random", seed=1)),
-        of(encoder=replace(cell(images).encoder, precision="bfloat16")),
-    ]
-    assert len({*same, *other}) == 1 + len(other)
-    one = cell(images)
-    assert not {"backend", "precision"} & set(descriptor_recipe(one, one.encoder.digest())["encoder"])
-
-
-@pytest.mark.extra("openvino")
-def test_another_backend_has_a_recipe_of_its_own(images: Path) -> None:
-    one = cell(images)
-    other = replace(one.encoder, backend="openvino")
-    assert descriptor_recipe(one, "w") != descriptor_recipe(cell(images, encoder=other), "w")
 
 
 @given(st.integers(0, 30), st.integers(1, 7))
@@ -170,20 +105,6 @@ def test_batches_span_images(counts: list[int], size: int) -> None:
     assert all(
         torch.equal(one, other) for one, other in zip((crop for part in seen for crop in part), expected, strict=True)
     )
-
-
-def test_prefetch_keeps_order_and_runs_ahead_by_few(images: Path) -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            taken.append(number)
-            yield number
-
-    stream = prefetch(lambda number: number * 2, items(), 3)
-    assert [next(stream) for _ in range(5)] == [0, 2, 4, 6, 8]
-    assert len(taken) <= 5 + 3 + 1
-    stream.close()
 
 
 class Small:
