@@ -12,7 +12,7 @@ from tests.support.commands import ROOT
 COMMANDS = sorted(path.stem for path in (ROOT / "src").glob("*.py") if "if __name__ ==" in path.read_text())
 ASKED = """
 import contextlib, io, json, runpy, sys, time
-heavy = ["torch", "timm", "keras", "pytorch_lightning", "mlflow", "lightgbm", "sklearn", "matplotlib", "optuna"]
+heavy = ["torch", "timm", "keras", "lightning_fabric", "mlflow", "lightgbm", "sklearn", "matplotlib", "optuna"]
 for line in sys.stdin:
     command, *arguments = json.loads(line)
     sys.argv = [command, *arguments]

@@ -1,6 +1,7 @@
-"""A training on PyTorch Lightning that can be killed and resumed at any time. Imports torch, so import it late."""
+"""A training on Lightning Fabric that can be killed and resumed at any time. Imports torch, so import it late."""
 
 import io
+import logging
 import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator
@@ -11,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.core.optimizer import LightningOptimizer
-from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -22,7 +21,7 @@ from src.system.draws import generator
 from src.system.files import replace
 from src.training.network import NetworkWithHead, Tensors, fill, tensors
 from src.training.parameters import FineTuning, Phase, parts
-from src.training.torch_settings import fitting_memory, interruptible, silent
+from src.training.torch_settings import fitting_memory
 
 Key = tuple[str | int, ...]
 Point = dict[str, float]
@@ -76,9 +75,23 @@ class Progress:
         """The number of the epoch that comes next, counted from 1 over all phases."""
         return len(self.points) + 1
 
+    @property
+    def done(self) -> int:
+        """Epochs of this phase so far."""
+        return len(self.points) - self.first
+
     def enter(self, phase: int) -> None:
         """Begin a phase."""
         self.phase, self.first, self.waited, self.over = phase, len(self.points), 0, False
+
+    def choose(self, loss: float, network: NetworkWithHead, patience: int) -> None:
+        """Keep the weights if they are the best so far; end the phase where none have been for too long."""
+        if all(loss < point["stopping_loss"] for point in self.points):
+            self.best_epoch, self.waited = self.epoch, 0
+            self.best = {name: torch.from_numpy(values) for name, values in tensors(network).items()}
+        else:
+            self.waited += 1
+            self.over = 0 < patience <= self.waited
 
 
 @dataclass
@@ -124,68 +137,24 @@ class Fit:
         together = self.finetune.batch * self.finetune.accumulate
         return np.array_split(order, parts(len(order), together, self.fewest))
 
+    def batches(self, epoch: int, steps: int) -> Iterator[list[Batch]]:
+        """Yield the first `steps` batches of an epoch, each in parts of at most `finetune.batch` images."""
+        labels = self.material.labels
+        order = generator(*self.key, "order", epoch).permutation(len(labels))
+        groups = self.steps(order)[:steps]
+        views = self.material.views([int(image) for group in groups for image in group], epoch)
+        for group in groups:
+            split = np.array_split(group, parts(len(group), self.finetune.batch, self.fewest))
+            yield [(torch.stack([next(views) for _ in part]), torch.from_numpy(labels[part])) for part in split]
+
     def __call__(self, classifier: NetworkWithHead, moved: Callable[[int], None]) -> Trained:
         """Train a network; `moved` hears how many images were learnt from, step by step.
 
         A training that was killed goes on from its checkpoint.
         Errors: ValueError for a loss that is not finite, and for batches that do not fit the device's memory.
         """
-        progress = self.resumed()
-        begun = len(progress.points)
-        for epoch, point in enumerate(progress.points, start=1):
-            self.report(point, epoch)
-        for number, (phase, plan) in enumerate(zip(self.finetune.stages(), self.plans(), strict=True)):
-            if number < progress.phase:
-                continue
-            if number > progress.phase:
-                progress.enter(number)
-            self.run(classifier, phase, plan, progress, moved)
-            if progress.best:
-                fill(classifier, {name: tensor.numpy() for name, tensor in progress.best.items()})
-        weights = tensors(classifier)
-        if not all(np.isfinite(values).all() for values in weights.values()):
-            raise self.diverged(len(progress.points))
-        best = progress.best_epoch or len(progress.points)
-        return Trained(weights, progress.points, best, len(progress.points) - begun)
-
-    def resumed(self) -> Progress:
-        """Return how far a training that was killed had come."""
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            return Progress()
-        return Progress(**WholeCheckpoint().load_checkpoint(path)["callbacks"][Bookkeeping.__qualname__])
-
-    def run(
-        self,
-        classifier: NetworkWithHead,
-        phase: Phase,
-        plan: list[int],
-        progress: Progress,
-        moved: Callable[[int], None],
-    ) -> None:
-        """Train through what is left of a phase."""
-        path = self.folder / CHECKPOINT
-        device = classifier.device
-        again = len(progress.points) > progress.first  # the checkpoint is one of this phase
-        if progress.over:
-            return
-        with silent(), interruptible(), fitting_memory(self.name, self.finetune, device):
-            trainer = Trainer(
-                accelerator=device.type if device.type == "cpu" else "gpu",
-                devices=1 if device.type == "cpu" else [device.index or 0],
-                precision=self.finetune.precision,  # type: ignore[arg-type]
-                max_epochs=len(plan),
-                reload_dataloaders_every_n_epochs=1,  # epochs may differ in length
-                callbacks=[Bookkeeping(self, progress)],
-                plugins=[LightningEnvironment(), WholeCheckpoint()],  # whatever cluster this may run on
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=self.folder,
-            )
-            trainer.fit(Training(self, classifier, phase, plan, progress, moved), ckpt_path=path if again else None)
-        classifier.to(device)  # Lightning leaves it on the CPU
+        with fitting_memory(self.name, self.finetune, classifier.device):
+            return Training(self, classifier, moved).run()
 
     def report(self, point: Point, epoch: int) -> None:
         """Record the points of an epoch."""
@@ -201,98 +170,139 @@ class Fit:
         )
 
 
-class Training(LightningModule):
-    """A phase of a fit as Lightning has it: an optimizer's step per batch, which comes in parts that fit the memory."""
+class Training:
+    """A fit under way: an optimizer's step per batch, which comes in parts that fit the memory."""
 
-    weights: Tensor
-    sums: Tensor
-    moved: Callable[[int], None]
+    phase: Phase
+    plan: list[int]
+    optimizer: Any
 
-    def __init__(
-        self,
-        fit: Fit,
-        classifier: NetworkWithHead,
-        phase: Phase,
-        plan: list[int],
-        progress: Progress,
-        moved: Callable[[int], None],
-    ) -> None:
-        super().__init__()
-        self.automatic_optimization = False  # a step's parts are weighed by what the whole step holds
-        self.classifier = classifier
-        self.fit, self.phase, self.plan, self.progress, self.moved = fit, phase, plan, progress, moved
-        self.register_buffer("weights", torch.tensor(fit.material.weights, dtype=torch.float32), persistent=False)
-        self.register_buffer("sums", torch.zeros(3), persistent=False)  # of losses, their weights, correct answers
+    def __init__(self, fit: Fit, classifier: NetworkWithHead, moved: Callable[[int], None]) -> None:
+        self.fit, self.classifier, self.moved = fit, classifier, moved
+        self.fabric = make_fabric(classifier.device, fit.finetune.precision)
+        self.checkpoint = fit.folder / CHECKPOINT
+        self.stages = list(zip(fit.finetune.stages(), fit.plans(), strict=True))
+        self.weights = self.fabric.to_device(torch.tensor(fit.material.weights, dtype=torch.float32))
+        self.sums = self.fabric.to_device(torch.zeros(3))  # of an epoch's losses, their weights, correct answers
         self.images = 0
+        self.progress = Progress()
 
-    def train_dataloader(self) -> "Epoch":
-        """Return the batches of the epoch that comes next."""
-        steps = self.plan[min(self.progress.epoch - self.progress.first, len(self.plan)) - 1]
-        return Epoch(self.fit, self.progress.epoch, steps)
+    def run(self) -> Trained:
+        """Train through what is left of the phases."""
+        self.resume()
+        progress = self.progress
+        begun = len(progress.points)
+        for number in range(progress.phase, len(self.stages)):
+            if number > progress.phase:
+                progress.enter(number)
+                self.enter_phase()
+            while progress.done < len(self.plan) and not progress.over:
+                self.keep(self.learn_epoch())
+            if progress.best:
+                fill(self.classifier, {name: tensor.numpy() for name, tensor in progress.best.items()})
+        weights = tensors(self.classifier)
+        if not all(np.isfinite(values).all() for values in weights.values()):
+            raise self.fit.diverged(len(progress.points))
+        best = progress.best_epoch or len(progress.points)
+        return Trained(weights, progress.points, best, len(progress.points) - begun)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimizer of what learns in this phase."""
+    def resume(self) -> None:
+        """Go on where a training that was killed had come to, or begin."""
+        checkpoint = read_checkpoint(self.checkpoint) if self.checkpoint.is_file() else {}
+        self.progress = Progress(**checkpoint.pop("progress", {}))
+        for epoch, point in enumerate(self.progress.points, start=1):
+            self.fit.report(point, epoch)
+        self.enter_phase()
+        for name, state in checkpoint.items():
+            self.learning()[name].load_state_dict(state)
+
+    def enter_phase(self) -> None:
+        """Take the optimizer of what learns in this phase."""
+        self.phase, self.plan = self.stages[self.progress.phase]
         self.classifier.learn(self.phase.trainable)
-        return optimizer(self.fit.finetune, self.phase, self.classifier)
+        self.optimizer = self.fabric.setup_optimizers(make_optimizer(self.fit.finetune, self.phase, self.classifier))
 
-    def on_train_epoch_start(self) -> None:
-        """Draw an epoch's dropout from its own seed, so that it does not matter what was drawn before."""
-        torch.manual_seed(int(generator(*self.fit.key, "dropout", self.progress.epoch).integers(2**63)))
+    def learning(self) -> dict[str, Any]:
+        """Return what changes with each step, by the name that a checkpoint has for it."""
+        return {"network": self.classifier, "optimizer": self.optimizer, "precision": self.fabric.strategy.precision}
+
+    def learn_epoch(self) -> Point:
+        """Learn from an epoch's batches, and return its values."""
+        epoch, before = self.progress.epoch, sum(self.plan[: self.progress.done])
+        # Dropout is drawn from the epoch's own seed, so that it does not matter what was drawn before.
+        torch.manual_seed(int(generator(*self.fit.key, "dropout", epoch).integers(2**63)))
         self.classifier.learn(self.phase.trainable)
         self.sums.zero_()
         self.images = 0
+        rate = 0.0
+        for number, batch in enumerate(self.fit.batches(epoch, self.plan[self.progress.done])):
+            rate = learning_rate(self.fit.finetune, self.phase, before + number, sum(self.plan))
+            self.learn_batch(self.fabric.to_device(batch), rate)
+            self.moved(sum(len(labels) for _, labels in batch))
+            if number % LOOK == LOOK - 1:
+                self.values()
+        return self.values() | {"learning_rate": rate}
 
-    def training_step(self, batch: list[Batch], number: int) -> None:
+    def learn_batch(self, batch: list[Batch], rate: float) -> None:
         """Learn from a batch's parts together: the gradient is that of their images at once."""
-        stepping = self.optimizers()
-        assert isinstance(stepping, LightningOptimizer)
-        for group in stepping.param_groups:
-            group["lr"] = self.rate(number)
-        stepping.zero_grad()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
         whole = torch.stack([self.weights[labels].sum() for _, labels in batch]).sum()
         for crops, labels in batch:
-            outputs = self.classifier(self.classifier.prepare(crops))
-            main, *others = outputs if isinstance(outputs, list) else [outputs]
-            loss = self.loss(main, labels)
-            self.observe(main.detach(), labels, loss.detach())
-            auxiliary = sum((self.loss(other, labels) for other in others), torch.zeros_like(loss))
-            self.manual_backward((loss + self.fit.finetune.auxiliary * auxiliary) / whole)
-            self.images += len(labels)
-        stepping.step()
-        self.moved(sum(len(labels) for _, labels in batch))
-        if number % LOOK == LOOK - 1:
-            self.point()
+            with self.fabric.autocast():
+                self.fabric.backward(self.loss(crops, labels) / whole)
+        self.optimizer.step()
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the sum of the images' losses, weighed by their classes."""
+    def loss(self, crops: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the images' losses, weighed by their classes, and add to the epoch's sums."""
+        outputs = self.classifier(self.classifier.prepare(crops))
+        main, *others = outputs if isinstance(outputs, list) else [outputs]
+        loss = self.weighed_loss(main, labels)
+        correct = (main.argmax(dim=1) == labels).sum()
+        self.sums += torch.stack([loss.detach(), self.weights[labels].sum(), correct.float()])
+        self.images += len(labels)
+        auxiliary = sum((self.weighed_loss(other, labels) for other in others), torch.zeros_like(loss))
+        return loss + self.fit.finetune.auxiliary * auxiliary
+
+    def weighed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the images' losses by one head, weighed by their classes."""
         smoothing = self.fit.finetune.label_smoothing
         return cross_entropy(logits.float(), labels, self.weights, reduction="sum", label_smoothing=smoothing)
 
-    def observe(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Add to the epoch's sums."""
-        correct = (logits.argmax(dim=1) == labels).sum()
-        self.sums += torch.stack([loss, self.weights[labels].sum(), correct.float()])
-
-    def point(self) -> Point:
+    def values(self) -> Point:
         """Return the epoch's values so far; `ValueError` where its loss is not finite."""
         loss, weight, correct = self.sums.tolist()
         if not math.isfinite(loss):
             raise self.fit.diverged(self.progress.epoch)
         return {"training_loss": loss / weight, "training_accuracy": correct / self.images}
 
-    def rate(self, number: int) -> float:
-        """Return the learning rate at an epoch's step."""
-        finetune, total = self.fit.finetune, sum(self.plan)
-        step = sum(self.plan[: self.progress.epoch - self.progress.first - 1]) + number
-        warm = round(finetune.warmup * total)
-        if step < warm:
-            return self.phase.learning_rate * (step + 1) / warm
-        if finetune.schedule == "constant":
-            return self.phase.learning_rate
-        return self.phase.learning_rate * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1))) / 2
+    def keep(self, point: Point) -> None:
+        """Keep an epoch's outcome: the loss of the cases that decide, the best weights, the checkpoint, the curves."""
+        progress = self.progress
+        if self.fit.material.stopping is not None:
+            loss = point["stopping_loss"] = self.fit.material.stopping(self.classifier)
+            if not math.isfinite(loss):
+                raise self.fit.diverged(progress.epoch)
+            progress.choose(loss, self.classifier, self.fit.finetune.patience)
+        progress.points.append(point)
+        states = {name: each.state_dict() for name, each in self.learning().items()}
+        write_checkpoint(self.checkpoint, states | {"progress": vars(progress)})
+        self.fit.report(point, len(progress.points))
 
 
-def optimizer(finetune: FineTuning, phase: Phase, classifier: NetworkWithHead) -> torch.optim.Optimizer:
+def make_fabric(device: torch.device, precision: str) -> Fabric:
+    """Return what computes on a device in a precision, and says nothing."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats the precision that was asked for
+    return Fabric(
+        accelerator=device.type,
+        devices=1 if device.type == "cpu" else [device.index or 0],
+        precision=precision,  # type: ignore[arg-type]
+        plugins=[LightningEnvironment()],  # whatever cluster this may run on
+    )
+
+
+def make_optimizer(finetune: FineTuning, phase: Phase, classifier: NetworkWithHead) -> torch.optim.Optimizer:
     """Return the optimizer of the parameters that learn."""
     learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     rate, decay = phase.learning_rate, finetune.weight_decay
@@ -305,90 +315,28 @@ def optimizer(finetune: FineTuning, phase: Phase, classifier: NetworkWithHead) -
     return torch.optim.AdamW(learning, lr=rate, eps=finetune.epsilon, weight_decay=decay)
 
 
-@dataclass
-class Epoch:
-    """The first `steps` batches of an epoch, each in parts of at most `finetune.batch` images."""
-
-    fit: Fit
-    number: int
-    steps: int
-
-    def __len__(self) -> int:
-        """The number of steps."""
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[Batch]]:
-        """Yield the parts of each step."""
-        labels = self.fit.material.labels
-        order = generator(*self.fit.key, "order", self.number).permutation(len(labels))
-        groups = self.fit.steps(order)[: self.steps]
-        views = self.fit.material.views([int(image) for group in groups for image in group], self.number)
-        for group in groups:
-            batches = np.array_split(group, parts(len(group), self.fit.finetune.batch, self.fit.fewest))
-            yield [(torch.stack([next(views) for _ in batch]), torch.from_numpy(labels[batch])) for batch in batches]
+def learning_rate(finetune: FineTuning, phase: Phase, step: int, steps: int) -> float:
+    """Return the learning rate at a step, counted from 0, of a phase that has so many."""
+    warm = round(finetune.warmup * steps)
+    if step < warm:
+        return phase.learning_rate * (step + 1) / warm
+    if finetune.schedule == "constant":
+        return phase.learning_rate
+    return phase.learning_rate * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1))) / 2
 
 
-class Bookkeeping(Callback):
-    """What follows an epoch: the loss of the cases that decide, the best weights, the checkpoint, the curves."""
-
-    def __init__(self, fit: Fit, progress: Progress) -> None:
-        self.fit, self.progress = fit, progress
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep an epoch's outcome."""
-        assert isinstance(pl_module, Training)
-        progress = self.progress
-        point = pl_module.point() | {
-            "learning_rate": pl_module.rate(pl_module.plan[progress.epoch - progress.first - 1] - 1)
-        }
-        if self.fit.material.stopping is not None:
-            point["stopping_loss"] = self.fit.material.stopping(pl_module.classifier)
-            if not math.isfinite(point["stopping_loss"]):
-                raise self.fit.diverged(progress.epoch)
-            self.choose(point["stopping_loss"], pl_module.classifier)
-        progress.points.append(point)
-        trainer.save_checkpoint(self.fit.folder / CHECKPOINT)
-        self.fit.report(point, len(progress.points))
-        trainer.should_stop = progress.over
-
-    def choose(self, loss: float, classifier: NetworkWithHead) -> None:
-        """Keep the weights if they are the best so far; end the phase where none have been for too long."""
-        progress, patience = self.progress, self.fit.finetune.patience
-        if all(loss < point["stopping_loss"] for point in progress.points):
-            progress.best_epoch, progress.waited = progress.epoch, 0
-            progress.best = {name: torch.from_numpy(values) for name, values in tensors(classifier).items()}
-        else:
-            progress.waited += 1
-            progress.over = 0 < patience <= progress.waited
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the progress."""
-        return vars(self.progress)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Leave the progress as it is: it was read from the same checkpoint."""
+def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint as a whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    replace(path, buffer.getvalue())
 
 
-class WholeCheckpoint(CheckpointIO):
-    """Checkpoints that appear as a whole or not at all, and are read without unpickling anything but tensors."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        replace(Path(path), buffer.getvalue())
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
-    ) -> dict[str, Any]:
-        """Return a checkpoint, on the CPU; `ValueError` where it is damaged."""
-        try:
-            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ValueError(f"{path} is damaged ({reason}); delete it and run again") from None
-        return checkpoint
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint."""
-        Path(path).unlink(missing_ok=True)
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint, on the CPU, unpickling no code; `ValueError` where it is damaged."""
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path} is damaged ({reason}); delete it and run again") from None
+    return checkpoint

@@ -1,8 +1,6 @@
-"""What a network is trained in: settings of torch, Lightning and the process. Imports torch, so import it late."""
+"""What a network is trained in: settings of torch and the process. Imports torch, so import it late."""
 
-import logging
 import os
-import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,35 +39,6 @@ def exact(device: torch.device) -> Iterator[list[str]]:
             loose.append(text.partition(" ")[0])
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Keep Lightning's advice to itself: it concerns choices that are made here, not by the user."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning_utilities)(\.|$)")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the command: Lightning would turn it into an exit, and ignore it from then on."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
 
 
 @contextmanager

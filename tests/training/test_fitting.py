@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.training.fitting import CHECKPOINT, Progress, Trained, Training
+from src.training.fitting import CHECKPOINT, Trained, learning_rate
 from src.training.network import NetworkWithHead, tensors
 from src.training.parameters import FineTuning, Phase
 from src.training.torch_settings import exact
@@ -136,16 +136,10 @@ def test_the_first_loss_is_pytorchs(tmp_path: Path) -> None:
         np.testing.assert_allclose(made.weights[name], expected, atol=1e-5)
 
 
-def test_the_learning_rate_rises_and_falls(tmp_path: Path) -> None:
+def test_the_learning_rate_rises_and_falls() -> None:
     def rates(**parameters: object) -> list[float]:
-        finetune = FineTuning(epochs=10, learning_rate=1.0, optimizer="sgd", batch=10, **parameters)
-        one = fit(tmp_path, finetune)
-        plan = one.plans()[0]
-        every = [
-            Training(one, classifier(), Phase(epochs=10), plan, Progress(points=[{}] * epoch), print)
-            for epoch in range(10)
-        ]
-        return [each.rate(0) for each in every]
+        finetune, phase = FineTuning(**parameters), Phase(epochs=10)  # type: ignore[arg-type]
+        return [learning_rate(finetune, phase, step, 10) for step in range(10)]
 
     assert rates(schedule="constant") == [1e-4] * 10
     falling = rates()

@@ -1,6 +1,5 @@
 """The fits of fine-tuning: what each learns from, and its training, which is kept in the store."""
 
-import gc
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -108,7 +107,6 @@ class Learning:
         with self.progress.counting("training images", sum(fit.images() for fit in fits)) as count:
             for job, fit in zip(missing, fits, strict=True):
                 epochs += self.train(job, fit, count)
-                gc.collect(1)  # Lightning's parts refer to each other, and hold the network
         return epochs
 
     def recipe(self, job: FitJob) -> Recipe:
