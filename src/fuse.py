@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from src.cli.command import command, given
-from src.cli.terminal import say, show_evaluation, show_groups, write_evaluation, write_groups
+from src.cli.evaluations import show_evaluation, show_groups, write_evaluation, write_groups
+from src.cli.terminal import say
 from src.config import ROOT, Fuse, build
 from src.evaluation.two_classes import Binary
 from src.sweeps.callback import swept_keys, unfused

@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 
 from src.cli.command import command
 from src.cli.progress import TerminalProgress
-from src.cli.terminal import console, say
+from src.cli.terminal import print_table, say
 from src.config import COPIES, Predict, build, rebuilt
+from src.evaluation.predictions import classes
+from src.evaluation.text_tables import TextTable
 from src.system.files import check_file, check_unwritten, replace
 
 if TYPE_CHECKING:
@@ -86,17 +88,13 @@ def write_table(table: "pd.DataFrame", file: str) -> None:
 
 def show_prediction(prediction: "Prediction") -> None:
     """Print the cases of each label, and what a reader has to know."""
-    from rich.table import Table
-
-    from src.evaluation.predictions import classes
-
-    table = prediction.table
-    shown = Table("label", "cases", "mean agreement", "unlike the known")
+    table, rows = prediction.table, []
     for name in classes(table):
         part = table[table["label"] == name]
         agreement = f"{part['agreement'].mean():.2f}" if len(part) else ""
-        shown.add_row(name, f"{len(part)}", agreement, f"{part['unlike'].sum()}")
-    console().print(shown)
+        rows.append([name, str(len(part)), agreement, str(part["unlike"].sum())])
+    header = ["label", "cases", "mean agreement", "unlike the known"]
+    print_table(TextTable(header=header, rows=rows, text=len(header)))
     for line in prediction_notes(prediction):
         say(line)
 

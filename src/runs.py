@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from src.cli.command import command
-from src.cli.terminal import console, plain_table, say
+from src.cli.terminal import print_table, say
 from src.config import Runs, build
+from src.evaluation.text_tables import TextTable
 from src.evaluation.wording import MISSING, measured
 from src.system.next_commands import next_command
 from src.tracking import CELL, KIND, PARENT, SUPERSEDED, SWEEP, Tracking
@@ -33,7 +34,7 @@ def main(config: DictConfig) -> None:
         return
     shown = found[: options.limit or None]
     title = f"{len(shown)} of {len(found)}, the newest first" if len(shown) < len(found) else ""
-    console().print(plain_table(title, HEADER, rows(shown, cells), text=len(HEADER) - 1))
+    print_table(TextTable(caption=title, header=HEADER, rows=rows(shown, cells), text=len(HEADER) - 1))
     if len(shown) < len(found):
         say(f"limit={len(found)} shows all")
     say("commands take an id, its beginning, or a name")

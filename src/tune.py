@@ -12,7 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.classifiers.tuned import STUDY, TUNED
-from src.cli.terminal import save_evaluation, say, slug
+from src.cli.evaluations import save_figure, slug
+from src.cli.terminal import say
 from src.config import Experiment, Tune, build, flat
 from src.recipes import config_digest
 from src.sweeps.callback import cell_name
@@ -144,7 +145,7 @@ def keep_chosen(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, note
         replace(folder / "trials.csv", trials.to_csv(index=False).encode())
         figures = draw_studies(trials, chosen.importance[name], keys, plan.objective, OBJECTIVES[plan.objective], note)
         for kind, figure in figures.items():
-            save_evaluation(figure, folder / f"{kind}.png")
+            save_figure(figure, folder / f"{kind}.png")
 
 
 def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:

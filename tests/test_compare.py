@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.cli.verdicts import fitting, to_markdown, verdicts, write_comparison
+from src.cli.verdicts import describe_comparison, fitting, write_comparison
 from src.compare import cautions, newest, of_runs, of_sweep, ratios, spelled
 from src.config import CONF, Compare, flat
 from src.evaluation.two_classes import Binary
@@ -185,7 +185,7 @@ def test_a_sweep_is_compared_by_cases_and_folds(tracking: Tracking, given: dict[
         assert set(part.comparison["reference"]) == {"A"}
     assert found.left == ["C data.task=odd is alone on its cases and folds: nothing to compare it with"]
     assert found.published is None
-    assert "# tasks one: each against A" in to_markdown(found)
+    assert "# tasks one: each against A" in describe_comparison(found)
 
 
 def test_an_experiment_stands_beside_what_is_published(tracking: Tracking, tmp_path: Path) -> None:
@@ -211,12 +211,13 @@ def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
 
 def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -> None:
     part = of_runs(options(tracking, runs=["worse", "better"]), None).parts[0]
-    header, rows = verdicts(part.comparison)
-    assert fitting(header, rows, 160) == (header, rows)
-    narrow, cut = fitting(header, rows, 100)
-    assert narrow == ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
-    assert [row[:3] for row in cut] == [row[:3] for row in rows]
-    assert [row[4] for row in cut] == [row[6] for row in rows]
+    full = part.verdicts("comparison")
+    assert fitting(full, 160) == full
+    narrow = fitting(full, 100)
+    assert narrow.header == ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
+    assert [row[:3] for row in narrow.rows] == [row[:3] for row in full.rows]
+    assert [row[4] for row in narrow.rows] == [row[6] for row in full.rows]
+    assert narrow.notes == ["a wider terminal shows the other tests, output=FOLDER writes them", *full.notes]
 
 
 def test_experiment_is_spelled_for_hydra() -> None:

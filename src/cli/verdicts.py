@@ -1,18 +1,25 @@
 """What `python -m src.compare` shows and writes."""
 
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.cli.terminal import console, plain_table, say
-from src.evaluation.fold_tables import markdown
-from src.evaluation.wording import number, p_value, scale, signed, spread, titled
+from src.cli.terminal import console, print_table, say
+from src.evaluation.text_tables import (
+    TextTable,
+    tabulate_against,
+    tabulate_comparison,
+    tabulate_ledger,
+    to_markdown,
+)
+from src.evaluation.wording import capital
 from src.system.files import replace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAIN = ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
+MAIN = ("model", "metric", "verdict", "difference (95 %)", "p Holm", "could show")
 """The columns of a comparison that a narrow terminal shows."""
 
 
@@ -25,6 +32,23 @@ class VerdictPart:
     ledger: "pd.DataFrame"
     notes: list[str]
 
+    def verdicts(self, title: str) -> TextTable:
+        """The comparison as a table, with how it is read; `title` is that of all that is compared."""
+        against = self.comparison["reference"].iloc[0]
+        caption = f"{' '.join(filter(None, [title, self.title]))}: each against {against}"
+        return tabulate_comparison(self.comparison, caption, notes=explained(self.comparison))
+
+    @property
+    def claims(self) -> TextTable:
+        """The entries of the ledger that have figures."""
+        return tabulate_ledger(self.ledger, "optimism ledger: accuracy, %")
+
+    @property
+    def lacking(self) -> list[str]:
+        """A line on each entry of the ledger that has no figures."""
+        rows = self.ledger[self.ledger["claimed"].isna()].to_dict("records")
+        return [f"{row['practice']}, {row['model']}: {row['note']}" for row in rows]
+
 
 @dataclass(kw_only=True)
 class Compared:
@@ -36,56 +60,38 @@ class Compared:
     left: list[str] = field(default_factory=list)
     """What could not be compared."""
 
+    @property
+    def against(self) -> TextTable | None:
+        """Our figures against published ones, where there are some."""
+        return None if self.published is None else tabulate_against(self.published, "ours against the published, %")
+
 
 def show_comparison(result: Compared) -> None:
     """Print the tables and what their reader has to know."""
     terminal = console()
     for part in result.parts:
-        full = verdicts(part.comparison)
-        header, rows = fitting(*full, terminal.width)
-        title = " ".join([result.title, *filter(None, [part.title])])
-        against = part.comparison["reference"].iloc[0]
-        terminal.print(plain_table(f"{title}: each against {against}", header, rows, text=3))
-        if len(header) < len(full[0]):
-            terminal.print("a wider terminal shows the other tests, output=FOLDER writes them")
-        for line in explained(part.comparison):
-            terminal.print(line)
+        claims = part.claims
+        print_table(fitting(part.verdicts(result.title), terminal.width))
         for note in part.notes:
             terminal.print(f"note: {note}", style="yellow")
-        header, rows, lacking = claims(part.ledger)
-        if rows:
-            terminal.print(plain_table("optimism ledger: accuracy, %", header, rows, text=2))
-        for line in lacking:
+        if claims.rows:
+            print_table(claims)
+        for line in part.lacking:
             terminal.print(line, soft_wrap=True)  # commands are copied
-    if result.published is not None:
-        terminal.print(plain_table("ours against the published, %", *published_rows(result.published), text=3))
+    if result.against is not None:
+        print_table(result.against)
         terminal.print("the interval takes the published figure to vary as ours does, on patients of its own")
     for line in result.left:
         say(line)
 
 
-def verdicts(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of a comparison: areas as fractions, all else in percent and points."""
-    header = ["model", "metric", "verdict", "value", "ref.", "difference (95 %)", "p Holm", "p boot."]
-    header += ["McNemar", "resampled t", "could show"]
-    rows = []
-    for row in table.to_dict("records"):
-        unit, digits = scale(row["metric"])
-        figures = [number(unit * row[name], digits) for name in ("value", "reference_value")]
-        p = [p_value(row[f"p_{name}"]) for name in ("holm", "bootstrap", "mcnemar", "resampled_t")]
-        difference = signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
-        least = number(unit * row["smallest"], digits)
-        rows.append([row["model"], titled(row["metric"]), row["verdict"], *figures, difference, *p, least])
-    return header, rows
-
-
-def fitting(header: list[str], rows: list[list[str]], width: int) -> tuple[list[str], list[list[str]]]:
-    """Return a comparison's header and rows, in a terminal that is too narrow those that the verdict hangs on."""
-    widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    if sum(widest) + 3 * len(header) + 1 <= width:
-        return header, rows
-    kept = [header.index(name) for name in MAIN]
-    return MAIN, [[row[place] for place in kept] for row in rows]
+def fitting(table: TextTable, width: int) -> TextTable:
+    """Return a comparison, in a terminal that is too narrow the columns that the verdict hangs on."""
+    widest = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
+    if sum(widest) + 3 * len(widest) + 1 <= width:
+        return table
+    hint = "a wider terminal shows the other tests, output=FOLDER writes them"
+    return changed(table.select(dict(zip(MAIN, MAIN, strict=True))), notes=[hint, *table.notes])
 
 
 def explained(table: "pd.DataFrame") -> list[str]:
@@ -103,31 +109,6 @@ def explained(table: "pd.DataFrame") -> list[str]:
     return lines
 
 
-def claims(ledger: "pd.DataFrame") -> tuple[list[str], list[list[str]], list[str]]:
-    """Return header and rows of the entries of a ledger that have figures, and a line on each other one."""
-    header = ["practice", "model", "claimed", "honest", "optimism (95 %)", "note"]
-    rows, lines = [], []
-    for row in ledger.to_dict("records"):
-        if row["claimed"] != row["claimed"]:
-            lines.append(f"{row['practice']}, {row['model']}: {row['note']}")
-            continue
-        optimism = signed(row["optimism"], row["low"], row["high"])
-        figures = [number(row["claimed"]), number(row["honest"]), optimism]
-        rows.append([row["practice"], row["model"], *figures, row["note"]])
-    return header, rows, lines
-
-
-def published_rows(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of our figures against published ones."""
-    rows = []
-    for row in table.to_dict("records"):
-        name = f"{row['model']} {row['group']}" if row["group"] else row["model"]
-        figures = [spread(row["published"], row["published_std"]), number(row["ours"])]
-        difference = signed(row["difference"], row["low"], row["high"])
-        rows.append([name, row["metric"], row["verdict"], *figures, difference, row["note"]])
-    return ["model", "metric", "verdict", "published", "ours", "difference (95 %)", "note"], rows
-
-
 def write_comparison(result: Compared, folder: Path) -> None:
     """Write comparison.csv, comparison.md and optimism.csv, and published.csv where there is something published."""
     import pandas as pd
@@ -141,20 +122,17 @@ def write_comparison(result: Compared, folder: Path) -> None:
         replace(folder / f"{name}.csv", pd.concat(found).round(6).to_csv(index=False).encode())
     if result.published is not None:
         replace(folder / "published.csv", result.published.round(4).to_csv(index=False).encode())
-    replace(folder / "comparison.md", to_markdown(result).encode())
+    replace(folder / "comparison.md", describe_comparison(result).encode())
 
 
-def to_markdown(result: Compared) -> str:
+def describe_comparison(result: Compared) -> str:
     """Return all that is shown as Markdown."""
     blocks = []
     for part in result.parts:
-        header, rows = verdicts(part.comparison)
-        title = " ".join([result.title, *filter(None, [part.title])])
-        blocks += [f"# {title}: each against {part.comparison['reference'].iloc[0]}\n", markdown(header, rows, text=3)]
-        blocks += [f"{line}\n" for line in explained(part.comparison) + part.notes]
-        header, rows, lacking = claims(part.ledger)
-        blocks += ["## Optimism ledger: accuracy, %\n"] + ([markdown(header, rows, text=2)] if rows else [])
-        blocks += [f"{line}\n" for line in lacking]
-    if result.published is not None:
-        blocks += ["## Ours against the published, %\n", markdown(*published_rows(result.published), text=3)]
+        verdicts, claims = part.verdicts(result.title), part.claims
+        blocks += [f"# {verdicts.caption}\n", to_markdown(verdicts), *(f"{note}\n" for note in part.notes)]
+        blocks += [f"## {capital(claims.caption)}\n", *([to_markdown(claims)] if claims.rows else [])]
+        blocks += [f"{line}\n" for line in part.lacking]
+    if result.against is not None:
+        blocks += [f"## {capital(result.against.caption)}\n", to_markdown(result.against)]
     return "\n".join(blocks)

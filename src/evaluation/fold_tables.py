@@ -7,7 +7,6 @@ import pandas as pd
 
 from src.evaluation.metrics import accuracy_by_fold, label_numbers
 from src.evaluation.predictions import average, columns, views
-from src.evaluation.wording import number
 from src.system.spreadsheets import known, read_text
 
 FUSION = "Model fusion"
@@ -90,22 +89,6 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.round(1)
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """The table in Markdown at one decimal, the best values bold, missing ones as "-"; ends with a new line."""
-    marks = best(table).to_numpy()
-    rows = [
-        [str(name), *(_cell(value, bool(mark)) for value, mark in zip(row, bold, strict=True))]
-        for name, row, bold in zip(table.index, rounded(table).to_numpy(), marks, strict=True)
-    ]
-    return markdown(["model", *table.columns], rows)
-
-
-def markdown(header: list[str], rows: list[list[str]], text: int = 1) -> str:
-    """A table in Markdown; all but the first `text` columns stand to the right. Ends with a new line."""
-    lines = [header, ["---"] * text + ["---:"] * (len(header) - text), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def published_table(path: str | Path) -> pd.DataFrame:
     """A table of the same shape from a CSV file with the columns `model, f1..fK, mean, std`."""
     table = read_text(path, "a table of published figures")
@@ -184,7 +167,3 @@ def _with_mean(rows: pd.DataFrame, spread: pd.Series) -> pd.DataFrame:
     """The rows with their columns named `f<fold>`, and with the columns `mean` and `std`."""
     named = rows.set_axis([f"f{fold}" for fold in rows.columns], axis=1)
     return named.assign(mean=rows.mean(axis=1), std=spread).rename_axis("model")
-
-
-def _cell(value: float, bold: bool) -> str:
-    return f"**{number(value)}**" if bold else number(value)

@@ -30,6 +30,11 @@ def number(value: float, digits: int = 1, sign: str = "") -> str:
     return text if float(text) else text.removeprefix("+")
 
 
+def percent(fraction: float, digits: int = 1) -> str:
+    """Return a fraction in percent."""
+    return number(100 * fraction, digits)
+
+
 def ends(low: float, high: float, digits: int = 1, sign: str = "", level: bool = False) -> str:
     """Return the ends of an interval, where both are known; `level` says that it is one of 95 %."""
     if low != low or high != high:
@@ -67,6 +72,11 @@ def spread(mean: float, deviation: float, digits: int = 1) -> str:
 def p_value(value: float) -> str:
     """Return a p as text."""
     return "<0.001" if value < 0.001 else number(value, 3)
+
+
+def shown(found: Mapping[Any, Any], metric: str) -> str:
+    """Return a metric with its interval, as of `measured`, in its unit: accuracies are in percent."""
+    return measured(found, metric, *scale(metric))
 
 
 def titled(metric: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.reporting.sections import ReportPage
+from src.reporting.typesetting import typeset
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,7 +30,7 @@ def template() -> "Template":
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["unbroken"] = unbroken
+    environment.filters |= {"typeset": typeset, "unbroken": unbroken}
     return environment.get_template("template.html")
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from src.evaluation.text_tables import BAD, TextTable
+from src.evaluation.wording import number
 from src.reporting.descriptions import windowed
 from src.reporting.gathering import OF_CLASS, ReportedCell, ReportedExample, ReportMaterial, Split
-from src.reporting.sections import BAD, Block, Commands, Gallery, Heading, Picture, ReportTable, Section, Text
-from src.reporting.typesetting import MISSING, command, counted, duration, listed, number
+from src.reporting.sections import Block, Commands, Gallery, Heading, Picture, Section, Text
+from src.reporting.typesetting import MISSING, command, counted, duration, listed
 from src.system.addresses import masked
 
 WIDTH = 1000
@@ -84,7 +86,7 @@ def splits(material: ReportMaterial) -> Section:
     return Section(id="audit", title="Splits and leak audit", blocks=blocks)
 
 
-def fold_sizes(split: Split) -> ReportTable:
+def fold_sizes(split: Split) -> TextTable:
     """Return what each fold holds out, and from how many cases its models learnt."""
     roles = split.folds.pivot(index="fold", columns="role", values="cases")
     known = [role for role in ROLES if role in roles]
@@ -97,20 +99,20 @@ def fold_sizes(split: Split) -> ReportTable:
     header = ["Fold", "Held out: cases", "patients", *names, *(ROLES[role] for role in known)]
     notes = [f"Folds of {listed(split.cells)}."]
     notes += [f"Cases learnt from are those of {split.cells[0]}."] if len(split.cells) > 1 and known else []
-    return ReportTable(caption=f"Folds: {split.title}", header=header, rows=rows, notes=notes)
+    return TextTable(caption=f"Folds: {split.title}", header=header, rows=rows, notes=notes)
 
 
-def audit(split: Split) -> ReportTable | Text:
+def audit(split: Split) -> TextTable | Text:
     """Return the counts of the audit; what is not 0 stands out."""
     if not split.facts:
         return Text(lines=["These runs hold no audit."])
     found = {name: split.facts[name] for name in [*AUDITED, *split.facts] if name in split.facts}
     rows = [[AUDITED.get(name, name), str(count)] for name, count in found.items()]
     tones = {(place, 1): BAD for place, count in enumerate(found.values()) if count}
-    return ReportTable(caption=f"Leak audit: {split.title}", header=["Found", "Count"], rows=rows, tones=tones)
+    return TextTable(caption=f"Leak audit: {split.title}", header=["Found", "Count"], rows=rows, tones=tones)
 
 
-def findings(split: Split) -> ReportTable:
+def findings(split: Split) -> TextTable:
     """Return the first rows of the audit."""
     columns = {
         "kind": "Kind",
@@ -128,7 +130,7 @@ def findings(split: Split) -> ReportTable:
     left = len(split.findings) - len(shown)
     notes = [f"{left} more in audit.csv."] if left else []
     header = [columns[name] for name in present]
-    return ReportTable(
+    return TextTable(
         caption=f"What the audit found: {split.title}", header=header, rows=rows, text=6, notes=notes, folded=True
     )
 
@@ -164,15 +166,15 @@ def made(material: ReportMaterial) -> Section:
     return Section(id="made", title="How it was made", blocks=[*blocks, versions(material), shared(material)])
 
 
-def cell_table(material: ReportMaterial) -> ReportTable:
+def cell_table(material: ReportMaterial) -> TextTable:
     """Return the runs, those that failed, too."""
     rows = [[cell.name, cell.status, cell.started, duration(cell.seconds), cell.id] for cell in material.cells]
     tones = {(place, 1): BAD for place, cell in enumerate(material.cells) if not cell.finished}
     header = ["Cell", "Status", "Began (UTC)", "Took", "Run"]
-    return ReportTable(caption="Runs", header=header, rows=rows, text=5, tones=tones)
+    return TextTable(caption="Runs", header=header, rows=rows, text=5, tones=tones)
 
 
-def differences(material: ReportMaterial) -> ReportTable:
+def differences(material: ReportMaterial) -> TextTable:
     """Return the params in which cells differ, a row per cell, or if these are more, a row per param."""
     cells = configured(material)
     differ = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) > 1]
@@ -190,16 +192,16 @@ def differences(material: ReportMaterial) -> ReportTable:
     header = [str(table.columns.name), *map(str, table.columns)]
     notes = [] if keys else ["The configs of the cells do not differ."]
     notes += [f"What hangs on {listed(list(hidden))} stands in the runs' config.yaml."] if hidden else []
-    return ReportTable(caption="In what the configs differ", header=header, rows=rows, text=len(header), notes=notes)
+    return TextTable(caption="In what the configs differ", header=header, rows=rows, text=len(header), notes=notes)
 
 
-def shared(material: ReportMaterial) -> ReportTable:
+def shared(material: ReportMaterial) -> TextTable:
     """Return the params that all cells share."""
     cells = configured(material)
     keys = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) == 1]
     rows = [[key, masked(cells[0].params[key])] for key in sorted(keys)]
     caption = "The config" if len(cells) == 1 else "The config that all cells share"
-    return ReportTable(caption=caption, header=["Key", "Value"], rows=rows, text=2, folded=True)
+    return TextTable(caption=caption, header=["Key", "Value"], rows=rows, text=2, folded=True)
 
 
 def configured(material: ReportMaterial) -> list[ReportedCell]:
@@ -213,7 +215,7 @@ def params(material: ReportMaterial) -> list[str]:
     return sorted((key for key in keys if not key.startswith(PRIVATE)), key=lambda key: "." in key)
 
 
-def versions(material: ReportMaterial) -> ReportTable:
+def versions(material: ReportMaterial) -> TextTable:
     """Return code, libraries and digests; where cells differ, all of them."""
     names = dict.fromkeys(name for cell in material.cells for name in cell.tags)
     libraries = sorted(name for name in names if name.startswith("version."))
@@ -223,7 +225,7 @@ def versions(material: ReportMaterial) -> ReportTable:
         values = dict.fromkeys(cell.tags[name] for cell in material.done if name in cell.tags)
         if values:
             rows.append([title, " / ".join(value[:12] if name in DIGESTS else value for value in values)])
-    return ReportTable(caption="Versions and digests", header=["What", "Version"], rows=rows, text=2)
+    return TextTable(caption="Versions and digests", header=["What", "Version"], rows=rows, text=2)
 
 
 def code(cell: ReportedCell) -> str:

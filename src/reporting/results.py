@@ -1,32 +1,50 @@
 """The sections on figures: what the predictions say."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from src.cli.terminal import published_rows, remarks, texts, views, wide
 from src.evaluation.curves import area, training_curves
 from src.evaluation.evaluation import Evaluation, evaluate
-from src.evaluation.fold_tables import FUSION, best, correctness, rounded
+from src.evaluation.fold_tables import FUSION, correctness
 from src.evaluation.metrics import label_numbers
 from src.evaluation.per_class import class_table
 from src.evaluation.predictions import average, classes, columns
 from src.evaluation.side_by_side import Group
-from src.evaluation.slices import ALL, largest
+from src.evaluation.text_tables import (
+    TextTable,
+    tabulate_beside,
+    tabulate_comparison,
+    tabulate_folds,
+    tabulate_groups,
+    tabulate_slices,
+)
 from src.evaluation.two_classes import POSITIVE
-from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, p_value, ranged, scale, signed
+from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, number, percent, ranged, shown
 from src.reporting.gathering import ReportMaterial
-from src.reporting.sections import BAD, BEST, GOOD, MUTED, Block, Gallery, Heading, Picture, ReportTable, Section, Text
-from src.reporting.typesetting import MISSING, counted, number, percent, typeset
+from src.reporting.sections import Block, Gallery, Heading, Picture, Section, Text
+from src.reporting.typesetting import MISSING, counted, typeset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWN = 24
 """Cells of a group whose figures are drawn, at most: each adds some 0.14 MB to the page."""
-VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
+OF_COMPARISON = {
+    "model": "Cell",
+    "metric": "Metric",
+    "verdict": "Verdict",
+    "difference (95 %)": "Difference (95 %)",
+    "p Holm": "p, Holm",
+    "could show": "Could be shown",
+    "McNemar": "p, McNemar",
+    "resampled t": "p, resampled t",
+}
+"""The columns of a comparison that are shown, with their headings on a page."""
 OF_CLASSES = [
     "Class",
     "Cases",
@@ -48,28 +66,26 @@ def by_fold(material: ReportMaterial) -> Section:
     for path, table in material.published.items():
         name = Path(path).name if Path(path).is_absolute() else path
         blocks.append(fold_table(table, f"Published accuracy by fold, % ({name})", []))
-    if len(published := material.together.published):
-        header, rows = published_rows(published)
-        rows = [[typeset(text) for text in row] for row in rows]
-        last = header.count("note")
-        told = [f"{capital(line)}." for line in views(material.together)]
-        blocks.append(
-            ReportTable(caption="Published, and ours, %", header=header, rows=rows, text=2, last=last, notes=told)
-        )
+    if len(material.together.published):
+        blocks.append(with_sentences(tabulate_beside(material.together, "Published, and ours, %")))
     if len(material.fusion.groups) == 1 and material.together.table["model"].nunique() > 1:
         blocks.append(intervals(material))
     return Section(id="folds", title="Accuracy by fold", blocks=blocks)
 
 
-def fold_table(table: pd.DataFrame, caption: str, notes: list[str]) -> ReportTable:
+def fold_table(table: pd.DataFrame, caption: str, notes: list[str]) -> TextTable:
     """Return a table by fold; the best value of each column stands out."""
-    marks = best(table).to_numpy()
-    rows = [
-        [str(name), *map(number, values)]
-        for name, values in zip(table.index, rounded(table).to_numpy(float), strict=True)
-    ]
-    tones = {(row, 1 + column): BEST for row, column in zip(*marks.nonzero(), strict=True)}
-    return ReportTable(caption=caption, header=["Model", *map(str, table)], rows=rows, tones=tones, notes=notes)
+    return replace(with_headings(tabulate_folds(table, caption), "Model"), notes=notes)
+
+
+def with_headings(table: TextTable, *headings: str) -> TextTable:
+    """Return a table with other headings of its first columns."""
+    return replace(table, header=[*headings, *table.header[len(headings) :]])
+
+
+def with_sentences(table: TextTable) -> TextTable:
+    """Return a table whose notes are sentences."""
+    return replace(table, notes=[f"{capital(typeset(note))}." for note in table.notes])
 
 
 def intervals(material: ReportMaterial) -> Picture:
@@ -89,15 +105,8 @@ def side_by_side(material: ReportMaterial) -> Section | None:
     together = material.together
     if len(material.fusion.groups) < 2:
         return None
-    header, rows = wide(together)
-    table = ReportTable(
-        caption="Accuracy by group, %",
-        header=["Model", *header[1:]],
-        rows=[[typeset(text) for text in row] for row in rows],
-        text=texts(together),
-        notes=[f"{capital(typeset(line))}." for line in remarks(together)],
-    )
-    blocks: list[Block] = [table]
+    table = with_headings(tabulate_groups(together, "Accuracy by group, %"), "Model")
+    blocks: list[Block] = [with_sentences(table)]
     if len(together.curve):
         alt = "Accuracy, and where there is a two-class view the AUC, against training patients: values in the table"
         blocks.append(
@@ -146,22 +155,9 @@ def two_classes(evaluation: Evaluation) -> str:
     return f"Two classes: {evaluation.view}."
 
 
-def verdicts(table: pd.DataFrame, caption: str, notes: list[str]) -> ReportTable:
+def verdicts(table: pd.DataFrame, caption: str, notes: list[str]) -> TextTable:
     """Return the table of a comparison (`src.evaluation.comparison.compare`)."""
-    header = ["Cell", "Metric", "Verdict", "Difference (95 %)", "p, Holm", "Could be shown"]
-    header += ["p, McNemar", "p, resampled t"]
-    rows = [compared(row) for row in table.to_dict("records")]
-    tones = {(place, 2): VERDICTS.get(row[2], MUTED) for place, row in enumerate(rows)}
-    return ReportTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes)
-
-
-def compared(row: Mapping[Any, Any]) -> list[str]:
-    """Return the texts of a row of a comparison: areas as fractions, all else in points."""
-    unit, digits = scale(row["metric"])
-    difference = typeset(signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits))
-    holm, *tests = (typeset(p_value(row[f"p_{name}"])) for name in ("holm", "mcnemar", "resampled_t"))
-    words = [str(row["model"]), headed(row["metric"], "points"), str(row["verdict"])]
-    return [*words, difference, holm, number(unit * row["smallest"], digits), *tests]
+    return tabulate_comparison(table, caption, partial(headed, percent="points"), notes).select(OF_COMPARISON)
 
 
 def errors(material: ReportMaterial) -> Section:
@@ -174,7 +170,7 @@ def errors(material: ReportMaterial) -> Section:
             blocks.append(set_points({whole(group): group.evaluation}, of(group)))
         rows = [[str(name), *map(str, values)] for name, values in zip(counts.index, counts.to_numpy(), strict=True)]
         header = ["True class", *(f"predicted {name}" for name in counts)]
-        blocks.append(ReportTable(caption=f"Confusion as a table{of(group)}", header=header, rows=rows, folded=True))
+        blocks.append(TextTable(caption=f"Confusion as a table{of(group)}", header=header, rows=rows, folded=True))
         blocks += [misclassified(group), *of_cells(group, material.replicates)]
     return Section(id="errors", title="ROC and confusion", blocks=blocks)
 
@@ -211,7 +207,7 @@ def models(group: Group) -> dict[str, pd.DataFrame]:
     return {str(name): rows for name, rows in group.predictions.groupby("model", sort=False)}
 
 
-def misclassified(group: Group) -> ReportTable:
+def misclassified(group: Group) -> TextTable:
     """Return all cases whose most probable class is not their own, the most confident ones first."""
     cases = mistaken(group.predictions)
     parts = models(group)
@@ -225,7 +221,7 @@ def misclassified(group: Group) -> ReportTable:
     header += [] if wrong is None else ["Cells that err"]
     total = group.predictions["case"].nunique()
     caption = f"Misclassified by {whole(group)}: {len(rows)} of {counted(total, 'case')}{of(group)}"
-    return ReportTable(caption=caption, header=header, rows=rows, text=4, folded=True)
+    return TextTable(caption=caption, header=header, rows=rows, text=4, folded=True)
 
 
 def mistaken(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -247,10 +243,10 @@ def roc_words(evaluation: Evaluation) -> Iterator[str]:
         two = name == POSITIVE and "binary_auc" in found
         against = evaluation.view if name == POSITIVE else f"{name} against the rest"
         area_under = shown(found, "binary_auc") if two else number(area(curve), 3)
-        yield f"ROC curve of {against}: AUC {area_under}"
+        yield f"ROC curve of {against}: AUC {typeset(area_under)}"
 
 
-def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> ReportTable:
+def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> TextTable:
     """Return the figures at the thresholds of the two-class view of one evaluation, or of several by name."""
     several, rows, notes = len(evaluations) > 1, [], []
     for name, evaluation in evaluations.items():
@@ -261,7 +257,7 @@ def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> ReportTab
         notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}."]
     header = ["Called positive above", "Sensitivity, %", "Specificity, %", "Accuracy, %"]
     view = next(iter(evaluations.values())).view
-    return ReportTable(
+    return TextTable(
         caption=f"Two classes: {view}{of_what}",
         header=["Cell", *header] if several else header,
         rows=rows,
@@ -275,12 +271,12 @@ def per_class(material: ReportMaterial) -> Section:
     blocks: list[Block] = []
     for group, named in each(material):
         rows = class_rows(group.predictions)
-        blocks += [*named, ReportTable(caption=f"Each class, {whole(group)}{of(group)}", header=OF_CLASSES, rows=rows)]
+        blocks += [*named, TextTable(caption=f"Each class, {whole(group)}{of(group)}", header=OF_CLASSES, rows=rows)]
         parts = models(group)
         if len(parts) > 1:
             rows = [[name, *row] for name, part in parts.items() for row in class_rows(part)]
             caption = f"Each class, by cell{of(group)}"
-            blocks.append(ReportTable(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
+            blocks.append(TextTable(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
     return Section(id="classes", title="By class", blocks=blocks)
 
 
@@ -291,7 +287,7 @@ def class_rows(predictions: pd.DataFrame) -> list[list[str]]:
             str(row["class"]),
             str(row["cases"]),
             str(row["patients"]),
-            typeset(measured(row, "recall", 100, 1)),
+            measured(row, "recall", 100, 1),
             percent(row["precision"]),
             percent(row["f1"]),
             number(row["auc"], 3),
@@ -315,25 +311,14 @@ def slices(material: ReportMaterial) -> Section | None:
     return Section(id="slices", title="By slice", blocks=blocks) if blocks else None
 
 
-def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> ReportTable:
+def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> TextTable:
     """Return the metrics by slice; of a column with many values those with the most cases."""
-    rows_shown = largest(table)
-    names = [name for name in ("accuracy", "auc", "binary_auc") if name in rows_shown]
-    rows = [
-        [
-            "all cases" if row["column"] == ALL else str(row["column"]),
-            str(row["value"]),
-            str(row["cases"]),
-            str(row["patients"]),
-            *(shown(row, name) for name in names),
-        ]
-        for row in rows_shown.to_dict("records")
-    ]
-    left = len(table) - len(rows_shown)
-    header = ["Slice by", "Value", "Cases", "Patients", *(f"{headed(name)} (95 %)" for name in names)]
+    made = tabulate_slices(table, shown, lambda name: f"{headed(name)} (95 %)")
+    left = len(table) - len(made.rows)
     notes = [f"{counted(left, 'slice')} of few cases are in slices.csv."] if left else []
-    notes += [two_classes(evaluation)] if "binary_auc" in names else []
-    return ReportTable(caption=f"Figures by slice{of_group}", header=header, rows=rows, text=2, notes=notes)
+    notes += [two_classes(evaluation)] if "binary_auc" in table else []
+    made = with_headings(made, "Slice by", "Value", "Cases", "Patients")
+    return replace(made, caption=f"Figures by slice{of_group}", notes=notes)
 
 
 def calibration(material: ReportMaterial) -> Section | None:
@@ -346,7 +331,7 @@ def calibration(material: ReportMaterial) -> Section | None:
         if evaluation.reliability is None:
             continue
         note = OPTIMISTIC if group.leaks else ""
-        alt = f"Accuracy against confidence; expected calibration error {shown(evaluation.metrics, 'ece')}"
+        alt = f"Accuracy against confidence; expected calibration error {typeset(shown(evaluation.metrics, 'ece'))}"
         figure = draw_reliability(evaluation.reliability, evaluation.metrics, note)
         blocks += [*named, Gallery(pictures=[drawn(figure, f"Reliability of {whole(group)}", alt)])]
     said = (
@@ -371,7 +356,7 @@ def metrics(material: ReportMaterial) -> Section:
         pooled = "Of all held-out cases together; the accuracy by fold is the mean of the folds' figures."
         notes = [pooled, *([two_classes(group.evaluation)] if len(sides) > 1 else [])]
         caption = f"Metrics of {whole(group)}{of(group)}"
-        blocks += [*named, ReportTable(caption=caption, header=header, rows=rows, notes=notes)]
+        blocks += [*named, TextTable(caption=caption, header=header, rows=rows, notes=notes)]
     return Section(id="metrics", title="All metrics", blocks=blocks)
 
 
@@ -388,7 +373,7 @@ def training(material: ReportMaterial) -> Section | None:
             str(row["cell"]),
             str(row["curve"]).replace("_", " "),
             str(row["epoch"]),
-            typeset(ranged(row["mean"], row["low"], row["high"], 3)),
+            ranged(row["mean"], row["low"], row["high"], 3),
         ]
         for row in last.to_dict("records")
     ]
@@ -396,7 +381,7 @@ def training(material: ReportMaterial) -> Section | None:
     alt = "Training curves by epoch, the mean of a cell's fits over their range: last values in the table"
     blocks: list[Block] = [
         drawn(draw_training(table), "Training curves", alt),
-        ReportTable(caption="Where training ended", header=header, rows=rows, text=2),
+        TextTable(caption="Where training ended", header=header, rows=rows, text=2),
     ]
     return Section(id="training", title="Training", blocks=blocks)
 
@@ -440,11 +425,6 @@ def of(group: Group) -> str:
 def notes_on(group: Group) -> list[str]:
     """Return what a reader of a group's figures has to know."""
     return [f"{capital(OPTIMISTIC)}."] if group.leaks else []
-
-
-def shown(found: Mapping[Any, Any], name: str) -> str:
-    """Return a metric with its interval; accuracies are in percent."""
-    return typeset(measured(found, name, *scale(name)))
 
 
 def drawn(figure: "Figure", caption: str, alt: str) -> Picture:

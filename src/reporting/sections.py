@@ -1,18 +1,14 @@
 """What a page holds, as plain data: sections of texts, tables, pictures and commands. Knows neither runs nor HTML."""
 
 import base64
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
-BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
-"""The tones of a table's cell; what they say stands in the cell's text, too."""
+from src.evaluation.text_tables import TextTable
 
 
 @dataclass(kw_only=True)
 class Heading:
     """A heading within a section."""
-
-    kind: ClassVar[str] = "heading"
 
     text: str
 
@@ -21,49 +17,13 @@ class Heading:
 class Text:
     """Paragraphs, or with `listed` the items of a list."""
 
-    kind: ClassVar[str] = "text"
-
     lines: list[str]
     listed: bool = False
 
 
 @dataclass(kw_only=True)
-class ReportTable:
-    """A table of texts.
-
-    text
-        How many columns hold words; those after them hold figures, which stand to the right.
-    last
-        How many columns at the end hold words again, such as a note.
-    tones
-        The tone of a cell (row, column) that stands out.
-    notes
-        What its reader has to know, below it.
-    folded
-        Whether it is closed until it is asked for.
-    """
-
-    kind: ClassVar[str] = "table"
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-    text: int = 1
-    last: int = 0
-    tones: dict[tuple[int, int], str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    folded: bool = False
-
-    def worded(self, column: int) -> bool:
-        """Whether a column holds words."""
-        return column < self.text or column >= len(self.header) - self.last
-
-
-@dataclass(kw_only=True)
 class Picture:
     """A drawn figure (SVG) or a photograph (JPEG). `alt` says in words what it shows; `size` is in pixels."""
-
-    kind: ClassVar[str] = "picture"
 
     caption: str
     alt: str
@@ -87,8 +47,6 @@ class Picture:
 class Gallery:
     """Pictures beside each other as far as there is room; those with a name in `folded` are closed until asked for."""
 
-    kind: ClassVar[str] = "gallery"
-
     pictures: list[Picture]
     folded: str = ""
 
@@ -97,13 +55,11 @@ class Gallery:
 class Commands:
     """Lines as they were typed."""
 
-    kind: ClassVar[str] = "commands"
-
     caption: str
     lines: list[str]
 
 
-Block = Heading | Text | ReportTable | Picture | Gallery | Commands
+Block = Heading | Text | TextTable | Picture | Gallery | Commands
 
 
 @dataclass(kw_only=True)

@@ -13,11 +13,6 @@ def number(value: float, digits: int = 1) -> str:
     return typeset(wording.number(value, digits))
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """Return a fraction in percent."""
-    return number(100 * value, digits)
-
-
 def typeset(text: str) -> str:
     """Return a text of figures made for a terminal, with the signs of print."""
     return re.sub(r"(?<![\w.])-(?=\d)", MINUS, text.replace(" +- ", " ± ")) if text != wording.MISSING else MISSING

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli.arguments import last_of_each, values_of
 from src.cli.command import edge, surround
-from src.cli.terminal import say, show_groups, slug, write_groups
+from src.cli.evaluations import show_groups, slug, write_groups
+from src.cli.terminal import say
 from src.config import CONF, build, refuse_unknown
 from src.evaluation.two_classes import Binary
 from src.recipes import sweep_digest

@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from src.cell import plain_cell
 from src.cli.command import exhausted, explain
+from src.cli.evaluations import show_evaluation, summary, write_evaluation
 from src.cli.progress import TerminalProgress
-from src.cli.terminal import say, show_evaluation, summary, write_evaluation
+from src.cli.terminal import say
 from src.config import COPIES, Experiment, settled
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable

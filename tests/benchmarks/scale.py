@@ -324,7 +324,7 @@ def audit(made: Simulation) -> None:
 
 def evaluation(made: Simulation) -> None:
     """Evaluate a run, by slices and classes, too; draw and write it; choose examples."""
-    from src.cli.terminal import write_evaluation
+    from src.cli.evaluations import write_evaluation
     from src.evaluation.evaluation import evaluate
     from src.evaluation.map_figures import choose
     from src.evaluation.per_class import class_table
@@ -342,7 +342,7 @@ def evaluation(made: Simulation) -> None:
 
 def fusion(made: Simulation) -> None:
     """Fuse the cells of a sweep, by protocol, and write both side by side."""
-    from src.cli.terminal import write_groups
+    from src.cli.evaluations import write_groups
     from src.sweeps.fusion import fuse_sweep
 
     found = fuse_sweep(made.tracking, cells(made), ["encoder", "protocol"], REPLICATES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.cli.terminal import write_evaluation
+from src.cli.evaluations import write_evaluation
 from src.encoders.pooling import PowerMean
 from src.evaluation.evaluation import evaluate
 from src.tracking import CELL, Tracking

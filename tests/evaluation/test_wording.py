@@ -10,8 +10,10 @@ from src.evaluation.wording import (
     measured,
     number,
     p_value,
+    percent,
     ranged,
     scale,
+    shown,
     signed,
     spread,
     titled,
@@ -27,6 +29,7 @@ NAN = float("nan")
 )
 def test_a_figure(value: float, digits: int, text: str) -> None:
     assert number(value, digits) == text
+    assert percent(value / 100, digits) == text
 
 
 def test_an_interval_is_said_where_both_ends_are_known() -> None:
@@ -55,6 +58,13 @@ def test_a_figure_held_beside_the_ends_of_its_interval() -> None:
     assert measured(found, "auc", 100, 0, level=True) == "50 (95 %: 25 to 75)"
     assert measured({"auc": 0.5, "auc_low": 0.25}, "auc") == "0.500"
     assert measured({}, "auc") == "-"
+    assert (
+        shown(
+            {f"accuracy{end}": value for end, value in zip(("", "_low", "_high"), found.values(), strict=True)},
+            "accuracy",
+        )
+        == "50.0 (25.0 to 75.0)"
+    )
 
 
 def test_a_mean_with_its_deviation() -> None:

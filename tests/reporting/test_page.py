@@ -1,21 +1,21 @@
 """From a report's content to its page: what is not ours is text, and nothing is loaded."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.evaluation.text_tables import BAD, TextTable
 from src.reporting.page import page, unbroken
 from src.reporting.sections import (
-    BAD,
     Commands,
     Fact,
     Gallery,
     Heading,
     Picture,
     ReportPage,
-    ReportTable,
     Section,
     Text,
 )
@@ -26,8 +26,8 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='10' height='10'/>"
 
 def report(name: str) -> ReportPage:
     """A report in which a name that is not ours stands wherever one can."""
-    table = ReportTable(caption=name, header=[name, name], rows=[[name, name]], tones={(0, 1): BAD}, notes=[name])
-    folded = ReportTable(caption=name, header=[name], rows=[[name]], folded=True)
+    table = TextTable(caption=name, header=[name, name], rows=[[name, name]], tones={(0, 1): BAD}, notes=[name])
+    folded = TextTable(caption=name, header=[name], rows=[[name]], folded=True)
     picture = Picture(caption=name, alt=name, content=SVG, size=(1000, 10))
     blocks = [
         *(Heading(text=name), Text(lines=[name]), Text(lines=[name], listed=True), table, folded, picture),
@@ -95,8 +95,15 @@ def test_a_figure_breaks_before_its_interval_only() -> None:
     assert " " not in unbroken("81.2 ± 0.3")
 
 
-def test_figures_stand_to_the_right_and_words_to_the_left() -> None:
-    table = ReportTable(
-        caption="c", header=["name", "word", "figure", "note"], rows=[["a", "b", "1", "n"]], text=2, last=1
-    )
-    assert [table.worded(column) for column in range(4)] == [True, True, False, True]
+def test_figures_stand_to_the_right_in_the_signs_of_print_and_words_to_the_left_as_they_are() -> None:
+    cells = ["a +- -1", "b -1", "-1.5 (-2.0 to +0.5)", "7 +- 1"]
+    table = TextTable(header=["name", "word", "figure", "note"], rows=[cells], text=2, last=1)
+    content = replace(report("a name"), sections=[Section(id="one", title="t", blocks=[table])])
+    minus, space = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+    found = re.findall(r'<t[hd] (?:scope="row"|class="(\w+)")><span>(.*?)</span>', page(content))
+    assert found == [
+        ("", "a +- -1"),
+        ("word", "b -1"),
+        ("figure", f"{minus}1.5 ({minus}2.0{space}to{space}+0.5)"),
+        ("word", "7 ± 1"),
+    ]

@@ -4,18 +4,19 @@ import io
 import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from src.evaluation.fold_tables import correctness
 from src.evaluation.predictions import average
+from src.evaluation.text_tables import BAD, TextTable
 from src.reporting import results
 from src.reporting.composition import compose
 from src.reporting.gathering import ReportMaterial, gather, spread
 from src.reporting.provenance import WIDTH
-from src.reporting.results import compared, main_group, of_cells
-from src.reporting.sections import Block, Commands, Gallery, ReportPage, ReportTable, Section, Text
-from src.reporting.typesetting import MINUS, MISSING
+from src.reporting.results import main_group, of_cells, verdicts
+from src.reporting.sections import Block, Commands, Gallery, ReportPage, Section, Text
 from src.tracking import Tracking
 from tests.support.tracked_sweep import CLASSES, INJECTED, MODELS, leave
 
@@ -43,8 +44,8 @@ def section(report: ReportPage, name: str) -> Section:
     return next(section for section in report.sections if section.id == name)
 
 
-def table(blocks: list[Block], caption: str) -> ReportTable:
-    return next(block for block in blocks if isinstance(block, ReportTable) and block.caption.startswith(caption))
+def table(blocks: list[Block], caption: str) -> TextTable:
+    return next(block for block in blocks if isinstance(block, TextTable) and block.caption.startswith(caption))
 
 
 class TestResult:
@@ -137,24 +138,34 @@ class TestTables:
             assert float(row[6]) <= 0.5 <= float(row[5])
 
     def test_every_row_is_as_long_as_its_header(self, report: ReportPage) -> None:
-        tables = [block for each in report.sections for block in each.blocks if isinstance(block, ReportTable)]
+        tables = [block for each in report.sections for block in each.blocks if isinstance(block, TextTable)]
         assert len(tables) > 20
         for each in tables:
             assert {len(row) for row in each.rows} <= {len(each.header)}, each.caption
 
     def test_a_verdict_for_each_metric(self, report: ReportPage) -> None:
-        verdicts = table(section(report, "comparison").blocks, "Each cell against AlexNet-8: kfold")
-        assert [row[1] for row in verdicts.rows] == ["Accuracy, points", "Balanced accuracy, points", "AUC"]
-        assert {row[2] for row in verdicts.rows} <= {"better", "worse", "not shown"}
-        for row in verdicts.rows:
-            assert re.fullmatch(r"S \(S to S\)".replace("S", rf"[+{MINUS}][\d.]+"), row[3])
+        found = table(section(report, "comparison").blocks, "Each cell against AlexNet-8: kfold")
+        assert [row[1] for row in found.rows] == ["Accuracy, points", "Balanced accuracy, points", "AUC"]
+        assert {row[2] for row in found.rows} <= {"better", "worse", "not shown"}
+        for row in found.rows:
+            assert re.fullmatch(r"S \(S to S\)".replace("S", r"[+-][\d.]+"), row[3])
 
-    def test_a_small_p_is_not_said_to_be_none(self) -> None:
-        figures = {"difference": -0.125, "low": -0.25, "high": -0.0001, "smallest": 0.1}
-        p = {"p_holm": 0.0004, "p_mcnemar": float("nan"), "p_resampled_t": 0.04}
-        row = compared({"model": "A", "metric": "binary_accuracy", "verdict": "worse", **figures, **p})
-        assert row[1:3] == ["Two-class accuracy, points", "worse"]
-        assert row[3:] == [f"{MINUS}12.5 ({MINUS}25.0 to 0.0)", "<0.001", "10.0", MISSING, "0.040"]
+    def test_of_a_comparison_a_page_shows_what_the_verdict_hangs_on(self) -> None:
+        figures = {"value": 0.5, "reference_value": 0.625, "difference": -0.125, "low": -0.25, "high": -0.0001}
+        p = {"p_holm": 0.0004, "p_bootstrap": 0.0001, "p_mcnemar": float("nan"), "p_resampled_t": 0.04}
+        row = {"model": "A", "metric": "binary_accuracy", "verdict": "worse", "smallest": 0.1} | figures | p
+        found = verdicts(pd.DataFrame([row]), "caption", ["a note"])
+        assert dict(zip(found.header, found.rows[0], strict=True)) == {
+            "Cell": "A",
+            "Metric": "Two-class accuracy, points",
+            "Verdict": "worse",
+            "Difference (95 %)": "-12.5 (-25.0 to 0.0)",
+            "p, Holm": "<0.001",
+            "Could be shown": "10.0",
+            "p, McNemar": "-",
+            "p, resampled t": "0.040",
+        }
+        assert (found.tones, found.notes) == ({(0, 2): BAD}, ["a note"])
 
     def test_the_reference_can_be_chosen(self, material: ReportMaterial) -> None:
         blocks = section(compose(replace(material, reference=VGG)), "comparison").blocks

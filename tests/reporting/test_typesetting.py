@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.reporting.typesetting import command, counted, duration, listed, number, percent, typeset
+from src.reporting.typesetting import command, counted, duration, listed, number, typeset
 from src.tracking.environment import masked
 
 NAN = float("nan")
@@ -12,8 +12,7 @@ MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 def test_figures() -> None:
     assert number(-1.25, 1) == f"{MINUS}1.2"
     assert number(-0.0004, 3) == "0.000"
-    assert number(NAN) == percent(NAN) == DASH
-    assert percent(0.125) == "12.5"
+    assert number(NAN) == DASH
 
 
 def test_the_terminals_signs_become_those_of_print() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.evaluation.fold_tables import FUSION, to_markdown
+from src.evaluation.fold_tables import FUSION
+from src.evaluation.text_tables import tabulate_folds, to_markdown
 from src.tracking import CELL, SWEEP, TrackedRun, Tracking
 from src.tracking.datasets import dataset, of_runs
 from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, headline, link_model
@@ -80,7 +81,7 @@ def test_the_fused_row_stands_first(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {"f1": [50.0, 60.0, 70.0], "mean": [50.0, 60.0, 70.0], "std": [0.0, 0.0, 0.0]}, index=["A", "B", FUSION]
     )
-    (tmp_path / "table.md").write_text(to_markdown(table) + "\na note\n")
+    (tmp_path / "table.md").write_text(to_markdown(tabulate_folds(table)) + "\na note\n")
     lines = description(tmp_path, "1").splitlines()
     assert [line.split("|")[1].strip(" *") for line in lines[2:5]] == [FUSION, "A", "B"]
     assert lines[-1] == "a note"

@@ -1,0 +1,242 @@
+"""What tables say, in texts: made once, and shown by the terminal, by Markdown and by a report's page."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from src.evaluation.fold_tables import best, rounded
+from src.evaluation.side_by_side import PROTOCOL, TRAINING, SideBySide, axis_title
+from src.evaluation.slices import ALL, largest
+from src.evaluation.wording import MISSING, ends, measured, number, p_value, scale, signed, spread, titled
+
+BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
+"""The tones of a table's cell; what they say stands in the cell's text, too, but for the best value of a column."""
+VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
+
+
+@dataclass(kw_only=True)
+class TextTable:
+    """A table of texts, in the signs of a terminal.
+
+    text
+        How many columns hold words; those after them hold figures, which stand to the right.
+    last
+        How many columns at the end hold words again, such as a note.
+    tones
+        The tone of a cell (row, column) that stands out.
+    notes
+        What its reader has to know, below it.
+    folded
+        Whether a page has it closed until it is asked for.
+    """
+
+    caption: str = ""
+    header: list[str]
+    rows: list[list[str]]
+    text: int = 1
+    last: int = 0
+    tones: dict[tuple[int, int], str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folded: bool = False
+
+    def worded(self, column: int) -> bool:
+        """Whether a column holds words."""
+        return column < self.text or column >= len(self.header) - self.last
+
+    def select(self, headings: Mapping[str, str]) -> "TextTable":
+        """The columns named, under other headings, in this order; those of words stay the first ones."""
+        places = [self.header.index(name) for name in headings]
+        tones = {(row, places.index(place)): tone for (row, place), tone in self.tones.items() if place in places}
+        rows = [[row[place] for place in places] for row in self.rows]
+        return replace(self, header=list(headings.values()), rows=rows, tones=tones)
+
+
+def to_markdown(table: TextTable) -> str:
+    """The table in Markdown, the best values bold, and its notes as paragraphs; ends with a new line."""
+    rows = [
+        [f"**{text}**" if table.tones.get((place, column)) == BEST else text for column, text in enumerate(row)]
+        for place, row in enumerate(table.rows)
+    ]
+    rule = ["---"] * table.text + ["---:"] * (len(table.header) - table.text)
+    lines = ["| " + " | ".join(line) + " |\n" for line in [table.header, rule, *rows]]
+    return "".join([*lines, *(f"\n{note}\n" for note in table.notes)])
+
+
+def tabulate_folds(table: pd.DataFrame, caption: str = "") -> TextTable:
+    """A table by fold (`src.evaluation.fold_tables`) at one decimal, as published; the best values stand out."""
+    values = rounded(table).to_numpy(float)
+    rows = [[str(name), *map(number, line)] for name, line in zip(table.index, values, strict=True)]
+    tones = {(row, 1 + column): BEST for row, column in np.argwhere(best(table)).tolist()}
+    return TextTable(caption=caption, header=["model", *map(str, table)], rows=rows, tones=tones)
+
+
+def tabulate_groups(together: SideBySide, caption: str = "") -> TextTable:
+    """The groups side by side, in percent: protocols in columns with their gaps, all else in rows."""
+    table, gaps = together.table, together.gaps
+    axes = [str(name) for name in table.columns[1 : table.columns.tolist().index("group")]]
+    protocols = [name for name in axes if name.split(".")[0] == PROTOCOL]
+    others = [name for name in axes if name not in protocols]
+    sides = [_protocols_title(row, protocols) for row in table.to_dict("records")]
+    leaking = {side for side, leaks in zip(sides, table["leaks"], strict=True) if leaks}
+    names = list(dict.fromkeys(sides))
+    over = [] if gaps.empty else list(dict.fromkeys(zip(gaps["leaking"], gaps["other"], strict=True)))
+    header = ["model", *("patients" if name == TRAINING else name for name in others)]
+    header += [(f"{name} *" if name in leaking else name) or "accuracy" for name in names]
+    header += ["gap" if len(over) == 1 else f"gap of {one} to {other}" for one, other in over]
+    header += ["AUC"] if len(names) == 1 else []
+    rows = []
+    for key, part in table.assign(side=sides).groupby(["model", *others], sort=False):
+        found = part.set_index("side").to_dict("index")
+        cells = [str(key[0]), *(_value_of_axis(name, part) for name in others)]
+        cells += [_accuracy(found[name]) if name in found else MISSING for name in names]
+        cells += [_gap(gaps, dict(zip(["model", *others], key, strict=True)), pair) for pair in over]
+        cells += [_auc(found[names[0]])] if len(names) == 1 else []
+        rows.append(cells)
+    words = 1 + sum(name != TRAINING for name in others)
+    return TextTable(caption=caption, header=header, rows=rows, text=words, notes=_notes_on_groups(together))
+
+
+def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
+    """Published figures beside ours, in percent."""
+    published = together.published
+    ours = [str(name) for name in published if name not in ("model", "metric", "published", "published_std", "note")]
+    noted = ["note"] if (published["note"] != "").any() else []
+    rows = [
+        [
+            str(row["model"]),
+            str(row["metric"]),
+            spread(row["published"], row["published_std"]),
+            *(number(row[name]) for name in ours),
+            *(str(row[name]) for name in noted),
+        ]
+        for row in published.to_dict("records")
+    ]
+    header = ["model", "metric", "published", *ours, *noted]
+    return TextTable(
+        caption=caption, header=header, rows=rows, text=2, last=len(noted), notes=views_of_groups(together)
+    )
+
+
+def tabulate_comparison(
+    table: pd.DataFrame, caption: str = "", title: Callable[[str], str] = titled, notes: list[str] | None = None
+) -> TextTable:
+    """A comparison (`src.evaluation.comparison.compare`): areas as fractions, all else in percent and points.
+
+    `title` says how a metric is called.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        unit, digits = scale(row["metric"])
+        figures = [number(unit * row[name], digits) for name in ("value", "reference_value")]
+        p = [p_value(row[f"p_{name}"]) for name in ("holm", "bootstrap", "mcnemar", "resampled_t")]
+        difference = signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
+        words = [str(row["model"]), title(row["metric"]), str(row["verdict"])]
+        rows.append([*words, *figures, difference, *p, number(unit * row["smallest"], digits)])
+    header = ["model", "metric", "verdict", "value", "ref.", "difference (95 %)", "p Holm", "p boot."]
+    header += ["McNemar", "resampled t", "could show"]
+    tones = {(place, 2): VERDICTS[row[2]] for place, row in enumerate(rows)}
+    return TextTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes or [])
+
+
+def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
+    """The entries of a ledger (`src.evaluation.optimism`) that have figures, in percent and points."""
+    rows = [
+        [
+            str(row["practice"]),
+            str(row["model"]),
+            number(row["claimed"]),
+            number(row["honest"]),
+            signed(row["optimism"], row["low"], row["high"]),
+            str(row["note"]),
+        ]
+        for row in ledger[ledger["claimed"].notna()].to_dict("records")
+    ]
+    header = ["practice", "model", "claimed", "honest", "optimism (95 %)", "note"]
+    return TextTable(caption=caption, header=header, rows=rows, text=2, last=1)
+
+
+def tabulate_against(table: pd.DataFrame, caption: str = "") -> TextTable:
+    """Our figures against published ones (`src.evaluation.published.against`), in percent and points."""
+    rows = [
+        [
+            f"{row['model']} {row['group']}" if row["group"] else str(row["model"]),
+            str(row["metric"]),
+            str(row["verdict"]),
+            spread(row["published"], row["published_std"]),
+            number(row["ours"]),
+            signed(row["difference"], row["low"], row["high"]),
+            str(row["note"]),
+        ]
+        for row in table.to_dict("records")
+    ]
+    header = ["model", "metric", "verdict", "published", "ours", "difference (95 %)", "note"]
+    return TextTable(caption=caption, header=header, rows=rows, text=3, last=1)
+
+
+def tabulate_slices(
+    slices: pd.DataFrame, figure: Callable[[Mapping[Any, Any], str], str], title: Callable[[str], str]
+) -> TextTable:
+    """The metrics by slice (`src.evaluation.slices`); of a column with many values those with the most cases.
+
+    `figure` says the metric of a name in a row, and `title` how it is called.
+    """
+    shown = largest(slices)
+    names = [name for name in ("accuracy", "auc", "binary_auc") if name in shown]
+    rows = [
+        [
+            "all cases" if row["column"] == ALL else str(row["column"]),
+            *(str(row[name]) for name in ("value", "cases", "patients")),
+            *(figure(row, name) for name in names),
+        ]
+        for row in shown.to_dict("records")
+    ]
+    return TextTable(header=["", "value", "cases", "patients", *map(title, names)], rows=rows, text=2)
+
+
+def views_of_groups(together: SideBySide) -> list[str]:
+    """What the two-class figures of the groups hold against what."""
+    return [f"two-class figures: {view}" for view in dict.fromkeys(together.table["view"]) if view]
+
+
+def _notes_on_groups(together: SideBySide) -> list[str]:
+    """What a reader of the groups side by side has to know."""
+    lines = ["mean +- population deviation over folds (and seeds), 95 % interval over patients"]
+    lines += views_of_groups(together)
+    if together.table["leaks"].any():
+        lines.append("* image-level: patients stand on both sides of a split, so that figures are optimistic")
+    if len(together.gaps):
+        lines.append("gap: by how many points the image-level figure is above the patient-level one, 95 % interval")
+    return lines
+
+
+def _protocols_title(row: Mapping[Any, Any], protocols: list[str]) -> str:
+    return " ".join(axis_title(name, str(row[name])) for name in protocols)
+
+
+def _value_of_axis(axis: str, rows: pd.DataFrame) -> str:
+    """Of the number of patients also how many there really are, by protocol."""
+    value = str(rows[axis].iloc[0])
+    if axis != TRAINING:
+        return value
+    real = [f"{count:.1f}".removesuffix(".0") for count in sorted(rows["patients"].unique())]
+    name = "all" if value == "0" else value
+    return name if real == [value] else f"{name} ({' to '.join(dict.fromkeys([real[0], real[-1]]))})"
+
+
+def _accuracy(row: Mapping[Any, Any]) -> str:
+    return f"{spread(row['mean'], row['std'])} ({ends(row['low'], row['high'])})"
+
+
+def _gap(gaps: pd.DataFrame, key: Mapping[str, Any], pair: tuple[str, str]) -> str:
+    """The gap of a model between two protocols."""
+    wanted = {**key, "leaking": pair[0], "other": pair[1]}
+    found = gaps[(gaps[list(wanted)] == list(wanted.values())).all(axis=1)].to_dict("records")
+    return signed(*(found[0][name] for name in ("gap", "low", "high"))) if found else MISSING
+
+
+def _auc(row: Mapping[Any, Any]) -> str:
+    """That of the two-class view where there is one."""
+    return measured(row, "auc" if pd.isna(row.get("binary_auc")) else "binary_auc")
