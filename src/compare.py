@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, given
+from src.cli.command import command, is_given
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.cli.verdicts import Compared, VerdictPart, show_comparison, write_comparison
@@ -51,7 +51,7 @@ def main(config: DictConfig) -> None:
     check_unwritten(options.overwrite, output=options.output)
     if options.output:
         check_writable(output=options.output)
-    binary = options.binary if given("binary") else None
+    binary = options.binary if is_given("binary") else None
     result = of_runs(options, binary) if options.runs else of_sweep(options, binary)
     show_comparison(result)
     if options.output:

@@ -24,14 +24,14 @@ def main(config: DictConfig) -> None:
         raise ValueError("this data set cannot be downloaded: it is yours, or made on first use")
     reader: Any = build(config.data)
     pinned = any(not record.direct for record in reader.records)
-    count, problem = (0, "not looked at") if pinned else found(reader)
+    count, problem = (0, "not looked at") if pinned else count_images(reader)
     if problem and not reader.records:
         raise ValueError(f"{reader.by_hand.replace('{root}', reader.root)}\nNot there yet: {problem}")
     source = ""
     if problem:
-        archives = fetched(reader)
+        archives = fetch_archives(reader)
         source = f", from {archives}"
-        count, problem = found(reader)
+        count, problem = count_images(reader)
         if problem:
             raise ValueError(
                 f"{problem}\nWhat lies in {reader.root} is from {archives} there: delete it to fetch it anew"
@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
     say(f"{count} images in {reader.root}{source}: complete")
 
 
-def found(reader: "Reader") -> tuple[int, str]:
+def count_images(reader: "Reader") -> tuple[int, str]:
     """Return how many images the data set in its root has, and why it is not whole; empty where it is."""
     try:
         return len(reader.samples()), ""
@@ -47,7 +47,7 @@ def found(reader: "Reader") -> tuple[int, str]:
         return 0, str(error)
 
 
-def fetched(reader: "Reader") -> str:
+def fetch_archives(reader: "Reader") -> str:
     """Fetch all that can be, and return the names of the archives that it came from."""
     from src.data.download import obtain
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, given
+from src.cli.command import command, is_given
 from src.cli.evaluations import show_evaluation, show_groups, write_evaluation, write_groups
 from src.cli.terminal import say
 from src.config import ROOT, Fuse, build
@@ -27,7 +27,7 @@ def main(config: DictConfig) -> None:
     check_unwritten(options.overwrite, output=options.output)
     if options.output:
         check_writable(output=options.output)
-    binary = options.binary if given("binary") else None
+    binary = options.binary if is_given("binary") else None
     if options.sweep:
         sweep(options, binary)
         return

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, given
+from src.cli.command import command, is_given
 from src.cli.terminal import say
 from src.config import Report, build
 from src.sweeps.callback import swept_keys
@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
         raise ValueError("give one of sweep=NAME_OR_ID or runs=[ID,...]")
     output = Path(options.output)
     check_file(output=options.output)
-    if given("output"):  # what is nobody's name is made anew
+    if is_given("output"):  # what is nobody's name is made anew
         check_unwritten(options.overwrite, output=options.output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
@@ -45,7 +45,7 @@ def gathered(options: Report) -> "ReportMaterial":
 
     tracking = options.tracking
     tracking.bury()
-    binary = options.binary if given("binary") else None
+    binary = options.binary if is_given("binary") else None
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.info.run_id)

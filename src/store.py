@@ -8,7 +8,7 @@ from pathlib import Path
 from src.storage.store import FIT, KIND, SAMPLE, WEIGHTS, Recipe, Store, flatten_recipe, parse
 
 
-def listing(store: Store) -> Iterator[str]:
+def list_recipes(store: Store) -> Iterator[str]:
     """Yield a line per recipe: digest, samples or state of the fit, size, and what tells it apart from its like."""
     recipes = store.recipes()
     for kind in (None, FIT):
@@ -18,17 +18,17 @@ def listing(store: Store) -> Iterator[str]:
         for name, leaves in like.items():
             sizes = store.place.sizes(name)
             kept = [size for file, size in sizes.items() if file.endswith((SAMPLE, ".ckpt"))]
-            held = f"{len(kept):6d} samples" if kind is None else state(WEIGHTS in sizes)
+            held = f"{len(kept):6d} samples" if kind is None else fit_state(WEIGHTS in sizes)
             traits = " ".join(f"{key}={leaves[key]}" for key in varying if key in leaves)
             yield f"{name} {held} {sum(kept) / 2**20:9.1f} MiB  {traits}"
 
 
-def state(trained: bool) -> str:
+def fit_state(trained: bool) -> str:
     """Return in as many letters as samples take whether a network is trained."""
     return f"{'trained' if trained else 'in training':>14}"
 
 
-def verify(store: Store) -> Iterator[str]:
+def verify_files(store: Store) -> Iterator[str]:
     """Yield a line for every damaged file."""
 
     def look(name: str) -> str:
@@ -44,7 +44,7 @@ def verify(store: Store) -> Iterator[str]:
         yield from filter(None, store.place.abreast(look, (f"{folder}/{name}" for name in files)))
 
 
-def explain(store: Store, name: str) -> Iterator[str]:
+def explain_miss(store: Store, name: str) -> Iterator[str]:
     """Yield the fields in which a stored recipe differs from the nearest one of its kind."""
     nearest = store.nearest(find_recipe(store, name))
     if nearest is None:
@@ -54,7 +54,7 @@ def explain(store: Store, name: str) -> Iterator[str]:
     yield from (f"  {key}: {here} here, {there} there" for key, (here, there) in nearest[1].items())
 
 
-def prune(store: Store, name: str) -> Iterator[str]:
+def prune_recipe(store: Store, name: str) -> Iterator[str]:
     """Delete one recipe's descriptors, or its network."""
     find_recipe(store, name)
     store.place.delete(name)
@@ -80,10 +80,10 @@ def main() -> None:
         rule = f"{arguments.action} takes {'no recipe' if arguments.recipe else 'a recipe, see list'}"
         parser.error(f"{rule}, but got {arguments.recipe or 'none'}; --root FOLDER names another store")
     actions: dict[str, Callable[[], Iterator[str]]] = {
-        "list": lambda: listing(store),
-        "verify": lambda: verify(store),
-        "explain": lambda: explain(store, arguments.recipe),
-        "prune": lambda: prune(store, arguments.recipe),
+        "list": lambda: list_recipes(store),
+        "verify": lambda: verify_files(store),
+        "explain": lambda: explain_miss(store, arguments.recipe),
+        "prune": lambda: prune_recipe(store, arguments.recipe),
     }
     told = False
     try:

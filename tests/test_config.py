@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from src.cli.command import explain
+from src.cli.command import explain_error
 from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt, refuse_unknown
 from src.methods.method import Method
 from tests.support.configs import composed
@@ -170,4 +170,4 @@ def test_a_plus_may_stand_before_a_known_key_and_adds_to_dictionaries() -> None:
     assert tuned.search["pool"] == {"p": {"choices": [1, 3]}}
     with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigCompositionException) as raised:
         compose("tune", ["search.pool.p.choices=[1,3]"])
-    assert "+search.pool=... adds one" in explain(raised.value)
+    assert "+search.pool=... adds one" in explain_error(raised.value)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.storage.store import TRAINING, Store, load_tensors, recipe_difference, recipe_digest
-from src.store import explain, listing, main, prune, verify
+from src.store import explain_miss, list_recipes, main, prune_recipe, verify_files
 from tests.support.buckets import BUCKET, STORAGE, Storage, storage
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
@@ -112,11 +112,11 @@ def test_damage_is_named(opened: Callable[..., Store], damage: bytes | None) -> 
     for _ in range(2):
         with pytest.raises(ValueError, match=f"^{re.escape(address)} is damaged .*; delete it and run again$"):
             elsewhere.read(RECIPE, "a")
-    assert [line.split(" is damaged")[0] for line in verify(store)] == [address]
+    assert [line.split(" is damaged")[0] for line in verify_files(store)] == [address]
     store.place.write(name, content)
     store.finish()
     np.testing.assert_array_equal(elsewhere.read(RECIPE, "a"), descriptors())
-    assert not list(verify(store))
+    assert not list(verify_files(store))
 
 
 def test_notes_say_what_is_wrong_with_an_image(opened: Callable[..., Store]) -> None:
@@ -136,9 +136,9 @@ def test_a_miss_is_explained_by_the_nearest_recipe(opened: Callable[..., Store])
     for recipe in (far, near):
         store.write(recipe, "a", descriptors())
     assert store.nearest(RECIPE) == (recipe_digest(near), {"crop.size": (400, 650)})
-    assert "  crop.scale: 0.5 here, 1.0 there" in list(explain(store, recipe_digest(near)))
-    assert sum("crop.size=650" in line for line in listing(store)) == 0  # the same in both
-    assert sum("crop.scale=1.0" in line for line in listing(store)) == 1
+    assert "  crop.scale: 0.5 here, 1.0 there" in list(explain_miss(store, recipe_digest(near)))
+    assert sum("crop.size=650" in line for line in list_recipes(store)) == 0  # the same in both
+    assert sum("crop.scale=1.0" in line for line in list_recipes(store)) == 1
 
 
 def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:
     store.write(RECIPE, "a", descriptors())
     (file_of(store).parent / ".b.safetensors.x1y2").write_bytes(b"half")
     assert set(store.place.sizes(recipe_digest(RECIPE))) == {"a.safetensors", "recipe.json"}
-    assert sum(" 1 samples " in line for line in listing(store)) == 1
+    assert sum(" 1 samples " in line for line in list_recipes(store)) == 1
 
 
 def test_pruning_takes_one_recipe(opened: Callable[..., Store]) -> None:
@@ -154,12 +154,12 @@ def test_pruning_takes_one_recipe(opened: Callable[..., Store]) -> None:
     other = RECIPE | {"seed": 1}
     for recipe in (RECIPE, other):
         store.write(recipe, "a", descriptors())
-    list(prune(store, recipe_digest(RECIPE)))
+    list(prune_recipe(store, recipe_digest(RECIPE)))
     assert list(store.recipes()) == [recipe_digest(other)]
     assert "a" not in store.held(RECIPE)
     assert not file_of(store).exists()
     with pytest.raises(ValueError, match="holds no recipe"):
-        list(prune(store, recipe_digest(RECIPE)))
+        list(prune_recipe(store, recipe_digest(RECIPE)))
     store.write(RECIPE, "a", descriptors())
     assert set(store.recipes()) == {recipe_digest(RECIPE), recipe_digest(other)}
 
@@ -187,18 +187,20 @@ def test_trained_networks_are_kept_beside_descriptors(opened: Callable[..., Stor
     for name, values in load_tensors(elsewhere).items():
         np.testing.assert_array_equal(values, weights[name])
     assert store.nearest(FIT) == (recipe_digest(FIT | {"fold": 2}), {"fold": (1, 2)})
-    assert list(explain(store, recipe_digest(RECIPE))) == [f"{recipe_digest(RECIPE)} is the only recipe of its kind"]
-    lines = {line.split()[0]: line for line in listing(store)}
+    assert list(explain_miss(store, recipe_digest(RECIPE))) == [
+        f"{recipe_digest(RECIPE)} is the only recipe of its kind"
+    ]
+    lines = {line.split()[0]: line for line in list_recipes(store)}
     assert "1 samples" in lines[recipe_digest(RECIPE)]
     assert lines[recipe_digest(FIT)].split()[1:] == ["trained", "0.0", "MiB", "fold=1"]
     assert "in training" in lines[recipe_digest(FIT | {"fold": 2})]
-    assert not list(verify(store))
+    assert not list(verify_files(store))
     name = f"{recipe_digest(FIT)}/model.safetensors"
     content = paths[1].read_bytes()
     store.place.write(name, content[:-1] + bytes([content[-1] ^ 1]))
     store.finish()
-    assert [line.split(" is damaged")[0] for line in verify(store)] == [store.place.address(name)]
-    list(prune(store, recipe_digest(FIT)))
+    assert [line.split(" is damaged")[0] for line in verify_files(store)] == [store.place.address(name)]
+    list(prune_recipe(store, recipe_digest(FIT)))
     assert recipe_digest(FIT) not in store.recipes()
 
 
@@ -228,7 +230,7 @@ def test_two_processes_may_write_the_same_samples(opened: Callable[..., Store]) 
     for number in range(20):
         np.testing.assert_array_equal(store.read(RECIPE, f"sample{number}"), descriptors(number))
     assert len(store.held(RECIPE).samples) == 20
-    assert not list(verify(store))
+    assert not list(verify_files(store))
 
 
 def test_the_command_lists_and_verifies(opened: Callable[..., Store]) -> None:

@@ -27,7 +27,7 @@ PLAIN = "letters, digits, blanks and /.:+-_@%*?$|"
 """The signs of which text needs no quotes in Hydra's grammar."""
 
 
-def taken(arguments: Sequence[str]) -> list[str]:
+def order_arguments(arguments: Sequence[str]) -> list[str]:
     """Return a command's arguments as Hydra takes them, options first; `ValueError` for one that means nothing.
 
     Text with signs that Hydra's grammar does not know is quoted, and `~` is the home.
@@ -36,7 +36,7 @@ def taken(arguments: Sequence[str]) -> list[str]:
     check_blanks(overrides)
     check_once(overrides)
     sweeping = bool(SWEEP & set(options)) or "hydra.mode=MULTIRUN" in overrides
-    return [*options, *(spelled(overrides, place, sweeping) for place in range(len(overrides)))]
+    return [*options, *(spell_override(overrides, place, sweeping) for place in range(len(overrides)))]
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -50,23 +50,23 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return options, overrides
 
 
-def spelled(overrides: Sequence[str], place: int, sweeping: bool) -> str:
+def spell_override(overrides: Sequence[str], place: int, sweeping: bool) -> str:
     """Return an override as Hydra takes it; `ValueError`, with how to type it, where the meaning is not plain."""
     override = overrides[place]
-    parsed = understood(override)
+    parsed = parse_override(override)
     key, equals, value = override.partition("=")
     if parsed and (sweeping or not parsed.is_sweep_override() or not Path(value).exists()):
         return override
     if not equals or not KEY.fullmatch(key):
         raise ValueError(f"`{override}` is no KEY=VALUE; an argument with blanks in it has quotes around it: 'KEY=A B'")
-    if structured(value) or (sweeping and "," in value):
+    if is_structured(value) or (sweeping and "," in value):
         raise ValueError(not_understood(key, value))
     return f"{key}={quoted_value(os.path.expanduser(value))}"
 
 
 def check_blanks(overrides: Sequence[str]) -> None:
     """Raise `ValueError`, with the whole, for an override that the shell has parted at its blanks."""
-    starts = [place for place in range(len(overrides)) if not place or begins(overrides, place)]
+    starts = [place for place in range(len(overrides)) if not place or begins_override(overrides, place)]
     for start, end in pairwise([*starts, len(overrides)]):
         parts = overrides[start:end]
         if len(parts) > 1:
@@ -78,7 +78,7 @@ def check_blanks(overrides: Sequence[str]) -> None:
             )
 
 
-def begins(arguments: Sequence[str], place: int) -> bool:
+def begins_override(arguments: Sequence[str], place: int) -> bool:
     """Return whether an override begins with an argument, which else is the rest of the one before it."""
     key, equals, _ = arguments[place].partition("=")
     bound = bool(equals) or any(each.startswith("=") for each in arguments[place + 1 : place + 2])
@@ -95,7 +95,7 @@ def check_once(overrides: Sequence[str]) -> None:
         given[key] = override
 
 
-def understood(override: str) -> Override | None:
+def parse_override(override: str) -> Override | None:
     """Return what Hydra takes an override for; None where it is none."""
     try:
         return OverridesParser.create().parse_override(override)
@@ -103,7 +103,7 @@ def understood(override: str) -> Override | None:
         return None
 
 
-def structured(value: str) -> bool:
+def is_structured(value: str) -> bool:
     """Return whether a value begins as no plain text does: a list, a dictionary, quotes, a call of a Hydra function."""
     call = re.match(r"(\w+)\(", value)
     return value.startswith(("[", "{", "'", '"', "=")) or bool(call and call[1] in create_functions().functions)
@@ -112,7 +112,7 @@ def structured(value: str) -> bool:
 def not_understood(key: str, value: str) -> str:
     """Return how to type a value that is not understood: as one text, and with others in a list or with -m."""
     one, listed, swept = (shlex.quote(f"{key}={form}") for form in (f'"{value}"', '["A (1)",B]', '"A (1)",B'))
-    if value.endswith(",") and not structured(value):
+    if value.endswith(",") and not is_structured(value):
         forms = f"after a comma comes another value, without a blank: {shlex.quote(f'{key}={value}VALUE')}"
     elif value.startswith(("[", "{")):
         forms = f"a list is [A,B] and a dictionary {{KEY: VALUE}}, with quotes within those of the shell: {listed}"
@@ -135,12 +135,12 @@ def values_of(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def shows(arguments: Sequence[str]) -> bool:
+def asks_config(arguments: Sequence[str]) -> bool:
     """Return whether a command is asked for its config."""
     return any(argument in SHOW or argument.startswith("--cfg=") for argument in split_arguments(arguments)[0])
 
 
-def shown(arguments: Sequence[str], config_name: str, folder: Path) -> tuple[DictConfig, list[str], int]:
+def config_to_show(arguments: Sequence[str], config_name: str, folder: Path) -> tuple[DictConfig, list[str], int]:
     """Return the config that a command is asked for, of a sweep the first cell's; the arguments for it; all cells."""
     options, overrides = split_arguments(arguments)
     where = next((value for option, value in pairwise(options) if option in CONFIG_DIR), "")

@@ -23,7 +23,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from src.cli.arguments import SWEEP, shown, shows, split_arguments, taken, understood
+from src.cli.arguments import SWEEP, asks_config, config_to_show, order_arguments, parse_override, split_arguments
 from src.config import CONF, ROOT, no_key, refuse_unknown, settled
 from src.data.found_files import printable
 from src.system import memory
@@ -74,7 +74,7 @@ def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False)
     # as PyTorch is imported, and handed on to whatever this process starts.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
-    atexit.register(leave)
+    atexit.register(leave_quickly)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
     heed()
     messages = logging.StreamHandler()
@@ -83,24 +83,24 @@ def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False)
     logging.getLogger("src").setLevel(logging.INFO)
 
     def inside(config: DictConfig) -> None:
-        with edge():
-            surround(config, HydraConfig.get())
+        with tell_mistakes():
+            adopt_places(config, HydraConfig.get())
             refuse_unknown(config)
             check_folder(workspace=str(config.workspace))
             task(config)
 
-    with edge():
+    with tell_mistakes():
         check_text(sys.argv[1:])
-        sys.argv[1:] = taken(sys.argv[1:])
+        sys.argv[1:] = order_arguments(sys.argv[1:])
         check_options(sys.argv[1:])
         if not sweeps and SWEEP & set(split_arguments(sys.argv[1:])[0]):
             raise ValueError(f"-m makes sweeps, which `python -m src.{name}` has none of: give all values in one list")
-        if shows(sys.argv[1:]):
+        if asks_config(sys.argv[1:]):
             show_one(name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(inside)()
 
 
-def surround(config: DictConfig, hydra: Any) -> None:
+def adopt_places(config: DictConfig, hydra: Any) -> None:
     """Take over for the commands that are named to the user what this one was told of where things are."""
     choice, workspace = str(hydra.runtime.choices.get("tracking", LOCAL)), str(config.workspace)
     typed = [masked(each) for each in hydra.overrides.task]
@@ -118,7 +118,7 @@ def folder_options(hydra: Any) -> list[str]:
 
 def show_one(name: str) -> None:
     """Let `--cfg` show a config that is right, with what follows from it, and of a sweep's cells the first."""
-    config, sys.argv[1:], cells = shown(sys.argv[1:], name, CONF)
+    config, sys.argv[1:], cells = config_to_show(sys.argv[1:], name, CONF)
     refuse_unknown(config)
     if cells > 1:
         print(f"# the first of {cells} cells")
@@ -128,13 +128,13 @@ def show_one(name: str) -> None:
         sys.exit()
 
 
-def given(key: str) -> bool:
+def is_given(key: str) -> bool:
     """Return whether a key, or one below it, is given on the command line."""
     keys = (override.lstrip("+~").split("=")[0] for override in HydraConfig.get().overrides.task)
     return any(each == key or each.startswith(f"{key}.") for each in keys)
 
 
-def leave() -> None:
+def leave_quickly() -> None:
     """Spare the end of a command the search for cycles in all that was imported, which takes more than a second."""
     if "torch" not in sys.modules:  # its libraries report what is not collected as leaks
         gc.freeze()
@@ -149,7 +149,7 @@ def check_text(arguments: Sequence[str]) -> None:
 
 def check_options(arguments: Sequence[str]) -> None:
     """Raise `ValueError` for an option of a group that is no name, of which Hydra does not say of which group it is."""
-    for override in filter(None, map(understood, split_arguments(arguments)[1])):
+    for override in filter(None, map(parse_override, split_arguments(arguments)[1])):
         group, value = override.get_key_element(), override.value()
         given = value.list if isinstance(value, ChoiceSweep) else [] if override.is_delete() else [value]
         wrong = [(each, why) for each in given if (why := no_option(group, each))]
@@ -170,14 +170,14 @@ def no_option(group: str, value: object) -> str:
 
 
 @contextmanager
-def edge() -> Iterator[None]:
+def tell_mistakes() -> Iterator[None]:
     """The edge of a command: a user's mistake becomes one message, without a traceback; ours are raised."""
     try:
         yield
     except BrokenPipeError:
-        unread()
+        end_unread()
     except Exception as error:
-        message = explain(error)
+        message = explain_error(error)
         if not message:
             raise
         sys.exit(f"error: {message}")
@@ -186,24 +186,24 @@ def edge() -> Iterator[None]:
         sys.exit(130)
 
 
-def unread() -> NoReturn:
+def end_unread() -> NoReturn:
     """End where nobody reads any more what is printed, as behind `| head`: without a word, as other tools do."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is printed at the end
     sys.exit(1)
 
 
-def explain(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     """Return what to tell the user of an error; empty where it is our own mistake."""
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return composing(error)
+        return explain_composing(error)
     if isinstance(error, OSError) and error.filename is None and error.errno is None:
         return ""
     if isinstance(error, OSError):
         way_out = next((f"; {words}" for numbers, words in WAYS_OUT.items() if error.errno in numbers), "")
         return f"{error.strerror}: {error.filename or 'while writing'}{way_out}"
-    if exhausted(error):
+    if is_out_of_memory(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
-    if isinstance(root := cause(error), sqlite3.OperationalError):
+    if isinstance(root := find_cause(error), sqlite3.OperationalError):
         way_out = "; free space, or choose another workspace=FOLDER" if "full" in str(root) else ""
         return f"a database cannot be used: {root}{way_out}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -213,25 +213,25 @@ def explain(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) and ours else ""
 
 
-def exhausted(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, Python's or PyTorch's on a GPU or on the CPU, says that there is not enough memory."""
     torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     return isinstance(error, MemoryError | memory.OutOfMemory) or (isinstance(error, RuntimeError) and torch)
 
 
-def cause(error: BaseException) -> BaseException:
+def find_cause(error: BaseException) -> BaseException:
     """Return the error with which a chain of errors began, as a traceback would show it."""
     while earlier := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = earlier
     return error
 
 
-def composing(error: Exception) -> str:
+def explain_composing(error: Exception) -> str:
     """Return what to tell of an error of Hydra or OmegaConf: what is wrong where, and what could stand there."""
     deeper = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     typed = str(error).removeprefix("Error merging override ")
     if isinstance(deeper, MissingMandatoryValue):
-        return missing(str(deeper.full_key))
+        return explain_missing(str(deeper.full_key))
     parent = getattr(deeper, "parent_node", None)
     if isinstance(deeper, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
         return no_key(whole_key(error, str(deeper.full_key)), parent)
@@ -282,7 +282,7 @@ def several_values(key: str, value: str) -> str:
     )
 
 
-def missing(key: str) -> str:
+def explain_missing(key: str) -> str:
     """Return how to give a value that is missing; of a group with its options."""
     options = ", ".join(sorted(path.stem for path in (CONF / key).glob("*.yaml")))
     return f"{key} is missing: give it on the command line: {key}=...{f', one of {options}' if options else ''}"

@@ -97,8 +97,8 @@ class Lines:
             return
         self.told = now
         rate = (done - self.held) / took
-        left = duration((self.total - done) / rate) if rate > 0 else "unknown"
-        end = f"in {duration(took)}" if over else f"{left} to go"
+        left = duration_text((self.total - done) / rate) if rate > 0 else "unknown"
+        end = f"in {duration_text(took)}" if over else f"{left} to go"
         told, whole = (f"{number / self.scale:,.{self.digits}f}" for number in (done, self.total))
         say(f"{self.description}: {told} of {whole}{self.unit}, {rate / self.scale:,.1f}{self.unit}/s, {end}")
 
@@ -106,7 +106,7 @@ class Lines:
         """Do nothing: what was said stays."""
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return a time as hours, minutes and seconds."""
     return str(timedelta(seconds=round(seconds)))
 

@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.arguments import last_of_each, values_of
-from src.cli.command import edge, surround
+from src.cli.command import adopt_places, tell_mistakes
 from src.cli.evaluations import show_groups, slug, write_groups
 from src.cli.terminal import say
 from src.config import CONF, build, refuse_unknown
@@ -49,8 +49,8 @@ class TrackedSweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Create the parent run, or take up the one of an earlier try, and tell the cells of it."""
-        with edge():
-            surround(config, config.hydra)
+        with tell_mistakes():
+            adopt_places(config, config.hydra)
             check_writable(workspace=str(config.workspace))
             check_launcher(config.hydra.launcher)
             check_cells(config)
@@ -86,7 +86,7 @@ class TrackedSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Fuse the cells, on the parent run and on the terminal; name those that failed."""
-        with edge():
+        with tell_mistakes():
             self.close()
             # Cells differ in their two-class view where it is varied: they are fused under that of the config.
             binary = build(config.binary) if any(key.startswith("binary") for key in varied(config)) else None

@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.terminal import say
-from src.sweeps.processes import arguments, completed, module, titles
+from src.sweeps.processes import cell_arguments, cell_titles, completed_jobs, running_module
 from src.sweeps.resume import AGAIN, VARIABLE
 from src.system.interrupts import interrupt
 
@@ -115,7 +115,7 @@ class CellJob:
     def __call__(self) -> str:
         """Run the cell; return why it ended early, if it did, and empty where its run says how it went."""
         os.environ.update(self.told)
-        signal.signal(signal.SIGTERM, postpone)
+        signal.signal(signal.SIGTERM, end_soon)
         sys.argv = [self.module, *self.arguments]
         try:
             runpy.run_module(self.module, run_name="__main__", alter_sys=True)
@@ -139,7 +139,7 @@ class CellJob:
         return DelayedSubmission(replace(self))
 
 
-def postpone(*_: object) -> None:
+def end_soon(*_: object) -> None:
     """End the cell in a moment, unless the job is sent back to the queue before."""
     signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
@@ -187,14 +187,17 @@ class Jobs(Launcher):
         assert self.config is not None
         told = {VARIABLE: os.environ[VARIABLE], AGAIN: "1"}
         numbered = enumerate(job_overrides, start=initial_job_idx)
-        cells = [CellJob(module(), arguments(self.config, number, overrides), told) for number, overrides in numbered]
+        cells = [
+            CellJob(running_module(), cell_arguments(self.config, number, overrides), told)
+            for number, overrides in numbered
+        ]
         try:
-            with unreached():
+            with out_of_reach():
                 jobs = self.executor().submit_array(cells)
         except FailedSubmissionError as error:
             raise ValueError(f"{self.cluster} takes no job: {str(error).strip().splitlines()[-1]}") from None
-        self.wait(dict(zip(titles(job_overrides, initial_job_idx), jobs, strict=True)))
-        return completed(len(jobs))
+        self.wait(dict(zip(cell_titles(job_overrides, initial_job_idx), jobs, strict=True)))
+        return completed_jobs(len(jobs))
 
     def wait(self, going: "dict[str, Submitted[str]]") -> None:
         """Wait for the jobs of cells, and say what each one said when it ends; cancel them if the sweep is to end."""
@@ -204,7 +207,7 @@ class Jobs(Launcher):
             while going:
                 time.sleep(PERIOD)
                 for name in [name for name, job in going.items() if job.done()]:
-                    tell(name, going.pop(name))
+                    tell_end(name, going.pop(name))
         except BaseException:
             self.cancel(list(going.values()))
             raise
@@ -223,7 +226,7 @@ class Jobs(Launcher):
 
 
 @contextmanager
-def unreached() -> Iterator[None]:
+def out_of_reach() -> Iterator[None]:
     """Start processes out of reach of the terminal's Ctrl-C, which would end them twice."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -232,7 +235,7 @@ def unreached() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def tell(name: str, job: "Submitted[str]") -> None:
+def tell_end(name: str, job: "Submitted[str]") -> None:
     """Say what a job that ended has said, and why it ended if it did not come to its end."""
     from submitit.core.utils import UncompletedJobError
 

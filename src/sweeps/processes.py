@@ -46,7 +46,7 @@ class Processes(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the cells; whether one failed is in its run."""
-        named = titles(job_overrides, initial_job_idx)
+        named = cell_titles(job_overrides, initial_job_idx)
         waiting = deque(zip(range(initial_job_idx, initial_job_idx + len(named)), named, job_overrides, strict=True))
         going: dict[subprocess.Popen[bytes], str] = {}
         try:
@@ -56,55 +56,55 @@ class Processes(Launcher):
                     going[self.start(number, overrides)] = name
                 time.sleep(0.05)
                 for process in [process for process in going if process.poll() is not None]:
-                    tell(process.returncode, going.pop(process))
+                    tell_killed(process.returncode, going.pop(process))
         except BaseException:
-            end(list(going))
+            end_processes(list(going))
             raise
-        return completed(len(job_overrides))
+        return completed_jobs(len(job_overrides))
 
     def start(self, number: int, overrides: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start one cell, out of reach of the terminal's Ctrl-C, which would end it twice."""
         assert self.config is not None
-        command = [sys.executable, "-m", module(), *arguments(self.config, number, overrides)]
+        command = [sys.executable, "-m", running_module(), *cell_arguments(self.config, number, overrides)]
         environment = os.environ | {LEADER: str(os.getpid())}
         return subprocess.Popen(command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
 
 
-def module() -> str:
+def running_module() -> str:
     """Return the module of the command that is running, such as src.run."""
     spec = sys.modules["__main__"].__spec__
     return spec.name if spec else "src.run"
 
 
-def arguments(config: DictConfig, number: int, overrides: Sequence[str]) -> list[str]:
+def cell_arguments(config: DictConfig, number: int, overrides: Sequence[str]) -> list[str]:
     """Return the command line of one cell of a sweep, `number` in its order, as a command of its own."""
     hydra = config.hydra
     kept = [override for override in hydra.overrides.hydra if not override.lstrip("+~").startswith(OURS)]
     return [*command.folder_options(hydra), *overrides, *kept, f"hydra.job.num={number}"]
 
 
-def titles(job_overrides: Sequence[Sequence[str]], first: int) -> list[str]:
+def cell_titles(job_overrides: Sequence[Sequence[str]], first: int) -> list[str]:
     """Return what to call the cells of a sweep on the terminal: `cell 1 (pool.p=3)`."""
     same = set.intersection(*map(set, job_overrides))
     varied = [" ".join(override for override in overrides if override not in same) for overrides in job_overrides]
     return [f"cell {number} ({each})" for number, each in enumerate(varied, start=first)]
 
 
-def completed(count: int) -> list[JobReturn]:
+def completed_jobs(count: int) -> list[JobReturn]:
     """Return what Hydra expects of so many cells; whether one failed is in its run."""
     done = JobReturn(status=JobStatus.COMPLETED)
     done.return_value = None
     return [done] * count
 
 
-def tell(code: int, cell: str) -> None:
+def tell_killed(code: int, cell: str) -> None:
     """Say it where the process of a cell was killed; what else may happen, it has said itself."""
     if code < 0:
         memory = "; was there enough memory?" if -code == signal.SIGKILL else ""
         say(f"failed: the process of {cell} was ended by {signal.Signals(-code).name}{memory}")
 
 
-def end(processes: "list[subprocess.Popen[bytes]]") -> None:
+def end_processes(processes: "list[subprocess.Popen[bytes]]") -> None:
     """Ask processes to close their runs, and kill those that do not end."""
     for process in processes:
         process.terminate()

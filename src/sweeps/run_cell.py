@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.cell import plain_cell
-from src.cli.command import exhausted, explain
+from src.cli.command import explain_error, is_out_of_memory
 from src.cli.evaluations import show_evaluation, summary, write_evaluation
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
@@ -42,7 +42,7 @@ def attempt_cell(task: Callable[[DictConfig, Sweep | None], None], config: DictC
         if sweep is None:
             raise
         # The run is FAILED and holds the traceback; the sweep ends by naming it.
-        say(f"failed: {explain(error) or repr(error)}")
+        say(f"failed: {explain_error(error) or repr(error)}")
         del error
         gc.collect()  # what a cell that ran out of memory leaves must not end the next one
 
@@ -282,6 +282,6 @@ def explain_examples(experiment: Experiment, task: "CellTask", outcome: "Outcome
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(picture)
     except Exception as error:
-        if not exhausted(error):
+        if not is_out_of_memory(error):
             raise
-        say(f"no pictures of examples (examples=0 asks for none): {explain(error)}")
+        say(f"no pictures of examples (examples=0 asks for none): {explain_error(error)}")

@@ -274,9 +274,9 @@ def write(made: Simulation) -> None:
 def listing(made: Simulation) -> None:
     """List the store, and ask it for every sample."""
     from src.methods.frozen.frozen import Frozen
-    from src.store import listing
+    from src.store import list_recipes
 
-    list(listing(made.store))
+    list(list_recipes(made.store))
     encoded, bad = Frozen(workers=2).encode(made.task(), made.recipe)
     assert encoded == 0
     assert bad.empty

@@ -8,14 +8,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.cli.arguments import shown, split_arguments, taken
+from src.cli.arguments import config_to_show, order_arguments, split_arguments
 from src.config import CONF, build
 from src.training.parameters import FineTuning
 
 
 def value(argument: str, *options: str) -> object:
     """The value that Hydra takes from an argument."""
-    return OverridesParser.create().parse_override(taken([*options, argument])[-1]).value()
+    return OverridesParser.create().parse_override(order_arguments([*options, argument])[-1]).value()
 
 
 PATHS = [
@@ -45,7 +45,7 @@ def test_a_path_with_commas_is_one_where_it_exists(tmp_path: Path) -> None:
     folder = tmp_path / "a,b"
     folder.mkdir()
     assert value(f"data.root={folder}") == str(folder)
-    assert taken(["-m", f"data.root={folder}"])[-1] == f"data.root={folder}"  # two cells
+    assert order_arguments(["-m", f"data.root={folder}"])[-1] == f"data.root={folder}"  # two cells
 
 
 def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ UNCHANGED = [
 @pytest.mark.parametrize("argument", UNCHANGED)
 def test_what_hydra_understands_is_left_to_it(argument: str) -> None:
     for options in ([], ["-m"], ["--config-dir", "a (1)"]):
-        assert taken([*options, argument]) == [*options, argument]
+        assert order_arguments([*options, argument]) == [*options, argument]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_what_hydra_understands_is_left_to_it(argument: str) -> None:
 )
 def test_what_means_nothing_is_named_with_how_to_type_it(arguments: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said).replace(re.escape(".*"), ".*")) as raised:
-        taken(arguments)
+        order_arguments(arguments)
     for advised in re.findall(r"'[a-z.]+=.*?'(?=[;,]|$)", str(raised.value)):
         (typed,) = shlex.split(advised)
-        assert taken(["-m", typed])[-1] == typed or " (1)" in typed
+        assert order_arguments(["-m", typed])[-1] == typed or " (1)" in typed
 
 
 @pytest.mark.parametrize(
@@ -113,25 +113,25 @@ def test_what_means_nothing_is_named_with_how_to_type_it(arguments: list[str], s
 )
 def test_what_the_shell_parted_at_blanks_is_put_together(arguments: list[str], typed: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f": {shlex.quote(typed)}") + "$"):
-        taken(arguments)
-    taken(["-m", typed])
+        order_arguments(arguments)
+    order_arguments(["-m", typed])
 
 
 def test_a_value_after_a_comma_is_asked_for() -> None:
     with pytest.raises(ValueError, match="after a comma comes another value, without a blank: pool.p=1,VALUE"):
-        taken(["-m", "pool.p=1,", "crop=whole"])
+        order_arguments(["-m", "pool.p=1,", "crop=whole"])
 
 
 @pytest.mark.parametrize("again", ["data.root=B", "+data.root=B", "++data.root=B", "data.root=A"])
 def test_a_key_is_given_once(again: str) -> None:
     said = f"data.root twice: `data.root=A` and `{again}`: take one away"
     with pytest.raises(ValueError, match=re.escape(said)):
-        taken(["data=folder", "data.root=A", again])
+        order_arguments(["data=folder", "data.root=A", again])
 
 
 def test_a_group_and_a_value_of_it_are_two_keys() -> None:
     typed = ["crop=half224", "crop.size=3", "~finetune.phases", "finetune.phases=[]", "hydra/launcher=joblib"]
-    assert taken(typed) == typed
+    assert order_arguments(typed) == typed
 
 
 def test_options_and_overrides_may_be_in_any_order() -> None:
@@ -144,10 +144,10 @@ def test_of_a_sweep_the_first_cells_config_is_shown(tmp_path: Path) -> None:
     (folder / "crop").mkdir(parents=True)
     (folder / "crop" / "mine.yaml").write_text("defaults: [/schema/Crop@_here_]\nsize: 7\n")
     given = ["--cfg", "job", "-m", "--config-dir", str(folder), "pool.p=2,3", "crop=mine"]
-    config, arguments, cells = shown(given, "config", CONF)
+    config, arguments, cells = config_to_show(given, "config", CONF)
     assert (config.pool.p, config.crop.size, cells) == (2, 7, 2)
     assert arguments == ["--cfg", "job", "--config-dir", str(folder), "pool.p=2", "crop=mine"]
-    config, _, cells = shown(["-m", "-c", "job", "experiment=demo", "encoder=vgg"], "config", CONF)
+    config, _, cells = config_to_show(["-m", "-c", "job", "experiment=demo", "encoder=vgg"], "config", CONF)
     assert (config.encoder.architecture, config.crop.size, cells) == ("vgg16", 48, 2)
 
 
@@ -156,5 +156,5 @@ def test_transforms_can_be_typed_as_they_are_documented() -> None:
         (documented,) = re.findall(r"`('finetune\.transforms=.*?')`", text, re.DOTALL)
         (argument,) = shlex.split(documented)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", taken(["method=finetune", argument]))
+            config = compose("config", order_arguments(["method=finetune", argument]))
         assert build(config).finetune.transforms == [{"HorizontalFlip": {"p": 0.5}}, {"Rotate": {"limit": 30, "p": 1}}]

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from src.cli.command import check_options, check_text, explain, given, show_one
+from src.cli.command import check_options, check_text, explain_error, is_given, show_one
 from src.config import CONF, build
 from tests.support.commands import ROOT
 
@@ -42,7 +42,7 @@ from tests.support.commands import ROOT
     ids=lambda value: value or "ours" if isinstance(value, str) else type(value).__name__,
 )
 def test_an_error_of_the_users_machine_is_told_with_its_way_out(error: Exception, said: str) -> None:
-    assert explain(error) == said
+    assert explain_error(error) == said
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, over
         config = compose("config" if "name" in override else "fuse", [override], return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     HydraConfig.instance().set_config(config)
-    assert given("binary") == found
+    assert is_given("binary") == found
 
 
 def test_who_stops_reading_is_told_nothing() -> None:
@@ -120,7 +120,7 @@ def test_threads_sleep_while_they_wait() -> None:
 def test_a_mistyped_option_gets_what_was_meant(name: str, override: str, said: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(HydraException) as raised:
         compose(name, [override])
-    assert re.search(said, explain(raised.value))
+    assert re.search(said, explain_error(raised.value))
 
 
 def test_a_config_is_shown_with_what_follows_from_the_architecture(
@@ -145,7 +145,9 @@ def test_what_is_missing_is_asked_for_with_its_options() -> None:
         config = compose("download")
     with pytest.raises(MissingMandatoryValue) as raised:
         build(config)
-    assert explain(raised.value).startswith("data is missing: give it on the command line: data=..., one of bach, ")
+    assert explain_error(raised.value).startswith(
+        "data is missing: give it on the command line: data=..., one of bach, "
+    )
 
 
 @pytest.mark.parametrize("arguments", [["crop=224"], ["-m", "data=demo", "crop=whole,224"]])
@@ -186,5 +188,5 @@ def test_arguments_are_text() -> None:
     ],
 )
 def test_mistakes_of_users_and_ours_are_told_apart(error: Exception, said: str) -> None:
-    assert explain(error).startswith(said)
-    assert bool(explain(error)) == bool(said)
+    assert explain_error(error).startswith(said)
+    assert bool(explain_error(error)) == bool(said)

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from mlflow.entities import Run
 
-from src.cli.command import explain
+from src.cli.command import explain_error
 from src.config import CONF, settled
 from src.sweeps.callback import KEYS, cell_name, check_cells, finish_sweep, indistinct, varied
 from src.sweeps.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
@@ -203,7 +203,7 @@ def test_what_is_wrong_with_the_cells_of_a_sweep_is_said_before_it_begins(swept:
             return
         with pytest.raises((ValueError, HydraException)) as raised:
             check_cells(config)
-    assert re.search(said, explain(raised.value))
+    assert re.search(said, explain_error(raised.value))
 
 
 @pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "encoder").glob("*.yaml")))

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.cli.command import surround
+from src.cli.command import adopt_places
 from src.config import CONF
 from src.data.sets.bach import Bach
 from src.system.next_commands import HERE, after_run, after_sweep, next_command, override, quoted_value
@@ -26,7 +26,7 @@ def told(*overrides: str, config: str = "config") -> None:
     """Begin a command that was told so."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(config, [*overrides], return_hydra_config=True)
-    surround(composed, composed.hydra)
+    adopt_places(composed, composed.hydra)
 
 
 def test_what_is_as_usual_is_not_said() -> None:

@@ -28,7 +28,7 @@ from src.images.crop import Crop
 from src.methods.finetune.finetune import FineTune
 from src.methods.method import Outcome
 from src.storage.store import TRAINING, Store
-from src.store import listing, verify
+from src.store import list_recipes, verify_files
 from src.training.network import NetworkWithHead
 from src.training.parameters import FineTuning, Phase
 from tests.support.cells import task_of
@@ -107,8 +107,8 @@ def test_a_second_run_trains_nothing(images: Path, tmp_path: Path) -> None:
     assert mirrored.facts["trained_epochs"] == 0
     assert not mirrored.predictions.equals(first.predictions)
     assert predict(cell(images, finetune=tuned(epochs=1)), tmp_path).facts["trained_epochs"] == 2
-    assert len(list(listing(Store(tmp_path)))) == 4
-    assert not list(verify(Store(tmp_path)))
+    assert len(list(list_recipes(Store(tmp_path)))) == 4
+    assert not list(verify_files(Store(tmp_path)))
 
 
 KILLED = """
@@ -135,7 +135,7 @@ def test_a_killed_run_resumes_where_it_was(images: Path, tmp_path: Path) -> None
     killed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(weights(tmp_path / "parts")) == 1
-    assert sum("in training" in line for line in listing(Store(tmp_path / "parts"))) == 1
+    assert sum("in training" in line for line in list_recipes(Store(tmp_path / "parts"))) == 1
     resumed = predict(cell(images), tmp_path / "parts")
     assert resumed.facts["trained_epochs"] == 1  # the last of the second fold
     pd.testing.assert_frame_equal(whole.predictions, resumed.predictions, check_exact=True)
