@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main(config: DictConfig) -> None:
     """Write the page, and where asked log it onto the sweep's run."""
     from src.reporting.composition import compose
-    from src.reporting.page import page
+    from src.reporting.page import render_page
 
     options: Report = build(config)
     if bool(options.sweep) == bool(options.runs):
@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
     material = gathered(options)
-    content = page(compose(material)).encode()
+    content = render_page(compose(material)).encode()
     replace(output, content)
     say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
     if options.track:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.cli.verdicts import describe_comparison, fitting, write_comparison
+from src.cli.verdicts import describe_comparison, fit_terminal, write_comparison
 from src.compare import cautions, newest, of_runs, of_sweep, ratios, spelled
 from src.config import CONF, Compare, flat
 from src.evaluation.two_classes import Binary
@@ -212,8 +212,8 @@ def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
 def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -> None:
     part = of_runs(options(tracking, runs=["worse", "better"]), None).parts[0]
     full = part.verdicts("comparison")
-    assert fitting(full, 160) == full
-    narrow = fitting(full, 100)
+    assert fit_terminal(full, 160) == full
+    narrow = fit_terminal(full, 100)
     assert narrow.header == ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
     assert [row[:3] for row in narrow.rows] == [row[:3] for row in full.rows]
     assert [row[4] for row in narrow.rows] == [row[6] for row in full.rows]

@@ -73,7 +73,7 @@ def show_groups(groups: "list[Group]", together: SideBySide | None, title: str) 
         print_table(tabulate_beside(together, "published, and ours, %"))
 
 
-def summary(evaluation: Evaluation, name: str) -> str:
+def cell_summary(evaluation: Evaluation, name: str) -> str:
     """Return one line on a cell of a sweep."""
     row = evaluation.table.iloc[-1]
     auc = measured(evaluation.metrics, "auc", digits=4)
@@ -87,7 +87,7 @@ def beside_it(evaluation: Evaluation) -> str:
     return f"always naming {name}, the most frequent class: {percent(share)} %"
 
 
-def described(evaluation: Evaluation, notes: list[str]) -> str:
+def markdown_with_notes(evaluation: Evaluation, notes: list[str]) -> str:
     """Return the table by fold in Markdown, with what its reader has to know of it and of the two-class figures."""
     said = [f"Accuracy in %; {beside_it(evaluation)}."]
     said += [f"Two classes: {evaluation.view}."] if evaluation.view else []
@@ -122,7 +122,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
 
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
-    replace(folder / "table.md", described(evaluation, notes).encode())
+    replace(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
     replace(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     if len(evaluation.slices):
         replace(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())

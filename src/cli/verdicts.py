@@ -36,7 +36,7 @@ class VerdictPart:
         """The comparison as a table, with how it is read; `title` is that of all that is compared."""
         against = self.comparison["reference"].iloc[0]
         caption = f"{' '.join(filter(None, [title, self.title]))}: each against {against}"
-        return tabulate_comparison(self.comparison, caption, notes=explained(self.comparison))
+        return tabulate_comparison(self.comparison, caption, notes=explain_verdicts(self.comparison))
 
     @property
     def claims(self) -> TextTable:
@@ -71,7 +71,7 @@ def show_comparison(result: Compared) -> None:
     terminal = console()
     for part in result.parts:
         claims = part.claims
-        print_table(fitting(part.verdicts(result.title), terminal.width))
+        print_table(fit_terminal(part.verdicts(result.title), terminal.width))
         for note in part.notes:
             terminal.print(f"note: {note}", style="yellow")
         if claims.rows:
@@ -85,7 +85,7 @@ def show_comparison(result: Compared) -> None:
         say(line)
 
 
-def fitting(table: TextTable, width: int) -> TextTable:
+def fit_terminal(table: TextTable, width: int) -> TextTable:
     """Return a comparison, in a terminal that is too narrow the columns that the verdict hangs on."""
     widest = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
     if sum(widest) + 3 * len(widest) + 1 <= width:
@@ -94,7 +94,7 @@ def fitting(table: TextTable, width: int) -> TextTable:
     return changed(table.select(dict(zip(MAIN, MAIN, strict=True))), notes=[hint, *table.notes])
 
 
-def explained(table: "pd.DataFrame") -> list[str]:
+def explain_verdicts(table: "pd.DataFrame") -> list[str]:
     """Return how a comparison is read."""
     lines = [
         "better, worse: p Holm is at most 0.05: p boot. (the larger of a bootstrap over patients and of a test that "

@@ -57,19 +57,19 @@ OF_CLASSES = [
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
 
-def by_fold(material: ReportMaterial) -> Section:
+def fold_section(material: ReportMaterial) -> Section:
     """Return the tables by fold, beside what was published."""
     blocks: list[Block] = []
-    for group, named in each(material):
+    for group, named in each_group(material):
         blocks += named
-        blocks.append(fold_table(group.evaluation.table, f"Accuracy by fold, %{of(group)}", notes_on(group)))
+        blocks.append(fold_table(group.evaluation.table, f"Accuracy by fold, %{of_group(group)}", notes_on(group)))
     for path, table in material.published.items():
         name = Path(path).name if Path(path).is_absolute() else path
         blocks.append(fold_table(table, f"Published accuracy by fold, % ({name})", []))
     if len(material.together.published):
         blocks.append(with_sentences(tabulate_beside(material.together, "Published, and ours, %")))
     if len(material.fusion.groups) == 1 and material.together.table["model"].nunique() > 1:
-        blocks.append(intervals(material))
+        blocks.append(interval_picture(material))
     return Section(id="folds", title="Accuracy by fold", blocks=blocks)
 
 
@@ -88,17 +88,17 @@ def with_sentences(table: TextTable) -> TextTable:
     return replace(table, notes=[f"{capital(typeset(note))}." for note in table.notes])
 
 
-def intervals(material: ReportMaterial) -> Picture:
+def interval_picture(material: ReportMaterial) -> Picture:
     """Return the figure of every model's accuracy with its interval."""
     from src.evaluation.figures import draw_groups
 
     table = material.together.table
     said = [f"{row['model']} {ranged(row['mean'], row['low'], row['high'])}" for row in table.to_dict("records")]
     caption = "Mean of the folds' accuracies, with 95 % intervals over patients."
-    return drawn(draw_groups(table), caption, f"Accuracy in percent: {'; '.join(said)}")
+    return figure_picture(draw_groups(table), caption, f"Accuracy in percent: {'; '.join(said)}")
 
 
-def side_by_side(material: ReportMaterial) -> Section | None:
+def side_by_side_section(material: ReportMaterial) -> Section | None:
     """Return the groups side by side, where there are several; with the learning curve where patients were varied."""
     from src.evaluation.figures import draw_groups, draw_learning_curve
 
@@ -110,7 +110,7 @@ def side_by_side(material: ReportMaterial) -> Section | None:
     if len(together.curve):
         alt = "Accuracy, and where there is a two-class view the AUC, against training patients: values in the table"
         blocks.append(
-            drawn(
+            figure_picture(
                 draw_learning_curve(together.curve),
                 "Whiskers: 95 % intervals over patients.",
                 alt,
@@ -121,24 +121,24 @@ def side_by_side(material: ReportMaterial) -> Section | None:
         leaks = together.table["leaks"].any()
         caption = "Whiskers: 95 % intervals over patients."
         caption += " Hollow marks: patients stand on both sides of a split." if leaks else ""
-        blocks.append(drawn(draw_groups(together.table), caption, alt))
+        blocks.append(figure_picture(draw_groups(together.table), caption, alt))
     return Section(id="groups", title="Side by side", blocks=blocks)
 
 
-def comparison(material: ReportMaterial) -> Section | None:
+def comparison_section(material: ReportMaterial) -> Section | None:
     """Return the verdicts on the cells of each group, where it has several."""
     from src.evaluation.comparison import compare
 
     blocks: list[Block] = []
-    for group, named in each(material):
-        parts = models(group)
+    for group, named in each_group(material):
+        parts = group_predictions(group)
         if len(parts) < 2:
             continue
         reference = material.reference if material.reference in parts else next(iter(parts))
         table = compare(parts, group.binary, material.replicates, reference=reference)
         two = table["metric"].str.startswith(TWO_CLASS).any()
         notes = [two_classes(group.evaluation)] if two else []
-        blocks += [*named, verdicts(table, f"Each cell against {reference}{of(group)}", notes)]
+        blocks += [*named, verdict_table(table, f"Each cell against {reference}{of_group(group)}", notes)]
     if not blocks:
         return None
     said = (
@@ -155,27 +155,29 @@ def two_classes(evaluation: Evaluation) -> str:
     return f"Two classes: {evaluation.view}."
 
 
-def verdicts(table: pd.DataFrame, caption: str, notes: list[str]) -> TextTable:
+def verdict_table(table: pd.DataFrame, caption: str, notes: list[str]) -> TextTable:
     """Return the table of a comparison (`src.evaluation.comparison.compare`)."""
     return tabulate_comparison(table, caption, partial(headed, percent="points"), notes).select(OF_COMPARISON)
 
 
-def errors(material: ReportMaterial) -> Section:
+def error_section(material: ReportMaterial) -> Section:
     """Return ROC and confusion of each group and of its cells, the figures at the set points, and what went wrong."""
     blocks: list[Block] = []
-    for group, named in each(material):
+    for group, named in each_group(material):
         counts = group.evaluation.confusion
-        blocks += [*named, Gallery(pictures=pictures(group.evaluation, whole(group), group.leaks))]
+        blocks += [*named, Gallery(pictures=roc_pictures(group.evaluation, group_title(group), group.leaks))]
         if len(group.evaluation.set_points):
-            blocks.append(set_points({whole(group): group.evaluation}, of(group)))
+            blocks.append(set_points({group_title(group): group.evaluation}, of_group(group)))
         rows = [[str(name), *map(str, values)] for name, values in zip(counts.index, counts.to_numpy(), strict=True)]
         header = ["True class", *(f"predicted {name}" for name in counts)]
-        blocks.append(TextTable(caption=f"Confusion as a table{of(group)}", header=header, rows=rows, folded=True))
-        blocks += [misclassified(group), *of_cells(group, material.replicates)]
+        blocks.append(
+            TextTable(caption=f"Confusion as a table{of_group(group)}", header=header, rows=rows, folded=True)
+        )
+        blocks += [misclassified_table(group), *cell_blocks(group, material.replicates)]
     return Section(id="errors", title="ROC and confusion", blocks=blocks)
 
 
-def pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture]:
+def roc_pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture]:
     """Return the figures of ROC, where there is one, and confusion."""
     from src.evaluation.figures import draw_confusion, draw_roc
 
@@ -183,35 +185,37 @@ def pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture]:
     found = []
     if evaluation.roc:
         alt = "; ".join(roc_words(evaluation))
-        found.append(drawn(draw_roc(evaluation, note), f"ROC of {name}", alt))
+        found.append(figure_picture(draw_roc(evaluation, note), f"ROC of {name}", alt))
     right = int(counts.to_numpy().diagonal().sum())
     alt = f"Confusion matrix of {name}: {right} of {int(counts.to_numpy().sum())} cases right"
-    return [*found, drawn(draw_confusion(counts, note), f"Confusion of {name}", alt)]
+    return [*found, figure_picture(draw_confusion(counts, note), f"Confusion of {name}", alt)]
 
 
-def of_cells(group: Group, replicates: int) -> list[Block]:
+def cell_blocks(group: Group, replicates: int) -> list[Block]:
     """Return the figures of each cell of a group that has several, and those at their set points."""
-    parts = models(group)
+    parts = group_predictions(group)
     if len(parts) < 2:
         return []
     found = {name: evaluate(rows, group.binary, replicates) for name, rows in parts.items()}
-    shown = [picture for name in list(found)[:DRAWN] for picture in pictures(found[name], name, group.leaks)]
+    shown = [picture for name in list(found)[:DRAWN] for picture in roc_pictures(found[name], name, group.leaks)]
     which = f"each of {len(found)}" if len(found) <= DRAWN else f"the first {DRAWN} of {len(found)}"
-    blocks: list[Block] = [Gallery(pictures=shown, folded=f"ROC and confusion of {which} cells{of(group)}")]
+    blocks: list[Block] = [Gallery(pictures=shown, folded=f"ROC and confusion of {which} cells{of_group(group)}")]
     points = {name: each for name, each in found.items() if len(each.set_points)}
-    return [*blocks, set_points(points, f", by cell{of(group)}")] if points else blocks
+    return [*blocks, set_points(points, f", by cell{of_group(group)}")] if points else blocks
 
 
-def models(group: Group) -> dict[str, pd.DataFrame]:
+def group_predictions(group: Group) -> dict[str, pd.DataFrame]:
     """Return the predictions of a group by cell."""
     return {str(name): rows for name, rows in group.predictions.groupby("model", sort=False)}
 
 
-def misclassified(group: Group) -> TextTable:
+def misclassified_table(group: Group) -> TextTable:
     """Return all cases whose most probable class is not their own, the most confident ones first."""
-    cases = mistaken(group.predictions)
-    parts = models(group)
-    wrong = pd.concat([mistaken(rows)["case"] for rows in parts.values()]).value_counts() if len(parts) > 1 else None
+    cases = mistaken_cases(group.predictions)
+    parts = group_predictions(group)
+    wrong = (
+        pd.concat([mistaken_cases(rows)["case"] for rows in parts.values()]).value_counts() if len(parts) > 1 else None
+    )
     rows = []
     for row in cases.to_dict("records"):
         known = [str(row["case"]), str(row["patient"]) or MISSING, str(row["label"]), str(row["predicted"])]
@@ -220,11 +224,11 @@ def misclassified(group: Group) -> TextTable:
     header = ["Case", "Patient", "True", "Predicted", "Fold", "Probability of it", "of the true class"]
     header += [] if wrong is None else ["Cells that err"]
     total = group.predictions["case"].nunique()
-    caption = f"Misclassified by {whole(group)}: {len(rows)} of {counted(total, 'case')}{of(group)}"
+    caption = f"Misclassified by {group_title(group)}: {len(rows)} of {counted(total, 'case')}{of_group(group)}"
     return TextTable(caption=caption, header=header, rows=rows, text=4, folded=True)
 
 
-def mistaken(predictions: pd.DataFrame) -> pd.DataFrame:
+def mistaken_cases(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the cases that are wrong: `case, patient, label, fold, predicted, confidence, own`, by confidence."""
     cases, names = average(predictions), classes(predictions)
     values = cases[columns(cases)].to_numpy(dtype=float)
@@ -266,16 +270,19 @@ def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> TextTable
     )
 
 
-def per_class(material: ReportMaterial) -> Section:
+def class_section(material: ReportMaterial) -> Section:
     """Return each class by itself, of the whole and of each cell."""
     blocks: list[Block] = []
-    for group, named in each(material):
+    for group, named in each_group(material):
         rows = class_rows(group.predictions)
-        blocks += [*named, TextTable(caption=f"Each class, {whole(group)}{of(group)}", header=OF_CLASSES, rows=rows)]
-        parts = models(group)
+        blocks += [
+            *named,
+            TextTable(caption=f"Each class, {group_title(group)}{of_group(group)}", header=OF_CLASSES, rows=rows),
+        ]
+        parts = group_predictions(group)
         if len(parts) > 1:
             rows = [[name, *row] for name, part in parts.items() for row in class_rows(part)]
-            caption = f"Each class, by cell{of(group)}"
+            caption = f"Each class, by cell{of_group(group)}"
             blocks.append(TextTable(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
     return Section(id="classes", title="By class", blocks=blocks)
 
@@ -296,18 +303,20 @@ def class_rows(predictions: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def slices(material: ReportMaterial) -> Section | None:
+def slice_section(material: ReportMaterial) -> Section | None:
     """Return the metrics of parts of the cases, where something tells cases apart."""
     from src.evaluation.figures import draw_slices
 
     blocks: list[Block] = []
-    for group, named in each(material):
+    for group, named in each_group(material):
         table = group.evaluation.slices
         if table.empty:
             continue
         alt = "Accuracy of each slice with its 95 % interval: values in the table below"
-        picture = drawn(draw_slices(table, OPTIMISTIC if group.leaks else ""), f"Accuracy by slice{of(group)}", alt)
-        blocks += [*named, picture, slice_table(table, of(group), group.evaluation)]
+        picture = figure_picture(
+            draw_slices(table, OPTIMISTIC if group.leaks else ""), f"Accuracy by slice{of_group(group)}", alt
+        )
+        blocks += [*named, picture, slice_table(table, of_group(group), group.evaluation)]
     return Section(id="slices", title="By slice", blocks=blocks) if blocks else None
 
 
@@ -321,19 +330,19 @@ def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> T
     return replace(made, caption=f"Figures by slice{of_group}", notes=notes)
 
 
-def calibration(material: ReportMaterial) -> Section | None:
+def calibration_section(material: ReportMaterial) -> Section | None:
     """Return the reliability of each group."""
     from src.evaluation.figures import draw_reliability
 
     blocks: list[Block] = []
-    for group, named in each(material):
+    for group, named in each_group(material):
         evaluation = group.evaluation
         if evaluation.reliability is None:
             continue
         note = OPTIMISTIC if group.leaks else ""
         alt = f"Accuracy against confidence; expected calibration error {typeset(shown(evaluation.metrics, 'ece'))}"
         figure = draw_reliability(evaluation.reliability, evaluation.metrics, note)
-        blocks += [*named, Gallery(pictures=[drawn(figure, f"Reliability of {whole(group)}", alt)])]
+        blocks += [*named, Gallery(pictures=[figure_picture(figure, f"Reliability of {group_title(group)}", alt)])]
     said = (
         "How far the probability of the predicted class can be taken at its word. Cases that are drawn anew are less "
         "well calibrated than the cases themselves, so that the interval of the calibration error may lie above it."
@@ -341,10 +350,10 @@ def calibration(material: ReportMaterial) -> Section | None:
     return Section(id="calibration", title="Calibration", blocks=[Text(lines=[said]), *blocks]) if blocks else None
 
 
-def metrics(material: ReportMaterial) -> Section:
+def metric_section(material: ReportMaterial) -> Section:
     """Return all metrics with their intervals."""
     blocks: list[Block] = []
-    for group, named in each(material):
+    for group, named in each_group(material):
         found, several = group.evaluation.metrics, len(group.evaluation.classes) > 2
         sides = ["", "binary_"] if several and "binary_accuracy" in found else [""]
         rows = [
@@ -355,12 +364,12 @@ def metrics(material: ReportMaterial) -> Section:
         header = ["Metric (95 % interval)", "All classes", "Two classes"][: 1 + len(sides)]
         pooled = "Of all held-out cases together; the accuracy by fold is the mean of the folds' figures."
         notes = [pooled, *([two_classes(group.evaluation)] if len(sides) > 1 else [])]
-        caption = f"Metrics of {whole(group)}{of(group)}"
+        caption = f"Metrics of {group_title(group)}{of_group(group)}"
         blocks += [*named, TextTable(caption=caption, header=header, rows=rows, notes=notes)]
     return Section(id="metrics", title="All metrics", blocks=blocks)
 
 
-def training(material: ReportMaterial) -> Section | None:
+def training_section(material: ReportMaterial) -> Section | None:
     """Return the curves of the training, where something was trained."""
     from src.evaluation.figures import draw_training
 
@@ -380,13 +389,13 @@ def training(material: ReportMaterial) -> Section | None:
     header = ["Cell", "Curve", "Last epoch", "Value there (range of fits)"]
     alt = "Training curves by epoch, the mean of a cell's fits over their range: last values in the table"
     blocks: list[Block] = [
-        drawn(draw_training(table), "Training curves", alt),
+        figure_picture(draw_training(table), "Training curves", alt),
         TextTable(caption="Where training ended", header=header, rows=rows, text=2),
     ]
     return Section(id="training", title="Training", blocks=blocks)
 
 
-def each(material: ReportMaterial) -> Iterator[tuple[Group, list[Block]]]:
+def each_group(material: ReportMaterial) -> Iterator[tuple[Group, list[Block]]]:
     """Yield the groups, the main one first, and where there are several a heading that names each."""
     first = main_group(material)
     groups = [first, *(group for group in material.fusion.groups if group is not first)]
@@ -396,10 +405,10 @@ def each(material: ReportMaterial) -> Iterator[tuple[Group, list[Block]]]:
 
 def main_group(material: ReportMaterial) -> Group:
     """Return the group whose figures are read first: by patient rather than by image, and of the most patients."""
-    return min(material.fusion.groups, key=lambda group: (group.leaks, -known(group.patients)))
+    return min(material.fusion.groups, key=lambda group: (group.leaks, -zero_if_unknown(group.patients)))
 
 
-def known(value: float) -> float:
+def zero_if_unknown(value: float) -> float:
     """Return a figure, 0 where it is not a number."""
     return value if value == value else 0.0
 
@@ -410,14 +419,14 @@ def main_model(group: Group) -> str:
     return FUSION if FUSION in names else str(names[-1])
 
 
-def whole(group: Group) -> str:
+def group_title(group: Group) -> str:
     """Return what a group's figures are of."""
     model = main_model(group)
     count = group.predictions["model"].nunique()
     return f"the fusion of {count} cells" if model == FUSION else model
 
 
-def of(group: Group) -> str:
+def of_group(group: Group) -> str:
     """Return what tells a caption from that of another group."""
     return f": {group.title}" if group.title else ""
 
@@ -427,7 +436,7 @@ def notes_on(group: Group) -> list[str]:
     return [f"{capital(OPTIMISTIC)}."] if group.leaks else []
 
 
-def drawn(figure: "Figure", caption: str, alt: str) -> Picture:
+def figure_picture(figure: "Figure", caption: str, alt: str) -> Picture:
     """Return a drawn figure as a picture."""
     from src.evaluation.figures import svg
 
@@ -436,13 +445,13 @@ def drawn(figure: "Figure", caption: str, alt: str) -> Picture:
 
 
 SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [
-    by_fold,
-    side_by_side,
-    comparison,
-    errors,
-    per_class,
-    slices,
-    calibration,
-    metrics,
-    training,
+    fold_section,
+    side_by_side_section,
+    comparison_section,
+    error_section,
+    class_section,
+    slice_section,
+    calibration_section,
+    metric_section,
+    training_section,
 ]

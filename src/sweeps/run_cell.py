@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from src.cell import plain_cell
 from src.cli.command import explain_error, is_out_of_memory
-from src.cli.evaluations import show_evaluation, summary, write_evaluation
+from src.cli.evaluations import cell_summary, show_evaluation, write_evaluation
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.config import COPIES, Experiment, settled
@@ -259,7 +259,7 @@ def constant(predictions: "pd.DataFrame") -> list[str]:
 def tell_outcome(evaluation: "Evaluation", name: str, notes: list[str], run: str, sweep: Sweep | None) -> None:
     """Tell what came out, and what may come next: of a cell of a sweep only the first, in one line."""
     if sweep:
-        say(summary(evaluation, name))
+        say(cell_summary(evaluation, name))
     else:
         show_evaluation(evaluation, name, notes)
         say(after_run(name, run))

@@ -371,10 +371,10 @@ def report(made: Simulation) -> None:
     """Write the page on a sweep."""
     from src.reporting.composition import compose
     from src.reporting.gathering import gather
-    from src.reporting.page import page
+    from src.reporting.page import render_page
 
     sweep = made.tracking.find("scale", SWEEP)
-    page(compose(gather(made.tracking, sweep, cells(made), ["encoder", "protocol"], REPLICATES)))
+    render_page(compose(gather(made.tracking, sweep, cells(made), ["encoder", "protocol"], REPLICATES)))
 
 
 Stage = Callable[[Simulation], None]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.cli.evaluations import show_evaluation, slices_table, slug, summary, write_evaluation
+from src.cli.evaluations import cell_summary, show_evaluation, slices_table, slug, write_evaluation
 from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.two_classes import Binary
 from tests.support.predictions import make_predictions
@@ -68,7 +68,7 @@ def test_an_accuracy_stands_beside_that_of_the_most_frequent_class(
     said = f"always naming cancer, the most frequent class: {100 * evaluation.commonest[1]:.1f} %"
     assert said in " ".join(capsys.readouterr().out.split())
     assert said in (tmp_path / "table.md").read_text()
-    assert said in summary(evaluation, "cell")
+    assert said in cell_summary(evaluation, "cell")
 
 
 def test_the_name_of_a_column_stands_once_above_its_slices(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.evaluation.text_tables import BAD, TextTable
-from src.reporting.page import page, unbroken
+from src.reporting.page import break_at_interval, render_page
 from src.reporting.sections import (
     Commands,
     Fact,
@@ -73,15 +73,15 @@ PRINTABLE = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min
 @settings(deadline=None)
 @given(st.sampled_from(HOSTILE) | PRINTABLE)
 def test_whatever_a_name_is_the_page_has_the_same_elements(name: str) -> None:
-    assert Tags(page(report(name))).found == Tags(page(report("a name"))).found
+    assert Tags(render_page(report(name))).found == Tags(render_page(report("a name"))).found
 
 
 def test_an_expression_in_a_name_is_not_evaluated() -> None:
-    assert "{{ 7 * 7 }}" in page(report("{{ 7 * 7 }}"))
+    assert "{{ 7 * 7 }}" in render_page(report("{{ 7 * 7 }}"))
 
 
 def test_nothing_is_loaded() -> None:
-    text = page(report("a name"))
+    text = render_page(report("a name"))
     addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert len(addresses) > 4
     assert all(address.startswith(("data:image/", "#")) for address in addresses)
@@ -91,8 +91,11 @@ def test_nothing_is_loaded() -> None:
 
 
 def test_a_figure_breaks_before_its_interval_only() -> None:
-    assert unbroken("+1.5 (+0.2 to +2.0)").split(" ") == ["+1.5", "(+0.2\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+2.0)"]
-    assert " " not in unbroken("81.2 ± 0.3")
+    assert break_at_interval("+1.5 (+0.2 to +2.0)").split(" ") == [
+        "+1.5",
+        "(+0.2\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+2.0)",
+    ]
+    assert " " not in break_at_interval("81.2 ± 0.3")
 
 
 def test_figures_stand_to_the_right_in_the_signs_of_print_and_words_to_the_left_as_they_are() -> None:
@@ -100,7 +103,7 @@ def test_figures_stand_to_the_right_in_the_signs_of_print_and_words_to_the_left_
     table = TextTable(header=["name", "word", "figure", "note"], rows=[cells], text=2, last=1)
     content = replace(report("a name"), sections=[Section(id="one", title="t", blocks=[table])])
     minus, space = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
-    found = re.findall(r'<t[hd] (?:scope="row"|class="(\w+)")><span>(.*?)</span>', page(content))
+    found = re.findall(r'<t[hd] (?:scope="row"|class="(\w+)")><span>(.*?)</span>', render_page(content))
     assert found == [
         ("", "a +- -1"),
         ("word", "b -1"),

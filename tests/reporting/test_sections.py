@@ -15,7 +15,7 @@ from src.reporting import results
 from src.reporting.composition import compose
 from src.reporting.gathering import ReportMaterial, gather, spread
 from src.reporting.provenance import WIDTH
-from src.reporting.results import main_group, of_cells, verdicts
+from src.reporting.results import cell_blocks, main_group, verdict_table
 from src.reporting.sections import Block, Commands, Gallery, ReportPage, Section, Text
 from src.tracking import Tracking
 from tests.support.tracked_sweep import CLASSES, INJECTED, MODELS, leave
@@ -115,7 +115,7 @@ class TestTables:
         self, material: ReportMaterial, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(results, "DRAWN", 1)
-        gallery, *rest = of_cells(main_group(material), 20)
+        gallery, *rest = cell_blocks(main_group(material), 20)
         assert isinstance(gallery, Gallery)
         assert gallery.folded == "ROC and confusion of the first 1 of 2 cells: kfold"
         first = next(iter(MODELS))
@@ -154,7 +154,7 @@ class TestTables:
         figures = {"value": 0.5, "reference_value": 0.625, "difference": -0.125, "low": -0.25, "high": -0.0001}
         p = {"p_holm": 0.0004, "p_bootstrap": 0.0001, "p_mcnemar": float("nan"), "p_resampled_t": 0.04}
         row = {"model": "A", "metric": "binary_accuracy", "verdict": "worse", "smallest": 0.1} | figures | p
-        found = verdicts(pd.DataFrame([row]), "caption", ["a note"])
+        found = verdict_table(pd.DataFrame([row]), "caption", ["a note"])
         assert dict(zip(found.header, found.rows[0], strict=True)) == {
             "Cell": "A",
             "Metric": "Two-class accuracy, points",
