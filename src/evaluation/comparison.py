@@ -185,6 +185,9 @@ def sign_flip_test(by_patient: Float[np.ndarray, "patients rows"], seed: int) ->
     All signs are gone through where at most 14 patients differ from 0, else 19999 draws of them, which with what was
     seen are 20000. What is not a number stays so.
     """
+    # scipy.stats.permutation_test(permutation_type="samples") gives the same p where all signs are gone through, but
+    # draws anew for each row: 60 rows of 400 patients take it 6 s, and this 0.1 s. Its own draws give other p (by up to
+    # 0.015), and it tells ties by the last bits of a sum.
     unknown = np.isnan(by_patient).any(axis=0)
     known = np.where(unknown, 0.0, by_patient)
     seen = np.abs(known.sum(axis=0))
