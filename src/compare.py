@@ -13,7 +13,6 @@ from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.cli.verdicts import Compared, VerdictPart, show_comparison, write_comparison
 from src.config import CONF, Compare, build
-from src.sweeps.callback import swept_keys
 from src.sweeps.fusion import (
     GIVEN,
     finished_cells,
@@ -31,11 +30,10 @@ from src.sweeps.ledger import Ledger
 from src.system.checks import one_of
 from src.system.files import check_unwritten, check_writable
 from src.system.next_commands import next_command
-from src.tracking import CELL, KIND, PARENT, SWEEP, Tracking
+from src.tracking import CELL, KIND, SWEEP, RunRecord, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run
 
     from src.evaluation.two_classes import Binary
 
@@ -62,7 +60,7 @@ def main(config: DictConfig) -> None:
 def of_runs(options: Compare, binary: "Binary | None") -> Compared:
     """Return how runs that are named compare."""
     runs = [options.tracking.find(name, CELL) for name in options.runs]
-    if twice := [run.info.run_name for run in runs if Counter(each.info.run_id for each in runs)[run.info.run_id] > 1]:
+    if twice := [run.name for run in runs if Counter(each.id for each in runs)[run.id] > 1]:
         raise ValueError(f"a run is compared with others, but {twice[0]} is given twice")
     found = tables(options.tracking, runs)
     named = dict(zip(found, runs, strict=True))
@@ -74,17 +72,16 @@ def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
     """Return how the finished cells of a sweep compare, those of the same cases and folds with each other."""
     tracking = options.tracking
     parent = tracking.find(options.sweep, SWEEP) if options.sweep else newest(tracking, options.newest_of)
-    runs = finished_cells(tracking.children(parent.info.run_id))
+    runs = finished_cells(tracking.children(parent.id))
     if len(runs) < 2:
         raise ValueError(
-            f"sweep {parent.info.run_name} ({parent.info.run_id}) has {len(runs)} finished cells, but a comparison "
-            "needs two or more"
+            f"sweep {parent.name} ({parent.id}) has {len(runs)} finished cells, but a comparison needs two or more"
         )
     found = tables(tracking, runs)
     parts = grouped(dict(zip(found, runs, strict=True)), found)
-    result = Compared(title=str(parent.info.run_name), parts=[])
+    result = Compared(title=parent.name, parts=[])
     ledger = Ledger(tracking=tracking, replicates=options.replicates)
-    for part, axes in zip(parts, told_by(parts, swept_keys(parent)), strict=True):
+    for part, axes in zip(parts, told_by(parts, parent.swept), strict=True):
         if len(part) < 2:
             result.left.append(f"{next(iter(part))} is alone on its cases and folds: nothing to compare it with")
             continue
@@ -94,14 +91,14 @@ def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
     if not result.parts:
         raise ValueError("\n".join(result.left))
     if options.newest_of:
-        result.published = beside_published(options, runs, swept_keys(parent), binary)
+        result.published = beside_published(options, runs, parent.swept, binary)
     return result
 
 
 def compared(
     options: Compare,
     ledger: Ledger,
-    runs: "Mapping[str, Run]",
+    runs: Mapping[str, RunRecord],
     predictions: "Mapping[str, pd.DataFrame]",
     title: str,
     binary: "Binary | None",
@@ -110,7 +107,7 @@ def compared(
     from src.evaluation.comparison import compare
     from src.evaluation.optimism import ledger as table
 
-    reference = next((name for name, run in runs.items() if options.reference in (name, *names(run))), "")
+    reference = next((name for name, run in runs.items() if options.reference in (name, run.id, run.name)), "")
     predictions, left_out = shared(runs.values(), predictions)
     binary = binary or recorded(list(runs.values()))
     found = compare(
@@ -129,26 +126,21 @@ def compared(
     )
 
 
-def newest(tracking: Tracking, experiment: str) -> "Run":
+def newest(tracking: Tracking, experiment: str) -> RunRecord:
     """Return the newest sweep of an experiment."""
     options = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     one_of(options, experiment=experiment)
-    cells = [run for run in tracking.search({KIND: CELL}) if run.data.params.get("experiment") == experiment]
-    parents = [run.data.tags[PARENT] for run in cells if PARENT in run.data.tags]
+    cells = [run for run in tracking.search({KIND: CELL}) if run.params.get("experiment") == experiment]
+    parents = dict.fromkeys(run.parent for run in cells if run.parent)
     if not parents:
         raise ValueError(
             f"no sweep of experiment {experiment} is tracked at {tracking.uri}; "
             f"`{next_command('run', '-m', f'experiment={experiment}')}` makes one"
         )
-    return max(map(tracking.find, dict.fromkeys(parents)), key=lambda run: int(run.info.start_time))
+    return max(map(tracking.find, parents), key=lambda run: run.start)
 
 
-def names(run: "Run") -> tuple[str, str]:
-    """Return what a run may be called by."""
-    return str(run.info.run_id), str(run.info.run_name)
-
-
-def ratios(tracking: Tracking, runs: "Mapping[str, Run]") -> dict[str, float]:
+def ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[str, float]:
     """Return the mean over folds of the ratio of held-out to training cases, of the runs that tell the roles of
     cases."""
     found = {}
@@ -185,7 +177,7 @@ def cautions(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
 
 
 def beside_published(
-    options: Compare, runs: "list[Run]", keys: list[str], binary: "Binary | None"
+    options: Compare, runs: list[RunRecord], keys: list[str], binary: "Binary | None"
 ) -> "pd.DataFrame | None":
     """Return our figures against the published ones that the runs name; None where they name none."""
     from src.evaluation.published import against

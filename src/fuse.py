@@ -10,7 +10,7 @@ from src.cli.evaluations import show_evaluation, show_groups, write_evaluation, 
 from src.cli.terminal import say
 from src.config import ROOT, Fuse, build
 from src.evaluation.two_classes import Binary
-from src.sweeps.callback import swept_keys, unfused
+from src.sweeps.callback import unfused
 from src.sweeps.fusion import finished_cells, fuse, fuse_sweep
 from src.system.files import check_unwritten, check_writable
 from src.tracking import CELL, SWEEP
@@ -66,11 +66,11 @@ def sweep(options: Fuse, binary: Binary | None) -> None:
     tracking = options.tracking
     tracking.bury()
     parent = tracking.find(options.sweep, SWEEP)
-    runs = finished_cells(tracking.children(parent.info.run_id))
+    runs = finished_cells(tracking.children(parent.id))
     if not runs:
-        raise ValueError(f"sweep {parent.info.run_name} ({parent.info.run_id}) has no finished cells to fuse")
-    fusion = fuse_sweep(tracking, runs, swept_keys(parent), options.replicates, binary, options.slices)
-    show_groups(fusion.groups, fusion.together, str(parent.info.run_name))
+        raise ValueError(f"sweep {parent.name} ({parent.id}) has no finished cells to fuse")
+    fusion = fuse_sweep(tracking, runs, parent.swept, options.replicates, binary, options.slices)
+    show_groups(fusion.groups, fusion.together, parent.name)
     if options.output:
         write_groups(fusion.groups, fusion.together, Path(options.output))
         say(f"written to {options.output}")

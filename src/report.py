@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from src.cli.command import command, is_given
 from src.cli.terminal import say
 from src.config import Report, build
-from src.sweeps.callback import swept_keys
 from src.system.files import check_file, check_unwritten, replace
 from src.tracking import CELL, SWEEP
 
@@ -48,8 +47,8 @@ def gathered(options: Report) -> "ReportMaterial":
     binary = options.binary if is_given("binary") else None
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
-        cells = tracking.children(sweep.info.run_id)
-        return gather(tracking, sweep, cells, swept_keys(sweep), options.replicates, binary, options.reference)
+        cells = tracking.children(sweep.id)
+        return gather(tracking, sweep, cells, sweep.swept, options.replicates, binary, options.reference)
     runs = [tracking.find(name, CELL) for name in options.runs]
     return gather(tracking, None, runs, (), options.replicates, binary, options.reference)
 

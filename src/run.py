@@ -1,7 +1,6 @@
 """One cell, or with -m a sweep: predict every case out of fold, evaluate, track. `python -m src.run --help`."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -22,10 +21,7 @@ from src.sweeps.run_cell import (
     tell_outcome,
 )
 from src.system.addresses import masked
-from src.tracking import CELL, FINISHED, JOB, Tracking
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from src.tracking import CELL, JOB, RunRecord, Tracking
 
 
 def main(config: DictConfig) -> None:
@@ -44,10 +40,10 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     tags = {DIGEST: config_digest(config)} | position_tags(sweep)
     resume = sweep.resumed if sweep else wants_resume(config, choices, sweeping=False)
     old = earlier_runs(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
-    done = [run for run in old if run.info.status == FINISHED and run.data.tags.get(DIGEST) == tags[DIGEST]]
+    done = [run for run in old if run.finished and run.tags.get(DIGEST) == tags[DIGEST]]
     material = unchanged(config) if done else None
-    if material and (same := [run for run in done if material.facts.items() <= run.data.tags.items()]):
-        supersede_runs(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].info.run_id)
+    if material and (same := [run for run in done if material.facts.items() <= run.tags.items()]):
+        supersede_runs(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].id)
         take_over(config, tracking, same[-1], tags, sweep)
         return
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
@@ -74,16 +70,18 @@ def unchanged(config: DictConfig) -> CellInputs | None:
     return None
 
 
-def take_over(config: DictConfig, tracking: Tracking, run: "Run", tags: dict[str, str], sweep: Sweep | None) -> None:
+def take_over(
+    config: DictConfig, tracking: Tracking, run: RunRecord, tags: dict[str, str], sweep: Sweep | None
+) -> None:
     """Let a finished run stand for a cell, and show it if it is alone."""
     from src.sweeps.fusion import fuse
 
-    say(f"{run.info.run_name}: finished already as run {run.info.run_id}, on the same data")
+    say(f"{run.name}: finished already as run {run.id}, on the same data")
     if sweep is None:
         evaluation, notes = fuse(tracking, [run], config.replicates)
-        tell_outcome(evaluation, str(run.info.run_name), notes, run.info.run_id, sweep)
-    elif run.data.tags.get(JOB) != tags[JOB]:
-        tracking.tag(run.info.run_id, {JOB: tags[JOB]})  # the sweep may vary the same in another order
+        tell_outcome(evaluation, run.name, notes, run.id, sweep)
+    elif run.job != tags[JOB]:
+        tracking.tag(run.id, {JOB: tags[JOB]})  # the sweep may vary the same in another order
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The tracked runs and sweeps, the newest first. `python -m src.runs --help`."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -11,11 +10,8 @@ from src.config import Runs, build
 from src.evaluation.text_tables import TextTable
 from src.evaluation.wording import MISSING, measured
 from src.system.next_commands import next_command
-from src.tracking import CELL, KIND, PARENT, SUPERSEDED, SWEEP, Tracking
-from src.tracking.run_names import began, data_names
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from src.tracking import CELL, SWEEP, RunRecord, Tracking
+from src.tracking.run_names import began
 
 HEADER = ["began", "id", "name", "kind", "status", "data", "accuracy, % (95 %)"]
 SHORT = 8
@@ -40,39 +36,38 @@ def main(config: DictConfig) -> None:
     say("commands take an id, its beginning, or a name")
 
 
-def alone(tracking: Tracking) -> "tuple[list[Run], Counter[str]]":
+def alone(tracking: Tracking) -> tuple[list[RunRecord], Counter[str]]:
     """Return the sweeps and the runs that are of none, as they began, and the number of cells of each sweep."""
-    runs = [run for run in tracking.search() if run.data.tags.get(KIND) in (CELL, SWEEP)]
-    parents = [str(run.data.tags.get(PARENT, "")) for run in runs if SUPERSEDED not in run.data.tags]
-    return [run for run in runs if PARENT not in run.data.tags], Counter(parents)
+    runs = [run for run in tracking.search() if run.kind in (CELL, SWEEP)]
+    return [run for run in runs if not run.parent], Counter(run.parent for run in runs if not run.superseded)
 
 
-def of_sweep(options: Runs) -> "tuple[list[Run], Counter[str]]":
+def of_sweep(options: Runs) -> tuple[list[RunRecord], Counter[str]]:
     """Return the cells of a sweep and the sweep, so that it is listed first, and their number."""
     sweep = options.tracking.find(options.sweep, SWEEP)
-    cells = options.tracking.children(sweep.info.run_id)
-    return [*cells[::-1], sweep], Counter({str(sweep.info.run_id): len(cells)})
+    cells = options.tracking.children(sweep.id)
+    return [*cells[::-1], sweep], Counter({sweep.id: len(cells)})
 
 
-def fits(run: "Run", options: Runs) -> bool:
+def fits(run: RunRecord, options: Runs) -> bool:
     """Return whether a run is one of those that are asked for; a part of a name will do."""
-    asked = [(options.name, [str(run.info.run_name)]), (options.dataset, data_names(run))]
+    asked = [(options.name, [run.name]), (options.dataset, run.data_names)]
     named = all(any(part.lower() in name.lower() for name in names) for part, names in asked if part)
-    return named and options.status.upper() in ("", run.info.status)
+    return named and options.status.upper() in ("", run.status)
 
 
-def rows(runs: "list[Run]", cells: "Counter[str]") -> list[list[str]]:
+def rows(runs: list[RunRecord], cells: Counter[str]) -> list[list[str]]:
     """Return a row for each run."""
-    ids = shortened([str(run.info.run_id) for run in runs])
+    ids = shortened([run.id for run in runs])
     return [
         [
             began(run),
             short,
-            str(run.info.run_name),
-            f"sweep of {cells[run.info.run_id]}" if run.data.tags.get(KIND) == SWEEP else "run",
-            str(run.info.status).lower(),
-            ", ".join(data_names(run)) or MISSING,
-            measured(run.data.metrics, "accuracy", 100, 1),
+            run.name,
+            f"sweep of {cells[run.id]}" if run.kind == SWEEP else "run",
+            run.status.lower(),
+            ", ".join(run.data_names) or MISSING,
+            measured(run.metrics, "accuracy", 100, 1),
         ]
         for run, short in zip(runs, ids, strict=True)
     ]

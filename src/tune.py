@@ -150,10 +150,10 @@ def keep_chosen(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, note
 
 def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
     """Make the trials' runs of a process that was killed children of this run."""
-    found = {each.info.run_id: each for each in tracking.search({STUDY: chosen.record[STUDY]})}
+    found = {each.id: each for each in tracking.search({STUDY: chosen.record[STUDY]})}
     for trials in chosen.trials.values():
         for trial in trials["run"]:
-            if trial in found and found[trial].data.tags.get(PARENT) != run.id:
+            if trial in found and found[trial].parent != run.id:
                 tracking.tag(trial, {PARENT: run.id})
 
 

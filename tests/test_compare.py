@@ -162,7 +162,7 @@ def test_cases_that_are_bad_for_one_run_are_left_out(tracking: Tracking) -> None
 
 
 def test_the_reference_may_be_an_id(tracking: Tracking) -> None:
-    wanted = tracking.find("better").info.run_id
+    wanted = tracking.find("better").id
     part = of_runs(options(tracking, runs=["worse", "better"], reference=wanted), None).parts[0]
     assert set(part.comparison["reference"]) == {"better"}
     assert part.comparison["verdict"].tolist() == ["worse"] * 3
@@ -291,7 +291,7 @@ def test_the_ledgers_command_makes_what_it_lacks(tmp_path: Path) -> None:
     assert cells.returncode == 0, cells.stderr
     tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts")
     (sweep,) = tracking.search({"kind": SWEEP})
-    name = str(sweep.info.run_id)
+    name = sweep.id
     before = run("compare", f"sweep={name}", "replicates=50", workspace=tmp_path)
     assert before.returncode == 0, before.stderr
     lacking = [line for line in before.stdout.splitlines() if "to make it: " in line]

@@ -91,7 +91,7 @@ def test_yi2017(tmp_path: Path) -> None:
     keep = tracking(tmp_path)
     table = keep.predictions(keep.find("GoogLeNet-64"))
     assert set(table["view"]) == {"cc", "mlo"}
-    files = {file.path for file in keep.client.list_artifacts(keep.find("GoogLeNet-64").info.run_id)}
+    files = {file.path for file in keep.client.list_artifacts(keep.find("GoogLeNet-64").id)}
     assert {"slices.csv", "slices.png", "explanations", "audit.csv", "roles.csv"} <= files
 
 
@@ -140,7 +140,7 @@ def test_frozen_vs_finetuned_on_bachs_layout(tmp_path: Path, name: str, shorter:
     process = run("run", f"experiment={name}", *smaller, *shorter, *fewer, workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
     keep = tracking(tmp_path)
-    files = {file.path for file in keep.client.list_artifacts(keep.find(name).info.run_id)}
+    files = {file.path for file in keep.client.list_artifacts(keep.find(name).id)}
     assert {"learning_curve.png", "learning_curve.csv", "groups.csv"} <= files
     assert all(name in process.stdout for name in ("method=frozen", "method=finetune"))
 

@@ -54,7 +54,7 @@ def test_copies_of_a_sweeps_images_get_its_probabilities(workspace: Path, copies
     members = pd.read_csv(tmp_path / "members.csv", keep_default_na=False)
     members["case"] = members["case"].str.removeprefix("new-")
     keep = tracking(workspace)
-    for cell in keep.children(keep.find("powers").info.run_id):
+    for cell in keep.children(keep.find("powers").id):
         said = keep.predictions(cell)
         both = said.merge(members, on=["case", "model", "fold", "seed"], suffixes=("", "_new"))
         assert len(both) == len(said) == 8
@@ -70,7 +70,7 @@ def test_the_challenges_submission(workspace: Path, copies: Path, tmp_path: Path
     (tmp_path / "new.csv").write_text(f"sample\n{copies}/new-b001.png\n{copies}/new-iv002.png\n")
     options = [f"input={tmp_path / 'new.csv'}", f"output={tmp_path / 'out.csv'}", "format=bach"]
     keep = tracking(workspace)
-    one = keep.children(keep.find("powers").info.run_id)[0].info.run_id
+    one = keep.children(keep.find("powers").id)[0].id
     process = run("predict", f"model={one}", *options, workspace=workspace)
     assert process.returncode == 0, process.stderr
     made = pd.read_csv(tmp_path / "out.csv")

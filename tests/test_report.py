@@ -53,7 +53,7 @@ def test_the_page_holds_no_secret_and_is_small(swept: Swept) -> None:
 def test_runs_that_are_named(swept: Swept, tmp_path: Path) -> None:
     file, tracking, parent = swept
     cells = tracking.children(parent)
-    kfold = [cell.info.run_id for cell in cells if cell.data.params.get("protocol") == "kfold"]
+    kfold = [cell.id for cell in cells if cell.params.get("protocol") == "kfold"]
     page = tmp_path / "page.html"
     process = run("report", f"runs=[{','.join(kfold)}]", f"output={page}", "replicates=20", workspace=file.parent)
     assert process.returncode == 0, process.stderr

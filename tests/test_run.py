@@ -35,24 +35,24 @@ class TestSweep:
         assert "`p >= 1` must hold, but got p=0.5" in process.stderr
         assert "Traceback" not in process.stderr
         keep = tracking(workspace)
-        cells = keep.children(keep.find("powers").info.run_id)
-        assert [run.info.status for run in cells] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
+        cells = keep.children(keep.find("powers").id)
+        assert [run.status for run in cells] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
         assert "p >= 1" in keep.artifact(cells[2], "traceback.txt").decode()
 
     def test_encodes_once(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
         keep = tracking(swept[0])
-        cells = keep.children(keep.find("powers").info.run_id)
-        crops = [run.data.tags["encoded_crops"] for run in cells if run.info.status == "FINISHED"]
+        cells = keep.children(keep.find("powers").id)
+        crops = [run.tags["encoded_crops"] for run in cells if run.status == "FINISHED"]
         assert crops == ["16", "0", "0"]
 
     def test_parent_holds_the_fusion(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
         keep = tracking(swept[0])
         parent = keep.find("powers")
-        assert parent.info.status == "FINISHED"
-        assert parent.data.tags["failed_cells"] == "SqueezeNet-48 pool.p=0.5"
+        assert parent.status == "FINISHED"
+        assert parent.tags["failed_cells"] == "SqueezeNet-48 pool.p=0.5"
         table = pd.read_csv(io.BytesIO(keep.artifact(parent, "table.csv")), index_col="model")
         assert list(table.index)[-2:] == ["std over models", "Model fusion"]
-        assert json.loads(keep.artifact(parent, "metrics.json"))["accuracy"] == parent.data.metrics["accuracy"]
+        assert json.loads(keep.artifact(parent, "metrics.json"))["accuracy"] == parent.metrics["accuracy"]
 
     def test_can_be_fused_again(self, swept: tuple[Path, "subprocess.CompletedProcess[str]"], tmp_path: Path) -> None:
         workspace, process = swept
@@ -82,19 +82,19 @@ class TestCell:
     def test_tracks_what_the_design_says(self, workspace: Path) -> None:
         keep = tracking(workspace)
         (cell,) = keep.search()
-        assert cell.info.status == "FINISHED"
-        assert cell.info.run_name == "SqueezeNet-48"
-        names = {file.path for file in keep.client.list_artifacts(cell.info.run_id)}
+        assert cell.status == "FINISHED"
+        assert cell.name == "SqueezeNet-48"
+        names = {file.path for file in keep.client.list_artifacts(cell.id)}
         expected = (
             "config.yaml predictions.parquet splits.csv table.csv table.md roc.png confusion.png metrics.json model"
         )
         assert set(expected.split()) <= names
         metrics = "accuracy accuracy_std balanced_accuracy macro_f1 auc log_loss brier ece fold_accuracy binary_auc"
-        assert {*metrics.split(), "accuracy_low", "accuracy_high", "binary_auc_low"} <= cell.data.metrics.keys()
-        assert {"git_commit", "git_dirty", "host", "recipe", "splits", "data", "version.torch"} <= cell.data.tags.keys()
-        assert cell.data.params["crop.size"] == "48"
-        assert cell.data.params["encoder"] == "squeezenet"
-        steps = keep.client.get_metric_history(cell.info.run_id, "fold_accuracy")
+        assert {*metrics.split(), "accuracy_low", "accuracy_high", "binary_auc_low"} <= cell.metrics.keys()
+        assert {"git_commit", "git_dirty", "host", "recipe", "splits", "data", "version.torch"} <= cell.tags.keys()
+        assert cell.params["crop.size"] == "48"
+        assert cell.params["encoder"] == "squeezenet"
+        steps = keep.client.get_metric_history(cell.id, "fold_accuracy")
         assert [metric.step for metric in steps] == [1, 2]
 
     def test_predictions_are_the_contract(self, workspace: Path) -> None:
@@ -149,8 +149,8 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
     assert predictions_bytes(tmp_path / "killed", name) == predictions_bytes(tmp_path / "whole", name)
     keep = tracking(tmp_path / "killed")
     runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
-    assert [run.info.status for run in runs] == ["KILLED", "FINISHED"]
-    assert int(runs[1].data.tags["encoded_crops"]) == (16 - len(stored)) * 60
+    assert [run.status for run in runs] == ["KILLED", "FINISHED"]
+    assert int(runs[1].tags["encoded_crops"]) == (16 - len(stored)) * 60
 
 
 @pytest.mark.slow
@@ -164,9 +164,9 @@ def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    killed = tracking(tmp_path).find("SqueezeNet-140").info
+    killed = tracking(tmp_path).find("SqueezeNet-140")
     assert killed.status == "KILLED"
-    assert f"(run {killed.run_id}) was ended early: the same command takes over what is stored by now" in errors
+    assert f"(run {killed.id}) was ended early: the same command takes over what is stored by now" in errors
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     keep = tracking(tmp_path)
     sweep = keep.find("ps")
-    assert [run.info.status for run in [sweep, *keep.children(sweep.info.run_id)]] == ["KILLED", "KILLED"]
+    assert [run.status for run in [sweep, *keep.children(sweep.id)]] == ["KILLED", "KILLED"]
     assert "the sweep was ended early; the same command with resume=true runs its cells" in errors
 
 
@@ -216,7 +216,7 @@ def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None
     assert [process.returncode for process in processes] == [0] * 8, "\n".join(errors)
     keep = tracking(tmp_path)
     runs = keep.client.search_runs([keep.find_or_create(keep.client)])
-    assert sorted((run.info.run_name, run.info.status) for run in runs) == [(f"cell{n}", "FINISHED") for n in range(8)]
+    assert sorted((run.name, run.status) for run in runs) == [(f"cell{n}", "FINISHED") for n in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_cell_that_learns_anew_loads_no_networks(tmp_path: Path) -> None:
     assert "LOADED []" in warm.stdout
     keep = tracking(tmp_path)
     first, second = keep.search({"kind": "cell"})
-    assert second.data.tags["encoded_crops"] == "0"
+    assert second.tags["encoded_crops"] == "0"
     for each in (first, second):
-        listed = {file.path for file in keep.client.list_artifacts(each.info.run_id, "explanations")}
+        listed = {file.path for file in keep.client.list_artifacts(each.id, "explanations")}
         assert "explanations/right" in listed

@@ -43,10 +43,10 @@ def test_a_run_outlives_its_server(server: Server, tmp_path: Path) -> None:
     assert "nothing is left" in late.stderr
     tracking = Tracking(uri=server.address)
     found = tracking.find("survivor")
-    assert found.info.status == "FINISHED"
+    assert found.status == "FINISHED"
     assert len(tracking.predictions(found)) == 8
-    assert {"accuracy", "fold_accuracy"} <= found.data.metrics.keys()
-    assert {"encoded_crops", "data", "splits", "digest"} <= found.data.tags.keys()
+    assert {"accuracy", "fold_accuracy"} <= found.metrics.keys()
+    assert {"encoded_crops", "data", "splits", "digest"} <= found.tags.keys()
     assert not list((tmp_path / "spool").glob("*/lines.jsonl"))
 
 
@@ -69,8 +69,8 @@ def test_a_sweep_outlives_its_server_and_is_fused_later(server: Server, tmp_path
     assert "Model fusion" in again.stdout
     tracking = Tracking(uri=server.address)
     parent = tracking.find("swept", SWEEP)
-    assert parent.info.status == "FINISHED"
-    assert [each.info.status for each in tracking.children(parent.info.run_id)] == ["FINISHED"] * 2
+    assert parent.status == "FINISHED"
+    assert [each.status for each in tracking.children(parent.id)] == ["FINISHED"] * 2
 
 
 def test_what_is_kept_can_be_looked_at(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_whole_sweep_without_a_server(server: Server, tmp_path: Path) -> None:
     tracking = Tracking(uri=server.address)
     parent = tracking.find("alone", SWEEP)
     assert tracking.artifact(parent, "table.csv").startswith(b"model,")
-    assert [each.info.status for each in tracking.children(parent.info.run_id)] == ["FINISHED"] * 2
+    assert [each.status for each in tracking.children(parent.id)] == ["FINISHED"] * 2
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_a_server_with_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-long-password")
         process = run("run", *QUICK, there, "name=welcome", workspace=tmp_path / "w")
         assert process.returncode == 0, process.stderr
-        assert Tracking(uri=server.address).find("welcome").info.status == "FINISHED"
+        assert Tracking(uri=server.address).find("welcome").status == "FINISHED"
     finally:
         server.kill()
 

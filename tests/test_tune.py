@@ -34,18 +34,16 @@ class TestNested:
     def test_is_a_run_like_any_cell(self, small: tuple[Path, Any]) -> None:
         keep = tracking(small[0])
         tuned, plain = keep.find("tuned"), keep.find("SqueezeNet-48")
-        artefacts, others = (
-            {each.path for each in keep.client.list_artifacts(found.info.run_id)} for found in (tuned, plain)
-        )
+        artefacts, others = ({each.path for each in keep.client.list_artifacts(found.id)} for found in (tuned, plain))
         assert artefacts - others == {"studies", "tuning.json", "tune.yaml"}
         assert others <= artefacts
-        assert set(plain.data.metrics) == set(tuned.data.metrics)
+        assert set(plain.metrics) == set(tuned.metrics)
         kind = {"kind", "splits", "data", "recipe"}
-        assert {name: tuned.data.tags[name] for name in kind} == {name: plain.data.tags[name] for name in kind}
-        assert tuned.data.tags["tuned"] == "nested"
-        assert tuned.data.tags["study"] == "small"
-        assert "digest" in tuned.data.tags
-        assert "tuned" not in plain.data.tags
+        assert {name: tuned.tags[name] for name in kind} == {name: plain.tags[name] for name in kind}
+        assert tuned.tags["tuned"] == "nested"
+        assert tuned.tags["study"] == "small"
+        assert "digest" in tuned.tags
+        assert "tuned" not in plain.tags
         assert "optimistic" not in small[1].stdout
 
     def test_its_config_is_a_cells(self, small: tuple[Path, Any]) -> None:
@@ -65,17 +63,17 @@ class TestNested:
     def test_a_child_run_per_trial(self, small: tuple[Path, Any]) -> None:
         keep = tracking(small[0])
         tuned = keep.find("tuned")
-        children = keep.children(tuned.info.run_id)
+        children = keep.children(tuned.id)
         names = [f"fold{fold:02d} trial {number:03d}" for fold in (1, 2) for number in range(4)]
-        assert sorted(child.info.run_name for child in children) == names
+        assert sorted(child.name for child in children) == names
         trials = trials_of(small[0], "small", "tuned")
         assert len(trials) == 8
         for child in children:
-            assert child.data.tags["kind"] == "trial"
-            assert child.info.status == "FINISHED"
-            assert child.data.tags["trial"] in ("complete", "pruned")
-            assert float(child.data.params["classifier.c"]) > 0
-            steps = keep.client.get_metric_history(child.info.run_id, "log_loss")
+            assert child.tags["kind"] == "trial"
+            assert child.status == "FINISHED"
+            assert child.tags["trial"] in ("complete", "pruned")
+            assert float(child.params["classifier.c"]) > 0
+            steps = keep.client.get_metric_history(child.id, "log_loss")
             assert [step.step for step in steps] == [1, 2][: len(steps)]
 
     def test_shows_what_was_chosen(self, small: tuple[Path, Any]) -> None:
@@ -87,7 +85,7 @@ class TestNested:
         assert record["objective"] == "log_loss"
         for fold, chosen in record["folds"].items():
             assert f"small/fold0{fold}: log_loss {chosen['log_loss']:.4f} in trial {chosen['trial']}" in process.stderr
-        figures = {each.path for each in keep.client.list_artifacts(keep.find("tuned").info.run_id, "studies/fold01")}
+        figures = {each.path for each in keep.client.list_artifacts(keep.find("tuned").id, "studies/fold01")}
         assert {"studies/fold01/history.png", "studies/fold01/slice.png", "studies/fold01/trials.csv"} <= figures
 
     def test_roles_tell_tuning(self, small: tuple[Path, Any]) -> None:
@@ -141,8 +139,8 @@ def test_what_papers_did_is_flagged(small: tuple[Path, Any]) -> None:
     assert "SqueezeNet-48 tuned, optimistic" in process.stdout
     assert "note: optimistic: study papers chose the parameters on the held-out cases themselves" in process.stdout
     found = tracking(small[0]).find("SqueezeNet-48 tuned, optimistic")
-    assert found.data.tags["tuned"] == "flagged"
-    assert "optimistic" in found.data.tags["notes"]
+    assert found.tags["tuned"] == "flagged"
+    assert "optimistic" in found.tags["notes"]
     assert "optimistic" in tracking(small[0]).artifact(found, "table.md").decode()
     used = [*QUICK, "data.cases=16", "classifier=tuned", "classifier.study=papers", "protocol.seed=5", "name=used"]
     process = run("run", *used, workspace=small[0])
@@ -187,11 +185,11 @@ def test_killed_and_resumed_ends_with_the_same_trials(tmp_path: Path) -> None:
         whole.find("long"), "predictions.parquet"
     )
     runs = killed.search()
-    assert "RUNNING" not in {each.info.status for each in runs}
-    finished = [each for each in runs if each.data.tags["kind"] == "trial" and each.info.status == "FINISHED"]
+    assert "RUNNING" not in {each.status for each in runs}
+    finished = [each for each in runs if each.tags["kind"] == "trial" and each.status == "FINISHED"]
     assert len(finished) == 28
-    parents = {each.data.tags["mlflow.parentRunId"] for each in finished}
-    assert parents == {killed.find("long").info.run_id}
+    parents = {each.tags["mlflow.parentRunId"] for each in finished}
+    assert parents == {killed.find("long").id}
 
 
 @pytest.mark.slow
@@ -229,7 +227,7 @@ def test_networks_are_tuned_on_the_folds_within(tmp_path: Path) -> None:
     keep = tracking(tmp_path)
     (tuned,) = keep.search({"tuned": "nested", "kind": "cell"})
     assert len(keep.predictions(tuned)) == 16
-    trials = trials_of(tmp_path, "nets", tuned.info.run_id)
+    trials = trials_of(tmp_path, "nets", tuned.id)
     assert len(trials) == 4
     assert trials["finetune.epochs"].between(1, 2).all()
     # What trials trained is deleted; the networks of the outer folds are kept.
@@ -237,7 +235,7 @@ def test_networks_are_tuned_on_the_folds_within(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("store/*/model.safetensors"))) == 2
     output = tmp_path / "new.csv"
     predicted = run(
-        "predict", f"model={tuned.info.run_id}", f"input={tmp_path}/demo", f"output={output}", "device=cpu",
+        "predict", f"model={tuned.id}", f"input={tmp_path}/demo", f"output={output}", "device=cpu",
         workspace=tmp_path,
     )  # fmt: skip
     assert predicted.returncode == 0, predicted.stderr

@@ -11,11 +11,11 @@ from src.evaluation.predictions import average, classes
 from src.evaluation.side_by_side import Group
 from src.evaluation.wording import capital, ends, scale, titled, unit_of
 from src.reporting import descriptions, provenance, results
-from src.reporting.gathering import LACKING, ReportedCell, ReportMaterial
+from src.reporting.gathering import LACKING, ReportMaterial
 from src.reporting.results import main_group, main_model
 from src.reporting.sections import Fact, ReportPage
 from src.reporting.typesetting import MISSING, counted, listed, number, typeset
-from src.tracking import FINISHED
+from src.tracking import FINISHED, RunRecord
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
@@ -72,7 +72,7 @@ def methods(material: ReportMaterial) -> str:
 
 def told(material: ReportMaterial, what: Callable[[Mapping[str, str]], str], method: str = "") -> list[str]:
     """Return the different things that cells with results used, of those of one method where it is given."""
-    cells = [cell for cell in material.done if not method or cell.params.get("method") == method]
+    cells = [cell for cell in material.done if not method or cell.method == method]
     return [text for text in dict.fromkeys(what(cell.params) for cell in cells) if text]
 
 
@@ -188,8 +188,8 @@ def leaking(group: Group) -> str:
     return f"{group.title or 'These folds'}: patients stand on both sides of a split, so that figures are optimistic."
 
 
-def untrained(cells: list[ReportedCell]) -> list[str]:
+def untrained(cells: list[RunRecord]) -> list[str]:
     """Return the warning on encoders that know nothing."""
-    names = [cell.name for cell in cells if "untrained encoder" in cell.tags.get("notes", "")]
+    names = [cell.name for cell in cells if "untrained encoder" in cell.notes]
     which = "all cells" if len(names) == len(cells) > 1 else listed(names)
     return [f"Untrained encoders, which show nothing about images: {which}."] if names else []

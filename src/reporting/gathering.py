@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,10 +21,7 @@ from src.sweeps.fusion import (
     stem,
 )
 from src.system.checks import one_of
-from src.tracking import FINISHED, Tracking
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from src.tracking import RunRecord, Tracking
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +33,6 @@ LACKING = "that did not begin"
 """How a sweep ends the number of its cells that have no run."""
 MOST = 24
 """Examples that a page shows, at most; the others are named."""
-
-
-@dataclass(kw_only=True)
-class ReportedCell:
-    """A tracked run: its facts, and in a line why it failed. `started` is in UTC, `seconds` is 0 while it runs."""
-
-    name: str
-    id: str
-    status: str
-    started: str
-    seconds: float
-    params: dict[str, str]
-    tags: dict[str, str]
-    failure: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has results."""
-        return self.status == FINISHED
 
 
 @dataclass(kw_only=True)
@@ -94,7 +71,9 @@ class ReportMaterial:
     """What a report is made of.
 
     cells
-        All of them, those without results, too.
+        The runs of all of them, those without results, too.
+    failures
+        In a line, by the id of a run without results, why it has none; empty where it left no traceback.
     missing
         Cells that did not finish, or did not even begin, by name.
     together
@@ -112,7 +91,8 @@ class ReportMaterial:
     id: str
     status: str
     keys: list[str]
-    cells: list[ReportedCell]
+    cells: list[RunRecord]
+    failures: dict[str, str]
     missing: list[str]
     command: str
     fusion: Fusion
@@ -126,15 +106,15 @@ class ReportMaterial:
     reference: str
 
     @property
-    def done(self) -> list[ReportedCell]:
+    def done(self) -> list[RunRecord]:
         """The cells that have results."""
-        return [cell for cell in self.cells if cell.finished]
+        return finished_cells(self.cells)
 
 
 def gather(
     tracking: Tracking,
-    sweep: "Run | None",
-    runs: "list[Run]",
+    sweep: RunRecord | None,
+    runs: list[RunRecord],
     keys: Sequence[str] = (),
     replicates: int = 1000,
     binary: Binary | None = None,
@@ -144,7 +124,7 @@ def gather(
 
     `ValueError` where none of them finished, or where they fit in no way.
     """
-    title = str(sweep.info.run_name) if sweep else " and ".join(str(run.info.run_name) for run in runs)
+    title = sweep.name if sweep else " and ".join(run.name for run in runs)
     done = finished_cells(runs)
     if not done:
         raise ValueError(f"{title} has no finished cells to report; `python -m src.report` needs one at least")
@@ -157,12 +137,13 @@ def gather(
     return ReportMaterial(
         title=title,
         kind="sweep" if sweep else "runs" if len(runs) > 1 else "run",
-        id=str((sweep or runs[0]).info.run_id),
-        status=str((sweep or runs[0]).info.status),
+        id=(sweep or runs[0]).id,
+        status=(sweep or runs[0]).status,
         keys=keys,
-        cells=[cell(tracking, run) for run in runs],
+        cells=runs,
+        failures={run.id: failure(tracking, run) for run in runs if not run.finished},
         missing=missing(sweep, runs),
-        command=str((sweep or runs[0]).data.tags.get("command", "")),
+        command=(sweep or runs[0]).command,
         fusion=fusion,
         together=fusion.together or side_by_side(fusion.groups, published(done), replicates),
         published=published_by_fold(done),
@@ -175,35 +156,20 @@ def gather(
     )
 
 
-def differing(runs: "list[Run]") -> list[str]:
+def differing(runs: list[RunRecord]) -> list[str]:
     """Return the params that keep runs from being fused, and differ among them."""
-    keys = dict.fromkeys(key for run in runs for key in run.data.params if stem(key) in AXES)
-    return [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
+    keys = dict.fromkeys(key for run in runs for key in run.params if stem(key) in AXES)
+    return [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
 
 
-def missing(sweep: "Run | None", runs: "list[Run]") -> list[str]:
+def missing(sweep: RunRecord | None, runs: list[RunRecord]) -> list[str]:
     """Return the cells without results, and what the sweep says of those that did not begin."""
-    named = [f"{run.info.run_name} ({run.info.status})" for run in runs if run.info.status != FINISHED]
-    told = str(sweep.data.tags.get("failed_cells", "")) if sweep else ""
+    named = [f"{run.name} ({run.status})" for run in runs if not run.finished]
+    told = sweep.tags.get("failed_cells", "") if sweep else ""
     return named + [part for part in told.split(", ") if part.endswith(LACKING)]
 
 
-def cell(tracking: Tracking, run: "Run") -> ReportedCell:
-    """Return the facts on a run."""
-    info = run.info
-    return ReportedCell(
-        name=str(info.run_name),
-        id=str(info.run_id),
-        status=str(info.status),
-        started=f"{pd.Timestamp(info.start_time, unit='ms'):%Y-%m-%d %H:%M}",
-        seconds=((info.end_time or info.start_time) - info.start_time) / 1000,
-        params=dict(run.data.params),
-        tags=dict(run.data.tags),
-        failure="" if info.status == FINISHED else failure(tracking, run),
-    )
-
-
-def failure(tracking: Tracking, run: "Run") -> str:
+def failure(tracking: Tracking, run: RunRecord) -> str:
     """Return the last line of a run's traceback; empty where it left none."""
     try:
         text = tracking.artifact(run, "traceback.txt").decode(errors="replace")
@@ -213,35 +179,34 @@ def failure(tracking: Tracking, run: "Run") -> str:
     return lines[-1] if lines else ""
 
 
-def published_by_fold(runs: "list[Run]") -> dict[str, pd.DataFrame]:
+def published_by_fold(runs: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """Return the published tables that the runs name and that are by fold, by the path that the runs give."""
     from src.evaluation.fold_tables import published_table
 
-    named = sorted({run.data.params.get("published", "") for run in runs} - {""})
+    named = sorted({run.published for run in runs} - {""})
     files = {path: published_file(path) for path in named}
     return {path: published_table(file) for path, file in files.items() if "metric" not in pd.read_csv(file, nrows=0)}
 
 
-def splits(tracking: Tracking, runs: "list[Run]") -> list[Split]:
+def splits(tracking: Tracking, runs: list[RunRecord]) -> list[Split]:
     """Return the different splits of runs, as the first run of each holds them."""
-    parts: dict[str, list[Run]] = {}
+    parts: dict[str, list[RunRecord]] = {}
     for run in runs:
-        parts.setdefault(run.data.tags.get("splits", ""), []).append(run)
+        parts.setdefault(run.splits, []).append(run)
     return [split(tracking, part) for part in parts.values()]
 
 
-def split(tracking: Tracking, runs: "list[Run]") -> Split:
+def split(tracking: Tracking, runs: list[RunRecord]) -> Split:
     """Return the splits that runs have in common."""
     first = runs[0]
-    facts = {name: int(value) for name, value in first.data.tags.items() if name.startswith("audit_")}
-    names = [dataset(first.data.params), first.data.params.get("protocol", "")]
+    names = [dataset(first.params), first.protocol]
     return Split(
         title=" ".join(filter(None, names)) or "folds",
-        cells=[str(run.info.run_name) for run in runs],
+        cells=[run.name for run in runs],
         held_out=held_out(tracking.predictions(first)),
         folds=known_as(tracking, first),
         findings=table_or_none(tracking, first, "audit.csv"),
-        facts=facts,
+        facts=first.audit,
     )
 
 
@@ -257,7 +222,7 @@ def held_out(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.join(counts.add_prefix(OF_CLASS)).reset_index()
 
 
-def known_as(tracking: Tracking, run: "Run") -> pd.DataFrame:
+def known_as(tracking: Tracking, run: RunRecord) -> pd.DataFrame:
     """Return `fold, role, cases` of a run; empty where it says nothing of roles."""
     roles = table_or_none(tracking, run, "roles.csv")
     if roles.empty:
@@ -265,7 +230,7 @@ def known_as(tracking: Tracking, run: "Run") -> pd.DataFrame:
     return roles.astype({"fold": int}).groupby(["fold", "role"])["case"].nunique().rename("cases").reset_index()
 
 
-def table_or_none(tracking: Tracking, run: "Run", name: str) -> pd.DataFrame:
+def table_or_none(tracking: Tracking, run: RunRecord, name: str) -> pd.DataFrame:
     """Return a table that a run holds, as text; an empty one where it holds none."""
     try:
         return read_table(tracking, run, name)
@@ -273,35 +238,30 @@ def table_or_none(tracking: Tracking, run: "Run", name: str) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def points(tracking: Tracking, runs: "list[Run]") -> pd.DataFrame:
+def points(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:
     """Return the curves of the training of runs, which are stepped by epoch."""
     rows = []
     for run in runs:
-        named = [(curve, name) for curve in CURVES for name in sorted(run.data.metrics) if name.startswith(f"{curve}/")]
+        named = [(curve, name) for curve in CURVES for name in sorted(run.metrics) if name.startswith(f"{curve}/")]
         for curve, name in named:
             fit = name.removeprefix(f"{curve}/")
-            rows += [(run.info.run_name, curve, fit, step, value) for step, value in tracking.curve(run, name)]
+            rows += [(run.name, curve, fit, step, value) for step, value in tracking.curve(run, name)]
     return pd.DataFrame(rows, columns=["cell", "curve", "fit", "epoch", "value"])
 
 
-def pictures(tracking: Tracking, runs: "list[Run]") -> tuple[list[ReportedExample], int]:
+def pictures(tracking: Tracking, runs: list[RunRecord]) -> tuple[list[ReportedExample], int]:
     """Return as many examples of each run as fit on a page, and how many there are beyond them."""
-    listed = {identity(run): explained(tracking, run) for run in runs}
+    listed = {run.id: explained(tracking, run) for run in runs}
     share = max(1, MOST // max(1, sum(map(bool, listed.values()))))
-    shown = [(run, path) for run in runs for path in spread(listed[identity(run)], share)][:MOST]
+    shown = [(run, path) for run in runs for path in spread(listed[run.id], share)][:MOST]
     examples = [
-        ReportedExample(cell=str(run.info.run_name), name=path.partition("/")[2], content=tracking.artifact(run, path))
+        ReportedExample(cell=run.name, name=path.partition("/")[2], content=tracking.artifact(run, path))
         for run, path in shown
     ]
     return examples, sum(map(len, listed.values())) - len(examples)
 
 
-def identity(run: "Run") -> str:
-    """Return the id of a run."""
-    return str(run.info.run_id)
-
-
-def explained(tracking: Tracking, run: "Run") -> list[str]:
+def explained(tracking: Tracking, run: RunRecord) -> list[str]:
     """Return the paths of a run's examples: the right ones by class, then the wrong ones."""
     return [path for path in tracking.files(run, EXPLANATIONS) if path.endswith(".jpg")]
 

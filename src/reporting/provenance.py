@@ -8,10 +8,11 @@ import pandas as pd
 from src.evaluation.text_tables import BAD, TextTable
 from src.evaluation.wording import number
 from src.reporting.descriptions import windowed
-from src.reporting.gathering import OF_CLASS, ReportedCell, ReportedExample, ReportMaterial, Split
+from src.reporting.gathering import OF_CLASS, ReportedExample, ReportMaterial, Split
 from src.reporting.sections import Block, Commands, Gallery, Heading, Picture, Section, Text
 from src.reporting.typesetting import MISSING, command, counted, duration, listed
 from src.system.addresses import masked
+from src.tracking import RunRecord
 
 WIDTH = 1000
 """Pixels that an example is wide, at most."""
@@ -43,7 +44,7 @@ def examples(material: ReportMaterial) -> Section | None:
     if not material.examples:
         return None
     said = "For each class the case that was most confidently right, and the one most confidently wrong."
-    if any(cell.params.get("method") == "frozen" and windowed(cell.params) for cell in material.done):
+    if any(cell.method == "frozen" and windowed(cell.params) for cell in material.done):
         said += (
             " Maps of frozen descriptors judge single windows, by a model that learnt from descriptors of many: "
             "they tell where a class is more likely than elsewhere, and need not average to the answer for the image."
@@ -139,24 +140,27 @@ def notes(material: ReportMaterial) -> Section:
     """Return what is noted on any of the cells, with the cells."""
     found: dict[str, list[str]] = {}
     for cell in material.cells:
-        for note in filter(None, cell.tags.get("notes", "").split("; ")):
+        for note in filter(None, cell.notes.split("; ")):
             found.setdefault(note, []).append(cell.name)
     every = len(material.done)
     lines = [note if len(cells) == every else f"{note} ({listed(cells)})" for note, cells in found.items()]
-    lines += [f"{cell.name} ended {cell.status}: {cell.failure or 'no traceback'}" for cell in unfinished(material)]
+    lines += [
+        f"{cell.name} ended {cell.status}: {material.failures[cell.id] or 'no traceback'}"
+        for cell in unfinished(material)
+    ]
     return Section(
         id="notes", title="Notes and warnings", blocks=[Text(lines=lines or ["Nothing was noted."], listed=True)]
     )
 
 
-def unfinished(material: ReportMaterial) -> list[ReportedCell]:
+def unfinished(material: ReportMaterial) -> list[RunRecord]:
     """Return the cells without results."""
     return [cell for cell in material.cells if not cell.finished]
 
 
 def made(material: ReportMaterial) -> Section:
     """Return the cells, in what their configs differ, the commands, and the versions."""
-    given = [material.command, *(cell.tags.get("command", "") for cell in material.cells)]
+    given = [material.command, *(cell.command for cell in material.cells)]
     commands = dict.fromkeys(filter(None, given))
     blocks: list[Block] = [cell_table(material)]
     blocks += [differences(material)] if len(material.cells) > 1 else []
@@ -168,7 +172,10 @@ def made(material: ReportMaterial) -> Section:
 
 def cell_table(material: ReportMaterial) -> TextTable:
     """Return the runs, those that failed, too."""
-    rows = [[cell.name, cell.status, cell.started, duration(cell.seconds), cell.id] for cell in material.cells]
+    rows = [
+        [cell.name, cell.status, f"{cell.start:%Y-%m-%d %H:%M}", duration(cell.seconds), cell.id]
+        for cell in material.cells
+    ]
     tones = {(place, 1): BAD for place, cell in enumerate(material.cells) if not cell.finished}
     header = ["Cell", "Status", "Began (UTC)", "Took", "Run"]
     return TextTable(caption="Runs", header=header, rows=rows, text=5, tones=tones)
@@ -204,7 +211,7 @@ def shared(material: ReportMaterial) -> TextTable:
     return TextTable(caption=caption, header=["Key", "Value"], rows=rows, text=2, folded=True)
 
 
-def configured(material: ReportMaterial) -> list[ReportedCell]:
+def configured(material: ReportMaterial) -> list[RunRecord]:
     """Return the cells that came so far as to record their config."""
     return [cell for cell in material.cells if cell.params]
 
@@ -228,7 +235,7 @@ def versions(material: ReportMaterial) -> TextTable:
     return TextTable(caption="Versions and digests", header=["What", "Version"], rows=rows, text=2)
 
 
-def code(cell: ReportedCell) -> str:
+def code(cell: RunRecord) -> str:
     """Return the code's commit, and whether it was changed after that."""
     changed = " with changes" if cell.tags.get("git_dirty") == "true" else ""
     return cell.tags.get("git_commit", "unknown")[:12] + changed

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -27,15 +27,11 @@ from src.sweeps.fusion import Fusion, finished_cells, fuse_sweep, published_at
 from src.sweeps.resume import DIGEST, VARIABLE, Sweep, catch_up, to_take_up, wants_resume
 from src.system.files import check_writable
 from src.system.next_commands import after_sweep, next_command
-from src.tracking import FINISHED, KILLED, SWEEP, Tracking, away_errors
+from src.tracking import KILLED, SWEEP, SWEPT, Tracking, away_errors
 from src.tracking.datasets import of_runs
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-KEYS = "sweep_keys"
 OPTIONS = "sweep_options"
-"""The tags of a sweep's run: the keys that it varies, and the groups whose options have to stand in a cell's name."""
+"""The tag of a sweep's run: the groups whose options have to stand in a cell's name."""
 NAMED = {"encoder": "label", "crop": "size"}
 """The groups that a cell's name tells by a value of theirs, as ResNet-400 does, where that tells them apart."""
 
@@ -69,14 +65,14 @@ class TrackedSweep(Callback):
 
     def begin(self, config: DictConfig, swept: dict[str, list[str]]) -> None:
         """Make the parent run of this try."""
-        tags = {KEYS: " ".join(swept), OPTIONS: " ".join(indistinct(swept)), DIGEST: sweep_digest(config, swept)}
+        tags = {SWEPT: " ".join(swept), OPTIONS: " ".join(indistinct(swept)), DIGEST: sweep_digest(config, swept)}
         resume = wants_resume(config, config.hydra.runtime.choices, sweeping=True)
         found = to_take_up(self.tracking, tags[DIGEST]) if resume else None
         if found:
-            self.sweep = found.info.run_id
+            self.sweep = found.id
             self.tracking.reopen(self.sweep, tags)
             done = len(finished_cells(self.tracking.children(self.sweep)))
-            say(f"taking up {found.info.run_name} ({self.sweep}): {done} of {self.expected} cells are finished")
+            say(f"taking up {found.name} ({self.sweep}): {done} of {self.expected} cells are finished")
         else:
             self.tracking.bury()
             if config.resume:
@@ -202,7 +198,7 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
     """Write and show a sweep's fused tables."""
     cells = tracking.children(sweep)
     done = finished_cells(cells)
-    failed = [run.info.run_name for run in cells if run.info.status != FINISHED]
+    failed = [run.name for run in cells if not run.finished]
     failed += [f"{expected - len(cells)} that did not begin"] if len(cells) < expected else []
     parent = tracking.find(sweep)
     fusion = Fusion(groups=[], together=None)
@@ -211,22 +207,17 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
         for data in of_runs(done):
             run.log_data(data)
         if done:
-            fusion = fuse_sweep(tracking, done, swept_keys(parent), replicates, binary)
+            fusion = fuse_sweep(tracking, done, parent.swept, replicates, binary)
             write_groups(fusion.groups, fusion.together, run.folder)
             run.log(metrics=metrics(fusion), tags={"notes": "; ".join(noted(fusion))})
-            show_groups(fusion.groups, fusion.together, str(parent.info.run_name))
+            show_groups(fusion.groups, fusion.together, parent.name)
     say(f"sweep {sweep}: {len(done)} of {expected} cells finished")
     if done:
-        say(after_sweep(str(parent.info.run_name), sweep, len(done)))
+        say(after_sweep(parent.name, sweep, len(done)))
     errors = [f"cells failed: {', '.join(failed)}; their runs hold the tracebacks"] if failed else []
     errors += unfused(fusion)
     if errors:
         sys.exit("error: " + "\n".join(errors))
-
-
-def swept_keys(sweep: "Run") -> list[str]:
-    """Return the keys that a sweep varied."""
-    return str(sweep.data.tags.get(KEYS, "")).split()
 
 
 def unfused(fusion: Fusion) -> list[str]:

@@ -8,17 +8,14 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from src.config import ROOT
 from src.data.manifest import among, first, groups
 from src.evaluation.predictions import classes
 from src.evaluation.two_classes import Binary
-from src.tracking import FINISHED, Tracking
+from src.tracking import RunRecord, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run
 
     from src.evaluation.evaluation import Evaluation
     from src.evaluation.side_by_side import Group, SideBySide
@@ -41,7 +38,7 @@ class Fusion:
 
 def fuse(
     tracking: Tracking,
-    runs: "list[Run]",
+    runs: list[RunRecord],
     replicates: int,
     binary: Binary | None = None,
     slices: Sequence[str] = (),
@@ -61,7 +58,7 @@ def fuse(
 
 def fuse_sweep(
     tracking: Tracking,
-    runs: "list[Run]",
+    runs: list[RunRecord],
     keys: Sequence[str],
     replicates: int,
     binary: Binary | None = None,
@@ -97,7 +94,7 @@ def fuse_sweep(
 
 def group(
     tracking: Tracking,
-    runs: "list[Run]",
+    runs: list[RunRecord],
     predictions: "Mapping[str, pd.DataFrame]",
     axes: dict[str, str],
     replicates: int,
@@ -123,7 +120,7 @@ def group(
 
 
 def shared(
-    runs: "Iterable[Run]", predictions: "Mapping[str, pd.DataFrame]"
+    runs: Iterable[RunRecord], predictions: "Mapping[str, pd.DataFrame]"
 ) -> "tuple[Mapping[str, pd.DataFrame], list[str]]":
     """Return the predictions of the cases that all runs of one split have, and a note where others are left out.
 
@@ -132,33 +129,31 @@ def shared(
     sets = [set(table["case"]) for table in predictions.values()]
     common = set.intersection(*sets)
     others = sorted(set.union(*sets) - common)
-    splits = {run.data.tags.get("splits") for run in runs}
-    if not others or not common or len(splits) > 1 or None in splits:
+    splits = {run.splits for run in runs}
+    if not others or not common or len(splits) > 1 or "" in splits:
         return predictions, []
     note = f"{len(others)} cases are left out, as not all of these runs predict them: {first(others)}"
     return {name: table[among(table["case"], common)] for name, table in predictions.items()}, [note]
 
 
 def grouped(
-    runs: "Mapping[str, Run]", predictions: "Mapping[str, pd.DataFrame]", params: Sequence[str] = ()
-) -> "list[dict[str, Run]]":
+    runs: Mapping[str, RunRecord], predictions: "Mapping[str, pd.DataFrame]", params: Sequence[str] = ()
+) -> list[dict[str, RunRecord]]:
     """Return the runs that fit each other together: the same splits, classes and values of params."""
-    parts: dict[tuple[object, ...], dict[str, Run]] = {}
+    parts: dict[tuple[object, ...], dict[str, RunRecord]] = {}
     for name, run in runs.items():
-        key = (run.data.tags.get("splits"), *map(run.data.params.get, params), frozenset(classes(predictions[name])))
+        key = (run.splits, *map(run.params.get, params), frozenset(classes(predictions[name])))
         parts.setdefault(key, {})[name] = run
     return list(parts.values())
 
 
-def told_by(parts: "list[dict[str, Run]]", keys: Sequence[str]) -> list[dict[str, str]]:
+def told_by(parts: list[dict[str, RunRecord]], keys: Sequence[str]) -> list[dict[str, str]]:
     """Return what tells each group from the others: the varied keys that are one within every group, and their values.
 
     Where these do not tell all of them apart, also the number of the group.
     """
     values = {
-        key: [{run.data.params.get(key, "") for run in part.values()} for part in parts]
-        for key in keys
-        if stem(key) in AXES
+        key: [{run.params.get(key, "") for run in part.values()} for part in parts] for key in keys if stem(key) in AXES
     }
     same = {
         key: [min(each) for each in found] for key, found in values.items() if all(len(each) == 1 for each in found)
@@ -182,13 +177,13 @@ def shortened(name: str, axes: Mapping[str, str]) -> str:
     return name
 
 
-def leaks(run: "Run") -> bool:
+def leaks(run: RunRecord) -> bool:
     """Return whether patients stand on both sides of a run's splits: as its audit found, else as its protocol says."""
-    audited = run.data.tags.get("audit_patients")
-    return run.data.params.get("protocol") in IMAGE_LEVEL if audited is None else int(audited) > 0
+    audited = run.audit.get("audit_patients")
+    return run.protocol in IMAGE_LEVEL if audited is None else audited > 0
 
 
-def training_patients(tracking: Tracking, runs: "list[Run]") -> float:
+def training_patients(tracking: Tracking, runs: list[RunRecord]) -> float:
     """Return the mean, over runs and folds, of the patients that models learn from or decide by when to stop.
 
     A case of an unknown patient counts as one.
@@ -204,25 +199,24 @@ def training_patients(tracking: Tracking, runs: "list[Run]") -> float:
     return float(pd.concat(counts).mean())
 
 
-def told_apart(tracking: Tracking, runs: "list[Run]", slices: Sequence[str] = ()) -> "pd.DataFrame | None":
+def told_apart(tracking: Tracking, runs: list[RunRecord], slices: Sequence[str] = ()) -> "pd.DataFrame | None":
     """Return what tells the samples of runs apart: the columns `slices`, or those with which they were evaluated."""
     import pandas as pd
 
     from src.evaluation.slices import slice_facts
 
-    given = [yaml.safe_load(run.data.params.get("slices", "[]")) for run in runs]
-    names = list(slices) or list(dict.fromkeys(name for each in given for name in each))
+    names = list(slices) or list(dict.fromkeys(name for run in runs for name in run.slices))
     if not names:
         return None
     manifests = (read_table(tracking, run, "manifest.csv") for run in runs)  # mostly one and the same
     return slice_facts(reduce(lambda one, other: pd.concat([one, other]).drop_duplicates("sample"), manifests), names)
 
 
-def published(runs: "list[Run]") -> "pd.DataFrame | None":
+def published(runs: list[RunRecord]) -> "pd.DataFrame | None":
     """Return the published figures that the runs name, a path being relative to here or to the code's checkout."""
     import pandas as pd
 
-    paths = sorted({run.data.params.get("published", "") for run in runs} - {""})
+    paths = sorted({run.published for run in runs} - {""})
     found = [published_at(path) for path in paths]
     return (
         pd.concat(found, ignore_index=True).drop_duplicates(["model", "metric"], ignore_index=True) if found else None
@@ -244,38 +238,38 @@ def published_file(path: str) -> Path:
     raise ValueError(f"`published` is a CSV of published figures, but there is none at {path}")
 
 
-def read_table(tracking: Tracking, run: "Run", name: str) -> "pd.DataFrame":
+def read_table(tracking: Tracking, run: RunRecord, name: str) -> "pd.DataFrame":
     """Return a table that a run holds, as text."""
     import pandas as pd
 
     return pd.read_csv(io.BytesIO(tracking.artifact(run, name)), dtype=str, keep_default_na=False)
 
 
-def fusion_notes(runs: "list[Run]") -> list[str]:
+def fusion_notes(runs: list[RunRecord]) -> list[str]:
     """Return what is noted on any of the runs."""
-    return sorted({run.data.tags.get("notes", "") for run in runs} - {""})
+    return sorted({run.notes for run in runs} - {""})
 
 
-def finished_cells(runs: "list[Run]") -> "list[Run]":
+def finished_cells(runs: list[RunRecord]) -> list[RunRecord]:
     """Return the runs that have results."""
-    return [run for run in runs if run.info.status == FINISHED]
+    return [run for run in runs if run.finished]
 
 
-def tables(tracking: Tracking, runs: "list[Run]") -> "dict[str, pd.DataFrame]":
+def tables(tracking: Tracking, runs: list[RunRecord]) -> "dict[str, pd.DataFrame]":
     """Return the predictions of runs by name; runs of one name are told apart by the beginning of their ids."""
-    if twice := [run_id for run_id, count in Counter(run.info.run_id for run in runs).items() if count > 1]:
+    if twice := [run_id for run_id, count in Counter(run.id for run in runs).items() if count > 1]:
         raise ValueError(f"a run is fused once, but {twice[0]} is given twice")
-    names = Counter(run.info.run_name for run in runs)
+    names = Counter(run.name for run in runs)
     found = {}
     for run in runs:
-        name = run.info.run_name if names[run.info.run_name] == 1 else f"{run.info.run_name} {run.info.run_id[:6]}"
+        name = run.name if names[run.name] == 1 else f"{run.name} {run.id[:6]}"
         found[name] = tracking.predictions(run).assign(model=name)
     return found
 
 
-def recorded(runs: "list[Run]") -> Binary:
+def recorded(runs: list[RunRecord]) -> Binary:
     """Return the two-class view with which runs were evaluated."""
-    views = [{name: run.data.params.get(f"binary.{name}") for name in vars(Binary())} for run in runs]
+    views = [run.values("binary") for run in runs]
     if any(view != views[0] for view in views):
         raise ValueError("the runs were evaluated with different two-class views; give one by binary.positive=[...]")
-    return Binary(**{name: yaml.safe_load(value) for name, value in views[0].items() if value is not None})
+    return Binary(**views[0])

@@ -15,11 +15,10 @@ from src.config import flat
 from src.sweeps.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.sweeps.fusion import leaks
 from src.system.next_commands import HERE, next_command, override
-from src.tracking import CELL, FINISHED, KIND, Tracking
+from src.tracking import CELL, FINISHED, KIND, RunRecord, Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run
 
     from src.evaluation.optimism import LedgerEntry
 
@@ -48,10 +47,10 @@ class Ledger:
     replicates: int = 1000
     told: set[frozenset[str]] = field(default_factory=set)
     """The pairs of runs that have an entry."""
-    cells: "dict[str, list[Run]]" = field(default_factory=dict)
+    cells: dict[str, list[RunRecord]] = field(default_factory=dict)
     """The finished cells by the digest of their data, the newest first."""
 
-    def entries(self, runs: "Mapping[str, Run]", tables: "Mapping[str, pd.DataFrame]") -> "Iterator[LedgerEntry]":
+    def entries(self, runs: Mapping[str, RunRecord], tables: "Mapping[str, pd.DataFrame]") -> "Iterator[LedgerEntry]":
         """Yield the entries on runs of the same cases and folds, from their predictions, both by name."""
         from src.evaluation.optimism import best_cell, best_seed
 
@@ -62,96 +61,94 @@ class Ledger:
         if len(tables) > 1:
             yield best_cell(tables, self.replicates)
         for name, run in runs.items():
-            if TUNED in run.data.tags:
+            if TUNED in run.tags:
                 yield from self.tuned(name, run, tables[name])
 
-    def by_image(self, name: str, run: "Run", table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
+    def by_image(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what the same run claims with folds by image."""
         from src.evaluation.optimism import IMAGE_LEVEL, LedgerEntry
 
-        protocol = run.data.params.get("protocol", "")
+        protocol = run.protocol
         other = self.counterpart(run)
         if not (table["patient"] != "").any():
             yield LedgerEntry(
                 practice=IMAGE_LEVEL, model=name, note="patients are not known: every protocol is by image"
             )
         elif other is not None:
-            note = f"{other.data.params['protocol']}: run {other.info.run_id[:8]}"
+            note = f"{other.protocol}: run {other.id[:8]}"
             yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE or leaks(run), note)
         else:
             made = remake(run, f"protocol={opposite(run)}")
             yield LedgerEntry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
 
-    def tuned(self, name: str, run: "Run", table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
+    def tuned(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what tuning on the reported folds claims beside tuning in the training part of each."""
         from src.evaluation.optimism import TUNED as PRACTICE
         from src.evaluation.optimism import LedgerEntry
 
-        nested = run.data.tags[TUNED] == NESTED
+        nested = run.tags[TUNED] == NESTED
         other = self.other_tuning(run, FLAGGED if nested else NESTED)
         if other is not None:
-            tags = other.data.tags
-            note = f"{tags[TUNED]}: study {tags.get(STUDY, '')}, run {other.info.run_id[:8]}"
+            tags = other.tags
+            note = f"{tags[TUNED]}: study {tags.get(STUDY, '')}, run {other.id[:8]}"
             yield from self.held(PRACTICE, name, run, other, not nested, note)
         else:
             made = remake(run, f"nested={str(not nested).lower()}")
             yield LedgerEntry(practice=PRACTICE, model=name, note=f"no such run yet; to make it: {made}")
 
     def held(
-        self, practice: str, name: str, run: "Run", other: "Run", claims: bool, note: str
+        self, practice: str, name: str, run: RunRecord, other: RunRecord, claims: bool, note: str
     ) -> "Iterator[LedgerEntry]":
         """Yield the entry on two runs, the first of which `claims` or is the honest one, unless it was told before."""
         from src.evaluation.optimism import claim
 
-        pair = frozenset([run.info.run_id, other.info.run_id])
+        pair = frozenset([run.id, other.id])
         if pair in self.told:
             return
         self.told.add(pair)
         claimed, honest = map(self.tracking.predictions, (run, other) if claims else (other, run))
         yield claim(practice, name, claimed, honest, note, self.replicates)
 
-    def counterpart(self, run: "Run") -> "Run | None":
+    def counterpart(self, run: RunRecord) -> RunRecord | None:
         """Return the newest run that is the same but for whether its protocol keeps patients together."""
         found = [
             other
             for other in self.of_same_data(run)
-            if other.data.params.get("protocol") == opposite(run)
-            and other.data.tags.get(TUNED) == run.data.tags.get(TUNED)
+            if other.protocol == opposite(run)
+            and other.tags.get(TUNED) == run.tags.get(TUNED)
             and made(other) == made(run)
-            and agree(run.data.params, other.data.params, ("protocol.folds", "protocol.fraction"))
+            and agree(run.params, other.params, ("protocol.folds", "protocol.fraction"))
         ]
         # Of the same draw of folds if there is one.
-        return max(found, key=lambda other: agree(run.data.params, other.data.params, ("protocol.seed",)), default=None)
+        return max(found, key=lambda other: agree(run.params, other.params, ("protocol.seed",)), default=None)
 
-    def other_tuning(self, run: "Run", kind: str) -> "Run | None":
+    def other_tuning(self, run: RunRecord, kind: str) -> RunRecord | None:
         """Return the newest run of the same cases and folds that was tuned the other way, of the same study if any."""
         found = [
             other
             for other in self.of_same_data(run)
-            if other.data.tags.get(TUNED) == kind
-            and other.data.tags.get("splits") == run.data.tags.get("splits")
-            and (made(other) == made(run) or other.data.tags.get(STUDY) == run.data.tags.get(STUDY))
+            if other.tags.get(TUNED) == kind
+            and other.splits == run.splits
+            and (made(other) == made(run) or other.tags.get(STUDY) == run.tags.get(STUDY))
         ]
         return max(found, key=lambda other: likeness(run, other), default=None)
 
-    def of_same_data(self, run: "Run") -> "list[Run]":
+    def of_same_data(self, run: RunRecord) -> list[RunRecord]:
         """Return the finished cells on the data of a run, the newest first."""
-        data = run.data.tags.get("data", "")
-        if data not in self.cells:
-            self.cells[data] = self.tracking.search({KIND: CELL, "data": data}, FINISHED)[::-1]
-        return self.cells[data]
+        if run.data not in self.cells:
+            self.cells[run.data] = self.tracking.search({KIND: CELL, "data": run.data}, FINISHED)[::-1]
+        return self.cells[run.data]
 
 
-def opposite(run: "Run") -> str:
+def opposite(run: RunRecord) -> str:
     """Return the protocol that differs from a run's in nothing but whether it keeps a patient's images together."""
-    protocol = run.data.params.get("protocol", "")
+    protocol = run.protocol
     return "kfold" if protocol not in COUNTERPART and leaks(run) else COUNTERPART.get(protocol, "image_kfold")
 
 
-def made(run: "Run") -> dict[str, str]:
+def made(run: RunRecord) -> dict[str, str]:
     """Return what made a run's predictions, but for the protocol: its parameters by key."""
-    params = run.data.params
-    return {key: value for key, value in params.items() if makes(key, params.get("method", ""))}
+    return {key: value for key, value in run.params.items() if makes(key, run.method)}
 
 
 def makes(key: str, method: str) -> bool:
@@ -165,22 +162,22 @@ def agree(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[str])
     return all(one[key] == other[key] for key in keys if key in one and key in other)
 
 
-def likeness(run: "Run", other: "Run") -> tuple[bool, bool]:
+def likeness(run: RunRecord, other: RunRecord) -> tuple[bool, bool]:
     """Return whether parameters of two runs were chosen in one study, and whether in the same way."""
-    keys = [key for key in run.data.params if key.split(".")[0] in TRIALS]
-    same_study = other.data.tags.get(STUDY) == run.data.tags.get(STUDY)
-    return same_study, agree(run.data.params, other.data.params, keys)
+    keys = [key for key in run.params if key.split(".")[0] in TRIALS]
+    same_study = other.tags.get(STUDY) == run.tags.get(STUDY)
+    return same_study, agree(run.params, other.params, keys)
 
 
-def remake(run: "Run", change: str) -> str:
+def remake(run: RunRecord, change: str) -> str:
     """Return the command that makes a run again but for one override, from its parameters."""
-    program = "tune" if TUNED in run.data.tags else "run"
+    program = "tune" if TUNED in run.tags else "run"
     try:
-        overrides = overrides_of(run.data.params, program, change)
+        overrides = overrides_of(run.params, program, change)
     except HydraException:  # made by options that are gone
         return f"{next_command(program, change)} and the run's other values"
     # A study of the same name would go on with the trials of this one.
-    study = [f"study={run.data.tags.get(STUDY, 'study')}_{change.replace('=', '_')}"] if program == "tune" else []
+    study = [f"study={run.tags.get(STUDY, 'study')}_{change.replace('=', '_')}"] if program == "tune" else []
     return next_command(program, *overrides, *study)
 
 

@@ -5,15 +5,12 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
 
 from src.cli.terminal import say
-from src.tracking import CELL, RUNNING, SUPERSEDED, SWEEP, Sending, Tracking, Unreachable
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from src.tracking import CELL, RUNNING, SUPERSEDED, SWEEP, RunRecord, Sending, Tracking, Unreachable
 
 VARIABLE = "TENFOLD_SWEEP"
 """The environment variable that tells a cell its sweep."""
@@ -57,19 +54,19 @@ def wants_resume(config: DictConfig, choices: Mapping[str, Any], sweeping: bool)
     return sweeping and bool(choices.get("experiment"))
 
 
-def to_take_up(tracking: Tracking, digest: str) -> "Run | None":
+def to_take_up(tracking: Tracking, digest: str) -> RunRecord | None:
     """Return the newest sweep of a digest; `ValueError` where it is still running."""
     catch_up(tracking)
     found = tracking.search({"kind": SWEEP, DIGEST: digest})
     if not found:
         return None
     run = found[-1]
-    if run.info.status == RUNNING:
+    if run.status == RUNNING:
         raise ValueError(
-            f"sweep {run.info.run_name} ({run.info.run_id}) is still running, as process {run.data.tags.get('pid')} on "
-            f"{run.data.tags.get('host')}; wait for it, or begin another with resume=false"
+            f"sweep {run.name} ({run.id}) is still running, as {run.process}; "
+            "wait for it, or begin another with resume=false"
         )
-    wait(tracking, run.info.run_id)
+    wait(tracking, run.id)
     return run
 
 
@@ -88,18 +85,17 @@ def catch_up(tracking: Tracking) -> None:
 def wait(tracking: Tracking, sweep: str) -> None:
     """Wait for cells that outlive the process of their sweep for a moment; `ValueError` where one does not end."""
     until = time.monotonic() + PATIENCE
-    while left := [run for run in tracking.children(sweep) if run.info.status == RUNNING]:
+    while left := [run for run in tracking.children(sweep) if run.status == RUNNING]:
         if time.monotonic() > until:
-            tags = left[0].data.tags
             raise ValueError(
-                f"cell {left[0].info.run_name} is still running, as process {tags.get('pid')} on {tags.get('host')}; "
+                f"cell {left[0].name} is still running, as {left[0].process}; "
                 "end it, or begin another sweep with resume=false"
             )
         time.sleep(0.5)
         tracking.bury()
 
 
-def earlier_runs(tracking: Tracking, digest: str, point: str, sweep: Sweep | None) -> "list[Run]":
+def earlier_runs(tracking: Tracking, digest: str, point: str, sweep: Sweep | None) -> list[RunRecord]:
     """Return the runs of a cell that ended before, the newest last: of its sweep, or where it is alone of any."""
     try:
         if sweep is None:
@@ -108,10 +104,10 @@ def earlier_runs(tracking: Tracking, digest: str, point: str, sweep: Sweep | Non
         runs = tracking.children(sweep.run)
     except Unreachable:  # the cell will be spooled
         return []
-    return [run for run in runs if run.data.tags.get(POINT) == point]
+    return [run for run in runs if run.tags.get(POINT) == point]
 
 
-def supersede_runs(tracking: Tracking, runs: "list[Run]", new: str) -> None:
+def supersede_runs(tracking: Tracking, runs: list[RunRecord], new: str) -> None:
     """Leave runs out of their sweep: a new one takes their place."""
     for run in runs:
-        tracking.tag(run.info.run_id, {SUPERSEDED: new})
+        tracking.tag(run.id, {SUPERSEDED: new})

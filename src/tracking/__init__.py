@@ -1,10 +1,11 @@
 """MLflow, which nothing else knows."""
 
-from src.tracking.run_names import CELL, KIND, SWEEP
-from src.tracking.runs import JOB, SUPERSEDED, TrackedRun, Tracking
+from src.tracking.run_record import RunRecord
+from src.tracking.runs import TrackedRun, Tracking
 from src.tracking.server import Unreachable
-from src.tracking.spool import PARENT, SPOOLED, Sending, away_errors
+from src.tracking.spool import Sending, away_errors
 from src.tracking.status import FINISHED, KILLED, RUNNING
+from src.tracking.tags import CELL, JOB, KIND, PARENT, SPOOLED, SUPERSEDED, SWEEP, SWEPT
 
 __all__ = [
     "CELL",
@@ -17,6 +18,8 @@ __all__ = [
     "SPOOLED",
     "SUPERSEDED",
     "SWEEP",
+    "SWEPT",
+    "RunRecord",
     "Sending",
     "TrackedRun",
     "Tracking",

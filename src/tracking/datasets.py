@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from src.tracking.run_record import RunRecord
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 SHORT = 12
 """Characters of a digest, which would hide the name."""
@@ -41,10 +42,10 @@ def dataset(name: str, digest: str, root: str, manifest: pd.DataFrame) -> dict[s
     }
 
 
-def of_runs(runs: "Iterable[Run]") -> list[dict[str, str]]:
+def of_runs(runs: Iterable[RunRecord]) -> list[dict[str, str]]:
     """Return the data sets of runs, each once."""
-    given = [each.dataset for run in runs if run.inputs for each in run.inputs.dataset_inputs]
-    return list({(each.name, each.digest): dict(each) for each in given}.values())
+    given = [each for run in runs for each in run.datasets]
+    return list({(each["name"], each["digest"]): dict(each) for each in given}.values())
 
 
 def kind(column: "pd.Series[Any]") -> str:

@@ -21,12 +21,12 @@ import pandas as pd
 from src.data.synthetic import tissue
 from src.models.saved import CELLS, unpacked
 from src.system.next_commands import next_command
-from src.tracking.run_names import KIND, SWEEP
+from src.tracking.run_record import RunRecord
 from src.tracking.runs import Tracking
 from src.tracking.status import FINISHED
+from src.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 MODEL = "model"
 """The folder of a run's files, and of a registered model's artefacts, that holds what predicts."""
-ALONE = ("splits", "training_patients")
-"""The tag and the parameter in which the cells of one model do not differ."""
 
 
 @dataclass
@@ -66,42 +64,40 @@ def locate(tracking: Tracking, model: str, place: Path) -> Located:
         if version is None:
             raise ValueError(f"{tracking.missing(model)}, nor is a model registered under it{hint(tracking, name)}")
         return registered(tracking, version, place)
-    if model == run.info.run_name and not tracking.offline and (version := newest_version(tracking, model)):
+    if model == run.name and not tracking.offline and (version := newest_version(tracking, model)):
         log.warning(f"{model} is also the name of a registered model: {model}/{version.version} is that one")
-    title = f"{run.info.run_name} ({run.info.run_id})"
-    runs = fitting(tracking, run) if run.data.tags.get(KIND) == SWEEP else [run]
-    return Located(title, run.info.run_id, [folder_of(tracking, each, place) for each in runs])
+    title = f"{run.name} ({run.id})"
+    runs = fitting(tracking, run) if run.kind == SWEEP else [run]
+    return Located(title, run.id, [folder_of(tracking, each, place) for each in runs])
 
 
-def fitting(tracking: Tracking, sweep: "Run") -> "list[Run]":
+def fitting(tracking: Tracking, sweep: RunRecord) -> list[RunRecord]:
     """Return the finished cells of a sweep; `ValueError` where there are none, or they are not one model."""
-    runs = [run for run in tracking.children(sweep.info.run_id) if run.info.status == FINISHED]
+    runs = [run for run in tracking.children(sweep.id) if run.finished]
     if not runs:
-        raise ValueError(f"sweep {sweep.info.run_name} ({sweep.info.run_id}) has no finished cells")
-    if len({tuple((run.data.tags | run.data.params).get(key) for key in ALONE) for run in runs}) > 1:
-        cells = ", ".join(f"{run.info.run_name} ({run.info.run_id})" for run in runs[:3])
+        raise ValueError(f"sweep {sweep.name} ({sweep.id}) has no finished cells")
+    if len({(run.splits, run.params.get("training_patients")) for run in runs}) > 1:
+        cells = ", ".join(f"{run.name} ({run.id})" for run in runs[:3])
         raise ValueError(
-            f"the cells of sweep {sweep.info.run_name} learnt from different data or folds, so they are not one model: "
+            f"the cells of sweep {sweep.name} learnt from different data or folds, so they are not one model: "
             f"give one of its {len(runs)} runs, such as {cells}"
         )
     return runs
 
 
-def folder_of(tracking: Tracking, run: "Run", place: Path) -> Path:
+def folder_of(tracking: Tracking, run: RunRecord, place: Path) -> Path:
     """Return the folder of a run's model; `ValueError` where it has none."""
-    place = place / run.info.run_id
-    kept = tracking.spooled.entry(run.info.run_id).folder / "artifacts" / MODEL
+    place = place / run.id
+    kept = tracking.spooled.entry(run.id).folder / "artifacts" / MODEL
     if kept.is_dir() and any(kept.iterdir()):  # else it has been sent
         folder = kept
-    elif run.info.artifact_uri.startswith("file:"):
-        folder = Path(url2pathname(urlparse(run.info.artifact_uri).path)) / MODEL
+    elif run.artifacts.startswith("file:"):
+        folder = Path(url2pathname(urlparse(run.artifacts).path)) / MODEL
     else:
         place.mkdir()
         folder = tracking.download(run, MODEL, place)
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise ValueError(
-            f"run {run.info.run_name} ({run.info.run_id}, {run.info.status}) has no model; finished runs do"
-        )
+        raise ValueError(f"run {run.name} ({run.id}, {run.status}) has no model; finished runs do")
     return folder
 
 
@@ -141,7 +137,7 @@ def newest_version(tracking: Tracking, name: str) -> "ModelVersion | None":
 def hint(tracking: Tracking, name: str) -> str:
     """Return in words which registered models and runs have names like this one; empty where none have."""
     found = [model.name for model in tracking.client.search_registered_models(max_results=1000)]
-    found += [run.info.run_name for run in tracking.search(status=FINISHED)]
+    found += [run.name for run in tracking.search(status=FINISHED)]
     close = difflib.get_close_matches(name, list(dict.fromkeys(found)), n=3)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from src.tracking.tags import HEARTBEAT
+
 PROCESS = uuid.uuid4().hex
 """Tells this process from every other."""
 PERIOD = 15.0
 """Seconds between the heartbeats of an open run."""
 STALE = 300.0
 """Without a heartbeat for so many seconds, the process of a run on another machine counts as dead."""
-HEARTBEAT = "heartbeat"
 
 
 @cache

@@ -19,25 +19,21 @@ from src.system.addresses import masked
 from src.system.files import nearest, refusal, replace
 from src.tracking.environment import environment
 from src.tracking.pages import EXPERIMENT, NOTE, description
-from src.tracking.process_life import HEARTBEAT, beating, dead, now
-from src.tracking.run_names import KIND, check_kind, newest_run, several, told, word
+from src.tracking.process_life import beating, dead, now
+from src.tracking.run_names import check_kind, newest_run, several, told, word
+from src.tracking.run_record import RunRecord, read_run
 from src.tracking.server import Unreachable, quieten, reach
-from src.tracking.spool import PARENT, SPOOLED, Outbox, Sent, Spool, away_errors, deliver, first_line, milliseconds
+from src.tracking.spool import Outbox, Sent, Spool, away_errors, deliver, first_line, milliseconds
 from src.tracking.status import FAILED, FINISHED, KILLED, RUNNING
-from src.tracking.tags import plain, stored, stored_name
+from src.tracking.tags import HEARTBEAT, KIND, PARENT, SPOOLED, stored, stored_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
 """With what the address of a database begins that is a file; in `tracking.uri` the file's path follows as it is."""
-SUPERSEDED = "superseded"
-"""The tag of a cell of a sweep that was run anew: the run that took its place."""
-JOB = "job"
-"""The tag of a cell: its number in the sweep."""
 MANY = 50000
 """The most runs that a server lists at once."""
 
@@ -290,39 +286,37 @@ class Tracking:
         """Mark as KILLED the runs that a dead process left RUNNING."""
         for run in self.search(status=RUNNING):
             # Its process may have ended it between the two looks.
-            if dead(run.data.tags) and self.find(run.info.run_id).info.status == RUNNING:
-                self.end(run.info.run_id, KILLED)
+            if dead(run.tags) and self.find(run.id).status == RUNNING:
+                self.end(run.id, KILLED)
 
-    def search(self, tags: Mapping[str, str] | None = None, status: str = "", name: str = "") -> "list[Run]":
+    def search(self, tags: Mapping[str, str] | None = None, status: str = "", name: str = "") -> list[RunRecord]:
         """Return the runs that have tags, a status and a name, in the order in which they began."""
         wanted = dict(tags or {})
         found = [
             run
             for run in self.spooled.runs()
-            if wanted.items() <= run.data.tags.items()
-            and status in ("", run.info.status)
-            and name in ("", run.info.run_name)
+            if wanted.items() <= run.tags.items() and status in ("", run.status) and name in ("", run.name)
         ]
         if not self.offline and self.there:
             clauses = [f"tags.`{key}` = {quoted(value)}" for key, value in wanted.items()]
             clauses += [f"attributes.status = '{status}'"] if status else []
             clauses += [f"attributes.run_name = {quoted(name)}"] if name else []
             where = [self.find_or_create(self.client)]
-            listed = [*map(plain, self.client.search_runs(where, " and ".join(clauses), max_results=MANY))]
-            sent = {run.data.tags.get(SPOOLED) for run in listed}
-            found = [*listed, *(run for run in found if run.info.run_id not in sent)]
-        return sorted(found, key=lambda run: run.info.start_time)
+            listed = [*map(read_run, self.client.search_runs(where, " and ".join(clauses), max_results=MANY))]
+            sent = {run.tags.get(SPOOLED) for run in listed}
+            found = [*listed, *(run for run in found if run.id not in sent)]
+        return sorted(found, key=lambda run: run.start)
 
-    def find(self, name: str, kind: str = "") -> "Run":
+    def find(self, name: str, kind: str = "") -> RunRecord:
         """Return the run of a kind as `known` finds it; `ValueError` where there is none."""
         found = self.known(name, kind)
         if found is None:
-            newest = dict.fromkeys(str(run.info.run_name) for run in self.search({KIND: kind} if kind else {})[::-1])
+            newest = dict.fromkeys(run.name for run in self.search({KIND: kind} if kind else {})[::-1])
             there = f"the newest are {', '.join(list(newest)[:5])}" if newest else f"there are no {word(kind)}s yet"
             raise ValueError(f"{self.missing(name, kind)}; {there}")
         return found
 
-    def known(self, name: str, kind: str = "") -> "Run | None":
+    def known(self, name: str, kind: str = "") -> RunRecord | None:
         """Return the run of an id, the newest of a name, or the one whose id so begins; say which where several are.
 
         Of runs that are no sweeps the newest that finished stands for a name, where one did. None where there is none;
@@ -343,33 +337,33 @@ class Tracking:
         """Return that there is no run of a name."""
         return f"no {word(kind)} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}"
 
-    def by_id(self, run_id: str) -> "Run | None":
+    def by_id(self, run_id: str) -> RunRecord | None:
         """Return the run of an id, also of the one that it had in the spool."""
         from mlflow.exceptions import MlflowException
 
-        kept = [run for run in self.spooled.runs() if run.info.run_id == run_id]
+        kept = [run for run in self.spooled.runs() if run.id == run_id]
         if kept or self.offline or not self.there:
             return kept[0] if kept else None
         if run_id.startswith(f"{SPOOLED}-"):
             return next(iter(self.search({SPOOLED: run_id})), None)
         try:
-            return plain(self.client.get_run(run_id))
+            return read_run(self.client.get_run(run_id))
         except MlflowException:
             return None
 
-    def beginning(self, start: str, tags: Mapping[str, str]) -> "list[Run]":
+    def beginning(self, start: str, tags: Mapping[str, str]) -> list[RunRecord]:
         """Return the run with tags whose id begins so, in a list; `ValueError` where several do."""
         if not re.fullmatch(rf"({SPOOLED}-)?[0-9a-f]{{6,31}}", start):
             return []
-        found = [run for run in self.search(tags) if run.info.run_id.startswith(start)]
+        found = [run for run in self.search(tags) if run.id.startswith(start)]
         if len(found) > 1:
             raise ValueError(f"{len(found)} ids begin with {start}: {', '.join(map(told, found))}; give more of one")
         return found
 
-    def children(self, sweep: str) -> "list[Run]":
+    def children(self, sweep: str) -> list[RunRecord]:
         """Return the runs of a sweep in the order of their jobs, without those that were run anew."""
-        runs = [run for run in self.search({PARENT: sweep}) if SUPERSEDED not in run.data.tags]
-        return sorted(runs, key=lambda run: int(run.data.tags.get(JOB, len(runs))))
+        runs = [run for run in self.search({PARENT: sweep}) if not run.superseded]
+        return sorted(runs, key=lambda run: int(run.job or len(runs)))
 
     def deliver(self, patience: float = 0.0) -> Iterator[Sent]:
         """Send what is spooled, run by run (`src.tracking.spool.deliver`)."""
@@ -377,28 +371,28 @@ class Tracking:
             client = self.connect()
             yield from deliver(client, self.find_or_create(client), self.spooled, patience)
 
-    def predictions(self, run: "Run") -> pd.DataFrame:
+    def predictions(self, run: RunRecord) -> pd.DataFrame:
         """Return the predictions table of a run; `ValueError` where it has none."""
         return pd.read_parquet(io.BytesIO(self.artifact(run, "predictions.parquet")))
 
-    def curve(self, run: "Run", name: str) -> list[tuple[int, float]]:
+    def curve(self, run: RunRecord, name: str) -> list[tuple[int, float]]:
         """Return the steps and values of a metric that is logged by step; Unreachable where they cannot be had now."""
-        records = self.spooled.entry(run.info.run_id).records()
+        records = self.spooled.entry(run.id).records()
         points = [(step, value) for each in records for key, value, _, step in each.get("metrics", []) if key == name]
-        if run.info.run_id.startswith(SPOOLED):
+        if run.id.startswith(SPOOLED):
             return points
-        with had_now(f"the curves of run {run.info.run_name} ({run.info.run_id})"):
-            history = self.client.get_metric_history(run.info.run_id, name)
+        with had_now(f"the curves of run {run.name} ({run.id})"):
+            history = self.client.get_metric_history(run.id, name)
         return [(point.step, point.value) for point in history] + points
 
-    def files(self, run: "Run", folder: str) -> list[str]:
+    def files(self, run: RunRecord, folder: str) -> list[str]:
         """Return the paths of a run's artefacts below a folder, in order; Unreachable where they cannot be had now."""
-        entry = self.spooled.entry(run.info.run_id)
+        entry = self.spooled.entry(run.id)
         kept = [path.relative_to(entry.folder / "artifacts").as_posix() for path in entry.files()]
         found = {path for path in kept if path.startswith(f"{folder}/")}
-        if not run.info.run_id.startswith(SPOOLED):
-            with had_now(f"the artefacts of run {run.info.run_name} ({run.info.run_id})"):
-                found |= set(below(self.client, run.info.run_id, folder))
+        if not run.id.startswith(SPOOLED):
+            with had_now(f"the artefacts of run {run.name} ({run.id})"):
+                found |= set(below(self.client, run.id, folder))
         return sorted(found)
 
     def attach(self, run_id: str, name: str, text: str) -> None:
@@ -411,26 +405,26 @@ class Tracking:
         with had_now(f"the artefacts of run {run_id}"):
             self.client.log_text(run_id, text, name)
 
-    def artifact(self, run: "Run", name: str) -> bytes:
+    def artifact(self, run: RunRecord, name: str) -> bytes:
         """Return the bytes of a run's artefact. Errors: as `download`."""
-        kept = self.spooled.entry(run.info.run_id).folder / "artifacts" / name
+        kept = self.spooled.entry(run.id).folder / "artifacts" / name
         if kept.is_file():
             return kept.read_bytes()
         with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
             return self.download(run, name, Path(folder)).read_bytes()
 
-    def download(self, run: "Run", name: str, folder: Path) -> Path:
+    def download(self, run: RunRecord, name: str, folder: Path) -> Path:
         """Return where in a folder an artefact, a file or a folder of files, has been put.
 
         `ValueError` where the run has none of this name, Unreachable where it cannot be had now.
         """
-        called = f"run {run.info.run_name} ({run.info.run_id}, {run.info.status})"
+        called = f"run {run.name} ({run.id}, {run.status})"
         try:
-            return Path(self.client.download_artifacts(run.info.run_id, name, str(folder)))
+            return Path(self.client.download_artifacts(run.id, name, str(folder)))
         except away_errors() as error:
             why = first_line(error)
         with had_now(f"the artefacts of {called}"):
-            listed = self.client.list_artifacts(run.info.run_id, name.rpartition("/")[0] or None)
+            listed = self.client.list_artifacts(run.id, name.rpartition("/")[0] or None)
         if name in [item.path for item in listed]:
             raise Unreachable(f"{name} of {called} cannot be had now: {why}")
         raise ValueError(f"{called} has no {name}; finished runs do")

@@ -18,20 +18,17 @@ from typing import TYPE_CHECKING, Any
 from src.system.next_commands import next_command
 from src.tracking.datasets import link
 from src.tracking.pages import link_model
-from src.tracking.process_life import HEARTBEAT, dead
+from src.tracking.process_life import dead
+from src.tracking.run_record import RunRecord, moment, read_run
 from src.tracking.server import Unreachable
 from src.tracking.status import KILLED, RUNNING
-from src.tracking.tags import plain, stored
+from src.tracking.tags import HEARTBEAT, PARENT, SPOOLED, stored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
-PARENT = "mlflow.parentRunId"
-SPOOLED = "spooled"
-"""The tag of a run that began in the spool: its id there."""
 AGAIN = 60.0
 """Seconds until a server that failed is tried again."""
 BATCH = 100
@@ -106,10 +103,8 @@ class SpooledRun:
         """Show that the run's process lives."""
         self.file.touch()
 
-    def run(self) -> "Run | None":
-        """Return a run that began here, as the server would; None where it did not, or has been sent."""
-        from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunData, RunInfo, RunInputs, RunTag
-
+    def run(self) -> RunRecord | None:
+        """Return a run that began here; None where it did not, or has been sent."""
         records = self.records()
         begun, end = last(records, "begun"), last(records, "end")
         if not begun:
@@ -117,13 +112,17 @@ class SpooledRun:
         tags = begun["tags"] | {name: value for each in records for name, value in each.get("tags", {}).items()}
         with suppress(FileNotFoundError):
             tags[HEARTBEAT] = str(int(self.file.stat().st_mtime))
-        params = {name: value for record in records for name, value in record.get("params", {}).items()}
-        metrics = [Metric(*point) for record in records for point in record.get("metrics", [])]
-        status = end.get("status", RUNNING)
-        info = RunInfo(self.id, "0", "", status, begun["time"], end.get("time"), "active", run_name=begun["name"])
-        data = RunData(metrics, [Param(*each) for each in params.items()], [RunTag(*each) for each in tags.items()])
-        linked = [DatasetInput(Dataset(**record["inputs"]), []) for record in records if "inputs" in record]
-        return Run(info, data, RunInputs(linked))
+        return RunRecord(
+            id=self.id,
+            name=begun["name"],
+            status=end.get("status", RUNNING),
+            start=moment(begun["time"]),
+            end=moment(end["time"]) if "time" in end else None,
+            params={name: value for each in records for name, value in each.get("params", {}).items()},
+            tags=tags,
+            metrics={name: value for each in records for name, value, *_ in each.get("metrics", [])},
+            datasets=[each["inputs"] for each in records if "inputs" in each],
+        )
 
 
 def parsed(line: str) -> Record:
@@ -159,10 +158,10 @@ class Spool:
         entry.add(begun={"name": name, "time": milliseconds(), "tags": dict(tags)})
         return entry.id
 
-    def runs(self) -> "list[Run]":
+    def runs(self) -> list[RunRecord]:
         """Return the runs that began here."""
         found = [run for entry in self.entries() if (run := entry.run())]
-        return sorted(found, key=lambda run: run.info.start_time)
+        return sorted(found, key=lambda run: run.start)
 
 
 def milliseconds() -> int:
@@ -311,8 +310,8 @@ def over(client: "MlflowClient", entry: SpooledRun) -> bool:
     """Return whether nothing more will be added to an entry."""
     if entry.found("end"):
         return True
-    run = entry.run() or plain(client.get_run(entry.id))
-    return run.info.status != RUNNING or dead(run.data.tags)
+    run = entry.run() or read_run(client.get_run(entry.id))
+    return run.status != RUNNING or dead(run.tags)
 
 
 def server_run(client: "MlflowClient", experiment: str, entry: SpooledRun) -> str:

@@ -1,13 +1,23 @@
-"""The tags of a run that are for machines: MLflow's pages hide what begins with mlflow, and show the others."""
+"""The tags of a run: their names here, and in MLflow, whose pages hide what begins with mlflow."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
+KIND = "kind"
+CELL, SWEEP = "cell", "sweep"
+"""The kinds of runs: a sweep's run is the parent of its cells'."""
+PARENT = "mlflow.parentRunId"
+JOB = "job"
+"""The tag of a cell: its number in the sweep."""
+SUPERSEDED = "superseded"
+"""The tag of a cell of a sweep that was run anew: the run that took its place."""
+SWEPT = "sweep_keys"
+"""The tag of a sweep: the keys that it varies."""
+SPOOLED = "spooled"
+"""The tag of a run that began in the spool: its id there."""
+HEARTBEAT = "heartbeat"
+"""The tag of a run that is open: when its process last showed that it lives."""
 PREFIX = "mlflow.tenfold."
-HIDDEN = ("machine", "pid", "born", "process", "heartbeat", "python", "job", "point", "sweep_keys", "sweep_options")
+HIDDEN = ("machine", "pid", "born", "process", HEARTBEAT, "python", JOB, "point", SWEPT, "sweep_options")
 """What a page would begin with, and nobody reads; the versions of libraries, too. No search is by one of them."""
 
 
@@ -21,9 +31,6 @@ def stored_name(name: str) -> str:
     return f"{PREFIX}{name}" if name in HIDDEN or name.startswith("version.") else name
 
 
-def plain(run: "Run") -> "Run":
-    """Return a run of MLflow's with its tags under our names; one from before they were hidden has them so."""
-    tags = run.data.tags
-    for name in [name for name in tags if name.startswith(PREFIX)]:
-        tags[name.removeprefix(PREFIX)] = tags.pop(name)
-    return run
+def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return MLflow's tags of a run under our names."""
+    return {name.removeprefix(PREFIX): value for name, value in tags.items()}

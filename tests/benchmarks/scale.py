@@ -352,7 +352,7 @@ def fusion(made: Simulation) -> None:
 
 def cells(made: Simulation) -> list[Any]:
     """The cells of the sweep."""
-    return made.tracking.children(made.tracking.find("scale", SWEEP).info.run_id)
+    return made.tracking.children(made.tracking.find("scale", SWEEP).id)
 
 
 def comparison(made: Simulation) -> None:

@@ -51,7 +51,7 @@ def on(cluster: Cluster) -> list[str]:
 def left(workspace: Path) -> dict[str, bytes]:
     """The predictions and models of a workspace's finished run."""
     keep = Tracking(uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts")
-    (found,) = [each for each in keep.search() if each.info.status == "FINISHED"]
+    (found,) = [each for each in keep.search() if each.status == "FINISHED"]
     names = ["predictions.parquet", *(f"model/fold{fold:02d}-seed{seed}.txt" for fold in (1, 2, 3) for seed in (0, 1))]
     return {name: keep.artifact(found, name) for name in names}
 
@@ -143,7 +143,7 @@ class TestErrors:
         assert process.returncode == 130
         assert "Traceback" not in errors
         keep = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=f"{tmp_path}/artifacts")
-        assert [each.info.status for each in keep.search()] == ["KILLED"]
+        assert [each.status for each in keep.search()] == ["KILLED"]
         until = time.monotonic() + 60
         while cluster.nodes[0].works_at("attempt_all"):
             assert time.monotonic() < until

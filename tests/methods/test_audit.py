@@ -155,10 +155,10 @@ def test_a_run_states_and_records_it_or_fails_before_any_training(tmp_path: Path
         fill_run(experiment, "warned", warned)
     keep = experiment.tracking
     runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
-    assert [each.info.status for each in runs] == ["FAILED", "FINISHED"]
+    assert [each.status for each in runs] == ["FAILED", "FINISHED"]
     for each in runs:
         table = pd.read_csv(io.BytesIO(keep.artifact(each, "audit.csv")))
         assert set(table["kind"]) == {"patient"}
-        assert int(each.data.tags["audit_patients"]) == len(table) > 0
-    assert "possibly optimistic" in runs[1].data.tags["notes"]
+        assert int(each.tags["audit_patients"]) == len(table) > 0
+    assert "possibly optimistic" in runs[1].tags["notes"]
     assert "possibly optimistic" in keep.artifact(runs[1], "table.md").decode()

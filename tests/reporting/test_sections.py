@@ -225,7 +225,7 @@ def test_a_single_run_has_no_comparison(kept: Kept) -> None:
     tracking, parent = kept
     first = tracking.children(parent)[:1]
     report = compose(gather(tracking, None, first, replicates=20))
-    assert (report.kind, report.title) == ("Run", first[0].info.run_name)
+    assert (report.kind, report.title) == ("Run", first[0].name)
     assert not {"comparison", "groups"} & {section.id for section in report.sections}
     labels = ["Accuracy", "Always the most frequent class", "Balanced accuracy", "AUC", "Calibration error"]
     assert [fact.label for fact in report.facts] == labels
@@ -233,7 +233,7 @@ def test_a_single_run_has_no_comparison(kept: Kept) -> None:
 
 def test_an_unknown_reference_is_refused(kept: Kept) -> None:
     tracking, parent = kept
-    runs = [run for run in tracking.children(parent) if run.data.params.get("protocol") == "kfold"]
+    runs = [run for run in tracking.children(parent) if run.params.get("protocol") == "kfold"]
     with pytest.raises(ValueError, match="must be one of AlexNet-8.*, VGG-8 .*, but got reference=ResNet"):
         gather(tracking, None, runs, replicates=5, reference="ResNet")
 

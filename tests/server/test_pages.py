@@ -39,7 +39,7 @@ def ids(workspace: Path) -> dict[str, str]:
     """The runs by name."""
     tracking = Tracking(uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts")
     parent = tracking.find("two sizes", SWEEP)
-    return {str(each.info.run_name): each.info.run_id for each in [parent, *tracking.children(parent.info.run_id)]}
+    return {each.name: each.id for each in [parent, *tracking.children(parent.id)]}
 
 
 @pytest.fixture(scope="module")

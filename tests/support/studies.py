@@ -7,15 +7,15 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from mlflow.entities import Run
 
+from src.tracking import RunRecord
 from src.tuning import studies
 from tests.support.commands import QUICK, run, start, tracking
 
 SMALL = [*QUICK, "data.cases=16", "classifier=logistic", "search=logistic", "inner_folds=2", "trials=4", "study=small"]
 
 
-def table(workspace: Path, found: Run, name: str) -> pd.DataFrame:
+def table(workspace: Path, found: RunRecord, name: str) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(tracking(workspace).artifact(found, name)))
 
 
@@ -24,7 +24,7 @@ def trials_of(workspace: Path, study: str, name: str) -> pd.DataFrame:
     keep = tracking(workspace)
     folder = "studies"
     found = keep.find(name)
-    parts = [each.path for each in keep.client.list_artifacts(found.info.run_id, folder)]
+    parts = [each.path for each in keep.client.list_artifacts(found.id, folder)]
     tables = [table(workspace, found, f"{part}/trials.csv").assign(study=part) for part in sorted(parts)]
     return pd.concat(tables, ignore_index=True).drop(columns=["seconds", "run"])
 

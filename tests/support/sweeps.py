@@ -9,9 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from mlflow.entities import Run
-
-from src.tracking import SWEEP, Tracking
+from src.tracking import SWEEP, RunRecord, Tracking
 from tests.support.commands import ROOT, once
 
 
@@ -20,7 +18,7 @@ def at(workspace: Path) -> Tracking:
     return Tracking(uri=place, artifacts=f"{workspace}/artifacts", spool=f"{workspace}/spool")
 
 
-def runs(workspace: Path) -> list[Run]:
+def runs(workspace: Path) -> list[RunRecord]:
     return at(workspace).search()
 
 
@@ -88,7 +86,7 @@ def results(workspace: Path) -> dict[str, bytes]:
     (parent,) = tracking.search({"kind": SWEEP})
     client, found, folders = tracking.client, {}, [""]
     while folders:
-        for item in client.list_artifacts(parent.info.run_id, folders.pop()):
+        for item in client.list_artifacts(parent.id, folders.pop()):
             if item.is_dir:
                 folders.append(item.path)
             else:

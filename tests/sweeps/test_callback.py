@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,13 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from mlflow.entities import Run
 
 from src.cli.command import explain_error
 from src.config import CONF, settled
-from src.sweeps.callback import KEYS, cell_name, check_cells, finish_sweep, indistinct, varied
+from src.sweeps.callback import cell_name, check_cells, finish_sweep, indistinct, varied
 from src.sweeps.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
 from src.sweeps.resume import Sweep
-from src.tracking import CELL, SWEEP, Tracking
+from src.tracking import CELL, SWEEP, SWEPT, RunRecord, Tracking
 from tests.support.commands import QUICK, ROOT, run
 
 CASES = 24
@@ -73,7 +73,7 @@ def track(
 
 def workspace(folder: Path, *cells: dict[str, int]) -> tuple[Tracking, str]:
     tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifacts=f"{folder}/artifacts")
-    parent = tracking.create("both", SWEEP, tags={KEYS: "encoder training_patients protocol"})
+    parent = tracking.create("both", SWEEP, tags={SWEPT: "encoder training_patients protocol"})
     for cell in cells:
         for encoder in ("AlexNet-8", "VGG-8"):
             for protocol in PROTOCOLS:
@@ -121,7 +121,7 @@ class TestGroups:
 
     def test_metrics_are_told_apart(self, swept: Swept) -> None:
         _, tracking, parent, _ = swept
-        metrics = tracking.find(parent).data.metrics
+        metrics = tracking.find(parent).metrics
         assert {"kfold_5_patients/accuracy", "image_kfold_all_patients/accuracy"} <= metrics.keys()
 
     def test_the_learning_curve_is_at_the_real_numbers(self, swept: Swept) -> None:
@@ -150,7 +150,7 @@ def test_a_group_that_cannot_be_fused_leaves_the_others(tmp_path: Path, capfd: p
         finish_sweep(tracking, parent, 4, None, 20)
     assert "Model fusion" in capfd.readouterr().out
     assert table(tracking, parent, "kfold/table.csv")["model"].tolist()[-1] == "Model fusion"
-    assert tracking.find(parent).info.status == "FINISHED"
+    assert tracking.find(parent).status == "FINISHED"
 
 
 def test_cells_of_which_one_has_bad_images_are_fused_on_the_others(
@@ -252,11 +252,12 @@ def test_one_group_is_as_it_was(tmp_path: Path) -> None:
     assert again.evaluation.slices["column"].tolist() == ["all", "label", "label"]
 
 
-def recorded(**params: str) -> "dict[str, Run]":
-    from mlflow.entities import Param, RunData, RunInfo
-
-    data = RunData(params=[Param(key.replace("__", "."), value) for key, value in params.items()])
-    return {str(params): Run(RunInfo("id", "0", "user", "FINISHED", 0, 1, "active"), data)}
+def recorded(**params: str) -> dict[str, RunRecord]:
+    values = {key.replace("__", "."): value for key, value in params.items()}
+    run = RunRecord(
+        id="id", name="", status="FINISHED", start=datetime.now(UTC), end=None, params=values, tags={}, metrics={}
+    )
+    return {str(params): run}
 
 
 def test_groups_are_told_by_what_is_one_within_each() -> None:

@@ -43,10 +43,10 @@ def test_jobs_end_with_the_table_of_the_default_launcher(tmp_path: Path) -> None
         assert f"SqueezeNet-48 pool.p={number}: accuracy by fold" in said
     assert results(tmp_path / "jobs") == results(tmp_path / "default")
     found = runs(tmp_path / "jobs")
-    (sweep,) = (each.info.run_id for each in found if each.data.tags["kind"] == SWEEP)
-    cells = [each for each in found if each.data.tags["kind"] != SWEEP]
-    assert [each.data.tags[PARENT] for each in cells] == [sweep] * 3
-    assert len({each.data.tags["pid"] for each in cells}) == 3
+    (sweep,) = (each.id for each in found if each.tags["kind"] == SWEEP)
+    cells = [each for each in found if each.tags["kind"] != SWEEP]
+    assert [each.tags[PARENT] for each in cells] == [sweep] * 3
+    assert len({each.tags["pid"] for each in cells}) == 3
     assert list((tmp_path / "jobs" / "sweeps").glob("*/.submitit/*/*_log.err"))
 
 
@@ -71,9 +71,9 @@ class TestBroken:
         assert "Traceback" not in said
         tracking = at(workspace)
         (parent,) = tracking.search({"kind": SWEEP})
-        ended = [each.info.status for each in tracking.children(parent.info.run_id)]
+        ended = [each.status for each in tracking.children(parent.id)]
         assert ended == ["FINISHED", "KILLED", "FAILED", "FINISHED"]
-        assert parent.info.status == "FINISHED"
+        assert parent.status == "FINISHED"
 
     def test_the_next_try_runs_what_is_missing(self, broken: tuple[Path, str]) -> None:
         workspace, _ = broken
@@ -98,14 +98,10 @@ def test_a_job_that_is_preempted_is_run_again(tmp_path: Path) -> None:
     os.kill(process, signal.SIGUSR2)
     said = going.succeed()
     assert "Traceback" not in said
-    first, second = sorted((each for each in runs(tmp_path / "w") if "p=3.0" in str(each.info.run_name)), key=begun)
-    assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
-    assert first.data.tags[SUPERSEDED] == second.info.run_id
+    first, second = sorted((each for each in runs(tmp_path / "w") if "p=3.0" in each.name), key=lambda run: run.start)
+    assert (first.status, second.status) == ("KILLED", "FINISHED")
+    assert first.tags[SUPERSEDED] == second.id
     assert at(tmp_path / "w").artifact(first, "config.yaml")
-
-
-def begun(run: object) -> int:
-    return int(run.info.start_time)  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

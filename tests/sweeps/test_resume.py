@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlflow.entities import Run
 
 from src.encoders.torchvision import Torchvision
 from src.sweeps.resume import wants_resume
-from src.tracking import PARENT, SWEEP
+from src.tracking import PARENT, SWEEP, RunRecord
 from tests.support.commands import QUICK, run
 from tests.support.configs import config
 from tests.support.sweeps import Going, at, descriptors, finished, query, results, runs, statuses
@@ -41,19 +40,19 @@ def kill_and_resume(arguments: list[str], folder: Path, moments: list[tuple[int,
     assert stored.items() <= descriptors(killed).items()
     tracking = at(killed)
     (parent,) = tracking.search({"kind": SWEEP})
-    children = tracking.children(parent.info.run_id)
-    assert [run.info.status for run in [parent, *children]] == ["FINISHED"] * (1 + cells)
-    assert done <= {run.info.run_id for run in children}
-    statuses = Counter(run.info.status for run in runs(killed))
+    children = tracking.children(parent.id)
+    assert [run.status for run in [parent, *children]] == ["FINISHED"] * (1 + cells)
+    assert done <= {run.id for run in children}
+    statuses = Counter(run.status for run in runs(killed))
     assert statuses.keys() <= {"FINISHED", "KILLED"}
     assert statuses["FINISHED"] == 1 + cells
     # Nothing is encoded twice: together they encoded no more than the sweep that was left alone.
-    crops, alone = (encoded(tracking.children(parent.info.run_id)), encoded(runs(folder / "whole")))
+    crops, alone = (encoded(tracking.children(parent.id)), encoded(runs(folder / "whole")))
     assert crops <= alone
 
 
-def encoded(found: list[Run]) -> int:
-    return sum(int(run.data.tags.get("encoded_crops", 0)) for run in found)
+def encoded(found: list[RunRecord]) -> int:
+    return sum(int(run.tags.get("encoded_crops", 0)) for run in found)
 
 
 @pytest.mark.slow
@@ -94,21 +93,21 @@ class TestProcesses:
         assert "cells failed: SqueezeNet-48 pool.p=3.0" in said
         tracking = at(workspace)
         (parent,) = tracking.search({"kind": SWEEP})
-        statuses = {run.info.run_name: run.info.status for run in tracking.children(parent.info.run_id)}
+        statuses = {run.name: run.status for run in tracking.children(parent.id)}
         names = [f"SqueezeNet-48 pool.p={p}" for p in ("1.0", "3.0", "inf")]
         assert list(statuses.items()) == list(zip(names, ["FINISHED", "KILLED", "FINISHED"], strict=True))
-        assert parent.info.status == "FINISHED"
-        assert parent.data.tags["failed_cells"] == "SqueezeNet-48 pool.p=3.0"
+        assert parent.status == "FINISHED"
+        assert parent.tags["failed_cells"] == "SqueezeNet-48 pool.p=3.0"
 
     def test_it_is_run_by_the_next_try(self, broken: tuple[Path, str]) -> None:
         workspace, _ = broken
-        before = {run.info.run_id for run in runs(workspace)}
+        before = {run.id for run in runs(workspace)}
         # In another order, by the ordinary launcher, and in a process of a different name: the same sweep.
         process = run("run", *QUICK, "name=powers", "pool.p=inf,3,1", "resume=true", workspace=workspace, sweep=True)
         assert process.returncode == 0, process.stderr
         assert "2 of 3 cells are finished" in process.stderr
-        (new,) = [each for each in runs(workspace) if each.info.run_id not in before]
-        assert new.info.run_name == "SqueezeNet-48 pool.p=3.0"
+        (new,) = [each for each in runs(workspace) if each.id not in before]
+        assert new.name == "SqueezeNet-48 pool.p=3.0"
         rows = [line.split("│")[1].strip() for line in process.stdout.splitlines() if "pool.p=" in line]
         assert rows == [f"SqueezeNet-48 pool.p={p}" for p in ("inf", "3.0", "1.0")]
 
@@ -121,7 +120,7 @@ class TestProcesses:
         said = going.end(signal.SIGTERM)
         assert going.process.returncode == 130
         assert "Traceback" not in said
-        assert [run.info.status for run in runs(tmp_path / "w")] == ["KILLED"] * 3  # the parent, and two cells
+        assert [run.status for run in runs(tmp_path / "w")] == ["KILLED"] * 3  # the parent, and two cells
 
     def test_cells_end_with_a_sweep_that_is_killed(self, tmp_path: Path) -> None:
         slow = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=400"]
@@ -192,8 +191,8 @@ def test_a_cell_that_runs_out_of_memory_does_not_end_the_sweep(tmp_path: Path) -
     process = run("run", *QUICK, "method.batch=1000000000000,16", "name=greedy", workspace=tmp_path, sweep=True)
     assert process.returncode == 1
     assert "failed: out of memory: " in process.stderr
-    cells = [run for run in runs(tmp_path) if run.data.tags["kind"] == "cell"]
-    assert [run.info.status for run in cells] == ["FAILED", "FINISHED"]
+    cells = [run for run in runs(tmp_path) if run.tags["kind"] == "cell"]
+    assert [run.status for run in cells] == ["FAILED", "FINISHED"]
     assert "allocate memory" in at(tmp_path).artifact(cells[0], "traceback.txt").decode()
 
 
@@ -219,7 +218,7 @@ def test_an_experiment_is_resumed_as_a_matter_of_course(tmp_path: Path) -> None:
     again = run("run", *whole, workspace=tmp_path, sweep=True)
     assert again.stdout == first.stdout
     assert "1 of 1 cells are finished" in again.stderr
-    assert len(at(tmp_path).search({PARENT: at(tmp_path).search({"kind": SWEEP})[0].info.run_id})) == 1
+    assert len(at(tmp_path).search({PARENT: at(tmp_path).search({"kind": SWEEP})[0].id})) == 1
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,9 @@ class TestRegistered:
     def test_is_linked_to_its_run(self, workspace: Path) -> None:
         keep = tracking_of(workspace)
         version = version_of(keep, "demo@champion")
-        assert version.run_id == keep.find("one").info.run_id
+        assert version.run_id == keep.find("one").id
         assert version.tags["made_by"].startswith("one (")
-        assert keep.find("one").info.status == "FINISHED"
+        assert keep.find("one").status == "FINISHED"
 
     def test_holds_no_pickle(self, workspace: Path) -> None:
         files = [file for file in artefact(workspace).rglob("*") if file.is_file()]

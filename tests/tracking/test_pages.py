@@ -64,13 +64,13 @@ def test_a_run_has_a_description_a_data_set_and_a_model(tracking: Tracking) -> N
     with tracking.run("ResNet-96", CELL) as run:
         leave(run)
     found = tracking.find("ResNet-96")
-    note = found.data.tags[NOTE]
+    note = found.tags[NOTE]
     assert note.startswith("| model | mean |")
     assert "\n\nAccuracy 0.750 (95 %: 0.500 to 1.000)\n\n" in note
     assert f"![roc](get-artifact?path=roc.png&run_uuid={run.id})" in note
-    (data,) = found.inputs.dataset_inputs
-    assert data.dataset.name == "demo"
-    (output,) = found.outputs.model_outputs
+    (data,) = found.datasets
+    assert data["name"] == "demo"
+    (output,) = tracking.client.get_run(run.id).outputs.model_outputs
     model = tracking.client.get_logged_model(output.model_id)
     assert (model.name, model.source_run_id, model.params) == ("ResNet-96", run.id, {"encoder": "resnet"})
     assert {(each.key, each.value, each.dataset_name) for each in model.metrics} == {("accuracy", 0.75, "demo")}
@@ -95,8 +95,8 @@ def test_a_page_shows_the_tags_that_are_for_people(tracking: Tracking) -> None:
     shown = {name for name in stored if not name.startswith("mlflow.")}
     assert shown == {"kind", "digest", "notes", "command", "git_commit", "git_dirty", "host"}
     for found in (tracking.find(run.id), tracking.search()[-1]):
-        assert (found.data.tags["job"], found.data.tags["digest"]) == ("3", "abc")
-        assert {"pid", "process", "heartbeat", "version.torch"} <= found.data.tags.keys()
+        assert (found.tags["job"], found.tags["digest"]) == ("3", "abc")
+        assert {"pid", "process", "heartbeat", "version.torch"} <= found.tags.keys()
 
 
 def test_first_figures_are_a_sentence_of_those_that_are_known(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_second_time_changes_nothing(tracking: Tracking) -> None:
     link_model(tracking.client, run.id)
     with tracking.open(run.id) as again:
         leave(again)
-    found = tracking.find("ResNet-96")
+    found = tracking.client.get_run(run.id)
     assert (len(found.outputs.model_outputs), len(found.inputs.dataset_inputs)) == (1, 1)
 
 
@@ -124,7 +124,7 @@ def test_what_did_not_finish_has_no_model(tracking: Tracking) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert not tracking.find("ResNet-96").outputs.model_outputs
+    assert not tracking.client.get_run(tracking.find("ResNet-96").id).outputs.model_outputs
 
 
 def test_the_data_of_cells_are_those_of_their_sweep(tracking: Tracking) -> None:
@@ -135,14 +135,14 @@ def test_the_data_of_cells_are_those_of_their_sweep(tracking: Tracking) -> None:
     with tracking.open(parent) as run:
         for data in of_runs(tracking.children(parent)):
             run.log_data(data)
-    (data,) = tracking.find(parent).inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("demo", "d" * 12)
+    (data,) = tracking.find(parent).datasets
+    assert (data["name"], data["digest"]) == ("demo", "d" * 12)
 
 
 def test_names_that_a_model_must_not_have_are_no_obstacle(tracking: Tracking) -> None:
     with tracking.run("ResNet-96 pool.p=1 data.path=/a:b%", CELL) as run:
         leave(run)
-    (output,) = tracking.find(run.id).outputs.model_outputs
+    (output,) = tracking.client.get_run(run.id).outputs.model_outputs
     assert tracking.client.get_logged_model(output.model_id).name == "ResNet-96 pool-p=1 data-path=-a-b-"
 
 

@@ -34,13 +34,13 @@ def test_of_several_runs_of_a_name_it_is_said_which_one_is_taken(
     keep = replace(tracking, offline=offline)
     moles, polyps = leave(keep, "MobileNet-224", "moles"), leave(keep, "MobileNet-224", "polyps")
     caplog.clear()
-    assert keep.find("MobileNet-224", CELL).info.run_id == polyps
+    assert keep.find("MobileNet-224", CELL).id == polyps
     (said,) = caplog.messages
     assert said.startswith("MobileNet-224 is the name of 2; taken is the newest: run " + polyps)
     assert "finished, data polyps). To take another, give its id instead of the name: run " + moles in said
     assert said.endswith("finished, data moles)")
     caplog.clear()
-    assert keep.find(moles, CELL).info.run_id == moles
+    assert keep.find(moles, CELL).id == moles
     assert not caplog.messages
 
 
@@ -50,13 +50,13 @@ def test_a_run_that_failed_does_not_stand_for_one_that_finished(
     first, finished = leave(tracking, "again", "moles"), leave(tracking, "again", "moles")
     with pytest.raises(ValueError, match="too few"), tracking.run("again", CELL):
         raise ValueError("too few images")
-    assert tracking.find("again", CELL).info.run_id == finished
+    assert tracking.find("again", CELL).id == finished
     assert f"taken is the newest that finished: run {finished}" in caplog.text
     assert f"; run {first}" in caplog.text
     leave(tracking, "swept", "moles", SWEEP)
     with pytest.raises(ValueError, match="too few"), tracking.run("swept", SWEEP) as failed:
         raise ValueError("too few images")
-    assert tracking.find("swept", SWEEP).info.run_id == failed.id  # its cells may have finished
+    assert tracking.find("swept", SWEEP).id == failed.id  # its cells may have finished
 
 
 def test_the_models_of_several_runs_are_told_apart(
@@ -80,7 +80,7 @@ def test_a_registered_model_of_a_runs_name_is_said(
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tracking: Tracking, caplog: pytest.LogCaptureFixture) -> None:
     run = leave(tracking, "one", "moles")
-    assert tracking.find(run[:8]).info.run_id == run
+    assert tracking.find(run[:8]).id == run
     assert not caplog.messages
     with pytest.raises(ValueError, match=r"is a run, but a sweep is asked for: give it as runs=\["):
         tracking.find(run[:8], SWEEP)
@@ -89,9 +89,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(tracking: Tracking, caplog: p
 def test_a_beginning_that_several_ids_have_is_refused(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(tracking, "a", "moles")
     leave(tracking, "b", "moles")
-    same = tracking.search()[-2:]
-    for run in same:
-        run.info._run_id = "abcdef" + run.info.run_id[6:]
+    same = [replace(run, id="abcdef" + run.id[6:]) for run in tracking.search()[-2:]]
     monkeypatch.setattr(Tracking, "search", lambda self, tags=None, status="", name="": [] if name else same)
     with pytest.raises(ValueError, match=r"2 ids begin with abcdef: run abcdef.* give more of one"):
         tracking.find("abcdef")

@@ -40,12 +40,12 @@ def test_a_run_keeps_what_is_logged_and_written(tracking: Tracking) -> None:
         run.log_steps("fold_accuracy", {1: 0.25, 2: 0.75})
         pd.DataFrame({"sample": ["a"]}).to_parquet(run.folder / "predictions.parquet")
     found = tracking.find("one")
-    assert found.info.status == "FINISHED"
-    assert found.data.params["crop.size"] == "400"
-    assert len(found.data.params) == 252
-    assert found.data.metrics == {"accuracy": 0.5, "fold_accuracy": 0.75}
+    assert found.status == "FINISHED"
+    assert found.params["crop.size"] == "400"
+    assert len(found.params) == 252
+    assert found.metrics == {"accuracy": 0.5, "fold_accuracy": 0.75}
     assert tracking.predictions(found)["sample"].tolist() == ["a"]
-    assert found.data.tags["pid"] == str(os.getpid())
+    assert found.tags["pid"] == str(os.getpid())
 
 
 @pytest.mark.parametrize("offline", [False, True])
@@ -58,7 +58,7 @@ def test_what_a_run_left_is_read_wherever_it_is_kept(tracking: Tracking, offline
             (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (run.folder / name).write_bytes(b"x")
     found = keep.find("one")
-    keep.attach(found.info.run_id, "page.html", "<p>ä</p>")
+    keep.attach(found.id, "page.html", "<p>ä</p>")
     for _ in range(2):
         assert keep.curve(found, "loss/fold01") == [(1, 0.5), (2, 0.25)]
         assert keep.curve(found, "nothing") == []
@@ -83,7 +83,7 @@ def test_what_a_server_does_not_give_now_is_named(tmp_path: Path) -> None:
     for ask in (
         lambda: keep.curve(found, "loss"),
         lambda: keep.files(found, "pictures"),
-        lambda: keep.attach(found.info.run_id, "page.html", ""),
+        lambda: keep.attach(found.id, "page.html", ""),
     ):
         with pytest.raises(Unreachable, match=r"of run .* cannot be had now: "):
             ask()
@@ -98,7 +98,7 @@ def test_a_failed_run_holds_its_traceback_and_what_was_written(tracking: Trackin
     with pytest.raises(ZeroDivisionError):
         fail()
     found = tracking.find("one")
-    assert found.info.status == "FAILED"
+    assert found.status == "FAILED"
     assert b"ZeroDivisionError" in tracking.artifact(found, "traceback.txt")
     assert tracking.artifact(found, "splits.csv") == b"case,fold\n"
     with pytest.raises(ValueError, match=r"run one \(.*, FAILED\) has no predictions.parquet"):
@@ -119,7 +119,7 @@ def test_runs_are_kept_in_a_folder_of_any_name(tmp_path: Path, name: str) -> Non
 def test_an_interrupted_run_is_killed(tracking: Tracking) -> None:
     with pytest.raises(KeyboardInterrupt), tracking.run("one", CELL):
         raise KeyboardInterrupt
-    assert tracking.find("one").info.status == "KILLED"
+    assert tracking.find("one").status == "KILLED"
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def test_what_cannot_be_had_now_is_not_said_to_be_missing(tmp_path: Path) -> Non
 def test_a_run_is_found_by_any_name(tracking: Tracking, name: str) -> None:
     with tracking.run(name, CELL) as run:
         pass
-    assert tracking.find(name).info.run_id == run.id
+    assert tracking.find(name).id == run.id
 
 
 def test_artifacts_are_where_they_are_to_be_with_any_database(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_artifacts_are_where_they_are_to_be_with_any_database(tmp_path: Path) ->
     tracking = Tracking(uri=f"sqlite+pysqlite:///{tmp_path}/mlflow.db", **place)
     with tracking.run("one", CELL):
         pass
-    assert tracking.find("one").info.artifact_uri.startswith((tmp_path / "artifacts").as_uri())
+    assert tracking.find("one").artifacts.startswith((tmp_path / "artifacts").as_uri())
 
 
 def test_an_interrupt_never_comes_halfway_through_a_transaction(
@@ -172,7 +172,7 @@ def test_an_interrupt_never_comes_halfway_through_a_transaction(
                 log(milliseconds / 1000)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert {run.info.status for run in tracking.search() if run.info.run_name == "one"} == {"KILLED"}
+    assert {run.status for run in tracking.search() if run.name == "one"} == {"KILLED"}
     assert not tracking.spooled.entries()
     assert capfd.readouterr().err == ""
 
@@ -186,7 +186,7 @@ def test_results_that_cannot_be_stored_are_spooled(tracking: Tracking, tmp_path:
     (tmp_path / "artifacts").unlink()
     assert [(sent.files, sent.left) for sent in tracking.deliver()] == [(1, "")]
     found = tracking.find("one")
-    assert found.info.status == "FINISHED"
+    assert found.status == "FINISHED"
     assert tracking.artifact(found, "predictions.parquet") == b"precious"
     assert not tracking.spooled.entries()
 
@@ -202,7 +202,7 @@ def test_results_that_cannot_be_spooled_either_are_kept(tracking: Tracking, tmp_
         lose()
     folder = Path(str(caught.value).rsplit(" ", 1)[-1])
     assert (folder / "predictions.parquet").read_text() == "precious"
-    assert tracking.find("one").info.status == "FAILED"
+    assert tracking.find("one").status == "FAILED"
 
 
 def test_a_deleted_experiment_is_named(tracking: Tracking) -> None:
@@ -226,7 +226,7 @@ def test_an_open_run_shows_that_it_lives(tracking: Tracking, monkeypatch: pytest
     with tracking.run("one", CELL) as run:
         tracking.client.set_tag(run.id, stored_name("heartbeat"), "0")
         until = time.monotonic() + 20
-        while tracking.find(run.id).data.tags["heartbeat"] == "0":
+        while tracking.find(run.id).tags["heartbeat"] == "0":
             assert time.monotonic() < until
 
 
@@ -236,10 +236,10 @@ def test_cells_know_their_sweep(tracking: Tracking) -> None:
     for name in names:
         with tracking.run(name, CELL, sweep):
             pass
-    assert [run.info.run_name for run in tracking.children(sweep)] == names
-    assert tracking.find("table", SWEEP).info.run_id == sweep
-    assert tracking.find("table").info.run_id != sweep
-    assert tracking.find(sweep).data.tags["sweep_keys"] == "encoder"
+    assert [run.name for run in tracking.children(sweep)] == names
+    assert tracking.find("table", SWEEP).id == sweep
+    assert tracking.find("table").id != sweep
+    assert tracking.find(sweep).tags["sweep_keys"] == "encoder"
 
 
 def test_cells_stand_in_the_order_of_their_jobs_without_those_run_anew(tracking: Tracking) -> None:
@@ -247,8 +247,8 @@ def test_cells_stand_in_the_order_of_their_jobs_without_those_run_anew(tracking:
     for name, job in (("second", "1"), ("first, failed", "0"), ("first", "0")):
         with tracking.run(name, CELL, sweep, {JOB: job}):
             pass
-    tracking.tag(tracking.find("first, failed").info.run_id, {SUPERSEDED: tracking.find("first").info.run_id})
-    assert [run.info.run_name for run in tracking.children(sweep)] == ["first", "second"]
+    tracking.tag(tracking.find("first, failed").id, {SUPERSEDED: tracking.find("first").id})
+    assert [run.name for run in tracking.children(sweep)] == ["first", "second"]
 
 
 def test_a_run_that_ended_can_go_on(tracking: Tracking) -> None:
@@ -256,11 +256,11 @@ def test_a_run_that_ended_can_go_on(tracking: Tracking) -> None:
         run.log(metrics={"accuracy": 0.9})
     time.sleep(0.002)
     tracking.reopen(run.id)
-    assert tracking.find("one").info.status == "RUNNING"
+    assert tracking.find("one").status == "RUNNING"
     with tracking.open(run.id) as again:
         again.log(metrics={"accuracy": 0.1})
     found = tracking.find("one")
-    assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.1)
+    assert (found.status, found.metrics["accuracy"]) == ("FINISHED", 0.1)
 
 
 def test_a_run_that_does_not_exist_is_named(tracking: Tracking) -> None:
@@ -274,7 +274,7 @@ def test_a_server_serves_as_well(server: str) -> None:
         run.log({"a": 1}, {"accuracy": 1.0})
         pd.DataFrame({"sample": ["a"]}).to_parquet(run.folder / "predictions.parquet")
     found = tracking.find("remote")
-    assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 1.0)
+    assert (found.status, found.metrics["accuracy"]) == ("FINISHED", 1.0)
     assert tracking.predictions(found)["sample"].tolist() == ["a"]
 
 

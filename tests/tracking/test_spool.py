@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow.entities import Run
 
-from src.tracking import CELL, SWEEP, Tracking
+from src.tracking import CELL, SWEEP, RunRecord, Tracking
 from src.tracking.datasets import dataset
 from src.tracking.spool import AGAIN, Sending, Spool, SpooledRun
 from tests.support.servers import Server
@@ -42,17 +41,17 @@ def fill(tracking: Tracking, name: str, server: Server | None = None, parent: st
     return run.id
 
 
-def check(tracking: Tracking, run: Run) -> None:
+def check(tracking: Tracking, run: RunRecord) -> None:
     """All that `fill` left is there, once."""
-    assert run.info.status == "FINISHED"
-    assert run.data.params.items() >= {"encoder": "resnet", "crop.size": "400", "parameter249": "249"}.items()
-    assert run.data.metrics == {"early": 0.25, "accuracy": 0.5, "loss": 1 / 3}
-    assert run.data.tags.items() >= {"notes": "none", "weights": "digest", "kind": CELL}.items()
-    points = [(p.step, p.value) for p in tracking.client.get_metric_history(run.info.run_id, "loss")]
+    assert run.status == "FINISHED"
+    assert run.params.items() >= {"encoder": "resnet", "crop.size": "400", "parameter249": "249"}.items()
+    assert run.metrics == {"early": 0.25, "accuracy": 0.5, "loss": 1 / 3}
+    assert run.tags.items() >= {"notes": "none", "weights": "digest", "kind": CELL}.items()
+    points = [(p.step, p.value) for p in tracking.client.get_metric_history(run.id, "loss")]
     assert sorted(points) == [(0, 3.0), (1, 2.0), (2, 0.5), (3, 1 / 3)]
     assert tracking.predictions(run)["sample"].tolist() == ["a"]
     assert tracking.artifact(run, "model/fold01.txt") == b"a model"
-    (linked,) = tracking.client.get_run(run.info.run_id).inputs.dataset_inputs
+    (linked,) = tracking.client.get_run(run.id).inputs.dataset_inputs
     assert linked.dataset.name == "demo"
 
 
@@ -75,7 +74,7 @@ def test_a_server_that_dies_in_the_middle_of_a_run(
 
     server.start()
     tracking = at(server, tmp_path)
-    assert tracking.find(run).info.status == "RUNNING"
+    assert tracking.find(run).status == "RUNNING"
     (sent,) = tracking.deliver()
     assert (sent.name, sent.files, sent.left) == ("cut off", 2, "")
     check(tracking, tracking.find(run))
@@ -102,7 +101,7 @@ def test_a_server_that_is_briefly_away_is_caught_up_with(server: Server, tmp_pat
         assert not tracking.spooled.entries()
         points = tracking.client.get_metric_history(run.id, "loss")
         assert [(point.step, point.value) for point in points] == [(0, 3.0), (1, 2.0), (2, 1.0), (3, 0.5)]
-    assert tracking.find("brief").info.status == "FINISHED"
+    assert tracking.find("brief").status == "FINISHED"
 
 
 @pytest.mark.slow
@@ -114,7 +113,7 @@ def test_cells_go_on_without_the_server_of_their_sweep(server: Server, tmp_path:
     assert len(tracking.spooled.entries()) == 2
     server.start()
     again = at(server, tmp_path)
-    assert [run.info.run_name for run in again.children(sweep)] == ["first", "second"]  # the second from the spool
+    assert [run.name for run in again.children(sweep)] == ["first", "second"]  # the second from the spool
     assert [sent.left for sent in again.deliver()] == ["", ""]
     for run in again.children(sweep):
         check(again, run)
@@ -126,9 +125,9 @@ def test_a_sweep_without_any_server_is_whole_and_can_be_sent(server: Server, tmp
     sweep = offline.create("table", SWEEP)
     cell = fill(offline, "cell", parent=sweep)
     (run,) = offline.children(sweep)
-    assert (run.info.run_id, run.info.status, run.data.metrics["loss"]) == (cell, "FINISHED", 1 / 3)
+    assert (run.id, run.status, run.metrics["loss"]) == (cell, "FINISHED", 1 / 3)
     assert offline.predictions(run)["sample"].tolist() == ["a"]
-    assert offline.find("cell").info.run_id == cell
+    assert offline.find("cell").id == cell
 
     tracking = at(server, tmp_path)
     # The sweep goes on in this process, and its cells wait for it.
@@ -137,9 +136,9 @@ def test_a_sweep_without_any_server_is_whole_and_can_be_sent(server: Server, tmp
         parent.log(metrics={"accuracy": 0.5})
     assert [sent.left for sent in tracking.deliver()] == ["", ""]
     found = tracking.find(sweep)
-    assert (found.info.run_name, found.info.status, found.data.metrics) == ("table", "FINISHED", {"accuracy": 0.5})
-    assert found.info.start_time <= run.info.start_time
-    (child,) = tracking.children(found.info.run_id)
+    assert (found.name, found.status, found.metrics) == ("table", "FINISHED", {"accuracy": 0.5})
+    assert found.start <= run.start
+    (child,) = tracking.children(found.id)
     check(tracking, child)
 
 
@@ -148,12 +147,12 @@ def test_what_is_added_to_a_finished_run_does_not_end_it_anew(server: Server, tm
     """A tag that the server did not take, set by a process that is gone since."""
     tracking = at(server, tmp_path)
     run = fill(tracking, "done")
-    before = tracking.find(run).info
+    before = tracking.find(run)
     tracking.spooled.entry(run).add(tags={"job": "3"})
     assert [sent.left for sent in tracking.deliver()] == [""]
     found = tracking.find(run)
-    assert (found.info.status, found.info.end_time) == (before.status, before.end_time) == ("FINISHED", before.end_time)
-    assert found.data.tags["job"] == "3"
+    assert (found.status, found.end) == (before.status, before.end) == ("FINISHED", before.end)
+    assert found.tags["job"] == "3"
 
 
 @pytest.mark.slow
@@ -170,9 +169,9 @@ def test_two_processes_do_not_send_at_once(server: Server, tmp_path: Path) -> No
 def test_a_killed_offline_run_is_found(tmp_path: Path) -> None:
     offline = Tracking(spool=f"{tmp_path}/spool", offline=True)
     run = offline.create("cell", CELL, tags={"pid": "1", "born": "of another", "process": "another"})
-    assert offline.find(run).info.status == "RUNNING"
+    assert offline.find(run).status == "RUNNING"
     offline.bury()
-    assert offline.find(run).info.status == "KILLED"
+    assert offline.find(run).status == "KILLED"
 
 
 @pytest.mark.slow
@@ -210,7 +209,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, tags: list[dict[str
 def test_what_another_process_has_sent_is_no_run(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     entry = spool.entry(spool.begin("one", {}))
-    assert [run.info.run_name for run in spool.runs()] == ["one"]
+    assert [run.name for run in spool.runs()] == ["one"]
     shutil.rmtree(entry.folder)
     assert entry.records() == []
     assert entry.run() is None
