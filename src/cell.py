@@ -6,7 +6,7 @@ from src.classifiers.classifier import Classifier
 from src.data.reader import Reader
 from src.data.splits import SplitProtocol
 from src.encoders.encoder import Encoder
-from src.encoders.pooling import PowerMean
+from src.encoders.pooling import Pool
 from src.images.augment import Augment
 from src.images.crop import Crop
 from src.images.stain import Stain
@@ -39,7 +39,7 @@ class Cell:
     augment: Augment
     crop: Crop
     encoder: Encoder
-    pool: PowerMean
+    pool: Pool
     classifier: Classifier
     finetune: FineTuning
     views: str = "separate"

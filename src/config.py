@@ -2,7 +2,7 @@
 
 import copyreg
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -12,42 +12,15 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cell import Cell
-from src.classifiers.knn import Knn
-from src.classifiers.lightgbm import LightGBM
-from src.classifiers.logistic import Logistic
-from src.classifiers.tuned import Tuned
 from src.data.reader import Reader
-from src.data.sets.bach import Bach
-from src.data.sets.breakhis import BreakHis
-from src.data.sets.cbis_ddsm import CbisDdsm
-from src.data.sets.demo import Demo
-from src.data.sets.demo_mammograms import DemoMammograms
-from src.data.sets.folder import Folder
-from src.data.sets.mini_mias import MiniMias
-from src.data.sets.table import Table
-from src.data.sets.tma import Tma
-from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
-from src.encoders.handcrafted import Handcrafted
-from src.encoders.keras import Keras
-from src.encoders.network_encoder import NetworkEncoder
-from src.encoders.pooling import PowerMean
-from src.encoders.timm import Timm
-from src.encoders.torchvision import Torchvision
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
-from src.executors.local import Local
-from src.executors.ray import Ray
-from src.images.augment import NoAugment, StainJitter
-from src.images.crop import Centre, Crop, Whole
-from src.images.stain import Macenko, MacenkoReleased, NoStain, Reinhard
 from src.methods.audit import AUDIT
-from src.methods.finetune.finetune import FineTune
-from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method
+from src.operators import RESERVED, import_ours, import_own, operators
 from src.storage.store import flatten_recipe
 from src.system.checks import at_least, holds, meant, one_of
 from src.tracking import Tracking
-from src.training.parameters import FineTuning
 from src.tuning.tuning import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -278,71 +251,33 @@ class Download:
     workspace: str = "mlruns"
 
 
-SCHEMAS = [
-    Experiment,
-    Tune,
-    Fuse,
-    Compare,
-    Runs,
-    Sync,
-    Report,
-    Predict,
-    Register,
-    Serve,
-    Download,
-    Bach,
-    BreakHis,
-    MiniMias,
-    Tma,
-    CbisDdsm,
-    Folder,
-    Table,
-    Demo,
-    DemoMammograms,
-    KFold,
-    ImageKFold,
-    Holdout,
-    ImageHoldout,
-    Published,
-    Frozen,
-    FineTune,
-    NoStain,
-    Macenko,
-    MacenkoReleased,
-    Reinhard,
-    NoAugment,
-    StainJitter,
-    Crop,
-    Whole,
-    Centre,
-    Timm,
-    Torchvision,
-    Keras,
-    Handcrafted,
-    PowerMean,
-    LightGBM,
-    Logistic,
-    Knn,
-    Tuned,
-    FineTuning,
-    Local,
-    Ray,
-    Tracking,
-]
+COMMANDS = (Experiment, Tune, Fuse, Compare, Runs, Sync, Report, Predict, Register, Serve, Download)
 
 
-def register() -> None:
-    """Make every schema known to Hydra under its name: a config file opens with `/schema/NAME@_here_`.
+def register(schemas: Iterable[type]) -> None:
+    """Make schemas known to Hydra under their names: a config file opens with `/schema/NAME@_here_`.
 
     Hydra copies what it loads from whenever it looks at a group, for `--help` 250 times: the one store that there is
     stands for its copies.
     """
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
-    for schema in SCHEMAS:
+    for schema in schemas:
         ConfigStore.instance().store(group="schema", name=schema.__name__, node=schema)
 
 
-register()
+def take_own(folder: Path) -> None:
+    """Take over what lies in a folder of one's own: operators, and options of the groups, which Hydra finds.
+
+    `ValueError` where an option or an operator there has the name of another one.
+    """
+    for option in sorted(CONF.rglob("*.yaml")):
+        if (own := folder / option.relative_to(CONF)).is_file() and not own.samefile(option):
+            raise ValueError(f"options have names of their own, but {own} has that of {option}: rename it")
+    register(import_own(folder))
+
+
+import_ours()
+register([*COMMANDS, Tracking, *operators().values()])
 
 
 def build(config: DictConfig) -> Any:
@@ -387,23 +322,29 @@ def no_key(key: str, parent: DictConfig) -> str:
 def rebuilt(description: Mapping[str, Any]) -> Any:
     """Return the operator that `src.models.saved.describe` described; `ValueError` where it has changed since."""
     name, revision = description["operator"], description.get("revision")
-    schema = next((schema for schema in SCHEMAS if schema.__name__ == name), None)
+    schema = operators().get(name)
+    if schema is None and (module := description.get("module")):
+        raise ValueError(
+            f"the model was made by {name} of {module}.py, which is not here: give the folder that holds it by "
+            "--config-dir FOLDER"
+        )
     here = getattr(schema, "revision", None)
     if schema is None or here != revision:
         found = "there is none" if schema is None else f"here is revision {here}"
         raise ValueError(
             f"the model was made by {name} of revision {revision}, but {found}: use the version that made it"
         )
-    values = {key: value for key, value in description.items() if key not in ("operator", "revision")}
+    values = {key: value for key, value in description.items() if key not in RESERVED}
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
 
 
 def settled(config: DictConfig) -> DictConfig:
-    """Return a config with what follows from the encoder's architecture, as the object of it has it."""
-    if "encoder" not in config or not issubclass(OmegaConf.get_type(config.encoder) or object, NetworkEncoder):
+    """Return a config with what follows from other parameters of the encoder, as the object of it has it."""
+    following = getattr(OmegaConf.get_type(config.encoder), "following", ()) if "encoder" in config else ()
+    if not following:
         return config
     encoder, config = build(config.encoder), deepcopy(config)
-    for name in (*encoder.following, "known"):
+    for name in following:
         config.encoder[name] = getattr(encoder, name)
     return config
 

@@ -10,6 +10,7 @@ from src.cli.command import command
 from src.cli.terminal import say
 from src.config import ROOT, Register, build, rebuilt
 from src.system.next_commands import next_command, override
+from src.system.own_code import MODULES
 from src.tracking import SPOOLED
 
 
@@ -33,8 +34,9 @@ def main(config: DictConfig) -> None:
         members = load_all_fitted(unpacked(cells), rebuilt)
         say(f"{located.title}: packed {', '.join(member.name for member in members)}; trying it")
         side = max(math.ceil(member.cell.crop.size / member.cell.crop.scale) for member in members)
-        rehearsal = rehearse(cells, example(side, members[0].views[-1]), ROOT)
-        version = register(options.tracking, located, cells, rehearsal, ROOT, options.name, options.alias)
+        code = [ROOT / "src", *MODULES]
+        rehearsal = rehearse(cells, example(side, members[0].views[-1]), code)
+        version = register(options.tracking, located, cells, rehearsal, code, options.name, options.alias)
     model = override("model", f"{options.name}@{options.alias}")
     say(
         f"registered as {options.name}, version {version}, alias {options.alias}\n"

@@ -17,7 +17,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-from src.config import rebuilt
+import src
+from src.config import rebuilt, take_own
 from src.models.prediction import predict_new
 from src.models.saved import CELLS, Member, load_all_fitted, unpacked
 from src.system import memory
@@ -46,6 +47,7 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 
 def members(cells: Path) -> list[Member]:
     """Return the fitted cells of a folder, to run on what this machine has."""
+    take_own(Path(src.__path__[0]).parent)  # a user's own files go with a model, beside `src`
     found = load_all_fitted(unpacked(cells), rebuilt)
     for member in found:
         member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)

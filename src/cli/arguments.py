@@ -135,6 +135,16 @@ def values_of(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
+def find_config_dir(arguments: Sequence[str]) -> Path | None:
+    """Return the folder of configs that is given beside ours; None where none is."""
+    options = split_arguments(arguments)[0]
+    for option, value in reversed(list(pairwise([*options, ""]))):  # of several, Hydra takes the last
+        name, equals, joined = option.partition("=")
+        if name in CONFIG_DIR:
+            return Path(os.path.abspath(joined if equals else value))
+    return None
+
+
 def asks_config(arguments: Sequence[str]) -> bool:
     """Return whether a command is asked for its config."""
     return any(argument in SHOW or argument.startswith("--cfg=") for argument in split_arguments(arguments)[0])
@@ -143,8 +153,8 @@ def asks_config(arguments: Sequence[str]) -> bool:
 def config_to_show(arguments: Sequence[str], config_name: str, folder: Path) -> tuple[DictConfig, list[str], int]:
     """Return the config that a command is asked for, of a sweep the first cell's; the arguments for it; all cells."""
     options, overrides = split_arguments(arguments)
-    where = next((value for option, value in pairwise(options) if option in CONFIG_DIR), "")
-    searched = [f"hydra.searchpath=[{quoted_value(f'file://{os.path.abspath(where)}')}]"] if where else []
+    own = find_config_dir(arguments)
+    searched = [f"hydra.searchpath=[{quoted_value(f'file://{own}')}]"] if own else []
     with initialize_config_dir(str(folder), version_base="1.3"):
         cells = 1
         if SWEEP & set(options):

@@ -23,8 +23,16 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from src.cli.arguments import SWEEP, asks_config, config_to_show, order_arguments, parse_override, split_arguments
-from src.config import CONF, ROOT, no_key, refuse_unknown, settled
+from src.cli.arguments import (
+    SWEEP,
+    asks_config,
+    config_to_show,
+    find_config_dir,
+    order_arguments,
+    parse_override,
+    split_arguments,
+)
+from src.config import CONF, ROOT, no_key, refuse_unknown, settled, take_own
 from src.data.found_files import printable
 from src.system import memory
 from src.system.addresses import masked
@@ -32,6 +40,7 @@ from src.system.checks import meant
 from src.system.files import check_folder
 from src.system.interrupts import heed
 from src.system.next_commands import HERE, key_of
+from src.system.own_code import is_own
 
 WORKSPACE, LOCAL = "mlruns", "local"
 """Where things are, and the option of `tracking`, unless a command is told otherwise."""
@@ -92,6 +101,8 @@ def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False)
     with tell_mistakes():
         check_text(sys.argv[1:])
         sys.argv[1:] = order_arguments(sys.argv[1:])
+        if own := find_config_dir(sys.argv[1:]):
+            take_own(own)
         check_options(sys.argv[1:])
         if not sweeps and SWEEP & set(split_arguments(sys.argv[1:])[0]):
             raise ValueError(f"-m makes sweeps, which `python -m src.{name}` has none of: give all values in one list")
@@ -210,6 +221,8 @@ def explain_error(error: BaseException) -> str:
     raised_in = Path(frames[-1].filename) if frames else Path()
     # joblib raises the error of one of our folds anew, without the frames that it came from; Hydra's are on options.
     ours = raised_in.is_relative_to(ROOT / "src") or raised_in.parent.name == "joblib" or HYDRA in raised_in.parents
+    if isinstance(error, ValueError) and is_own(raised_in):
+        return f"{error} ({raised_in.name}, line {frames[-1].lineno})"
     return str(error) if isinstance(error, ValueError) and ours else ""
 
 

@@ -45,6 +45,8 @@ class Encoder(ABC):
     revision: ClassVar[int] = 1
     outside_recipe: ClassVar[tuple[str, ...]] = ("label",)
     """Parameters that say how results are named and where weights come from: they do not change a descriptor."""
+    following: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are worked out as it is made: a run's config has them as they are then."""
     added: ClassVar[dict[str, Any]] = {}
     """Parameters that a recipe names only where they differ from this: descriptors that are stored keep their names."""
     idle: ClassVar[tuple[str, ...]] = ()

@@ -31,6 +31,7 @@ class Keras(NetworkEncoder):
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "keras")
     following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "url", "md5")
+    outside_recipe: ClassVar[tuple[str, ...]] = (*NetworkEncoder.outside_recipe, "url", "md5")
 
     def own(self) -> dict[str, Any]:
         """Nothing, and an error unless the treatment of pixels is given: Keras keeps that in the code of each model."""

@@ -24,14 +24,6 @@ IMAGENET = "imagenet"
 RELEASED = "released"
 WORDS = (RANDOM, IMAGENET, RELEASED)
 """What `weights` may be besides a path."""
-USUAL: dict[str, Any] = {
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-    "input_size": 0,
-    "smallest": 32,
-    "file": "model.safetensors",
-}
-"""What most networks of ImageNet have in common."""
 
 
 @dataclass(kw_only=True)
@@ -65,20 +57,15 @@ class NetworkEncoder(Encoder):
     precision: str = FLOAT32
 
     trainable: ClassVar[bool] = True
-    following: ClassVar[tuple[str, ...]] = ("label", "mean", "std", "input_size", "smallest")
-    outside_recipe: ClassVar[tuple[str, ...]] = (
-        "label",
-        "known",
-        "seed",
-        "smallest",
-        "tag",
-        "package",
-        "repository",
-        "file",
-        "url",
-        "md5",
-        "head",
-    )
+    following: ClassVar[tuple[str, ...]] = ("label", "known", "mean", "std", "input_size", "smallest")
+    outside_recipe: ClassVar[tuple[str, ...]] = ("label", "known", "seed", "smallest")
+    usual: ClassVar[dict[str, Any]] = {
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "input_size": 0,
+        "smallest": 32,
+    }
+    """What follows from most architectures of ImageNet alike."""
     added: ClassVar[dict[str, Any]] = {"backend": TORCH, "precision": FLOAT32}
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
 
@@ -106,7 +93,7 @@ class NetworkEncoder(Encoder):
         if not lacking:
             return
         own = self.known[self.architecture] if self.architecture in self.known else self.own()
-        values = {"label": self.architecture} | USUAL | own
+        values = {"label": self.architecture} | self.usual | own
         for name in set(lacking) & values.keys():
             setattr(self, name, copy(values[name]))
         self.known = {self.architecture: {}}

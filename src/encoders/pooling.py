@@ -1,5 +1,6 @@
 """Pooling: one descriptor per augmentation out of those of its crops."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,15 +11,30 @@ from src.system.checks import at_least
 
 
 @dataclass(kw_only=True)
-class PowerMean:
+class Pool(ABC):
+    """One descriptor per augmentation out of those of its crops."""
+
+    revision: ClassVar[int] = 1
+
+    @abstractmethod
+    def __call__(
+        self, descriptors: Float32[np.ndarray, "augmentation crop feature"]
+    ) -> Float32[np.ndarray, "augmentation feature"]:
+        """The pooled descriptors of an image's augmentations; `ValueError` for those that cannot be pooled."""
+
+    def check(self, descriptors: Float32[np.ndarray, "..."]) -> None:
+        """Raise `ValueError` for descriptors, as few as there may be yet, that cannot be pooled."""
+        return
+
+
+@dataclass(kw_only=True)
+class PowerMean(Pool):
     """The power mean of the crops' descriptors, d = (mean d_i^p)^(1/p) (Rakhlin 2018, section 3).
 
     `p` 1 is the mean, 3 the paper's, infinity the maximum.
     """
 
     p: float = 3.0
-
-    revision: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         at_least(1, p=self.p)

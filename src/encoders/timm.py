@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.efficientnet_weights import timm_names
-from src.encoders.network_encoder import IMAGENET, RELEASED, USUAL, NetworkEncoder
+from src.encoders.network_encoder import IMAGENET, RELEASED, NetworkEncoder
 from src.encoders.weights import fetch_from_hub, fill, installed, unreachable
 from src.system.checks import one_of
 
@@ -37,7 +37,10 @@ class Timm(NetworkEncoder):
     head: list[str] = field(default_factory=list)
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "timm")
-    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "tag", "package", "repository", "file", "head")
+    sources: ClassVar[tuple[str, ...]] = ("tag", "package", "repository", "file", "head")
+    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, *sources)
+    outside_recipe: ClassVar[tuple[str, ...]] = (*NetworkEncoder.outside_recipe, *sources)
+    usual: ClassVar[dict[str, Any]] = NetworkEncoder.usual | {"file": "model.safetensors"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +62,7 @@ class Timm(NetworkEncoder):
             "mean": list(record.mean),
             "std": list(record.std),
             "input_size": int(self.arguments.get("img_size", record.input_size[-1])) if fixed else 0,
-            "smallest": record.min_input_size[-1] if record.min_input_size else USUAL["smallest"],
+            "smallest": record.min_input_size[-1] if record.min_input_size else self.usual["smallest"],
             "head": ["pre_logits.", "head."] if self.readout == "stages" else [f"{head}." for head in heads],
         }
 

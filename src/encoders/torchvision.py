@@ -39,6 +39,7 @@ class Torchvision(NetworkEncoder):
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
     following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "url", "head")
+    outside_recipe: ClassVar[tuple[str, ...]] = (*NetworkEncoder.outside_recipe, "url", "head")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,5 +1,6 @@
 """Augmentation: an 8-bit RGB image gives several, on whatever device it lies."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Augment:
+class Augment(ABC):
     """An augmentation that gives `count` images."""
 
     count: int = 1
@@ -33,9 +34,9 @@ class Augment:
         """Check the parameters."""
         at_least(1, count=self.count)
 
+    @abstractmethod
     def __call__(self, image: "Image", seed: int, content: str) -> "Iterator[Image]":
         """Yield `count` images of the same size; draws are keyed by seed, content digest and number."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)

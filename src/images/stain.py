@@ -1,5 +1,6 @@
 """Stain normalisation of H&E images: every operator takes and gives an 8-bit RGB image of the same size."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -164,15 +165,15 @@ def truncate(values: Float32[np.ndarray, "height width 3"]) -> Image:
 
 
 @dataclass(kw_only=True)
-class Stain:
+class Stain(ABC):
     """A stain normaliser. Raises `BadImage` for an image that it cannot treat."""
 
     revision: ClassVar[int] = 1
     """Raised by hand when the output changes for the same parameters, so that stored descriptors are made anew."""
 
+    @abstractmethod
     def __call__(self, image: Image) -> Image:
         """Return the normalised image."""
-        raise NotImplementedError
 
 
 @dataclass(kw_only=True)

@@ -115,8 +115,10 @@ def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Ou
 
 
 def describe(operator: Any) -> dict[str, Any]:
-    """Return an operator's name, its revision if it has one, and its parameters."""
-    return {"operator": type(operator).__name__, "revision": getattr(operator, "revision", None)} | asdict(operator)
+    """Return an operator's name, its module if that is not the project's, its revision if any, and its parameters."""
+    kind = type(operator)
+    own = {} if kind.__module__.startswith(f"{__name__.partition('.')[0]}.") else {"module": kind.__module__}
+    return {"operator": kind.__name__, **own, "revision": getattr(operator, "revision", None)} | asdict(operator)
 
 
 def holds_all_weights(cell: Cell, method: Method) -> bool:

@@ -175,8 +175,8 @@ REHEARSAL = """
 import importlib.metadata, json, sys
 from pathlib import Path
 
-folder, code = map(Path, sys.argv[1:])
-sys.path.insert(0, str(code))
+folder = Path(sys.argv[1])
+sys.path.insert(0, str(folder / "code"))
 import pandas as pd
 from src.served import CELLS, answer, members
 
@@ -190,16 +190,19 @@ pinned = [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for na
 """
 
 
-def rehearse(cells: Path, question: pd.DataFrame, code: Path) -> Rehearsal:
-    """Ask a packed model in a process of its own, which knows nothing of the config; `code` is the checkout.
+def rehearse(cells: Path, question: pd.DataFrame, code: list[Path]) -> Rehearsal:
+    """Ask a packed model in a process of its own, which knows nothing of the config; `code` is what goes with it.
 
     The libraries are all those that it loaded, so that an environment made of them predicts the same.
     """
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
         folder = Path(place)
         (folder / CELLS).symlink_to(cells.absolute())
+        (folder / "code").mkdir()
+        for part in code:
+            (folder / "code" / part.name).symlink_to(part)
         question.to_parquet(folder / "question.parquet")
-        command = [sys.executable, "-I", "-c", REHEARSAL, str(folder), str(code)]
+        command = [sys.executable, "-I", "-c", REHEARSAL, str(folder)]
         process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if process.returncode:
             reason = (process.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -217,10 +220,11 @@ def example(side: int, view: str) -> pd.DataFrame:
 
 
 def register(
-    tracking: Tracking, located: Located, cells: Path, rehearsal: Rehearsal, code: Path, name: str, alias: str
+    tracking: Tracking, located: Located, cells: Path, rehearsal: Rehearsal, code: list[Path], name: str, alias: str
 ) -> str:
     """Log a packed model to the run that made it, register it under an alias, and return the version.
 
+    `code` is the package `src` and what else it needs: files of a user's own.
     `ValueError` where MLflow refuses the name or the alias.
     """
     import mlflow
@@ -237,8 +241,8 @@ def register(
             run_id=located.run,
             name=name,
             registered_model_name=name,
-            python_model=str(code / "src" / "served.py"),
-            code_paths=[str(code / "src")],
+            python_model=str(code[0] / "served.py"),
+            code_paths=list(map(str, code)),
             artifacts={CELLS: str(cells)},
             signature=signature(rehearsal),
             input_example=rehearsal.question,
