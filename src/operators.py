@@ -87,8 +87,9 @@ def derived() -> Iterator[type]:
     """Yield `KINDS` and all classes that derive from them, those nearest to them first."""
     kinds = list(KINDS)
     for kind in kinds:  # which grows
-        kinds += [each for each in kind.__subclasses__() if each not in kinds]
         yield kind
+        further: list[type] = kind.__subclasses__()
+        kinds += [each for each in further if each not in kinds]
 
 
 def check_own(kind: type, known: dict[str, type]) -> None:

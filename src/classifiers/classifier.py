@@ -50,13 +50,14 @@ class Model(ABC):
 
 
 @dataclass(kw_only=True)
-class Classifier:
+class Classifier(ABC):
     """A way of learning classes from descriptors."""
 
     revision: ClassVar[int] = 1
     fits: ClassVar[type[Model]]
     """The class of its models."""
 
+    @abstractmethod
     def fit(
         self,
         features: Features | Parts,
@@ -72,7 +73,6 @@ class Classifier:
         `labels` are codes 0..classes-1. Folds are what runs in parallel: `threads` are those that this one may use.
         Rows with the same code in `groups` (a patient's) stay together where some are held out within.
         """
-        raise NotImplementedError
 
     def load(self, path: Path) -> Model:
         """Return a model that was saved; `ValueError` where its file is damaged."""

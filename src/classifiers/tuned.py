@@ -34,7 +34,7 @@ def classifiers_by_name() -> dict[str, type[Classifier]]:
     return {kind.__name__: kind for kind in subclasses_of(Classifier)}
 
 
-def subclasses_of(kind: type[Classifier]) -> Iterator[type[Classifier]]:
+def subclasses_of(kind: type[Any]) -> Iterator[type[Any]]:
     """Yield all that inherit from a classifier."""
     for each in kind.__subclasses__():
         yield each

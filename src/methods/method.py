@@ -164,6 +164,10 @@ class Method(ABC):
         """Predict every case of a fold from 1 on."""
 
     @abstractmethod
+    def load(self, file: Path, cell: Cell, classes: list[str]) -> Any:
+        """Return a model of its `Outcome` that was saved, whose name is the file's stem; nothing is unpickled."""
+
+    @abstractmethod
     def apply(self, task: CellTask, fitted: Fitted) -> Applied:
         """Predict new samples by every model of their view.
 

@@ -16,7 +16,6 @@ from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
 from src.encoders.weights import sha256, without_pickle
-from src.methods.finetune.trained_network import FineTuned
 from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
@@ -150,7 +149,7 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     check_files(folder, description)
     files = sorted(file for file in folder.iterdir() if re.search(r"fold\d+-seed\d+$", file.stem))
     cells = {file.stem: replace(cell, **chosen.get(parse_model_name(file.stem)[1], {})) for file in files}
-    models = {file.stem: fitted(file, cells[file.stem], method, description["classes"]) for file in files}
+    models = {file.stem: method.load(file, cells[file.stem], description["classes"]) for file in files}
     known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
     return Member(description["name"], cell, method, description["classes"], description["weights"], models, known)
 
@@ -172,14 +171,14 @@ def agreed(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:
     """Return a cell with what was chosen for all its folds; `ValueError` where images are not prepared the same."""
     if not chosen:
         return cell
-    for key, ways in {
-        "pool.p": {each["pool"].p for each in chosen},
-        "finetune.orientations": {each["finetune"].orientations for each in chosen},
-    }.items():
-        if len(ways) > 1:
+    pooling = {f"pool.{each.name}": [getattr(own["pool"], each.name) for own in chosen] for each in fields(cell.pool)}
+    orienting = {"finetune.orientations": [own["finetune"].orientations for own in chosen]}
+    for key, ways in (pooling | orienting).items():
+        different = dict.fromkeys(map(str, sorted(ways)))
+        if len(different) > 1:
             raise ValueError(
-                f"the folds of model {name} were tuned to different {key} ({', '.join(map(str, sorted(ways)))}), so "
-                f"that they cannot predict together: tune without search.{key}"
+                f"the folds of model {name} were tuned to different {key} ({', '.join(different)}), so that they "
+                f"cannot predict together: tune without search.{key}"
             )
     return replace(cell, **chosen[0])
 
@@ -204,15 +203,6 @@ def is_operator(part: Any) -> bool:
 def packed(folder: Path, description: Mapping[str, Any]) -> str:
     """Return the path of an encoder's weights that were packed with a model; empty where they were not."""
     return str(folder / description["packed"]) if "packed" in description else ""
-
-
-def fitted(file: Path, cell: Cell, method: Method, classes: list[str]) -> Any:
-    """Return the fitted model of a file."""
-    return (
-        FineTuned(file, cell.encoder, cell.finetune, classes)
-        if holds_all_weights(cell, method)
-        else cell.classifier.load(file)
-    )
 
 
 def pack_fitted(folders: list[Path], build: Build, target: Path, weights: str = "") -> None:

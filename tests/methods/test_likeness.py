@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.config import rebuilt
 from src.methods import likeness as known_images
 from src.methods.likeness import MOST, Known, by_case, threshold
 from src.methods.method import Method
@@ -15,7 +16,7 @@ from tests.support.cells import cell
 from tests.support.finetuning import cell as trained_cell
 from tests.support.finetuning import tuned
 from tests.support.images import folder_of_images
-from tests.support.models import FROZEN, TRAINED, asked, build, copied, kept
+from tests.support.models import FROZEN, TRAINED, asked, copied, kept
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,7 +32,7 @@ def test_copies_are_recognised_however_few_descriptors_are_kept(
 ) -> None:
     monkeypatch.setattr(known_images, "MOST", 5)
     one = cell(images) if method is FROZEN else trained_cell(images, finetune=tuned(epochs=1))
-    member = load_fitted(kept(one, method, tmp_path)[1], build)
+    member = load_fitted(kept(one, method, tmp_path)[1], rebuilt)
     first = replace(member, models=dict([min(member.models.items())]), known=dict([min(member.known.items())]))
     assert asked([first], images).copies == 12
     assert asked([first], copied(images, tmp_path / "new")).copies == 12

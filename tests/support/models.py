@@ -1,12 +1,10 @@
 """Fitted cells in folders, and what they say of new images."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from src.cell import Cell
-from src.config import rebuilt
 from src.data.new_images import list_images
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen
@@ -15,19 +13,11 @@ from src.models.prediction import predict_new
 from src.models.saved import Member, save_fitted
 from src.system.progress import Progress
 from tests.support.cells import task_of
-from tests.support.networks import Tiny
 
 FROZEN = Frozen(workers=2, batch=4, device="cpu")
 
 
 TRAINED = FineTune(workers=2, device="cpu")
-
-
-def build(description: Mapping[str, Any]) -> Any:
-    """The tests' own encoder is not among the config's."""
-    if description["operator"] == "Tiny":
-        return Tiny(**{key: value for key, value in description.items() if key not in ("operator", "revision")})
-    return rebuilt(description)
 
 
 def fit(one: Cell, method: Method, store: Path) -> Outcome:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -89,6 +90,12 @@ class FineTune(Method):
         facts: dict[str, str | int] = {"recipe": recipe_digest(fit_recipe(cell)), EPOCHS: epochs}
         notes = training.notes() + enlarged(cell, samples_of(kept), self.workers)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
+
+    def load(self, file: Path, cell: Cell, classes: list[str]) -> Any:
+        """Return a network, with its weights."""
+        if not cell.encoder.trainable:
+            return self.frozen().load(file, cell, classes)
+        return FineTuned(file, cell.encoder, cell.finetune, classes)
 
     def apply(self, task: CellTask, fitted: Fitted) -> Applied:
         """Predict new samples."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -82,6 +83,10 @@ class Frozen(Method):
         facts: dict[str, str | int] = {"recipe": recipe_digest(wanted), "encoded_crops": encoded}
         notes += enlarged(cell, samples_of(kept), self.workers)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
+
+    def load(self, file: Path, cell: Cell, classes: list[str]) -> Model:
+        """Return a classifier."""
+        return cell.classifier.load(file)
 
     def apply(self, task: CellTask, fitted: Fitted) -> Applied:
         """Predict new samples."""
