@@ -41,14 +41,13 @@ def done(material: ReportMaterial, group: Group) -> list[str]:
     cases = average(group.predictions)
     patients = int(patient_groups(cases).max()) + 1
     names = classes(cases)
+    data_sets = list(filter(None, dict.fromkeys(map(descriptions.dataset, material.done))))
     folds = [counted(split.held_out["fold"].nunique(), "fold") for split in material.splits]
     protocols = listed(list(dict.fromkeys(values(material, "protocol"))))
     unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
     held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
     of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
-    data = (
-        f"Judged on {held} of the data set {listed(told(material, descriptions.dataset)) or 'unknown'}, {of_classes}."
-    )
+    data = f"Judged on {held} of the data set {listed(data_sets) or 'unknown'}, {of_classes}."
     protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
     return [data, methods(material)]

@@ -1,24 +1,22 @@
-"""What a run used, in words, from its params: the values that were taken, not the option that they began with."""
+"""What a run used, in words, from its record: the values that were taken, not the option that they began with."""
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
-import yaml
-
 from src.reporting.typesetting import counted, listed
+from src.tracking import RunRecord
+from src.tracking.run_record import parse_param
 
 Params = Mapping[str, str]
 
-OWN = {"csv": "data.path", "folder": "data.root"}
-"""The options of images of one's own, and where these are, which is their name."""
+OWN = ("csv", "folder")
+"""The options of images of one's own, which say nothing of what these are."""
 
 
-def dataset(params: Params) -> str:
-    """Return the name of the data set: its option, or of images of one's own that of their table or folder."""
-    option = params.get("data", "")
-    place = params.get(OWN.get(option, ""), "")
-    return PurePath(place).stem if option == "csv" and place else PurePath(place).name or option
+def dataset(run: RunRecord) -> str:
+    """Return the name of a run's data set: its option, or of images of one's own what their reader calls them."""
+    option = run.params.get("data", "")
+    return listed(run.data_names) if option in OWN and run.data_names else option
 
 
 def encoder(params: Params) -> str:
@@ -66,7 +64,7 @@ def training(params: Params) -> str:
     given = {key.removeprefix("finetune."): value for key, value in params.items() if key.startswith("finetune.")}
     if not given:
         return ""
-    phases = yaml.safe_load(given.get("phases", "[]")) or [given]
+    phases = parse_param(given.get("phases", "[]")) or [given]
     parts = [", then ".join(map(phase, phases))]
     parts.append(f"{given['optimizer']}, {given.get('schedule', 'constant')} rate" if "optimizer" in given else "")
     parts.append(f"batches of {batch(given)}" if "batch" in given else "")
@@ -92,7 +90,7 @@ def batch(given: Mapping[str, str]) -> int:
 
 def transforms(text: str) -> str:
     """Return the names of the transforms of training images."""
-    names = [name for each in yaml.safe_load(text) or [] for name in each]
+    names = [name for each in parse_param(text) for name in each]
     return f"images varied by {listed(names)}" if names else "images not varied further"
 
 

@@ -199,7 +199,7 @@ def splits(tracking: Tracking, runs: list[RunRecord]) -> list[Split]:
 def split(tracking: Tracking, runs: list[RunRecord]) -> Split:
     """Return the splits that runs have in common."""
     first = runs[0]
-    names = [dataset(first.params), first.protocol]
+    names = [dataset(first), first.protocol]
     return Split(
         title=" ".join(filter(None, names)) or "folds",
         cells=[run.name for run in runs],

@@ -39,6 +39,8 @@ def born(pid: int) -> str:
 
     With it a number that was given to another process is not taken for the first.
     """
+    # Not psutil's create_time: it adds the time of the boot by the clock, so that a process that lives would count as
+    # another once the clock is set. What psutil compares itself, ticks since the boot as here, it does not give out.
     status = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:

@@ -1,22 +1,36 @@
 """What a run used, in words."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from src.reporting.descriptions import augmentation, classifier, crops, dataset, encoder, training
+from src.tracking import FINISHED, RunRecord
 
 
 @pytest.mark.parametrize(
-    ("params", "name"),
+    ("option", "linked", "name"),
     [
-        ({"data": "bach", "data.root": "/x/bach_half"}, "bach"),
-        ({"data": "csv", "data.path": "/x/Study (1)/cores.csv", "data.root": "/x/images"}, "cores"),
-        ({"data": "folder", "data.root": "/x/lesions.v2"}, "lesions.v2"),
-        ({"data": "csv"}, "csv"),
-        ({}, ""),
+        ("bach", ["bach_half"], "bach"),
+        ("csv", ["Study (1)/cores.csv"], "Study (1)/cores.csv"),
+        ("folder", ["lesions.v2"], "lesions.v2"),
+        ("csv", [], "csv"),
     ],
 )
-def test_a_data_set_has_a_name(params: dict[str, str], name: str) -> None:
-    assert dataset(params) == name
+def test_a_data_set_has_a_name(option: str, linked: list[str], name: str) -> None:
+    began, data = datetime.now(UTC), [{"name": each} for each in linked]
+    run = RunRecord(
+        id="a",
+        name="a",
+        status=FINISHED,
+        start=began,
+        end=began,
+        params={"data": option},
+        tags={},
+        metrics={},
+        datasets=data,
+    )
+    assert dataset(run) == name
 
 
 @pytest.mark.parametrize(
