@@ -54,7 +54,7 @@ class TrainingMaterial:
 
 
 @dataclass
-class Progress:
+class FitState:
     """How far a fit has come: with the state of network and optimizer, all that its next epoch depends on."""
 
     phase: int = 0
@@ -185,32 +185,32 @@ class Training:
         self.weights = self.fabric.to_device(torch.tensor(fit.material.weights, dtype=torch.float32))
         self.sums = self.fabric.to_device(torch.zeros(3))  # of an epoch's losses, their weights, correct answers
         self.images = 0
-        self.progress = Progress()
+        self.state = FitState()
 
     def run(self) -> Trained:
         """Train through what is left of the phases."""
         self.resume()
-        progress = self.progress
-        begun = len(progress.points)
-        for number in range(progress.phase, len(self.stages)):
-            if number > progress.phase:
-                progress.enter(number)
+        state = self.state
+        begun = len(state.points)
+        for number in range(state.phase, len(self.stages)):
+            if number > state.phase:
+                state.enter(number)
                 self.enter_phase()
-            while progress.done < len(self.plan) and not progress.over:
+            while state.done < len(self.plan) and not state.over:
                 self.keep(self.learn_epoch())
-            if progress.best:
-                fill(self.classifier, {name: tensor.numpy() for name, tensor in progress.best.items()})
+            if state.best:
+                fill(self.classifier, {name: tensor.numpy() for name, tensor in state.best.items()})
         weights = tensors(self.classifier)
         if not all(np.isfinite(values).all() for values in weights.values()):
-            raise self.fit.diverged(len(progress.points))
-        best = progress.best_epoch or len(progress.points)
-        return Trained(weights, progress.points, best, len(progress.points) - begun)
+            raise self.fit.diverged(len(state.points))
+        best = state.best_epoch or len(state.points)
+        return Trained(weights, state.points, best, len(state.points) - begun)
 
     def resume(self) -> None:
         """Go on where a training that was killed had come to, or begin."""
         checkpoint = read_checkpoint(self.checkpoint) if self.checkpoint.is_file() else {}
-        self.progress = Progress(**checkpoint.pop("progress", {}))
-        for epoch, point in enumerate(self.progress.points, start=1):
+        self.state = FitState(**checkpoint.pop("fit", {}))
+        for epoch, point in enumerate(self.state.points, start=1):
             self.fit.report(point, epoch)
         self.enter_phase()
         for name, state in checkpoint.items():
@@ -218,7 +218,7 @@ class Training:
 
     def enter_phase(self) -> None:
         """Take the optimizer of what learns in this phase."""
-        self.phase, self.plan = self.stages[self.progress.phase]
+        self.phase, self.plan = self.stages[self.state.phase]
         self.classifier.learn(self.phase.trainable)
         self.optimizer = self.fabric.setup_optimizers(make_optimizer(self.fit.finetune, self.phase, self.classifier))
 
@@ -228,14 +228,14 @@ class Training:
 
     def learn_epoch(self) -> Point:
         """Learn from an epoch's batches, and return its values."""
-        epoch, before = self.progress.epoch, sum(self.plan[: self.progress.done])
+        epoch, before = self.state.epoch, sum(self.plan[: self.state.done])
         # Dropout is drawn from the epoch's own seed, so that it does not matter what was drawn before.
         torch.manual_seed(int(generator(*self.fit.key, "dropout", epoch).integers(2**63)))
         self.classifier.learn(self.phase.trainable)
         self.sums.zero_()
         self.images = 0
         rate = 0.0
-        for number, batch in enumerate(self.fit.batches(epoch, self.plan[self.progress.done])):
+        for number, batch in enumerate(self.fit.batches(epoch, self.plan[self.state.done])):
             rate = learning_rate(self.fit.finetune, self.phase, before + number, sum(self.plan))
             self.learn_batch(self.fabric.to_device(batch), rate)
             self.moved(sum(len(labels) for _, labels in batch))
@@ -274,21 +274,21 @@ class Training:
         """Return the epoch's values so far; `ValueError` where its loss is not finite."""
         loss, weight, correct = self.sums.tolist()
         if not math.isfinite(loss):
-            raise self.fit.diverged(self.progress.epoch)
+            raise self.fit.diverged(self.state.epoch)
         return {"training_loss": loss / weight, "training_accuracy": correct / self.images}
 
     def keep(self, point: Point) -> None:
         """Keep an epoch's outcome: the loss of the cases that decide, the best weights, the checkpoint, the curves."""
-        progress = self.progress
+        state = self.state
         if self.fit.material.stopping is not None:
             loss = point["stopping_loss"] = self.fit.material.stopping(self.classifier)
             if not math.isfinite(loss):
-                raise self.fit.diverged(progress.epoch)
-            progress.choose(loss, self.classifier, self.fit.finetune.patience)
-        progress.points.append(point)
+                raise self.fit.diverged(state.epoch)
+            state.choose(loss, self.classifier, self.fit.finetune.patience)
+        state.points.append(point)
         states = {name: each.state_dict() for name, each in self.learning().items()}
-        write_checkpoint(self.checkpoint, states | {"progress": vars(progress)})
-        self.fit.report(point, len(progress.points))
+        write_checkpoint(self.checkpoint, states | {"fit": vars(state)})
+        self.fit.report(point, len(state.points))
 
 
 def make_fabric(device: torch.device, precision: str) -> Fabric:

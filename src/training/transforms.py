@@ -19,7 +19,7 @@ import albumentations  # type: ignore[import-untyped]
 Image = npt.NDArray[np.uint8]
 
 
-class StainJitter(albumentations.ImageOnlyTransform):  # type: ignore[misc]
+class StainJitterTransform(albumentations.ImageOnlyTransform):  # type: ignore[misc]
     """Haematoxylin and eosin are multiplied by independent uniform draws from [low, high] (Rakhlin et al. 2018)."""
 
     class InitSchema(albumentations.BasicTransform.InitSchema):  # type: ignore[misc]
@@ -130,7 +130,7 @@ def made(transform: dict[str, Any]) -> albumentations.BasicTransform:
     except (ValueError, TypeError) as error:
         # Of pydantic's report, what is wrong with which argument.
         lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
-        reason = " ".join(line.partition(" [type=")[0] for line in lines)
+        reason = " ".join(line.partition(" [type=")[0] for line in lines).replace(known[name].__name__, name)
         raise ValueError(f"finetune.transforms: {name} does not take {arguments}: {reason}") from None
 
 
@@ -143,7 +143,7 @@ def classes() -> dict[str, type[albumentations.BasicTransform]]:
         for name, kind in found.items()
         if isinstance(kind, type) and issubclass(kind, kinds) and kind not in kinds
     }
-    return concrete | {"StainJitter": StainJitter}
+    return concrete | {"StainJitter": StainJitterTransform}
 
 
 def plain(value: Any) -> Any:

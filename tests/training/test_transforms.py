@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from src.images.augment import jitter, natural_density
-from src.training.transforms import Pipeline, StainJitter
+from src.training.transforms import Pipeline, StainJitterTransform
 from tests.support.commands import ROOT
 from tests.support.images import tissue
 
@@ -37,7 +37,7 @@ def test_transforms_draw_independently() -> None:
 
 
 def test_stain_jitter_is_the_projects() -> None:
-    transform = StainJitter(low=0.8, high=1.2)
+    transform = StainJitterTransform(low=0.8, high=1.2)
     image = tissue(shape=(30, 40))
     factors = np.array([0.8, 1.15])
     planes = torch.from_numpy(image).permute(2, 0, 1).contiguous()
@@ -56,6 +56,7 @@ def test_stain_jitter_is_the_projects() -> None:
         ({"Rotate": {"limt": 3}}, "Rotate does not take .*limt"),
         ({"Rotate": {"p": 3}}, "less than or equal to 1"),
         ({"StainJitter": {"low": 2.0}}, "`0 <= low <= high` must hold"),
+        ({"StainJitter": {"lo": 0.5}}, r"StainJitter does not take .*lo.* not valid for transform StainJitter$"),
         ({"Rotate": 3}, "go by name"),
         ({"Rotate": {}, "HorizontalFlip": {}}, "a transform is its name with its arguments"),
         ({"Compose": {"transforms": []}}, "is no transform"),

@@ -29,6 +29,7 @@ from src.methods.finetune.finetune import FineTune
 from src.methods.method import Outcome
 from src.storage.store import TRAINING, Store
 from src.store import list_recipes, verify_files
+from src.system.progress import Progress
 from src.training.network import NetworkWithHead
 from src.training.parameters import FineTuning, Phase
 from tests.support.cells import task_of
@@ -82,15 +83,18 @@ def test_workers_and_memory_do_not_change_a_byte(images: Path, tmp_path: Path) -
 def test_one_network_is_held_at_a_time(images: Path, tmp_path: Path) -> None:
     held = []
 
-    def count(name: str, *_: object) -> None:
-        gc.collect(0)
-        held.append(sum(type(each) is NetworkWithHead for each in gc.get_objects()))
+    class Counting(Progress):
+        """Counts the networks after each epoch."""
+
+        def point(self, curve: str, value: float, step: int) -> None:
+            gc.collect(0)
+            held.append(sum(type(each) is NetworkWithHead for each in gc.get_objects()))
 
     threshold = gc.get_threshold()
     gc.set_threshold(200_000, *threshold[1:])  # as commands do
     try:
         gc.collect()
-        predict(cell(images, seeds=[0, 1, 2], finetune=tuned(epochs=1)), tmp_path, count)
+        predict(cell(images, seeds=[0, 1, 2], finetune=tuned(epochs=1)), tmp_path, Counting())
     finally:
         gc.set_threshold(*threshold)
     assert 1 <= max(held) <= min(held) + 1
