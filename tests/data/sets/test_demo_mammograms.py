@@ -8,7 +8,6 @@ import pytest
 from src.data.image_file import file_digest
 from src.data.manifest import single_views
 from src.data.sets.demo_mammograms import CLASSES, MARGINS, DemoMammograms
-from src.data.synthetic import mammogram
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,18 +75,6 @@ def test_patients_and_classes(many: tuple[pd.DataFrame, np.ndarray]) -> None:
     for label, rows in cases.groupby("label", observed=True):
         assert set(rows["mass_margins"]) == set(MARGINS[str(label)])
         assert set(rows["breast_density"]) == {"1", "2", "3", "4"}
-
-
-def test_both_views_show_the_same_lesion(tmp_path: Path) -> None:
-    """A bright lesion's size and brightness agree between its views more than between lesions."""
-    rng = np.random.default_rng(0)
-    around = mammogram.Breast(density="1", brightness=0.0, contrast=1.0)
-    means = []
-    for _ in range(12):
-        lesion = mammogram.lesion("CIRCUMSCRIBED", False, rng)
-        pair = [mammogram.draw(lesion, around, view, False, 64, rng).astype(float) for view in ("cc", "mlo")]
-        means.append([(image[24:40, 24:40].mean() - image[:8].mean()) for image in pair])
-    assert np.corrcoef(np.array(means).T)[0, 1] > 0.5
 
 
 def features(images: np.ndarray) -> np.ndarray:
