@@ -1,4 +1,4 @@
-"""What whole studies take on this machine, computed from its measured rates: the table of README.md."""
+"""What whole studies take on this machine, computed from its measured rates: the table of conf/README.md."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

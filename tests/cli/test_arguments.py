@@ -152,7 +152,7 @@ def test_of_a_sweep_the_first_cells_config_is_shown(tmp_path: Path) -> None:
 
 
 def test_transforms_can_be_typed_as_they_are_documented() -> None:
-    for text in (str(FineTuning.__doc__), (CONF.parent / "README.md").read_text()):
+    for text in (str(FineTuning.__doc__), (CONF / "README.md").read_text()):
         (documented,) = re.findall(r"`('finetune\.transforms=.*?')`", text, re.DOTALL)
         (argument,) = shlex.split(documented)
         with initialize_config_dir(str(CONF), version_base="1.3"):
