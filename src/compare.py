@@ -18,12 +18,12 @@ from src.sweeps.fusion import (
     finished_cells,
     fuse_sweep,
     fusion_notes,
-    grouped,
+    group_runs,
+    name_in_group,
+    read_predictions,
     read_table,
-    recorded,
-    shared,
-    shortened,
-    tables,
+    recorded_view,
+    shared_cases,
     told_by,
 )
 from src.sweeps.ledger import Ledger
@@ -62,32 +62,34 @@ def of_runs(options: Compare, binary: "Binary | None") -> Compared:
     runs = [options.tracking.find(name, CELL) for name in options.runs]
     if twice := [run.name for run in runs if Counter(each.id for each in runs)[run.id] > 1]:
         raise ValueError(f"a run is compared with others, but {twice[0]} is given twice")
-    found = tables(options.tracking, runs)
+    found = read_predictions(options.tracking, runs)
     named = dict(zip(found, runs, strict=True))
-    part = compared(options, Ledger(tracking=options.tracking, replicates=options.replicates), named, found, "", binary)
+    part = compare_named(
+        options, Ledger(tracking=options.tracking, replicates=options.replicates), named, found, "", binary
+    )
     return Compared(title="comparison", parts=[part])
 
 
 def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
     """Return how the finished cells of a sweep compare, those of the same cases and folds with each other."""
     tracking = options.tracking
-    parent = tracking.find(options.sweep, SWEEP) if options.sweep else newest(tracking, options.newest_of)
+    parent = tracking.find(options.sweep, SWEEP) if options.sweep else newest_sweep(tracking, options.newest_of)
     runs = finished_cells(tracking.children(parent.id))
     if len(runs) < 2:
         raise ValueError(
             f"sweep {parent.name} ({parent.id}) has {len(runs)} finished cells, but a comparison needs two or more"
         )
-    found = tables(tracking, runs)
-    parts = grouped(dict(zip(found, runs, strict=True)), found)
+    found = read_predictions(tracking, runs)
+    parts = group_runs(dict(zip(found, runs, strict=True)), found)
     result = Compared(title=parent.name, parts=[])
     ledger = Ledger(tracking=tracking, replicates=options.replicates)
     for part, axes in zip(parts, told_by(parts, parent.swept), strict=True):
         if len(part) < 2:
             result.left.append(f"{next(iter(part))} is alone on its cases and folds: nothing to compare it with")
             continue
-        named = {shortened(name, axes): run for name, run in part.items()}
-        own = {shortened(name, axes): found[name] for name in part}
-        result.parts.append(compared(options, ledger, named, own, " ".join(axes.values()), binary))
+        named = {name_in_group(name, axes): run for name, run in part.items()}
+        own = {name_in_group(name, axes): found[name] for name in part}
+        result.parts.append(compare_named(options, ledger, named, own, " ".join(axes.values()), binary))
     if not result.parts:
         raise ValueError("\n".join(result.left))
     if options.newest_of:
@@ -95,7 +97,7 @@ def of_sweep(options: Compare, binary: "Binary | None") -> Compared:
     return result
 
 
-def compared(
+def compare_named(
     options: Compare,
     ledger: Ledger,
     runs: Mapping[str, RunRecord],
@@ -108,25 +110,25 @@ def compared(
     from src.evaluation.optimism import ledger as table
 
     reference = next((name for name, run in runs.items() if options.reference in (name, run.id, run.name)), "")
-    predictions, left_out = shared(runs.values(), predictions)
-    binary = binary or recorded(list(runs.values()))
+    predictions, left_out = shared_cases(runs.values(), predictions)
+    binary = binary or recorded_view(list(runs.values()))
     found = compare(
         predictions,
         binary,
         options.replicates,
         reference=reference or options.reference,
-        ratios=ratios(options.tracking, runs),
+        ratios=held_out_ratios(options.tracking, runs),
         progress=TerminalProgress(after=SECONDS),
     )
     return VerdictPart(
         title=title,
         comparison=found,
         ledger=table(ledger.entries(runs, predictions)),
-        notes=cautions(next(iter(predictions.values())), binary) + fusion_notes(list(runs.values())) + left_out,
+        notes=comparison_notes(next(iter(predictions.values())), binary) + fusion_notes(list(runs.values())) + left_out,
     )
 
 
-def newest(tracking: Tracking, experiment: str) -> RunRecord:
+def newest_sweep(tracking: Tracking, experiment: str) -> RunRecord:
     """Return the newest sweep of an experiment."""
     options = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     one_of(options, experiment=experiment)
@@ -140,7 +142,7 @@ def newest(tracking: Tracking, experiment: str) -> RunRecord:
     return max(map(tracking.find, parents), key=lambda run: run.start)
 
 
-def ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[str, float]:
+def held_out_ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[str, float]:
     """Return the mean over folds of the ratio of held-out to training cases, of the runs that tell the roles of
     cases."""
     found = {}
@@ -155,7 +157,7 @@ def ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[str, float
     return found
 
 
-def cautions(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
+def comparison_notes(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
     """Return what the reader of a comparison has to know of its classes, cases and folds."""
     from src.evaluation.evaluation import few_patients
     from src.evaluation.predictions import classes
@@ -188,11 +190,11 @@ def beside_published(
     return against(together.published, together.table)
 
 
-def spelled(arguments: list[str]) -> list[str]:
+def spell_experiment(arguments: list[str]) -> list[str]:
     """Return the arguments with `experiment` under a name that Hydra does not take for the group in `conf/`."""
     return [argument.replace("experiment=", "newest_of=", argument.startswith("experiment=")) for argument in arguments]
 
 
 if __name__ == "__main__":
-    sys.argv = spelled(sys.argv)
+    sys.argv = spell_experiment(sys.argv)
     command(main, "compare")

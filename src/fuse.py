@@ -10,8 +10,8 @@ from src.cli.evaluations import show_evaluation, show_groups, write_evaluation, 
 from src.cli.terminal import say
 from src.config import ROOT, Fuse, build
 from src.evaluation.two_classes import Binary
-from src.sweeps.callback import unfused
-from src.sweeps.fusion import finished_cells, fuse, fuse_sweep
+from src.sweeps.callback import unfused_groups
+from src.sweeps.fusion import finished_cells, fuse_runs, fuse_sweep
 from src.system.files import check_unwritten, check_writable
 from src.tracking import CELL, SWEEP
 
@@ -29,16 +29,16 @@ def main(config: DictConfig) -> None:
         check_writable(output=options.output)
     binary = options.binary if is_given("binary") else None
     if options.sweep:
-        sweep(options, binary)
+        show_sweep(options, binary)
         return
-    evaluation, title, notes = published(options) if options.published else tracked(options, binary)
+    evaluation, title, notes = evaluate_published(options) if options.published else evaluate_runs(options, binary)
     show_evaluation(evaluation, title, notes)
     if options.output:
         write_evaluation(evaluation, Path(options.output), notes)
         say(f"written to {options.output}")
 
 
-def published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
+def evaluate_published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     """Return the evaluation of released predictions, from `experiments/NAME/published/crossvalidation.csv`."""
     import pandas as pd
 
@@ -52,16 +52,16 @@ def published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     return evaluate_published(pd.read_csv(path), options.replicates), f"{options.published}, published", notes
 
 
-def tracked(options: Fuse, binary: Binary | None) -> "tuple[Evaluation, str, list[str]]":
+def evaluate_runs(options: Fuse, binary: Binary | None) -> "tuple[Evaluation, str, list[str]]":
     """Return the evaluation of the fusion of named runs."""
     tracking = options.tracking
     tracking.bury()
     runs = [tracking.find(name, CELL) for name in options.runs]
-    evaluation, notes = fuse(tracking, runs, options.replicates, binary, options.slices)
+    evaluation, notes = fuse_runs(tracking, runs, options.replicates, binary, options.slices)
     return evaluation, "fusion", notes
 
 
-def sweep(options: Fuse, binary: Binary | None) -> None:
+def show_sweep(options: Fuse, binary: Binary | None) -> None:
     """Show, and write where asked, what a sweep ended with."""
     tracking = options.tracking
     tracking.bury()
@@ -75,7 +75,7 @@ def sweep(options: Fuse, binary: Binary | None) -> None:
         write_groups(fusion.groups, fusion.together, Path(options.output))
         say(f"written to {options.output}")
     if fusion.failed:
-        raise ValueError("\n".join(unfused(fusion)))
+        raise ValueError("\n".join(unfused_groups(fusion)))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(config: DictConfig) -> None:
             member.method = changed(member.method, workers=workers, device=options.device)
             member.method.use(options.executor)
             member.method.check_device(member.cell.encoder)
-            member.cell = changed(member.cell, data=reading(member.cell.data, options))
+            member.cell = changed(member.cell, data=reader_of(member.cell.data, options))
         if options.format == "bach":
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
@@ -65,7 +65,7 @@ def main(config: DictConfig) -> None:
         raise ValueError(f"no case could be predicted; {options.output} holds the reasons")
 
 
-def reading(data: "Reader", options: Predict) -> "Reader":
+def reader_of(data: "Reader", options: Predict) -> "Reader":
     """Return the reader of a run with what is asked for beside it."""
     return changed(data, convert=data.convert or options.convert, bits=options.bits or data.bits)
 

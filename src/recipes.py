@@ -119,10 +119,10 @@ def study_recipe(
 
 def config_digest(config: DictConfig, **more: Any) -> str:
     """Return the identity of all in a config that may change results: values, operators and their revisions."""
-    return recipe_digest({"config": significant(config)} | more)
+    return recipe_digest({"config": significant_values(config)} | more)
 
 
-def significant(config: DictConfig, prefix: str = "") -> dict[str, Any]:
+def significant_values(config: DictConfig, prefix: str = "") -> dict[str, Any]:
     """Return what of a config may change results, by dotted key; of a node also its operator, with its revision."""
     values: dict[str, Any] = {}
     for key in map(str, config):
@@ -133,7 +133,7 @@ def significant(config: DictConfig, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, DictConfig):
             kind = OmegaConf.get_type(value)
             values[name] = [getattr(kind, "__name__", ""), getattr(kind, "revision", None)]
-            values |= significant(value, f"{name}.")
+            values |= significant_values(value, f"{name}.")
         else:
             values[name] = OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
     return values

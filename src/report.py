@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
         check_unwritten(options.overwrite, output=options.output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
-    material = gathered(options)
+    material = gather_material(options)
     content = render_page(compose(material)).encode()
     replace(output, content)
     say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
@@ -38,7 +38,7 @@ def main(config: DictConfig) -> None:
         say(f"and as report.html onto run {material.id}")
 
 
-def gathered(options: Report) -> "ReportMaterial":
+def gather_material(options: Report) -> "ReportMaterial":
     """Return what the report is made of."""
     from src.reporting.gathering import gather
 

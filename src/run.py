@@ -26,10 +26,10 @@ from src.tracking import CELL, JOB, RunRecord, Tracking
 
 def main(config: DictConfig) -> None:
     """Run one cell."""
-    attempt_cell(cell, config)
+    attempt_cell(ensure_cell, config)
 
 
-def cell(config: DictConfig, sweep: Sweep | None) -> None:
+def ensure_cell(config: DictConfig, sweep: Sweep | None) -> None:
     """Predict, evaluate and track one cell, unless it is finished and may be taken over."""
     from src.sweeps.callback import cell_name
 
@@ -41,7 +41,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     resume = sweep.resumed if sweep else wants_resume(config, choices, sweeping=False)
     old = earlier_runs(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.finished and run.tags.get(DIGEST) == tags[DIGEST]]
-    material = unchanged(config) if done else None
+    material = current_inputs(config) if done else None
     if material and (same := [run for run in done if material.facts.items() <= run.tags.items()]):
         supersede_runs(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].id)
         take_over(config, tracking, same[-1], tags, sweep)
@@ -63,7 +63,7 @@ def cell(config: DictConfig, sweep: Sweep | None) -> None:
     tell_outcome(evaluation, name, notes, run.id, sweep)
 
 
-def unchanged(config: DictConfig) -> CellInputs | None:
+def current_inputs(config: DictConfig) -> CellInputs | None:
     """Return what a finished cell would work on now; None where that cannot be had: run anew, the cell says why."""
     with suppress(ValueError, OSError):
         return gather_inputs(build(config), tell=lambda line: None)
@@ -74,11 +74,11 @@ def take_over(
     config: DictConfig, tracking: Tracking, run: RunRecord, tags: dict[str, str], sweep: Sweep | None
 ) -> None:
     """Let a finished run stand for a cell, and show it if it is alone."""
-    from src.sweeps.fusion import fuse
+    from src.sweeps.fusion import fuse_runs
 
     say(f"{run.name}: finished already as run {run.id}, on the same data")
     if sweep is None:
-        evaluation, notes = fuse(tracking, [run], config.replicates)
+        evaluation, notes = fuse_runs(tracking, [run], config.replicates)
         tell_outcome(evaluation, run.name, notes, run.id, sweep)
     elif run.job != tags[JOB]:
         tracking.tag(run.id, {JOB: tags[JOB]})  # the sweep may vary the same in another order

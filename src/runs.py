@@ -22,21 +22,21 @@ def main(config: DictConfig) -> None:
     """Show runs and sweeps; nothing is changed, but that runs of dead processes are marked as killed."""
     options: Runs = build(config)
     options.tracking.bury()
-    runs, cells = of_sweep(options) if options.sweep else alone(options.tracking)
-    found = [run for run in runs[::-1] if fits(run, options)]
+    runs, cells = of_sweep(options) if options.sweep else top_level(options.tracking)
+    found = [run for run in runs[::-1] if is_asked(run, options)]
     if not found:
         what = f"none of {len(runs)} runs fits" if runs else f"no runs are tracked at {options.tracking.uri}"
         say(f"{what}; `{next_command('run')}` makes one")
         return
     shown = found[: options.limit or None]
     title = f"{len(shown)} of {len(found)}, the newest first" if len(shown) < len(found) else ""
-    print_table(TextTable(caption=title, header=HEADER, rows=rows(shown, cells), text=len(HEADER) - 1))
+    print_table(TextTable(caption=title, header=HEADER, rows=table_rows(shown, cells), text=len(HEADER) - 1))
     if len(shown) < len(found):
         say(f"limit={len(found)} shows all")
     say("commands take an id, its beginning, or a name")
 
 
-def alone(tracking: Tracking) -> tuple[list[RunRecord], Counter[str]]:
+def top_level(tracking: Tracking) -> tuple[list[RunRecord], Counter[str]]:
     """Return the sweeps and the runs that are of none, as they began, and the number of cells of each sweep."""
     runs = [run for run in tracking.search() if run.kind in (CELL, SWEEP)]
     return [run for run in runs if not run.parent], Counter(run.parent for run in runs if not run.superseded)
@@ -49,16 +49,16 @@ def of_sweep(options: Runs) -> tuple[list[RunRecord], Counter[str]]:
     return [*cells[::-1], sweep], Counter({sweep.id: len(cells)})
 
 
-def fits(run: RunRecord, options: Runs) -> bool:
+def is_asked(run: RunRecord, options: Runs) -> bool:
     """Return whether a run is one of those that are asked for; a part of a name will do."""
     asked = [(options.name, [run.name]), (options.dataset, run.data_names)]
     named = all(any(part.lower() in name.lower() for name in names) for part, names in asked if part)
     return named and options.status.upper() in ("", run.status)
 
 
-def rows(runs: list[RunRecord], cells: Counter[str]) -> list[list[str]]:
+def table_rows(runs: list[RunRecord], cells: Counter[str]) -> list[list[str]]:
     """Return a row for each run."""
-    ids = shortened([run.id for run in runs])
+    ids = short_ids([run.id for run in runs])
     return [
         [
             began(run),
@@ -73,7 +73,7 @@ def rows(runs: list[RunRecord], cells: Counter[str]) -> list[list[str]]:
     ]
 
 
-def shortened(ids: list[str]) -> list[str]:
+def short_ids(ids: list[str]) -> list[str]:
     """Return beginnings of ids, as short as they tell them apart; of a run that began in the spool all of it."""
     length = next(size for size in range(SHORT, 33) if len({each[:size] for each in ids}) == len(ids) or size == 32)
     return [each if each.startswith("spooled") else each[:length] for each in ids]

@@ -33,10 +33,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def main(config: DictConfig) -> None:
     """Tune one cell."""
-    attempt_cell(tune, config)
+    attempt_cell(tune_cell, config)
 
 
-def tune(config: DictConfig, sweep: Sweep | None) -> None:
+def tune_cell(config: DictConfig, sweep: Sweep | None) -> None:
     """Choose parameters, predict by them, evaluate and track: a run like that of any cell, and a child per trial."""
     choices = HydraConfig.get().runtime.choices
     tracking: Tracking = build(config.tracking)
@@ -49,12 +49,12 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
     old = earlier_runs(tracking, tags[DIGEST], tags[POINT], sweep) if sweep and sweep.resumed else []
     studies = Path(plan.workspace) / "studies"
     place = plan.storage or str(studies / f"{plan.study}.log")
-    search = search_of(plan, plan, plan.method, place, owner())  # before any work
+    search = search_of(plan, plan, plan.method, place, process_owner())  # before any work
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         supersede_runs(tracking, old, run.id)
         log_configs(config, run)
         tell_idle(plan, sweep)
-        watch = watched(plan, tracking, run)
+        watch = watch_trials(plan, tracking, run)
         tuning = Tuning(plan=plan, method=plan.method, search=search, work=studies / "work", watch=watch)
         try:
             evaluation, notes = fill_run(plan, name, run, tuning=tuning)
@@ -63,7 +63,7 @@ def tune(config: DictConfig, sweep: Sweep | None) -> None:
             raise
         assert tuning.chosen is not None, "it has predicted"
         keep_chosen(tuning.chosen, plan, studies, run, notes)
-        adopt(tuning.chosen, tracking, run)
+        adopt_trials(tuning.chosen, tracking, run)
     say(f"parameters in {studies / plan.study}.json; classifier=tuned classifier.study={plan.study} uses them")
     tell_outcome(evaluation, name, notes, run.id, sweep)
 
@@ -87,7 +87,7 @@ def log_configs(config: DictConfig, run: TrackedRun) -> None:
     run.log(params=flat(config) | chosen_options())
 
 
-def watched(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
+def watch_trials(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
     """Return what opens a child run for each trial."""
 
     @contextmanager
@@ -100,7 +100,7 @@ def watched(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
     return watch
 
 
-def owner() -> Owner:
+def process_owner() -> Owner:
     """Return the marks of this process, and what says whether that of others is gone."""
     from src.tracking.process_life import dead, process_marks
 
@@ -148,7 +148,7 @@ def keep_chosen(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, note
             save_figure(figure, folder / f"{kind}.png")
 
 
-def adopt(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
+def adopt_trials(chosen: Chosen, tracking: Tracking, run: TrackedRun) -> None:
     """Make the trials' runs of a process that was killed children of this run."""
     found = {each.id: each for each in tracking.search({STUDY: chosen.record[STUDY]})}
     for trials in chosen.trials.values():

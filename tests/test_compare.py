@@ -12,10 +12,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.cli.verdicts import describe_comparison, fit_terminal, write_comparison
-from src.compare import cautions, newest, of_runs, of_sweep, ratios, spelled
+from src.compare import comparison_notes, held_out_ratios, newest_sweep, of_runs, of_sweep, spell_experiment
 from src.config import CONF, Compare, flat
 from src.evaluation.two_classes import Binary
-from src.sweeps.ledger import OTHERS, Ledger, makes, overrides_of
+from src.sweeps.ledger import OTHERS, Ledger, makes_predictions, overrides_of
 from src.system.next_commands import key_of, override
 from src.tracking import CELL, SWEEP, Tracking
 from tests.support.commands import QUICK, ROOT, run
@@ -147,7 +147,7 @@ def test_mistakes_are_one_message(tracking: Tracking, arguments: list[str], said
         ),
         (lambda t: of_sweep(options(t, sweep="empty"), None), "has 0 finished cells, but a comparison needs two"),
         (lambda t: of_sweep(options(t, sweep="nothing"), None), "no sweep has the id or name 'nothing'"),
-        (lambda t: newest(t, "yi2017"), "no sweep of experiment yi2017.*src.run -m experiment=yi2017"),
+        (lambda t: newest_sweep(t, "yi2017"), "no sweep of experiment yi2017.*src.run -m experiment=yi2017"),
         (lambda t: of_runs(options(t, runs=["worse", "nobody"]), None), "the newest are VGG-400, ResNet-400, C data"),
     ],
 )
@@ -206,7 +206,7 @@ def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
     with tracking.run("roles", CELL) as tracked:
         roles.to_csv(tracked.folder / "roles.csv", index=False)
     runs = {"roles": tracking.find("roles"), "none": tracking.find("worse")}
-    assert ratios(tracking, runs) == {"roles": 0.5}
+    assert held_out_ratios(tracking, runs) == {"roles": 0.5}
 
 
 def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -> None:
@@ -221,7 +221,7 @@ def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -
 
 
 def test_experiment_is_spelled_for_hydra() -> None:
-    assert spelled(["compare", "experiment=demo", "sweep=experiment=x"]) == [
+    assert spell_experiment(["compare", "experiment=demo", "sweep=experiment=x"]) == [
         "compare",
         "newest_of=demo",
         "sweep=experiment=x",
@@ -277,7 +277,9 @@ def test_the_ledgers_command_leads_to_the_same_values(program: str, given: list[
     overrides = overrides_of(params, program, "protocol=image_kfold")
     found = flat(compose(config, overrides))
     method = params["method"]
-    alike = [key for key in wanted if makes(key, method) or key.split(".")[0] in ("protocol", "trials", "search")]
+    alike = [
+        key for key in wanted if makes_predictions(key, method) or key.split(".")[0] in ("protocol", "trials", "search")
+    ]
     assert {key: found[key] for key in alike} == {key: wanted[key] for key in alike}
     keys = [key_of(each) for each in overrides]
     assert len(set(keys)) == len(keys)  # a data set was named twice
@@ -307,7 +309,7 @@ def test_a_comparison_says_what_two_classes_are_and_what_the_most_frequent_one_g
     tables = pair(np.random.default_rng(0), patients=12)
     names = {"p_c0": "p_cancer", "p_c1": "p_healthy"}
     table = tables["one"].rename(columns=names).replace({"label": {"c0": "cancer", "c1": "healthy"}})
-    lines = cautions(table, Binary())
+    lines = comparison_notes(table, Binary())
     share = table["label"].value_counts(normalize=True)
     assert (
         lines[0] == f"always naming {share.index[0]}, the most frequent class, is right in {100 * share.iloc[0]:.1f} %"
@@ -315,4 +317,4 @@ def test_a_comparison_says_what_two_classes_are_and_what_the_most_frequent_one_g
     assert lines[1] == "two classes: cancer (positive) against healthy"
     assert lines[2].startswith("the positive class is cancer, by its name")
     assert lines[3].startswith("12 patients are few")
-    assert not any("positive class is" in line for line in cautions(table, Binary(positive=["healthy"])))
+    assert not any("positive class is" in line for line in comparison_notes(table, Binary(positive=["healthy"])))

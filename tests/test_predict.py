@@ -12,7 +12,7 @@ from src.config import Predict, Register
 from src.data.sets.folder import Folder
 from src.executors.local import Local
 from src.images import BadImage
-from src.predict import reading
+from src.predict import reader_of
 from tests.support.commands import QUICK, run, tracking
 
 
@@ -136,9 +136,9 @@ def test_what_is_advised_on_images_is_an_option(tmp_path: Path) -> None:
     for advice, option in (("convert=true", {"convert": True}), ("bits=12", {"bits": 12})):
         with pytest.raises(BadImage, match=rf"\(of src\.predict {advice}\)"):
             reader.read("a.png")
-        reader = reading(reader, Predict(**given, **option))
+        reader = reader_of(reader, Predict(**given, **option))
     assert (reader.read("a.png") == 255).all()
-    assert reading(reader, Predict(**given)) == reader
+    assert reader_of(reader, Predict(**given)) == reader
     with pytest.raises(ValueError, match="bits=3"):
         Predict(**given, bits=3)
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from src.config import Runs
-from src.runs import alone, fits, of_sweep, rows, shortened
+from src.runs import is_asked, of_sweep, short_ids, table_rows, top_level
 from src.tracking import CELL, SUPERSEDED, SWEEP, Tracking
 from src.tracking.datasets import dataset
 from tests.support.commands import run
@@ -38,8 +38,8 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
 
 def listed(tracking: Tracking, **asked: str) -> list[list[str]]:
     options = Runs(tracking=tracking, **asked)  # type: ignore[arg-type]
-    runs, cells = of_sweep(options) if options.sweep else alone(tracking)
-    return [row[2:] for row in rows([run for run in runs[::-1] if fits(run, options)], cells)]
+    runs, cells = of_sweep(options) if options.sweep else top_level(tracking)
+    return [row[2:] for row in table_rows([run for run in runs[::-1] if is_asked(run, options)], cells)]
 
 
 def test_the_newest_stands_first_with_its_data_and_accuracy(tracking: Tracking) -> None:
@@ -69,9 +69,9 @@ def test_parts_of_names_and_states_choose(tracking: Tracking, asked: dict[str, s
 
 
 def test_ids_are_as_short_as_they_differ() -> None:
-    assert shortened(["0123456789", "abcdef0123"]) == ["01234567", "abcdef01"]
-    assert shortened(["0123456789", "0123456799"]) == ["012345678", "012345679"]
-    assert shortened(["spooled-0123456789"]) == ["spooled-0123456789"]
+    assert short_ids(["0123456789", "abcdef0123"]) == ["01234567", "abcdef01"]
+    assert short_ids(["0123456789", "0123456799"]) == ["012345678", "012345679"]
+    assert short_ids(["spooled-0123456789"]) == ["spooled-0123456789"]
 
 
 def test_a_wrong_status_is_named(tracking: Tracking) -> None:

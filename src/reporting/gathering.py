@@ -14,11 +14,11 @@ from src.sweeps.fusion import (
     Fusion,
     finished_cells,
     fuse_sweep,
-    leaks,
-    published,
+    key_group,
+    leaks_patients,
     published_file,
+    read_published,
     read_table,
-    stem,
 )
 from src.system.checks import one_of
 from src.tracking import RunRecord, Tracking
@@ -133,7 +133,7 @@ def gather(
     known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
     if reference:
         one_of(sorted(known), reference=reference)
-    examples, beyond = pictures(tracking, sorted(done, key=leaks))
+    examples, beyond = pictures(tracking, sorted(done, key=leaks_patients))
     return ReportMaterial(
         title=title,
         kind="sweep" if sweep else "runs" if len(runs) > 1 else "run",
@@ -145,7 +145,7 @@ def gather(
         missing=missing(sweep, runs),
         command=(sweep or runs[0]).command,
         fusion=fusion,
-        together=fusion.together or side_by_side(fusion.groups, published(done), replicates),
+        together=fusion.together or side_by_side(fusion.groups, read_published(done), replicates),
         published=published_by_fold(done),
         splits=splits(tracking, done),
         points=points(tracking, done),
@@ -158,7 +158,7 @@ def gather(
 
 def differing(runs: list[RunRecord]) -> list[str]:
     """Return the params that keep runs from being fused, and differ among them."""
-    keys = dict.fromkeys(key for run in runs for key in run.params if stem(key) in AXES)
+    keys = dict.fromkeys(key for run in runs for key in run.params if key_group(key) in AXES)
     return [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
 
 

@@ -53,7 +53,7 @@ class TrackedSweep(Callback):
             if config.published:
                 published_at(config.published)  # before any work
             Store(config.store)
-            swept = varied(config)
+            swept = varied_values(config)
             self.expected = math.prod(len(values) for values in swept.values())
             self.tracking = build(config.tracking)
             self.begin(config, swept)
@@ -65,7 +65,11 @@ class TrackedSweep(Callback):
 
     def begin(self, config: DictConfig, swept: dict[str, list[str]]) -> None:
         """Make the parent run of this try."""
-        tags = {SWEPT: " ".join(swept), OPTIONS: " ".join(indistinct(swept)), DIGEST: sweep_digest(config, swept)}
+        tags = {
+            SWEPT: " ".join(swept),
+            OPTIONS: " ".join(indistinct_groups(swept)),
+            DIGEST: sweep_digest(config, swept),
+        }
         resume = wants_resume(config, config.hydra.runtime.choices, sweeping=True)
         found = to_take_up(self.tracking, tags[DIGEST]) if resume else None
         if found:
@@ -77,15 +81,15 @@ class TrackedSweep(Callback):
             self.tracking.bury()
             if config.resume:
                 say("resume=true: no earlier sweep has this config and these values, so that a new one begins")
-            self.sweep = self.tracking.create(config.name or title(config), SWEEP, tags=tags)
-        Sweep(self.sweep, list(swept), indistinct(swept), resumed=bool(found)).tell()
+            self.sweep = self.tracking.create(config.name or sweep_title(config), SWEEP, tags=tags)
+        Sweep(self.sweep, list(swept), indistinct_groups(swept), resumed=bool(found)).tell()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Fuse the cells, on the parent run and on the terminal; name those that failed."""
         with tell_mistakes():
             self.close()
             # Cells differ in their two-class view where it is varied: they are fused under that of the config.
-            binary = build(config.binary) if any(key.startswith("binary") for key in varied(config)) else None
+            binary = build(config.binary) if any(key.startswith("binary") for key in varied_values(config)) else None
             finish_sweep(self.tracking, self.sweep, self.expected, binary, config.replicates)
 
     def close(self) -> None:
@@ -111,12 +115,12 @@ class TrackedSweep(Callback):
         say(f"the sweep was ended early; {fused}the same command with resume=true runs {rest}")
 
 
-def varied(config: DictConfig) -> dict[str, list[str]]:
+def varied_values(config: DictConfig) -> dict[str, list[str]]:
     """Return what a sweep varies: the values of each key, the command line's before the experiment's."""
-    return {key: list(o.sweep_string_iterator()) for key, o in overrides(config).items() if o.is_discrete_sweep()}
+    return {key: list(o.sweep_string_iterator()) for key, o in swept_overrides(config).items() if o.is_discrete_sweep()}
 
 
-def overrides(config: DictConfig) -> dict[str, Override]:
+def swept_overrides(config: DictConfig) -> dict[str, Override]:
     """Return the override of each key that is given to a sweep."""
     return last_of_each(config.hydra.overrides.task, config.hydra.sweeper.params)
 
@@ -126,7 +130,7 @@ def check_cells(config: DictConfig) -> None:
 
     Composed are as many cells as show each value once: which keys there are hangs on the options of the groups.
     """
-    given = overrides(config)
+    given = swept_overrides(config)
     for key, override in given.items():
         values = list(override.sweep_iterator()) if override.is_discrete_sweep() else []
         if twice := [value for place, value in enumerate(values) if value in values[:place]]:
@@ -138,13 +142,13 @@ def check_cells(config: DictConfig) -> None:
         refuse_unknown(cell)
 
 
-def title(config: DictConfig) -> str:
+def sweep_title(config: DictConfig) -> str:
     """Return the name of a sweep that has none: its experiment, or when it began."""
     experiment = config.hydra.runtime.choices.get("experiment")
     return str(experiment or f"sweep {config.hydra.sweep.dir.rsplit('/', 1)[-1]}")
 
 
-def indistinct(swept: Mapping[str, list[str]]) -> list[str]:
+def indistinct_groups(swept: Mapping[str, list[str]]) -> list[str]:
     """Return the groups of which two swept options have the same label or size, so that the options name the cells."""
     values = {group: [own_value(group, option) for option in swept.get(group, [])] for group in NAMED}
     return [group for group, found in values.items() if len(set(found)) < len(found)]
@@ -152,14 +156,14 @@ def indistinct(swept: Mapping[str, list[str]]) -> list[str]:
 
 def own_value(group: str, option: str) -> str:
     """Return the label or size that an option sets; of one whose file says none, or is not there, its name."""
-    files = [folder / group / f"{option}.yaml" for folder in folders()]
+    files = [folder / group / f"{option}.yaml" for folder in config_folders()]
     config: Any = next((OmegaConf.load(file) for file in files if file.exists()), {})
     known = config.get("known", {}).get(str(config.get("architecture")), {})  # an encoder's, by architecture
     found = config.get(NAMED[group], known.get(NAMED[group]))
     return option if found is None else str(found)
 
 
-def folders() -> list[Path]:
+def config_folders() -> list[Path]:
     """Return the folders of configs: ours, and those that are given on the command line."""
     hydra = GlobalHydra.instance()
     places = hydra.config_loader().get_search_path().get_path() if hydra.is_initialized() else []
@@ -209,28 +213,28 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
         if done:
             fusion = fuse_sweep(tracking, done, parent.swept, replicates, binary)
             write_groups(fusion.groups, fusion.together, run.folder)
-            run.log(metrics=metrics(fusion), tags={"notes": "; ".join(noted(fusion))})
+            run.log(metrics=fusion_metrics(fusion), tags={"notes": "; ".join(sweep_notes(fusion))})
             show_groups(fusion.groups, fusion.together, parent.name)
     say(f"sweep {sweep}: {len(done)} of {expected} cells finished")
     if done:
         say(after_sweep(parent.name, sweep, len(done)))
     errors = [f"cells failed: {', '.join(failed)}; their runs hold the tracebacks"] if failed else []
-    errors += unfused(fusion)
+    errors += unfused_groups(fusion)
     if errors:
         sys.exit("error: " + "\n".join(errors))
 
 
-def unfused(fusion: Fusion) -> list[str]:
+def unfused_groups(fusion: Fusion) -> list[str]:
     """Return a line on each group of cells that could not be fused."""
     return [f"the cells of {title} could not be fused: {why}" for title, why in fusion.failed.items()]
 
 
-def metrics(fusion: Fusion) -> dict[str, float]:
+def fusion_metrics(fusion: Fusion) -> dict[str, float]:
     """Return the metrics of a sweep's fusion; where there are several groups each under the group's name."""
     parts = [(f"{slug(group.title)}/".lstrip("/"), group.evaluation.metrics) for group in fusion.groups]
     return {prefix + name: value for prefix, found in parts for name, value in found.items()}
 
 
-def noted(fusion: Fusion) -> list[str]:
+def sweep_notes(fusion: Fusion) -> list[str]:
     """Return the notes on any of a sweep's cells."""
     return list(dict.fromkeys(note for group in fusion.groups for note in group.notes))

@@ -36,7 +36,7 @@ class Fusion:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def fuse(
+def fuse_runs(
     tracking: Tracking,
     runs: list[RunRecord],
     replicates: int,
@@ -52,8 +52,8 @@ def fuse(
     from src.evaluation.predictions import align
 
     facts = told_apart(tracking, runs, slices)
-    found, left_out = shared(runs, tables(tracking, runs))
-    return evaluate(align(found), binary or recorded(runs), replicates, facts=facts), fusion_notes(runs) + left_out
+    found, left_out = shared_cases(runs, read_predictions(tracking, runs))
+    return evaluate(align(found), binary or recorded_view(runs), replicates, facts=facts), fusion_notes(runs) + left_out
 
 
 def fuse_sweep(
@@ -71,13 +71,13 @@ def fuse_sweep(
     """
     from src.evaluation.side_by_side import axes_title, side_by_side
 
-    found = tables(tracking, runs)
-    parts = grouped(dict(zip(found, runs, strict=True)), found, ["training_patients"])
+    found = read_predictions(tracking, runs)
+    parts = group_runs(dict(zip(found, runs, strict=True)), found, ["training_patients"])
     fusion = Fusion(groups=[], together=None)
     for part, axes in zip(parts, told_by(parts, keys), strict=True):
-        named = {shortened(name, axes): found[name] for name in part}
+        named = {name_in_group(name, axes): found[name] for name in part}
         try:
-            fusion.groups.append(group(tracking, list(part.values()), named, axes, replicates, binary, slices))
+            fusion.groups.append(fuse_group(tracking, list(part.values()), named, axes, replicates, binary, slices))
         except ValueError as error:
             if len(parts) == 1:
                 raise
@@ -86,13 +86,13 @@ def fuse_sweep(
         raise ValueError(
             "no cells could be fused: " + "; ".join(f"{name}: {why}" for name, why in fusion.failed.items())
         )
-    results = published(runs)
+    results = read_published(runs)
     if len(fusion.groups) > 1 or results is not None:
         fusion.together = side_by_side(fusion.groups, results, replicates)
     return fusion
 
 
-def group(
+def fuse_group(
     tracking: Tracking,
     runs: list[RunRecord],
     predictions: "Mapping[str, pd.DataFrame]",
@@ -106,11 +106,11 @@ def group(
     from src.evaluation.predictions import align
     from src.evaluation.side_by_side import TRAINING, Group
 
-    found, left_out = shared(runs, {name: table.assign(model=name) for name, table in predictions.items()})
-    aligned, view = align(found), binary or recorded(runs)
+    found, left_out = shared_cases(runs, {name: table.assign(model=name) for name, table in predictions.items()})
+    aligned, view = align(found), binary or recorded_view(runs)
     return Group(
         axes=axes,
-        leaks=any(map(leaks, runs)),
+        leaks=any(map(leaks_patients, runs)),
         patients=training_patients(tracking, runs) if TRAINING in axes else float("nan"),
         predictions=aligned,
         binary=view,
@@ -119,7 +119,7 @@ def group(
     )
 
 
-def shared(
+def shared_cases(
     runs: Iterable[RunRecord], predictions: "Mapping[str, pd.DataFrame]"
 ) -> "tuple[Mapping[str, pd.DataFrame], list[str]]":
     """Return the predictions of the cases that all runs of one split have, and a note where others are left out.
@@ -136,7 +136,7 @@ def shared(
     return {name: table[among(table["case"], common)] for name, table in predictions.items()}, [note]
 
 
-def grouped(
+def group_runs(
     runs: Mapping[str, RunRecord], predictions: "Mapping[str, pd.DataFrame]", params: Sequence[str] = ()
 ) -> list[dict[str, RunRecord]]:
     """Return the runs that fit each other together: the same splits, classes and values of params."""
@@ -153,31 +153,35 @@ def told_by(parts: list[dict[str, RunRecord]], keys: Sequence[str]) -> list[dict
     Where these do not tell all of them apart, also the number of the group.
     """
     values = {
-        key: [{run.params.get(key, "") for run in part.values()} for part in parts] for key in keys if stem(key) in AXES
+        key: [{run.params.get(key, "") for run in part.values()} for part in parts]
+        for key in keys
+        if key_group(key) in AXES
     }
     same = {
         key: [min(each) for each in found] for key, found in values.items() if all(len(each) == 1 for each in found)
     }
-    axes = sorted((key for key, found in same.items() if len(set(found)) > 1), key=lambda key: AXES.index(stem(key)))
+    axes = sorted(
+        (key for key, found in same.items() if len(set(found)) > 1), key=lambda key: AXES.index(key_group(key))
+    )
     told = [{key: same[key][number] for key in axes} for number in range(len(parts))]
     if len({tuple(each.items()) for each in told}) == len(parts):
         return told
     return [each | {"group": str(number)} for number, each in enumerate(told, start=1)]
 
 
-def stem(key: str) -> str:
+def key_group(key: str) -> str:
     """Return the group of a key: data of data.task."""
     return key.split(".")[0]
 
 
-def shortened(name: str, axes: Mapping[str, str]) -> str:
+def name_in_group(name: str, axes: Mapping[str, str]) -> str:
     """Return the name of a cell without what it says about its group, so that groups have the same models."""
     for key, value in axes.items():
         name = name.replace(f" {key}={value}", "")
     return name
 
 
-def leaks(run: RunRecord) -> bool:
+def leaks_patients(run: RunRecord) -> bool:
     """Return whether patients stand on both sides of a run's splits: as its audit found, else as its protocol says."""
     audited = run.audit.get("audit_patients")
     return run.protocol in IMAGE_LEVEL if audited is None else audited > 0
@@ -212,7 +216,7 @@ def told_apart(tracking: Tracking, runs: list[RunRecord], slices: Sequence[str] 
     return slice_facts(reduce(lambda one, other: pd.concat([one, other]).drop_duplicates("sample"), manifests), names)
 
 
-def published(runs: list[RunRecord]) -> "pd.DataFrame | None":
+def read_published(runs: list[RunRecord]) -> "pd.DataFrame | None":
     """Return the published figures that the runs name, a path being relative to here or to the code's checkout."""
     import pandas as pd
 
@@ -255,7 +259,7 @@ def finished_cells(runs: list[RunRecord]) -> list[RunRecord]:
     return [run for run in runs if run.finished]
 
 
-def tables(tracking: Tracking, runs: list[RunRecord]) -> "dict[str, pd.DataFrame]":
+def read_predictions(tracking: Tracking, runs: list[RunRecord]) -> "dict[str, pd.DataFrame]":
     """Return the predictions of runs by name; runs of one name are told apart by the beginning of their ids."""
     if twice := [run_id for run_id, count in Counter(run.id for run in runs).items() if count > 1]:
         raise ValueError(f"a run is fused once, but {twice[0]} is given twice")
@@ -267,7 +271,7 @@ def tables(tracking: Tracking, runs: list[RunRecord]) -> "dict[str, pd.DataFrame
     return found
 
 
-def recorded(runs: list[RunRecord]) -> Binary:
+def recorded_view(runs: list[RunRecord]) -> Binary:
     """Return the two-class view with which runs were evaluated."""
     views = [run.values("binary") for run in runs]
     if any(view != views[0] for view in views):

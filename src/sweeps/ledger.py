@@ -13,7 +13,7 @@ from src.cell import IDLE, Cell
 from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED
 from src.config import flat
 from src.sweeps.fusion import IMAGE_LEVEL as BY_IMAGE
-from src.sweeps.fusion import leaks
+from src.sweeps.fusion import leaks_patients
 from src.system.next_commands import HERE, next_command, override
 from src.tracking import CELL, FINISHED, KIND, RunRecord, Tracking
 
@@ -76,9 +76,9 @@ class Ledger:
             )
         elif other is not None:
             note = f"{other.protocol}: run {other.id[:8]}"
-            yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE or leaks(run), note)
+            yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE or leaks_patients(run), note)
         else:
-            made = remake(run, f"protocol={opposite(run)}")
+            made = remake_command(run, f"protocol={opposite_protocol(run)}")
             yield LedgerEntry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
 
     def tuned(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
@@ -93,7 +93,7 @@ class Ledger:
             note = f"{tags[TUNED]}: study {tags.get(STUDY, '')}, run {other.id[:8]}"
             yield from self.held(PRACTICE, name, run, other, not nested, note)
         else:
-            made = remake(run, f"nested={str(not nested).lower()}")
+            made = remake_command(run, f"nested={str(not nested).lower()}")
             yield LedgerEntry(practice=PRACTICE, model=name, note=f"no such run yet; to make it: {made}")
 
     def held(
@@ -114,13 +114,13 @@ class Ledger:
         found = [
             other
             for other in self.of_same_data(run)
-            if other.protocol == opposite(run)
+            if other.protocol == opposite_protocol(run)
             and other.tags.get(TUNED) == run.tags.get(TUNED)
-            and made(other) == made(run)
-            and agree(run.params, other.params, ("protocol.folds", "protocol.fraction"))
+            and making_params(other) == making_params(run)
+            and agree_on(run.params, other.params, ("protocol.folds", "protocol.fraction"))
         ]
         # Of the same draw of folds if there is one.
-        return max(found, key=lambda other: agree(run.params, other.params, ("protocol.seed",)), default=None)
+        return max(found, key=lambda other: agree_on(run.params, other.params, ("protocol.seed",)), default=None)
 
     def other_tuning(self, run: RunRecord, kind: str) -> RunRecord | None:
         """Return the newest run of the same cases and folds that was tuned the other way, of the same study if any."""
@@ -129,9 +129,9 @@ class Ledger:
             for other in self.of_same_data(run)
             if other.tags.get(TUNED) == kind
             and other.splits == run.splits
-            and (made(other) == made(run) or other.tags.get(STUDY) == run.tags.get(STUDY))
+            and (making_params(other) == making_params(run) or other.tags.get(STUDY) == run.tags.get(STUDY))
         ]
-        return max(found, key=lambda other: likeness(run, other), default=None)
+        return max(found, key=lambda other: tuning_likeness(run, other), default=None)
 
     def of_same_data(self, run: RunRecord) -> list[RunRecord]:
         """Return the finished cells on the data of a run, the newest first."""
@@ -140,36 +140,36 @@ class Ledger:
         return self.cells[run.data]
 
 
-def opposite(run: RunRecord) -> str:
+def opposite_protocol(run: RunRecord) -> str:
     """Return the protocol that differs from a run's in nothing but whether it keeps a patient's images together."""
     protocol = run.protocol
-    return "kfold" if protocol not in COUNTERPART and leaks(run) else COUNTERPART.get(protocol, "image_kfold")
+    return "kfold" if protocol not in COUNTERPART and leaks_patients(run) else COUNTERPART.get(protocol, "image_kfold")
 
 
-def made(run: RunRecord) -> dict[str, str]:
+def making_params(run: RunRecord) -> dict[str, str]:
     """Return what made a run's predictions, but for the protocol: its parameters by key."""
-    return {key: value for key, value in run.params.items() if makes(key, run.method)}
+    return {key: value for key, value in run.params.items() if makes_predictions(key, run.method)}
 
 
-def makes(key: str, method: str) -> bool:
+def makes_predictions(key: str, method: str) -> bool:
     """Return whether a key makes predictions by a method."""
     group = key.split(".")[0]
     return group in MADE and group not in OTHERS.get(method, ()) and key not in IDLE
 
 
-def agree(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[str]) -> bool:
+def agree_on(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[str]) -> bool:
     """Return whether two runs have the same values of the keys that both have."""
     return all(one[key] == other[key] for key in keys if key in one and key in other)
 
 
-def likeness(run: RunRecord, other: RunRecord) -> tuple[bool, bool]:
+def tuning_likeness(run: RunRecord, other: RunRecord) -> tuple[bool, bool]:
     """Return whether parameters of two runs were chosen in one study, and whether in the same way."""
     keys = [key for key in run.params if key.split(".")[0] in TRIALS]
     same_study = other.tags.get(STUDY) == run.tags.get(STUDY)
-    return same_study, agree(run.params, other.params, keys)
+    return same_study, agree_on(run.params, other.params, keys)
 
 
-def remake(run: RunRecord, change: str) -> str:
+def remake_command(run: RunRecord, change: str) -> str:
     """Return the command that makes a run again but for one override, from its parameters."""
     program = "tune" if TUNED in run.tags else "run"
     try:
@@ -184,7 +184,7 @@ def remake(run: RunRecord, change: str) -> str:
 def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[str]:
     """Return the overrides of a command that lead to a run's parameters, but for one that differs."""
     config, changed = ("tune" if program == "tune" else "config"), change.split("=")[0]
-    usual = defaults(config)
+    usual = default_options(config)
     method = params.get("method", "")
     idle = OTHERS.get(method, ())
     named = [key for key in (*MADE, *TRIALS, "protocol") if key in usual and key not in (changed, *idle)]
@@ -194,16 +194,16 @@ def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[s
         given += [override(key, params[key]) for key in lacking]
         ours = compose(config, [*HERE.overrides, *given])
     values = flat(ours)
-    keys = [key for key in params if remade(key, method) and key in values and key not in usual]
+    keys = [key for key in params if is_remade(key, method) and key in values and key not in usual]
     return given + [override(key, params[key]) for key in keys if params[key] != str(values[key])]
 
 
 @cache
-def defaults(config: str) -> dict[str, str]:
+def default_options(config: str) -> dict[str, str]:
     """Return the options of a command's groups unless others are given."""
     return dict(compose(config, return_hydra_config=True).hydra.runtime.choices)
 
 
-def remade(key: str, method: str) -> bool:
+def is_remade(key: str, method: str) -> bool:
     """Return whether a command has to say a key to make a run of a method again."""
-    return makes(key, method) or key in ELSEWHERE or key.split(".")[0] in ("protocol", *TRIALS)
+    return makes_predictions(key, method) or key in ELSEWHERE or key.split(".")[0] in ("protocol", *TRIALS)

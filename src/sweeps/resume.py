@@ -66,7 +66,7 @@ def to_take_up(tracking: Tracking, digest: str) -> RunRecord | None:
             f"sweep {run.name} ({run.id}) is still running, as {run.process}; "
             "wait for it, or begin another with resume=false"
         )
-    wait(tracking, run.id)
+    wait_for_cells(tracking, run.id)
     return run
 
 
@@ -82,7 +82,7 @@ def catch_up(tracking: Tracking) -> None:
     tracking.bury()
 
 
-def wait(tracking: Tracking, sweep: str) -> None:
+def wait_for_cells(tracking: Tracking, sweep: str) -> None:
     """Wait for cells that outlive the process of their sweep for a moment; `ValueError` where one does not end."""
     until = time.monotonic() + PATIENCE
     while left := [run for run in tracking.children(sweep) if run.status == RUNNING]:

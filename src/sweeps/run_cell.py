@@ -163,7 +163,7 @@ def fill_run(
     record_inputs(experiment, material, run)
     progress = RunProgress(run=run)
     task = CellTask(cell=plain_cell(experiment), manifest=manifest, store=store, progress=progress)
-    leaks = audited(experiment, task, splits, run)
+    leaks = audit_cell(experiment, task, splits, run)
     outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
     keep_outcome(experiment, name, outcome, material.classes, run)
@@ -173,12 +173,12 @@ def fill_run(
         + leaks
         + outcome_remarks(experiment, outcome)
     )
-    evaluation = evaluated(experiment, outcome, material.slices, notes, run)
+    evaluation = evaluate_outcome(experiment, outcome, material.slices, notes, run)
     explain_examples(experiment, task, outcome, run)
     return evaluation, notes
 
 
-def audited(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame", run: "TrackedRun") -> list[str]:
+def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame", run: "TrackedRun") -> list[str]:
     """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
     from src.methods.audit import audit_splits
 
@@ -203,7 +203,7 @@ def record_inputs(experiment: Experiment, material: CellInputs, run: "TrackedRun
     run.log_data(dataset(data.title, material.facts["data"], data.root, material.manifest))
 
 
-def evaluated(
+def evaluate_outcome(
     experiment: Experiment, outcome: "Outcome", slices: "pd.DataFrame", notes: list[str], run: "TrackedRun"
 ) -> "Evaluation":
     """Evaluate, write and log what came out."""
@@ -237,10 +237,10 @@ def outcome_remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
     if len(outcome.bad):
         named = [f"{bad.sample} {bad.outcome}" for bad in outcome.bad.head(3).itertuples()]
         notes.append(f"{len(outcome.bad)} bad images (bad_images.csv): {', '.join(named)}")
-    return notes + outcome.notes + constant(outcome.predictions)
+    return notes + outcome.notes + constant_note(outcome.predictions)
 
 
-def constant(predictions: "pd.DataFrame") -> list[str]:
+def constant_note(predictions: "pd.DataFrame") -> list[str]:
     """Return a note where the models of a fold give every case the same probabilities: they learnt nothing."""
     from src.evaluation.predictions import columns
 

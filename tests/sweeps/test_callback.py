@@ -17,8 +17,8 @@ from hydra.errors import HydraException
 
 from src.cli.command import explain_error
 from src.config import CONF, settled
-from src.sweeps.callback import cell_name, check_cells, finish_sweep, indistinct, varied
-from src.sweeps.fusion import fuse_sweep, published_at, shortened, told_by, training_patients
+from src.sweeps.callback import cell_name, check_cells, finish_sweep, indistinct_groups, varied_values
+from src.sweeps.fusion import fuse_sweep, name_in_group, published_at, told_by, training_patients
 from src.sweeps.resume import Sweep
 from src.tracking import CELL, SWEEP, SWEPT, RunRecord, Tracking
 from tests.support.commands import QUICK, ROOT, run
@@ -179,7 +179,7 @@ def test_what_is_varied_has_one_name_however_it_is_given(key: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", return_hydra_config=True)
         config.hydra.overrides.task = [f"{key}=1,3"]
-        assert varied(config) == {"pool.p": ["1", "3"]}
+        assert varied_values(config) == {"pool.p": ["1", "3"]}
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_an_encoder_stands_in_a_cells_name_by_its_label_alone(option: str) -> No
         config = settled(compose("config", [f"encoder={option}", "encoder.weights=random", "crop=half400"]))
     swept = Sweep("id", ["encoder", "crop"])
     assert cell_name(config, {"encoder": option, "crop": "half400"}, swept) == f"{config.encoder.label}-400"
-    assert indistinct({"encoder": ["resnet", "vgg", "keras_vgg"]}) == ["encoder"]
-    assert indistinct({"encoder": ["resnet", "vgg"], "crop": ["half400", "half650"]}) == []
+    assert indistinct_groups({"encoder": ["resnet", "vgg", "keras_vgg"]}) == ["encoder"]
+    assert indistinct_groups({"encoder": ["resnet", "vgg"], "crop": ["half400", "half650"]}) == []
 
 
 def test_a_cells_name_says_an_option_of_the_users_own_once(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_groups_are_told_by_what_is_one_within_each() -> None:
     assert told_by(parts, ["encoder", "protocol", "data.crop"]) == [{"protocol": "kfold"}, {"protocol": "holdout"}]
     assert told_by(parts, ["encoder"]) == [{"group": "1"}, {"group": "2"}]
     assert told_by(parts[:1], ["encoder", "protocol"]) == [{}]
-    assert shortened("X-8 protocol=kfold pool.p=1", {"protocol": "kfold"}) == "X-8 pool.p=1"
+    assert name_in_group("X-8 protocol=kfold pool.p=1", {"protocol": "kfold"}) == "X-8 pool.p=1"
 
 
 def test_published_figures_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
