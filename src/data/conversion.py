@@ -1,6 +1,5 @@
 """What an image is if not upright 8-bit RGB, and how it becomes that: what it means is kept, or it is refused."""
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,10 +107,10 @@ def upright(pixels: npt.NDArray[np.uint8], turn: int) -> npt.NDArray[np.uint8]:
     return np.array(Image.fromarray(pixels).transpose(TURNS[turn])) if turn in TURNS else pixels
 
 
-def converted(image: Image.Image, found: Form, bits: int, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def converted(image: Image.Image, found: Form, bits: int, content: bytes) -> npt.NDArray[np.uint8]:
     """A decoded image of a form that can be converted, as 8-bit RGB; `bits` of 16 are used (0: all, or it is asked)."""
     if found.bits > 8:
-        pixels = _from_16_bits(image, found, bits, path)
+        pixels = _from_16_bits(image, found, bits, content)
     else:
         alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         pixels = np.array(image.convert("RGBA" if alpha else "RGB"))
@@ -187,10 +186,10 @@ def _tag(image: Image.Image, tag: int) -> tuple[int, ...]:
     return tuple(map(int, value)) if isinstance(value, tuple) else (int(value),)
 
 
-def _from_16_bits(image: Image.Image, found: Form, bits: int, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def _from_16_bits(image: Image.Image, found: Form, bits: int, content: bytes) -> npt.NDArray[np.uint8]:
     """8-bit RGB or RGBA, colours by OpenCV: Pillow has no 16-bit RGB."""
     grey = image.mode.startswith("I")
-    read = np.array(image) if grey else cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
+    read = np.array(image) if grey else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if read is None or read.dtype == np.uint8:
         raise BadImage(f"the image is {found.name}, and cannot be decoded: {SAVE}")
     pixels = read.astype(np.int32)  # of either byte order

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def header(path: str | os.PathLike[str]) -> Header:
     return Header(description=description, pixels=pixels)
 
 
-def shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+def shape(path: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     """The image's height and width, read without its pixels; BadImage where it is no DICOM file, or does not say."""
     with _decoding():
         dataset = _dataset(path, header_only=True)
@@ -53,7 +53,7 @@ def shape(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def read(
-    path: str | os.PathLike[str], window: str = "stored", percentile: float = 0.5
+    path: str | os.PathLike[str] | BinaryIO, window: str = "stored", percentile: float = 0.5
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The image as 8-bit grey, repeated to RGB; bright stays bright (MONOCHROME1 is inverted).
 
@@ -110,7 +110,7 @@ def _why(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(":")
 
 
-def _dataset(path: str | os.PathLike[str], header_only: bool = False) -> "Dataset":
+def _dataset(path: str | os.PathLike[str] | BinaryIO, header_only: bool = False) -> "Dataset":
     from pydicom import dcmread
 
     return dcmread(path, stop_before_pixels=header_only, specific_tags=TAGS if header_only else None)

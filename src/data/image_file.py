@@ -1,12 +1,15 @@
 """Files to arrays: one image as 8-bit RGB, and the digest of a file's bytes.
 
-A path may end in a region of the image (`src.data.region`): then it stands for that part alone.
+A path may end in a region of the image (`src.data.region`): then it stands for that part alone. Where the file was read
+already, its bytes are given as `content`, and it is not opened again.
 """
 
 import hashlib
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,9 @@ PIXELS = 2**30  # as many as OpenCV decodes; 3 GiB as 8-bit RGB
 Image.MAX_IMAGE_PIXELS = None  # Pillow would warn from 2**26 pixels on and refuse twice as many: `_open` has the limit
 
 
-def read(path: str | os.PathLike[str], convert: bool = False, bits: int = 0) -> UInt8[np.ndarray, "height width 3"]:
+def read(
+    path: str | os.PathLike[str], convert: bool = False, bits: int = 0, content: bytes | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
     """The image as RGB, 0..255, upright.
 
     An image that is not 8-bit RGB is refused, unless `convert`: grey is repeated, alpha laid over white, EXIF's
@@ -34,7 +39,10 @@ def read(path: str | os.PathLike[str], convert: bool = False, bits: int = 0) -> 
     range (signed, 32-bit, floating-point).
     """
     file, region = split_region(path)
-    with _open(file) as image:
+    if content is None:
+        with _decoding():
+            content = read_bytes(file)
+    with _open(io.BytesIO(content)) as image:
         with _decoding():
             found = form(image)
         found.refuse(convert)
@@ -43,48 +51,63 @@ def read(path: str | os.PathLike[str], convert: bool = False, bits: int = 0) -> 
             turn = orientation(image)
         if turn != 1:
             Form(name=f"stored on its side or mirrored (EXIF's orientation {turn})").refuse(convert)
-        pixels = upright(converted(image, found, bits, file) if found.name else np.array(image), turn)
+        pixels = upright(converted(image, found, bits, content) if found.name else np.array(image), turn)
     return region.of(pixels) if region else pixels
 
 
-def size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of the file; OSError where it cannot be read."""
+    return Path(split_region(path)[0]).read_bytes()
+
+
+def size(path: str | os.PathLike[str], content: bytes | None = None) -> tuple[int, int]:
     """Width and height in pixels, from the file's header alone; BadImage as of `read`."""
     file, region = split_region(path)
-    with _open(file) as image, _decoding():
+    with _open(file if content is None else io.BytesIO(content)) as image, _decoding():
         return (region.width, region.height) if region else upright_size(image)
 
 
-def check_sizes(paths: Iterable[Path], width: int, height: int, whose: str, way_out: str, any_size: str) -> None:
-    """Raise `ValueError` for the first image that is unreadable or of another size; 0 stands for any.
+@dataclass(frozen=True, kw_only=True)
+class SizeRule:
+    """The width and height that images must have, 0 for any; `whose` they are, the `way_out` of others, and what takes
+    `any_size` are for the message."""
 
-    `whose` images they are, the `way_out` of both, and what takes `any_size` are for the message.
-    """
-    for path in paths if width or height else ():
+    width: int
+    height: int
+    whose: str
+    way_out: str
+    any_size: str
+
+    def check(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
+        """Raise `ValueError` where an image is unreadable or of another size."""
+        if not (self.width or self.height):
+            return
+        path = split_region(path)[0]
         try:
-            found = size(path)
+            found = size(path, content)
         except BadImage as error:
-            raise ValueError(f"{path}: {error}; {way_out}") from error
-        if found != (width or found[0], height or found[1]):
+            raise ValueError(f"{path}: {error}; {self.way_out}") from error
+        if found != (self.width or found[0], self.height or found[1]):
             raise ValueError(
-                f"{whose} images have {width} x {height} pixels, but {path} has {found[0]} x {found[1]}: {way_out}; "
-                f"{any_size} takes any size"
+                f"{self.whose} images have {self.width} x {self.height} pixels, but {path} has {found[0]} x "
+                f"{found[1]}: {self.way_out}; {self.any_size} takes any size"
             )
 
 
-def file_digest(path: str | os.PathLike[str]) -> str:
+def file_digest(path: str | os.PathLike[str], content: bytes | None = None) -> str:
     """The BLAKE2b of the file's bytes, with the region if there is one, 64 hexadecimal digits. OSError where it cannot
     be read."""
     name, region = split_region(path)
-    with open(name, "rb") as file:
+    with open(name, "rb") if content is None else io.BytesIO(content) as file:
         hashed = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32))
     if region:
         hashed.update(str(region).encode())
     return hashed.hexdigest()
 
 
-def _open(path: str | os.PathLike[str]) -> Image.Image:
+def _open(file: str | io.BytesIO) -> Image.Image:
     with _decoding():
-        image = Image.open(path)
+        image = Image.open(file)
     width, height = image.size
     if width * height > PIXELS:
         image.close()

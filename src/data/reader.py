@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from src.data import conversion, image_file
+from src.data.image_file import SizeRule
 from src.data.manifest import single_views
 from src.system.checks import holds
 
@@ -77,8 +78,14 @@ class Reader(ABC):
         """One row per sample, checked: sample, case, patient, view, label (categorical), then the data set's own."""
 
     def samples(self) -> pd.DataFrame:
-        """What the data set holds, checked, one row per image; without labels where it has none."""
-        return self.manifest()
+        """What the data set holds, checked, sizes of images, too: a row per image, without labels where it has none."""
+        return self.sized(self.manifest())
+
+    def sized(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of samples whose images have been found to have the size that they must have."""
+        for sample in table["sample"]:
+            self.check_size(sample)
+        return table
 
     def left_out(self) -> list[LeftOut]:
         """What lies beside the samples and is not read, as far as the data set looks for it."""
@@ -94,14 +101,25 @@ class Reader(ABC):
         """What a reader of a run's figures has to know about the data: as of here, how many cases lack a view."""
         return single_views(manifest, "cases")
 
-    def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
-        """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
-        return image_file.read(os.path.join(self.root, sample), self.convert, self.bits)
+    def read(self, sample: str, content: bytes | None = None) -> UInt8[np.ndarray, "height width 3"]:
+        """The sample's image as 8-bit RGB, from the bytes of its file where they are given; BadImage where it cannot be
+        had."""
+        return image_file.read(os.path.join(self.root, sample), self.convert, self.bits, content)
 
-    def shape(self, sample: str) -> tuple[int, int]:
+    def shape(self, sample: str, content: bytes | None = None) -> tuple[int, int]:
         """The height and width of what `read` gives, by the file's header where that says it; BadImage as of `read`."""
         if type(self).read is not Reader.read:  # a part of the file's image, or a format of its own
-            height, width = self.read(sample).shape[:2]
+            height, width = self.read(sample, content).shape[:2]
             return height, width
-        width, height = image_file.size(os.path.join(self.root, sample))
+        width, height = image_file.size(os.path.join(self.root, sample), content)
         return height, width
+
+    @property
+    def size_rule(self) -> SizeRule | None:
+        """The size that images must have; none where they may have any."""
+        return None
+
+    def check_size(self, sample: str, content: bytes | None = None) -> None:
+        """Raise `ValueError` where a sample's image has not the size that it must have."""
+        if self.size_rule:
+            self.size_rule.check(os.path.join(self.root, sample), content)

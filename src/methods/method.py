@@ -17,7 +17,7 @@ from src.encoders.encoder import Encoder, Extractor
 from src.executors.executor import Executor
 from src.executors.local import Local
 from src.methods.likeness import Known
-from src.methods.preparation import Sample, samples_of
+from src.methods.preparation import Sample, Size, samples_of
 from src.storage.store import Store
 from src.system.checks import at_least
 from src.system.progress import Progress
@@ -30,17 +30,21 @@ class CellTask:
     cell
         The operators and seeds.
     manifest
-        The samples, with the column `content` (`src.methods.preparation.with_contents`).
+        The samples, with the column `content`.
     store
         Keeps descriptors and trained networks.
     progress
         Is told how far the work is, and the curves of trainings.
+    sizes
+        Height and width of the images that can be read, by content; none where any size will do. Like `content` they
+        are what the first reading found (`src.methods.reading`).
     """
 
     cell: Cell
     manifest: pd.DataFrame
     store: Store
     progress: Progress = field(default_factory=Progress)
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
     @property
     def samples(self) -> list[Sample]:

@@ -2,10 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,12 +12,10 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from src.cell import Cell
-from src.data import image_file
 from src.data.manifest import first
 from src.data.reader import Reader
 from src.images import BadImage, OutOfReach
 from src.images.crop import LARGEST
-from src.system.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,13 +31,6 @@ class Sample:
 
     name: str
     content: str
-
-
-def with_contents(manifest: pd.DataFrame, root: str, workers: int, progress: Progress) -> pd.DataFrame:
-    """Return the manifest with the column `content`, the digest of each file's bytes."""
-    paths = [Path(root) / name for name in manifest["sample"]]
-    contents = progress.track(prefetch(image_file.file_digest, paths, workers), "reading", len(paths))
-    return manifest.assign(content=list(contents))
 
 
 def samples_of(manifest: pd.DataFrame) -> list[Sample]:
@@ -107,24 +97,16 @@ def read_sample(data: Reader, sample: Sample) -> UInt8[np.ndarray, "height width
         raise ValueError(f"{sample.name}: {error}, though it was read a moment ago; run again") from error
 
 
-def sizes(cell: Cell, samples: list[Sample], workers: int) -> dict[str, Size]:
-    """Return height and width of images by the samples' names, without those that cannot be read."""
-
-    def size(sample: Sample) -> Size | None:
-        try:
-            return cell.data.shape(sample.name)
-        except BadImage:  # what becomes of it is decided where it is to be used
-            return None
-
-    found = zip(samples, prefetch(size, samples, workers), strict=True)
-    return {sample.name: each for sample, each in found if each}
+def sizes_of(samples: list[Sample], sizes: Mapping[str, Size]) -> dict[str, Size]:
+    """Return height and width of images by the samples' names, given those by content; of those that can be read."""
+    return {sample.name: sizes[sample.content] for sample in samples if sample.content in sizes}
 
 
-def check_sizes(cell: Cell, samples: list[Sample], workers: int) -> None:
+def check_sizes(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) -> None:
     """Raise `ValueError` that names all images that are too small for the crop, if the cell is to fail on them."""
     if cell.on_bad_image != "fail":
         return
-    crop, found = cell.crop, sizes(cell, samples, workers)
+    crop, found = cell.crop, sizes_of(samples, sizes)
     shorter = {name: min(crop.scaled(*size)) for name, size in found.items()}
     small = [f"{name} ({found[name][1]} x {found[name][0]})" for name, side in shorter.items() if side < crop.size]
     if not small:
@@ -140,12 +122,12 @@ def check_sizes(cell: Cell, samples: list[Sample], workers: int) -> None:
     )
 
 
-def enlarged(cell: Cell, samples: list[Sample], workers: int) -> list[str]:
+def enlarged(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) -> list[str]:
     """Return a note on the images, if any, that are not at the scale of the crop, as it fits no smaller ones."""
     if not cell.crop.fit:
         return []
     alike = replace(cell.crop, fit=False)
-    found = sizes(cell, samples, workers).values()
+    found = sizes_of(samples, sizes).values()
     other = sum(cell.crop.scaled(*size) != alike.scaled(*size) for size in found)
     if not other:
         return []

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from src.evaluation.evaluation import Evaluation
     from src.methods.method import CellTask, Outcome
+    from src.methods.preparation import Size
+    from src.storage.store import Store
     from src.tracking import TrackedRun
     from src.tuning.tuning import Tuning
 
@@ -100,10 +102,12 @@ class RunProgress(TerminalProgress):
 
 @dataclass
 class CellInputs:
-    """What a cell works on: manifest, splits, what its figures are sliced by (`src.evaluation.slices.slice_facts`), and
-    digests: of manifest and splits, of the encoder's weights, of what was tuned."""
+    """What a cell works on: manifest, height and width of images by content, splits, what its figures are sliced by
+    (`src.evaluation.slices.slice_facts`), and digests: of manifest and splits, of the encoder's weights, of what was
+    tuned."""
 
     manifest: "pd.DataFrame"
+    sizes: "Mapping[str, Size]"
     splits: "pd.DataFrame"
     slices: "pd.DataFrame"
     facts: dict[str, str]
@@ -114,6 +118,13 @@ class CellInputs:
         return [str(label) for label in self.manifest["label"].cat.categories]
 
 
+def open_store(experiment: Experiment) -> "Store":
+    """Return the store of an experiment."""
+    from src.storage.store import Store
+
+    return Store(experiment.store, Path(experiment.workspace) / COPIES)
+
+
 def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> CellInputs:
     """Return what a cell works on, and tell what it is; this reads every image's bytes, and encodes nothing.
 
@@ -121,7 +132,7 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     """
     from src.data.summary import describe_held_out, describe_manifest
     from src.evaluation.slices import slice_facts
-    from src.methods.preparation import with_contents
+    from src.methods.reading import read_images
     from src.recipes import data_digest, splits_digest
 
     manifest = experiment.data.manifest()
@@ -135,8 +146,9 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
         facts["tuned_parameters"] = tuned
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
     slices = slice_facts(manifest, experiment.slices)
-    manifest = with_contents(manifest, experiment.data.root, experiment.method.workers, TerminalProgress())
-    return CellInputs(manifest, splits, slices, {"data": data_digest(manifest)} | facts)
+    store, workers = open_store(experiment), experiment.method.workers
+    manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
+    return CellInputs(manifest, sizes, splits, slices, {"data": data_digest(manifest)} | facts)
 
 
 def fill_run(
@@ -151,9 +163,8 @@ def fill_run(
     With `tuning` the method predicts by parameters that it chooses.
     """
     from src.methods.method import CellTask
-    from src.storage.store import Store
 
-    store = Store(experiment.store, Path(experiment.workspace) / COPIES)
+    store = open_store(experiment)
     store.check()
     experiment.executor.check()
     experiment.method.check_device(experiment.encoder)
@@ -161,8 +172,13 @@ def fill_run(
     material = material or gather_inputs(experiment)
     manifest, splits = material.manifest, material.splits
     record_inputs(experiment, material, run)
-    progress = RunProgress(run=run)
-    task = CellTask(cell=plain_cell(experiment), manifest=manifest, store=store, progress=progress)
+    task = CellTask(
+        cell=plain_cell(experiment),
+        manifest=manifest,
+        store=store,
+        progress=RunProgress(run=run),
+        sizes=material.sizes,
+    )
     leaks = audit_cell(experiment, task, splits, run)
     outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
@@ -182,7 +198,7 @@ def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame",
     """Look for leaks, record and tell what was found; return the notes on it. With audit=fail a leak ends the run."""
     from src.methods.audit import audit_splits
 
-    found = audit_splits(task, splits, experiment.method.workers)
+    found = audit_splits(task, splits)
     found.findings.to_csv(run.folder / "audit.csv", index=False)
     run.log(tags=found.facts)
     for line in found.lines:

@@ -241,11 +241,11 @@ def folder(made: Simulation) -> None:
 
 def manifest(made: Simulation) -> None:
     """Read the table, and every file's bytes."""
-    from src.methods.preparation import with_contents
+    from src.methods.reading import read_images
     from src.recipes import data_digest
     from src.tracking.datasets import dataset
 
-    found = with_contents(made.reader.manifest(), made.reader.root, 2, Progress())
+    found, _ = read_images(made.reader, made.reader.manifest(), made.store, 2, Progress())
     dataset("scale", data_digest(found), made.reader.root, found)
 
 

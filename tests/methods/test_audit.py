@@ -2,9 +2,6 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +15,19 @@ from src.data.reader import Reader
 from src.data.sets.demo import Demo
 from src.data.sets.folder import Folder
 from src.data.splits import ImageKFold, KFold
+from src.images.perceptual_hash import PerceptualHash
+from src.methods import reading
 from src.methods.audit import Audit, audit_splits
 from src.sweeps.run_cell import fill_run
-from src.system.progress import Progress
 from tests.support.cells import cell, task_of
 from tests.support.commands import QUICK, run
 from tests.support.configs import composed
 from tests.support.images import folder_of_images
 
 
-class Shown(Progress):
-    """Remembers what was shown."""
-
-    def __init__(self) -> None:
-        self.shown: list[tuple[str, int]] = []
-
-    @contextmanager
-    def counting(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        self.shown.append((description, total))
-        yield lambda steps: None
-
-
-def audited(
-    data: Reader, store: Path, workers: int = 2, protocol: KFold | ImageKFold | None = None
-) -> tuple[Audit, Shown]:
-    shown = Shown()
-    task = replace(task_of(cell(Path(data.root), data=data), store), progress=shown)
-    splits = (protocol or KFold(folds=2)).split(task.manifest)
-    return audit_splits(task, splits, workers), shown
+def audited(data: Reader, store: Path, workers: int = 2, protocol: KFold | ImageKFold | None = None) -> Audit:
+    task = task_of(cell(Path(data.root), data=data), store, workers=workers)
+    return audit_splits(task, (protocol or KFold(folds=2)).split(task.manifest))
 
 
 def copy(root: Path, name: str, to: str, **options: Any) -> None:
@@ -56,7 +38,7 @@ def copy(root: Path, name: str, to: str, **options: Any) -> None:
 
 
 def test_images_that_are_different_have_no_finding(tmp_path: Path) -> None:
-    found, _ = audited(Folder(root=str(folder_of_images(tmp_path / "images", 8))), tmp_path / "store")
+    found = audited(Folder(root=str(folder_of_images(tmp_path / "images", 8))), tmp_path / "store")
     assert found.findings.empty
     assert found.reasons == []
     assert found.facts["audit_near_identical"] == found.facts["audit_not_compared"] == 0
@@ -68,7 +50,7 @@ def test_copies_are_found_whatever_the_workers(tmp_path: Path) -> None:
     for number in range(4):
         (root / "one" / f"same{number}.png").write_bytes((root / "one" / "000.png").read_bytes())
         copy(root, "two/001.png", f"two/near{number}.jpg", quality=70 + number)
-    founds = [audited(Folder(root=str(root)), tmp_path / str(workers), workers)[0] for workers in (1, 4)]
+    founds = [audited(Folder(root=str(root)), tmp_path / str(workers), workers) for workers in (1, 4)]
     pd.testing.assert_frame_equal(founds[0].findings, founds[1].findings)
     assert founds[0].facts["audit_identical"] == founds[0].facts["audit_near_identical"] == 5
     assert founds[0].findings.query("kind == 'near_identical'")["distance"].between(0, 24).all()
@@ -78,12 +60,14 @@ def test_copies_are_found_whatever_the_workers(tmp_path: Path) -> None:
         founds[0].refuse()
 
 
-def test_a_second_audit_reads_no_image(tmp_path: Path) -> None:
+def test_a_second_audit_decodes_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of_images(tmp_path / "images", 6)
     (root / "one" / "white.png").write_bytes(b"not an image")
     (root / "one" / "copy.png").write_bytes((root / "one" / "000.png").read_bytes())
-    first, progress = audited(Folder(root=str(root)), tmp_path / "store")
-    assert progress.shown == [("auditing", 7)]
+    hashed: list[int] = []
+    monkeypatch.setattr(reading, "PerceptualHash", lambda: lambda image: hashed.append(0) or PerceptualHash()(image))
+    first = audited(Folder(root=str(root)), tmp_path / "store")
+    assert len(hashed) == 6
     (recipe,) = (tmp_path / "store").glob("*/recipe.json")
     assert json.loads(recipe.read_text()) == {
         "operator": "PerceptualHash",
@@ -91,13 +75,13 @@ def test_a_second_audit_reads_no_image(tmp_path: Path) -> None:
         "size": 16,
         "convert": False,
     }
-    second, progress = audited(Folder(root=str(root)), tmp_path / "store")
-    assert progress.shown == []
+    second = audited(Folder(root=str(root)), tmp_path / "store")
+    assert len(hashed) == 6
     pd.testing.assert_frame_equal(first.findings, second.findings)
     assert first.lines == second.lines
     copy(root, "two/001.png", "two/new.png")
-    _, progress = audited(Folder(root=str(root)), tmp_path / "store")
-    assert progress.shown == [("auditing", 1)]
+    audited(Folder(root=str(root)), tmp_path / "store")
+    assert len(hashed) == 7
 
 
 def test_images_without_a_hash_are_named_and_left_to_the_method(tmp_path: Path) -> None:
@@ -105,7 +89,7 @@ def test_images_without_a_hash_are_named_and_left_to_the_method(tmp_path: Path) 
     for name in ("one/flat.png", "two/flat.png"):
         Image.fromarray(np.full((90, 90, 3), 200, np.uint8)).save(root / name)
     (root / "one" / "broken.png").write_bytes(b"not an image")
-    found, _ = audited(Folder(root=str(root)), tmp_path / "store")
+    found = audited(Folder(root=str(root)), tmp_path / "store")
     assert found.facts["audit_not_compared"] == 3
     assert "3 images cannot be compared with others: one/broken.png (the file is not" in found.lines[-1]
     assert found.facts["audit_conflicts"] == 2  # of identical bytes
@@ -114,13 +98,13 @@ def test_images_without_a_hash_are_named_and_left_to_the_method(tmp_path: Path) 
 
 def test_the_drawn_data_set_is_clean(tmp_path: Path) -> None:
     data = Demo(root=str(tmp_path / "demo"), width=192, height=144)
-    found, _ = audited(data, tmp_path / "store", protocol=KFold())
+    found = audited(data, tmp_path / "store", protocol=KFold())
     assert found.findings.empty
     assert found.notes == []
     assert found.lines == [
         "no patient, identical or near-identical image on both sides of a split (48 images of 20 patients)"
     ]
-    found, _ = audited(data, tmp_path / "store", protocol=ImageKFold())
+    found = audited(data, tmp_path / "store", protocol=ImageKFold())
     assert found.findings["kind"].unique().tolist() == ["patient"]
 
 
@@ -131,7 +115,7 @@ def test_real_mammograms_have_one_image_under_two_labels(shared: Path, tmp_path:
     folder = shared / "data" / "mini_mias"
     columns = {"sample": "file"}
     data = Table(root=str(folder), path=str(folder / "samples.csv"), columns=columns, convert=True)
-    found, _ = audited(data, tmp_path / "store", protocol=KFold())
+    found = audited(data, tmp_path / "store", protocol=KFold())
     assert found.reasons == []
     assert found.findings[["kind", "first", "second"]].to_numpy().tolist() == [
         ["identical", "benign/mdb144.jpg", "malignant/mdb144.jpg"]

@@ -12,7 +12,7 @@ from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
 from src.methods.method import CellTask
-from src.methods.preparation import with_contents
+from src.methods.reading import read_images
 from src.storage.store import Store
 from src.system.progress import Progress
 from src.training.parameters import FineTuning
@@ -37,7 +37,6 @@ def cell(root: Path, **changes: object) -> Cell:
 
 def task_of(cell: Cell, store: Path, progress: Progress | None = None, workers: int = 2) -> CellTask:
     """The task of a cell on all of its data."""
-    manifest = with_contents(cell.data.manifest(), cell.data.root, workers, Progress())
-    return CellTask(
-        cell=cell, manifest=manifest, store=Store(store), progress=Progress() if progress is None else progress
-    )
+    progress, place = Progress() if progress is None else progress, Store(store)
+    manifest, sizes = read_images(cell.data, cell.data.manifest(), place, workers, progress)
+    return CellTask(cell=cell, manifest=manifest, store=place, progress=progress, sizes=sizes)

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from src.data import image_file
 from src.data.found_files import EXTENSIONS
+from src.data.image_file import SizeRule
 from src.data.manifest import check_manifest, first
 from src.data.reader import ArchiveRecord, Reader
 from src.evaluation.predictions import classes as predicted_classes
@@ -61,7 +61,7 @@ class Bach(Reader):
         at_least(0, width=self.width, height=self.height)
 
     def manifest(self) -> pd.DataFrame:
-        """One row per training image; counts, sizes, names and the table of labels are checked, each named."""
+        """One row per training image; counts, names and the table of labels are checked, each named."""
         if self.part == "test":
             raise ValueError(
                 "BACH's test images have no labels (data.part=test): nothing can be learned or evaluated on them"
@@ -73,13 +73,18 @@ class Bach(Reader):
         _check_names(photos, labels)
         _check_truth(photos / TRUTH, labels)
         paths = [path for name in CLASSES for path in files[name]]
-        self._check_sizes(paths)
         manifest = self._rows(paths).assign(label=pd.Categorical([path.parent.name for path in paths], list(CLASSES)))
         return check_manifest(manifest, self.positive)
 
     def samples(self) -> pd.DataFrame:
-        """The images of the part, whether or not they have labels."""
-        return self.unlabelled() if self.part == "test" else self.manifest()
+        """The images of the part, whether or not they have labels, each of its size."""
+        return self.sized(self.unlabelled() if self.part == "test" else self.manifest())
+
+    @property
+    def size_rule(self) -> SizeRule:
+        """The size that images must have."""
+        any_size = "data.width=0 data.height=0"
+        return SizeRule(width=self.width, height=self.height, whose="BACH's", way_out=way_out(), any_size=any_size)
 
     def notes(self, manifest: pd.DataFrame) -> list[str]:
         """Whether the labels are without the table that comes with them."""
@@ -93,7 +98,6 @@ class Bach(Reader):
         paths = _tests(photos)
         if self.expected_test and len(paths) != self.expected_test:
             raise ValueError(f"BACH has {self.expected_test} test images, but {photos} has {len(paths)}: {way_out()}")
-        self._check_sizes(paths)
         return self._rows(paths).sort_values("sample", ignore_index=True)
 
     def _train(self) -> Path:
@@ -128,9 +132,6 @@ class Bach(Reader):
             raise ValueError(
                 f"an image lies in the folder of one class, in one format, but {photos} has {first(double)}: leave one"
             )
-
-    def _check_sizes(self, paths: list[Path]) -> None:
-        image_file.check_sizes(paths, self.width, self.height, "BACH's", way_out(), "data.width=0 data.height=0")
 
 
 def _has_classes(folder: Path) -> bool:

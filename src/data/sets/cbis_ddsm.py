@@ -1,5 +1,6 @@
 """CBIS-DDSM: the Curated Breast Imaging Subset of the Digital Database for Screening Mammography, as on TCIA."""
 
+import io
 import os
 import re
 from dataclasses import dataclass, field
@@ -135,13 +136,16 @@ class CbisDdsm(Reader):
         percentile = {"percentile": self.percentile} if self.window == "percentiles" else {}
         return {"dicom": dicom.REVISION, "window": self.window} | percentile
 
-    def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
+    def read(self, sample: str, content: bytes | None = None) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
-        return dicom.read(os.path.join(self.root, sample), self.window, self.percentile)
+        return dicom.read(self._file(sample, content), self.window, self.percentile)
 
-    def shape(self, sample: str) -> tuple[int, int]:
+    def shape(self, sample: str, content: bytes | None = None) -> tuple[int, int]:
         """The height and width of the sample's image, by the file's header; BadImage where it does not say."""
-        return dicom.shape(os.path.join(self.root, sample))
+        return dicom.shape(self._file(sample, content))
+
+    def _file(self, sample: str, content: bytes | None) -> Path | io.BytesIO:
+        return Path(self.root, sample) if content is None else io.BytesIO(content)
 
     def _rows(self) -> pd.DataFrame:
         """One row per image that the tables list: folder, case, patient, view, label and what is kept."""

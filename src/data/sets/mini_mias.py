@@ -9,6 +9,7 @@ import pandas as pd
 
 from src.data import image_file
 from src.data.found_files import EXTENSIONS
+from src.data.image_file import SizeRule
 from src.data.manifest import as_sample, check_manifest, first
 from src.data.reader import ArchiveRecord, Reader
 from src.data.region import Region, around
@@ -97,7 +98,7 @@ class MiniMias(Reader):
         self.positive = self.positive or list(POSITIVE[self.task])
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image of the task, or per lesion; counts, sizes and the info file are checked.
+        """One row per image of the task, or per lesion; counts and the info file are checked.
 
         Own columns: side, tissue (F fatty, G fatty-glandular, D dense-glandular), abnormality (NORM or a kind of
         lesion), severity, lesions (how many the image has), and the circle of the (worst) lesion, x, y_from_bottom and
@@ -117,6 +118,12 @@ class MiniMias(Reader):
             side=(number % 2 == 1).map({True: "left", False: "right"}),
         )
         return check_manifest(self._labelled(table)[list(ORDER)], self.positive)
+
+    @property
+    def size_rule(self) -> SizeRule:
+        """The size that images must have."""
+        side = self.size
+        return SizeRule(width=side, height=side, whose="mini-MIAS'", way_out=way_out(), any_size="data.size=0")
 
     def notes(self, manifest: pd.DataFrame) -> list[str]:
         """How many images have several lesions, each a case, and how many lesions have no circle."""
@@ -147,7 +154,7 @@ class MiniMias(Reader):
     def _region(self, path: Path, x: int, y_from_bottom: int, radius: int) -> Region:
         """The square around a circle, in pixels of the image as it lies there."""
         try:
-            size = image_file.size(path)
+            size = (self.size, self.size) if self.size else image_file.size(path)  # checked when it is read
         except BadImage as error:
             raise ValueError(f"{path}: {error}; {way_out()}") from error
         if size[0] != size[1]:
@@ -186,7 +193,7 @@ class MiniMias(Reader):
         )
 
     def _check_files(self, folder: Path, table: pd.DataFrame) -> None:
-        """The list and the folder name the same images, as many as there must be, each of its size."""
+        """The list and the folder name the same images, as many as there must be."""
         inside = folder.glob("mdb*.pgm") if (folder / INFO).is_file() else folder.rglob("mdb*")
         files = {
             path.relative_to(folder).as_posix(): path for path in sorted(inside) if path.suffix.lower() in EXTENSIONS
@@ -207,7 +214,6 @@ class MiniMias(Reader):
                 f"mini-MIAS has {self.expected} images, but {folder} has {count}: {way_out()}, "
                 "data.expected=0 takes what is there"
             )
-        image_file.check_sizes(files.values(), self.size, self.size, "mini-MIAS'", way_out(), "data.size=0")
 
 
 def samples(path: Path) -> pd.DataFrame:

@@ -88,7 +88,7 @@ class FineTune(Method):
             for job, (_, described) in answers
         }
         facts: dict[str, str | int] = {"recipe": recipe_digest(fit_recipe(cell)), EPOCHS: epochs}
-        notes = training.notes() + enlarged(cell, samples_of(kept), self.workers)
+        notes = training.notes() + enlarged(cell, samples_of(kept), task.sizes)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
 
     def load(self, file: Path, cell: Cell, classes: list[str]) -> Any:
@@ -103,7 +103,7 @@ class FineTune(Method):
         if not cell.encoder.trainable:
             return self.frozen().apply(task, fitted)
         images = Images(cell, self.memory, self.workers)
-        bad = images.prepare(task.samples, task.progress)
+        bad = images.prepare(task)
         asked, keys = [], []
         for view, rows in by_view(cell, remaining_samples(task.manifest, bad)):
             for fold, seed, model in models_of(view, fitted.models):
@@ -127,9 +127,9 @@ class FineTune(Method):
 
     def prepared(self, task: CellTask) -> tuple[Images, pd.DataFrame]:
         """Return prepared images, and those that are bad; `ValueError` where they cannot be learnt from."""
-        check_transforms(task.cell, task.samples, self.workers)
+        check_transforms(task)
         images = Images(task.cell, self.memory, self.workers)
-        return images, images.prepare(task.samples, task.progress)
+        return images, images.prepare(task)
 
     def frozen(self) -> Frozen:
         """Return the method for encoders that cannot be trained."""

@@ -19,7 +19,7 @@ from src.methods.finetune.images_in_memory import Images
 from src.methods.finetune.trained_network import FineTuned, predict_rows, with_head
 from src.methods.fold_models import check_classes, model_name, role_mask
 from src.methods.method import CellTask
-from src.methods.preparation import Sample, prefetch, samples_of, sizes
+from src.methods.preparation import Sample, prefetch, samples_of, sizes_of
 from src.recipes import fit_recipe
 from src.storage.store import TRAINING, Recipe, recipe_digest
 from src.system.draws import generator
@@ -310,12 +310,13 @@ def fewest_images(cell: Cell, device: str) -> int:
     return found
 
 
-def check_transforms(cell: Cell, samples: list[Sample], workers: int) -> None:
+def check_transforms(task: CellTask) -> None:
     """Raise `ValueError` where the training transforms cannot be applied to the smallest of the images."""
+    cell = task.cell
     if not (transforms := transform_pipeline(cell.finetune)):
         return
     least = cell.crop.size
-    scaled = [cell.crop.scaled(*size) for size in sizes(cell, samples, workers).values()]
+    scaled = [cell.crop.scaled(*size) for size in sizes_of(task.samples, task.sizes).values()]
     if used := [size for size in scaled if min(size) >= least]:
         transforms.check(*min(used, key=min), least)
 

@@ -6,8 +6,8 @@ import pandas as pd
 
 from src.cell import Cell
 from src.methods.fold_models import bad_images
+from src.methods.method import CellTask
 from src.methods.preparation import Sample, check_sizes, prefetch, prepare_tensor
-from src.system.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,14 +23,17 @@ class Images:
         self.room = memory * GIB
         self.kept: dict[str, Tensor] = {}
 
-    def prepare(self, samples: list[Sample], progress: Progress) -> pd.DataFrame:
+    def prepare(self, task: CellTask) -> pd.DataFrame:
         """Prepare every image once, and return the bad ones: `sample, outcome, reason`."""
+        samples = task.samples
         distinct = {sample.content: sample for sample in samples}
-        check_sizes(self.cell, list(distinct.values()), self.workers)
+        check_sizes(self.cell, list(distinct.values()), task.sizes)
         reasons: dict[str, str] = {}
         used: set[str] = set()
         made = prefetch(lambda sample: prepare_tensor(self.cell, sample), distinct.values(), self.workers)
-        for content, (image, reason) in zip(distinct, progress.track(made, "preparing", len(distinct)), strict=True):
+        for content, (image, reason) in zip(
+            distinct, task.progress.track(made, "preparing", len(distinct)), strict=True
+        ):
             reasons[content] = reason
             if image is None:
                 continue

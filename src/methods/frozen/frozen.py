@@ -81,7 +81,7 @@ class Frozen(Method):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": recipe_digest(wanted), "encoded_crops": encoded}
-        notes += enlarged(cell, samples_of(kept), self.workers)
+        notes += enlarged(cell, samples_of(kept), task.sizes)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
 
     def load(self, file: Path, cell: Cell, classes: list[str]) -> Model:
@@ -130,7 +130,7 @@ class Frozen(Method):
         if missing:
             for size in cell.crop.sizes:
                 cell.encoder.check_size(size)
-            check_sizes(cell, missing, self.workers)
+            check_sizes(cell, missing, task.sizes)
             work = Encoding(
                 cell=cell,
                 store=store,

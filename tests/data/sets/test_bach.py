@@ -46,7 +46,7 @@ def test_sizes_are_checked(bach: Path) -> None:
         match=r"BACH's images have 2048 x 1536 pixels, but .*\.tif has 12 x 8: .*src\.download data=bach.*; "
         r"data\.width=0 data\.height=0 takes any size$",
     ):
-        tiny(bach, width=2048, height=1536).manifest()
+        tiny(bach, width=2048, height=1536).samples()
     assert len(tiny(bach, width=0, height=0).manifest()) == 8
 
 
@@ -80,7 +80,7 @@ def test_no_folder_and_damaged_images_are_named(bach: Path) -> None:
     with pytest.raises(
         ValueError, match=r"b001\.tif: the file is not an image.*src\.download data=bach\S* fetches and unpacks it$"
     ):
-        tiny(bach).manifest()
+        tiny(bach).samples()
     with pytest.raises(ValueError, match=r"folder that holds ICIAR2018_BACH_Challenge .*Normal, Benign.*src.download"):
         tiny(bach / "elsewhere").manifest()
 
@@ -187,7 +187,7 @@ def test_the_halved_images_are_read_as_they_lie(shared: Path) -> None:
         "predicted are 132 of 400 cases: by eva_bach_split.csv the other 268 are always learnt from"
     ]
     with pytest.raises(ValueError, match=r"2048 x 1536 pixels, but .* has 768 x 768: .*data\.width=0 data\.height=0"):
-        Bach(root=str(root)).manifest()
+        Bach(root=str(root)).samples()
 
 
 class TestSubmission:

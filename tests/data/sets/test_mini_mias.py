@@ -9,8 +9,6 @@ from src.data import image_file
 from src.data.conversion import REVISION
 from src.data.sets.mini_mias import CLASSES, MiniMias
 from src.images import BadImage
-from src.methods.preparation import with_contents
-from src.system.progress import Progress
 from tests.support.datasets import MIAS, mammogram
 
 CIRCLE = ("x", "y_from_bottom", "radius")
@@ -93,17 +91,17 @@ def test_counts_and_sizes_are_expected_by_default(mini_mias: Path) -> None:
     with pytest.raises(
         ValueError, match=r"mini-MIAS' images have 1024 x 1024 pixels, but .*mdb001\.pgm has 8 x 8.*data\.size=0"
     ):
-        tiny(mini_mias, size=1024).manifest()
+        tiny(mini_mias, size=1024).samples()
     mammogram(mini_mias / "mdb002.pgm", size=9)
     with pytest.raises(ValueError, match=r"mdb002\.pgm has 9 x 9"):
-        tiny(mini_mias).manifest()
+        tiny(mini_mias).samples()
     assert len(tiny(mini_mias, size=0).manifest()) == 8
     (mini_mias / "mdb002.pgm").write_bytes(b"")
     with pytest.raises(
         ValueError,
         match=r"mdb002\.pgm: the file is not an image.*src\.download data=mini_mias\S* fetches and unpacks it$",
     ):
-        tiny(mini_mias).manifest()
+        tiny(mini_mias).samples()
 
 
 def test_the_info_file_and_the_files_must_agree(mini_mias: Path) -> None:
@@ -199,7 +197,7 @@ def test_a_table_lists_images_of_any_size_and_format(listed: Path) -> None:
     assert table["patient"].tolist() == ["p003", "p072", "p108", "p002"]
     assert table.loc["mdb144", ["lesions", *CIRCLE]].tolist() == [2, 312, 540, 4]
     with pytest.raises(ValueError, match=r"1024 x 1024 pixels, but .* has 256 x 256.*data\.size=0"):
-        tiny(listed, size=1024).manifest()
+        tiny(listed, size=1024).samples()
     with pytest.raises(ValueError, match=r"322 images, but .* has 4.*data\.expected=0"):
         tiny(listed, size=256, expected=322).manifest()
 
@@ -245,9 +243,10 @@ def test_lesions_of_the_info_file(mini_mias: Path) -> None:
 def test_regions_of_one_file_are_different_contents(listed: Path) -> None:
     """So that descriptors are kept for each: contents are half of a stored descriptor's address."""
     samples = [f"benign/mdb005.png{region}" for region in ("", "#xywh=0,0,8,8", "#xywh=0,0,8,9", "#xywh=1,0,8,8")]
-    manifest = with_contents(pd.DataFrame({"sample": samples}), str(listed), 1, Progress())
-    assert manifest["content"].nunique() == 4
-    assert manifest["content"][0] == image_file.file_digest(listed / "benign/mdb005.png")
+    contents = [image_file.file_digest(listed / sample) for sample in samples]
+    assert len(set(contents)) == 4
+    octets = (listed / "benign/mdb005.png").read_bytes()
+    assert [image_file.file_digest(listed / sample, octets) for sample in samples] == contents
 
 
 @pytest.mark.parametrize(
