@@ -11,10 +11,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from src.config import CONF, build
-from src.methods.method import Explanation
+from src.methods.method import CellTask, Explanation
 from src.storage.store import Store
 from src.sweeps.run_cell import explain_examples, gather_inputs, idle_overrides
 from src.system.memory import OutOfMemory
+from tests.support.cells import cell
 from tests.support.predictions import make_predictions
 
 
@@ -84,7 +85,8 @@ class TestPictures:
         outcome: Any = SimpleNamespace(predictions=table, models={})
         run: Any = SimpleNamespace(folder=folder)
         manifest = table[["sample"]].assign(content=table["sample"])
-        explain_examples(experiment, manifest, outcome, Store(folder), run)
+        task = CellTask(cell=cell(folder), manifest=manifest, store=Store(folder))
+        explain_examples(experiment, task, outcome, run)
 
     @pytest.mark.parametrize(
         "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), OutOfMemory("one crop does not fit")]
