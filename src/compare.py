@@ -13,6 +13,7 @@ from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.cli.verdicts import Compared, VerdictPart, show_comparison, write_comparison
 from src.config import CONF, Compare, build
+from src.evaluation.wording import percent
 from src.sweeps.fusion import (
     GIVEN,
     finished_cells,
@@ -165,7 +166,7 @@ def comparison_notes(predictions: "pd.DataFrame", binary: "Binary") -> list[str]
 
     cases, names = predictions.drop_duplicates("case"), classes(predictions)
     share = cases["label"].value_counts(normalize=True)
-    lines = [f"always naming {share.index[0]}, the most frequent class, is right in {100 * share.iloc[0]:.1f} %"]
+    lines = [f"always naming {share.index[0]}, the most frequent class, is right in {percent(share.iloc[0])} %"]
     positive = binary.positives(names)
     lines += [f"two classes: {view_title(positive, names)}"] if positive else []
     lines += binary.notes(names) + few_patients(cases)

@@ -11,7 +11,7 @@ from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure, pat
 from src.evaluation.predictions import average, check_predictions, classes, columns, views
 from src.evaluation.slices import slice_table
 from src.evaluation.two_classes import POSITIVE, Binary, missed, set_points, view_title
-from src.evaluation.wording import number
+from src.evaluation.wording import percent
 
 FEW_PATIENTS = 20
 """Below it, a bootstrap over patients held a true accuracy of 0.8 in 74 (of 4 patients) to 88 (of 15) of 100 simulated
@@ -119,10 +119,8 @@ def not_above_the_commonest(result: Evaluation) -> list[str]:
     if low > share:
         return []
     verb = "does not exceed" if accuracy <= share else "is not shown to exceed"
-    figures = f"{number(100 * accuracy)} % (95 %: from {number(100 * low)})"
-    return [
-        f"the accuracy, {figures}, {verb} the {number(100 * share)} % of always naming the most frequent class, {name}"
-    ]
+    figures = f"{percent(accuracy)} % (95 %: from {percent(low)})"
+    return [f"the accuracy, {figures}, {verb} the {percent(share)} % of always naming the most frequent class, {name}"]
 
 
 def few_patients(cases: pd.DataFrame) -> list[str]:

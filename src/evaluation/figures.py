@@ -17,7 +17,7 @@ from src.evaluation.fold_tables import FUSION
 from src.evaluation.side_by_side import TRAINING
 from src.evaluation.slices import ALL, largest
 from src.evaluation.two_classes import POSITIVE
-from src.evaluation.wording import measured
+from src.evaluation.wording import measured, percent
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -81,7 +81,7 @@ def draw_confusion(counts: pd.DataFrame, note: str = "") -> "matplotlib.figure.F
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     correct, total = int(np.trace(values)), int(values.sum())
-    _title(axes, f"Confusion: {correct} of {total} correct ({100 * correct / total:.1f} %)", note)
+    _title(axes, f"Confusion: {correct} of {total} correct ({percent(correct / total)} %)", note)
     return figure
 
 
@@ -304,7 +304,7 @@ def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
     places: list[tuple[float, float]] = []
     for number, point in enumerate(evaluation.set_points.to_dict("records")):
         where = (1 - point["specificity"], point["sensitivity"])
-        rates = f"sensitivity {100 * point['sensitivity']:.1f} %, specificity {100 * point['specificity']:.1f} %"
+        rates = f"sensitivity {percent(point['sensitivity'])} %, specificity {percent(point['specificity'])} %"
         style = {"color": PALETTE[1 + number % 4], "marker": MARKERS[number % len(MARKERS)]}
         label = f"at {point['threshold']:.2f}: {rates}"
         axes.plot(*where, linestyle="", markersize=9, markeredgecolor="white", zorder=3, label=label, **style)
@@ -328,7 +328,7 @@ def _draw_cell(axes: Any, row: int, column: int, count: int, share: float, size:
     color = "white" if share > 0.55 else "black"
     large = 16 if size <= 5 else 12
     axes.text(column, row - 0.08, str(count), ha="center", va="center", color=color, fontsize=large)
-    text = "-" if np.isnan(share) else f"{100 * share:.1f} %"
+    text = "-" if np.isnan(share) else f"{percent(share)} %"
     axes.text(column, row + 0.22, text, ha="center", va="center", color=color, fontsize=0.65 * large)
 
 

@@ -9,7 +9,7 @@ from src.evaluation.fold_tables import FUSION, SPREAD, of_one_view
 from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average, classes
 from src.evaluation.side_by_side import Group
-from src.evaluation.wording import capital, ends, scale, titled, unit_of
+from src.evaluation.wording import capital, ends, percent, scale, titled, unit_of
 from src.reporting import descriptions, provenance, results
 from src.reporting.gathering import LACKING, ReportMaterial
 from src.reporting.results import main_group, main_model
@@ -91,7 +91,7 @@ def result(material: ReportMaterial, group: Group) -> list[str]:
     lines = [
         f"{name}{where} is right in {number(row['mean'])} % of the cases "
         f"(mean of {counted(folds, 'fold')}; 95 % interval {ends(row['low'], row['high'])}). "
-        f"Always naming the most frequent class, {name_of_most}, would be right in {number(100 * share)} %."
+        f"Always naming the most frequent class, {name_of_most}, would be right in {percent(share)} %."
     ]
     lines += [best_cell(group)] if model == FUSION else []
     return lines + gap_lines(material, group, model)
@@ -138,7 +138,7 @@ def facts(material: ReportMaterial, group: Group) -> list[Fact]:
     several = len(group.evaluation.classes) > 2
     shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=ends(row["low"], row["high"], level=True))]
     most, share = group.evaluation.commonest
-    shown.append(Fact(label="Always the most frequent class", value=f"{number(100 * share)} %", detail=most))
+    shown.append(Fact(label="Always the most frequent class", value=f"{percent(share)} %", detail=most))
     shown.append(fact(found, "balanced_accuracy", titled("balanced_accuracy")))
     auc = "binary_auc" if "binary_auc" in found else "auc"
     area = fact(found, auc, titled(auc if several else "auc"))
