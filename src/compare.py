@@ -144,14 +144,10 @@ def newest_sweep(tracking: Tracking, experiment: str) -> RunRecord:
 
 
 def held_out_ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[str, float]:
-    """Return the mean over folds of the ratio of held-out to training cases, of the runs that tell the roles of
-    cases."""
+    """Return the mean over folds of the ratio of held-out to training cases."""
     found = {}
     for name, run in runs.items():
-        try:
-            roles = read_table(tracking, run, "roles.csv")
-        except ValueError:  # made before runs told them
-            continue
+        roles = read_table(tracking, run, "roles.csv")
         held = roles[roles["role"] == "report"].groupby("fold")["case"].nunique()
         given = roles[roles["role"].isin(GIVEN)].groupby("fold")["case"].nunique()
         found[name] = float((held / given).mean())

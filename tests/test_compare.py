@@ -19,6 +19,7 @@ from src.sweeps.ledger import OTHERS, Ledger, makes_predictions, overrides_of
 from src.system.next_commands import key_of, override
 from src.tracking import CELL, SWEEP, Tracking
 from tests.support.commands import QUICK, ROOT, run
+from tests.support.predictions import roles_of
 from tests.support.simulation import pair
 
 PARAMS = {"protocol": "kfold", "protocol.folds": "5", "encoder": "resnet", "seeds": "[0]", "workspace": "mlruns"}
@@ -60,6 +61,7 @@ def keep(
     with tracking.run(name, CELL, parent, {"data": "d", "splits": splits} | (tags or {})) as tracked:
         tracked.log(params=PARAMS | params)
         table.to_parquet(tracked.folder / "predictions.parquet")
+        roles_of(table).to_csv(tracked.folder / "roles.csv", index=False)
 
 
 def swept(tracking: Tracking) -> None:
@@ -205,8 +207,8 @@ def test_the_ratio_is_that_of_the_roles(tracking: Tracking) -> None:
     roles = pd.DataFrame({"case": list("abcd"), "fold": 1, "role": ["fit", "stopping", "unused", "report"]})
     with tracking.run("roles", CELL) as tracked:
         roles.to_csv(tracked.folder / "roles.csv", index=False)
-    runs = {"roles": tracking.find("roles"), "none": tracking.find("worse")}
-    assert held_out_ratios(tracking, runs) == {"roles": 0.5}
+    runs = {name: tracking.find(name) for name in ("roles", "leaking")}
+    assert held_out_ratios(tracking, runs) == {"roles": 0.5, "leaking": pytest.approx(1 / 3, abs=0.03)}
 
 
 def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -> None:

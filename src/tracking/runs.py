@@ -170,7 +170,7 @@ class Tracking:
                 f"{found.experiment_id}` brings it back, tracking.experiment=NAME begins another"
             )
         if found is not None:
-            for name in EXPERIMENT.keys() - found.tags.keys():  # made before they were
+            for name in EXPERIMENT.keys() - found.tags.keys():  # made by hand, on MLflow's pages
                 client.set_experiment_tag(found.experiment_id, name, EXPERIMENT[name])
             return str(found.experiment_id)
         here = self.artifacts if "://" in self.artifacts else Path(self.artifacts).absolute().as_uri()

@@ -28,6 +28,7 @@ from src.storage.store import Recipe, Store
 from src.system.progress import Progress
 from src.tracking import CELL, SWEEP, Tracking
 from tests.benchmarks.timing import Row, peak
+from tests.support.predictions import roles_of
 
 SIZES = (12_500, 25_000, 50_000, 100_000)
 REPLICATES = 100
@@ -222,12 +223,6 @@ def track(made: Simulation) -> None:
                 params = {"data": "csv", "method": "frozen", "encoder": name, "encoder.label": name}
                 run.log(params | {"protocol": protocol, "slices": COLUMNS, "seeds": list(SEEDS)})
     tracking.end(sweep, "FINISHED")
-
-
-def roles_of(splits: pd.DataFrame) -> pd.DataFrame:
-    """Every fold learns from all the others."""
-    role = {fold: np.where(splits["fold"] == fold, "report", "fit") for fold in range(1, FOLDS + 1)}
-    return pd.concat([splits[["case"]].assign(fold=fold, role=each) for fold, each in role.items()])
 
 
 def folder(made: Simulation) -> None:

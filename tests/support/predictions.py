@@ -1,4 +1,4 @@
-"""Small predictions tables."""
+"""Small predictions tables, and who was learnt from and held out in each fold."""
 
 import numpy as np
 import pandas as pd
@@ -39,3 +39,10 @@ def make_predictions(
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def roles_of(splits: pd.DataFrame) -> pd.DataFrame:
+    """The roles of cases where every fold learns from all the others."""
+    cases = splits.drop_duplicates("case")
+    role = {fold: np.where(cases["fold"] == fold, "report", "fit") for fold in sorted(cases["fold"].unique())}
+    return pd.concat([cases[["case"]].assign(fold=fold, role=each) for fold, each in role.items()])

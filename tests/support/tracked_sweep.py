@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from src.tracking import CELL, SWEEP, Tracking
+from tests.support.predictions import roles_of
 
 CASES = 48
 CLASSES = ["benign", "<b>malignant"]
@@ -34,15 +35,6 @@ def predictions(folds: np.ndarray, signal: float, draw: int) -> pd.DataFrame:
     return table.assign(**{f"p_{CLASSES[0]}": 1 / (1 + np.exp(score)), f"p_{CLASSES[1]}": 1 / (1 + np.exp(-score))})
 
 
-def roles(folds: np.ndarray) -> pd.DataFrame:
-    """Every fold learns from the others."""
-    tables = [
-        pd.DataFrame({"case": manifest()["case"], "fold": fold, "role": np.where(folds == fold, "report", "fit")})
-        for fold in (1, 2, 3)
-    ]
-    return pd.concat(tables)
-
-
 def findings(protocol: str) -> pd.DataFrame:
     """What the audit of image-level folds finds."""
     columns = ["kind", "first", "second", "fold_first", "fold_second", "distance", "patient_first", "patient_second"]
@@ -65,7 +57,7 @@ def cell(tracking: Tracking, parent: str, model: str, protocol: str, published: 
     with tracking.run(f"{model} protocol={protocol}", CELL, parent) as run:
         predictions(folds, signal, len(model)).to_parquet(run.folder / "predictions.parquet")
         manifest().to_csv(run.folder / "manifest.csv", index=False)
-        roles(folds).to_csv(run.folder / "roles.csv", index=False)
+        roles_of(manifest().assign(fold=folds)).to_csv(run.folder / "roles.csv", index=False)
         findings(protocol).to_csv(run.folder / "audit.csv", index=False)
         for side in ("right", "wrong"):
             path = run.folder / "explanations" / side / "benign-1-00.jpg"

@@ -41,7 +41,7 @@ def test_a_container_of_the_same_host_name_and_number_does_not_fool() -> None:
     assert elsewhere["pid"] == str(os.getpid())
     assert not dead(elsewhere)
     assert dead(elsewhere | {"heartbeat": str(int(time.time() - STALE - 1))})
-    assert dead({"host": "from before there were heartbeats", "process": "another"})
+    assert dead({"host": "of a run that others track", "process": "another"})
 
 
 def test_our_own_runs_live() -> None:

@@ -26,7 +26,7 @@ def test_the_address_is_that_of_a_workspace_and_shows_data_and_accuracy_first(tm
     tracking.create("one", CELL)
     experiment = tracking.client.get_experiment_by_name("tenfold")
     tracking.client.delete_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{VIEW}")
-    experiment = tracking.client.get_experiment_by_name("tenfold")  # as one from before has it
+    experiment = tracking.client.get_experiment_by_name("tenfold")  # as one that was made by hand
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
