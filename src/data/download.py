@@ -14,16 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from src.data.reader import ArchiveRecord, Reader
+from src.system.downloads import BLOCK, Progress, content_length, download_rest, explain_failure, open_url, size_of
 
-if TYPE_CHECKING:
-    import requests
-
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
-BLOCK = 2**16  # of a block that breaks off nothing is kept
-TIMEOUT = (10, 60)  # seconds to connect, and between two blocks
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
@@ -60,15 +55,18 @@ def listing(record: ArchiveRecord) -> dict[str, Listed]:
     """
     if record.direct:
         (name,) = record.files
-        return {name: Listed(url=record.url, size=_length(record.url), md5=record.files[name])}
+        try:
+            return {name: Listed(url=record.url, size=content_length(record.url), md5=record.files[name])}
+        except OSError as error:
+            raise ValueError(f"{record.url} cannot be fetched: {explain_failure(error)}") from error
     try:
-        with _get(record.url, {}) as response:
+        with open_url(record.url) as response:
             files = {
                 entry["key"]: Listed(url=entry["links"]["self"], size=int(entry["size"]), md5=_md5(entry["checksum"]))
                 for entry in response.json()["files"]
             }
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise ValueError(f"{record.url} cannot be read as a record of files: {_why(error)}") from error
+        raise ValueError(f"{record.url} cannot be read as a record of files: {explain_failure(error)}") from error
     for name, pinned in record.files.items():
         if name not in files:
             raise ValueError(f"{record.url} must list {name}, but lists {', '.join(files)}")
@@ -89,12 +87,11 @@ def fetch(url: str, path: Path, size: int, md5: str, progress: Progress) -> Path
     part = path.with_name(path.name + ".part")
     if part.exists() and part.stat().st_size > size:
         part.unlink()
-    _check_space(path.parent, size - _size(part), path.name)
+    _check_space(path.parent, size - size_of(part), path.name)
     try:
-        while _size(part) < size and not _stream(url, part, size, progress):
-            part.unlink()  # the server did not continue where the part ends
+        download_rest(url, part, size, progress)
     except OSError as error:
-        raise ValueError(_broken_off(url, path, _size(part), size, md5, error)) from error
+        raise ValueError(_broken_off(url, path, size_of(part), size, md5, error)) from error
     _check_part(part, url, size, md5)
     os.replace(part, path)
     return path
@@ -109,7 +106,9 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> list[Path]:
     try:
         members = _members(archive)
         targets = [folder / name for name, _ in members]
-        if all(target.is_file() and _size(target) == size for target, (_, size) in zip(targets, members, strict=True)):
+        if all(
+            target.is_file() and size_of(target) == size for target, (_, size) in zip(targets, members, strict=True)
+        ):
             return targets
         total = sum(size for _, size in members)
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +130,7 @@ def _obtain(record: ArchiveRecord, name: str, root: Path, progress: Callable[[st
 def _fetched(record: ArchiveRecord, name: str, folder: Path, progress: Progress) -> Path:
     path = folder / name
     if path.exists() and (record.files[name] or record.direct):  # what nobody lists or is pinned needs no network
-        _check_there(path, _size(path), record.files[name])
+        _check_there(path, size_of(path), record.files[name])
         return path
     try:
         listed = listing(record)[name]
@@ -143,86 +142,23 @@ def _fetched(record: ArchiveRecord, name: str, folder: Path, progress: Progress)
     return fetch(listed.url, path, listed.size, listed.md5, progress)
 
 
-def _length(url: str) -> int:
-    """How many bytes the server says that the file at `url` has."""
-    try:
-        with _get(url, {}) as response:
-            length = response.headers.get("Content-Length", "")
-    except OSError as error:
-        raise ValueError(f"{url} cannot be fetched: {_why(error)}") from error
-    if not length.isdecimal():
-        raise ValueError(f"{url} cannot be fetched: the server does not say how many bytes it has")
-    return int(length)
-
-
-def _get(url: str, headers: dict[str, str]) -> "requests.Response":
-    import requests
-
-    response = requests.get(url, headers={"Accept-Encoding": "identity", **headers}, stream=True, timeout=TIMEOUT)
-    if response.status_code != 416:
-        response.raise_for_status()
-    return response
-
-
-def _stream(url: str, part: Path, size: int, progress: Progress) -> bool:
-    """Append the rest of the file to `part`; False where the server cannot continue there."""
-    start = _size(part)
-    with _get(url, {"Range": f"bytes={start}-"} if start else {}) as response:
-        if response.status_code == 416 or (response.status_code == 206 and _start(response) != start):
-            if not start:
-                raise OSError(f"the server answered {response.status_code} to a request for the whole file")
-            return False
-        response.raw.headers.pop("Content-Encoding", None)  # "gzip" of a .tar.gz: the file itself is wanted, not undone
-        with part.open("ab" if response.status_code == 206 else "wb") as file:
-            for block in response.iter_content(BLOCK):
-                file.write(block)
-                progress(file.tell(), size)
-                if file.tell() > size:
-                    break
-    if _size(part) < size:
-        raise OSError("the server closed the connection")
-    return True
-
-
-def _start(response: "requests.Response") -> int:
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else -1
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _why(error: Exception) -> str:
-    """One line for the reader: requests wraps the cause into the names of its classes and objects."""
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "the server does not answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection (is there a network?)"
-    return str(error)
-
-
 def _broken_off(url: str, path: Path, done: int, size: int, md5: str, error: Exception) -> str:
     check = f"its MD5 is then checked ({md5})" if md5 else "it is then unpacked and counted"
     return (
-        f"{url} cannot be fetched: {_why(error)}. {done} of {size} bytes are there, run this again to go on from them. "
-        f"By hand: put the file at {path} and run this again, {check}"
+        f"{url} cannot be fetched: {explain_failure(error)}. {done} of {size} bytes are there, run this again to go on "
+        f"from them. By hand: put the file at {path} and run this again, {check}"
     )
 
 
 def _check_there(path: Path, size: int, md5: str) -> None:
-    if not md5 and _size(path) != size:
-        raise ValueError(f"{path} must have {size} bytes, but has {_size(path)}: delete it to fetch it again")
+    if not md5 and size_of(path) != size:
+        raise ValueError(f"{path} must have {size} bytes, but has {size_of(path)}: delete it to fetch it again")
     if md5 and (found := _digest(path)) != md5:
         raise ValueError(f"{path} must have MD5 {md5}, but has {found}: delete it to fetch it again")
 
 
 def _check_part(part: Path, url: str, size: int, md5: str) -> None:
-    found, length = _digest(part) if md5 else "", _size(part)
+    found, length = _digest(part) if md5 else "", size_of(part)
     if (found, length) != (md5, size):
         part.unlink()
         wanted, came = (f" and MD5 {md5}", f" with MD5 {found}") if md5 else ("", "")

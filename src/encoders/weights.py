@@ -5,12 +5,9 @@ Nothing here unpickles: safetensors, or torch's files with `weights_only`.
 
 import contextlib
 import hashlib
-import os
 import pickle
 import random
 import shutil
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -20,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.system.downloads import content_length, download_rest, explain_failure
+
 if TYPE_CHECKING:
     import torch
 
 SAFETENSORS = ".safetensors"
 TORCH_FILES = (".pth", ".pt", ".bin")
 SECONDS_TO_ANSWER = 5.0  # a host that is silent for longer counts as out of reach
-BLOCK = 1 << 20
 
 Rename = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 """Returns the names under which a network takes a file's tensors, by those in the file: of both, and the network's."""
@@ -86,40 +84,45 @@ def check_address(url: str, architecture: str) -> None:
 def fetch_weights(url: str, folder: Path, algorithm: str, start: str) -> Path:
     """The file of `url` in `folder`, downloaded unless it is there, whose hash starts with `start`.
 
+    Where a download broke off, the rest is fetched. One process at a time fetches into a folder; another waits.
     Errors: OSError if the host cannot be reached, ValueError if what came has another hash.
     """
     path = folder / url.rpartition("/")[2]
-    if path.is_file() and _matches(path, algorithm, start):
+    if _matches(path, algorithm, start):
         return path
+    from filelock import FileLock
+
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        _download(url, partial)
-        if not _matches(partial, algorithm, start):
+    part = path.with_name(f"{path.name}.part")
+    with FileLock(folder / ".download.lock"):
+        if _matches(path, algorithm, start):
+            return path
+        _download(url, part)
+        if not _matches(part, algorithm, start):
+            part.unlink()
             raise ValueError(f"the {algorithm} of {url} must start with {start}, but got another hash: try again")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        part.replace(path)
     return path
 
 
 def _matches(path: Path, algorithm: str, start: str) -> bool:
+    if not path.is_file():
+        return False
     status = path.stat()
     return _hash(path, algorithm, status.st_size, status.st_mtime_ns).startswith(start)
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: str, part: Path) -> None:
     from rich.console import Console
-    from rich.progress import wrap_file
+    from rich.progress import Progress
 
-    request = urllib.request.Request(url, headers={"User-Agent": "tenfold"})
-    with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as response, path.open("wb") as stream:
-        size = int(response.headers.get("Content-Length") or 0)
-        name = url.rpartition("/")[2]
-        with wrap_file(response, size, description=name, console=Console(stderr=True), transient=True) as reader:
-            shutil.copyfileobj(reader, stream, BLOCK)
-        if size and stream.tell() != size:
-            raise OSError(f"the connection closed after {stream.tell()} of {size} bytes")
+    try:
+        size = content_length(url)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(url.rpartition("/")[2], total=size)
+            download_rest(url, part, size, lambda done, _: progress.update(task, completed=done))
+    except OSError as error:
+        raise OSError(explain_failure(error)) from None
 
 
 def installed(package: str) -> Path | None:
@@ -149,8 +152,12 @@ def fetch_from_hub(repository: str, name: str) -> Path:
 
 def _reach(url: str) -> None:
     """Ask for a page's head. The hub's client tries for half a minute before it says that there is no network."""
-    with contextlib.suppress(urllib.error.HTTPError):  # a refusal is an answer
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS_TO_ANSWER).close()
+    import requests
+
+    try:
+        requests.head(url, timeout=SECONDS_TO_ANSWER)  # a refusal is an answer
+    except OSError as error:
+        raise OSError(explain_failure(error)) from None
 
 
 def unreachable(architecture: str, source: str, reason: object, files: str, advice: str = "") -> ValueError:

@@ -20,6 +20,17 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if "Range" not in self.headers:
+            super().do_GET()
+            return
+        content = Path(self.translate_path(self.path)).read_bytes()
+        start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        self.wfile.write(content[start:])
+
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
@@ -76,9 +87,25 @@ def test_published_weights_are_fetched_once(option: Callable[..., Encoder], publ
     encoder = option("squeezenet", url=published)
     assert same(encoder, option("squeezenet", weights="random", seed=5))
     file = published.rpartition("/")[2]
-    assert [path.name for path in (tmp_path / "cache/hub/checkpoints").iterdir()] == [file]
+    assert cached(tmp_path) == [file]
     (tmp_path / "site" / file).unlink()
     assert encoder.digest().startswith(file[14:22])
+
+
+def test_a_download_that_broke_off_goes_on(option: Callable[..., Encoder], published: str, tmp_path: Path) -> None:
+    file = published.rpartition("/")[2]
+    whole = tmp_path / "site" / file
+    part = tmp_path / "cache/hub/checkpoints" / f"{file}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(whole.read_bytes()[:1000])
+    whole.write_bytes(b"x" * 1000 + whole.read_bytes()[1000:])  # these are there: they are not asked for
+    assert option("squeezenet", url=published).digest().startswith(file[14:22])
+    assert cached(tmp_path) == [file]
+
+
+def cached(folder: Path) -> list[str]:
+    """What torch's cache holds, but for the lock."""
+    return [path.name for path in (folder / "cache/hub/checkpoints").iterdir() if not path.name.startswith(".")]
 
 
 def test_what_has_another_hash_is_refused_and_not_kept(
@@ -88,7 +115,7 @@ def test_what_has_another_hash_is_refused_and_not_kept(
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(ValueError, match=r"the sha256 of .* must start with"):
         option("squeezenet", url=published).load()
-    assert not list((tmp_path / "cache/hub/checkpoints").iterdir())
+    assert cached(tmp_path) == []
 
 
 @pytest.mark.parametrize(
