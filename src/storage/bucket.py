@@ -5,33 +5,39 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from src.storage.place import Item, Result
 from src.system.files import replace
 
-ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w./=+,~-]*))?")
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Store
+
+ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/+(?P<prefix>[\w.=+,~-]+(/[\w.=+,~-]+)*))?")
+ENDPOINT = re.compile(r"https?://([^/\s]*@)?[\w.:\[\]-]+(/\S*)?")
 REQUESTS = 16
 """Requests that are under way at the same time, at most; objects that wait to be written are as many again."""
-PATIENCE = 20.0
-"""Seconds within which storage that does not answer is asked again."""
-AT_FIRST = 2.0
+PATIENCE = timedelta(seconds=20)
+"""For so long storage that does not answer is asked again."""
+AT_FIRST = timedelta(seconds=2)
 """The same where nothing was done yet: an address may be wrong."""
-TIMEOUTS = {"connect_timeout": 5, "read_timeout": 15}
-"""Seconds. The latter does not hold while an object is sent (aiohttp), for which there is `SLOWEST`."""
+PART = 5 * 2**20
+"""Octets of an object that are sent with one request, at most."""
 SLOWEST = 2**19
 """Octets per second: what is sent more slowly counts as unanswered."""
-COMPATIBLE = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
-"""Not all that speaks S3 knows Amazon's newer checksums; descriptors hold one of their own."""
+ANSWER = timedelta(seconds=15 + PART / SLOWEST)
+"""For so long one request is waited for."""
+METADATA = "169.254.169.254"
+"""Where Amazon's own machines find keys: asked where there are none."""
 
 
 @dataclass
@@ -50,55 +56,43 @@ class Bucket:
         """Connect to nothing yet."""
         self.created: set[str] = set()
         self.writing: deque[Future[None]] = deque()
-        self.giving, self.connecting = threading.RLock(), threading.Lock()
+        self.giving = threading.RLock()
 
     def check(self) -> None:
         """Raise `ValueError` where the bucket is missing, out of reach, or not for us."""
-        wanted = {"Bucket": self.bucket, "Prefix": self.key(""), "MaxKeys": 1}
-        self.ask("call_s3", "list_objects_v2", within=AT_FIRST, **wanted)
+        self.ask(lambda files: files.list_with_delimiter(), files=self.connect(AT_FIRST))
 
     def address(self, name: str) -> str:
         """Return the object's address."""
         return "/".join(part for part in ("s3:/", self.bucket, self.prefix, name) if part)
 
-    def key(self, name: str) -> str:
-        """Return the key of an object, or the beginning of those of a folder."""
-        return f"{self.prefix}/{name}" if self.prefix else name
-
     def folders(self) -> list[str]:
         """Return the names of the folders."""
-        found = (each["Prefix"] for page in self.pages("", Delimiter="/") for each in page.get("CommonPrefixes", []))
-        return sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in found)
+        self.finish()
+        return sorted(self.ask(lambda files: files.list_with_delimiter())["common_prefixes"])
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the objects of a folder, and their sizes: a request per 1000."""
-        found = (each for page in self.pages(f"{folder}/") for each in page.get("Contents", []))
-        return {each["Key"].rpartition("/")[2]: each["Size"] for each in found}
+        self.finish()
+        found = self.ask(lambda files: files.list(folder).collect())
+        return {each["path"].rpartition("/")[2]: each["size"] for each in found}
 
     def names(self, folder: str) -> list[str]:
         """Return the names of a folder's objects."""
         return list(self.sizes(folder))
 
-    def pages(self, name: str, **options: Any) -> Iterator[dict[str, Any]]:
-        """Yield the answers that list the objects whose keys begin so."""
-        self.finish()
-        more: dict[str, str] = {}
-        while True:
-            wanted = {"Bucket": self.bucket, "Prefix": self.key(name)} | options | more
-            page = self.ask("call_s3", "list_objects_v2", **wanted)
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-
     def holds(self, name: str) -> bool:
         """Return whether there is an object, by one request."""
-        found = next(self.pages(name, MaxKeys=1)).get("Contents", [])
-        return any(each["Key"] == self.key(name) for each in found)
+        self.finish()
+        try:
+            self.ask(lambda files: files.head(name), name)
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, name: str) -> bytes:
         """Return what an object holds, by one request."""
-        return self.ask("cat_file", self.path(name), max_concurrency=1)
+        return self.ask(lambda files: files.get(name).bytes().to_bytes(), name)
 
     def local(self, name: str, check: Callable[[bytes], object]) -> Path:
         """Return the object's copy."""
@@ -142,8 +136,7 @@ class Bucket:
 
     def send(self, name: str, content: bytes) -> None:
         """Write an object, and then its copy."""
-        longest = TIMEOUTS["read_timeout"] + len(content) / SLOWEST
-        self.ask("pipe_file", self.path(name), content, timeout=longest)
+        self.ask(lambda files: files.put(name, content, chunk_size=PART), name)
         self.keep(name, content)
 
     def keep(self, name: str, content: bytes) -> None:
@@ -155,14 +148,13 @@ class Bucket:
     def remove(self, name: str) -> None:
         """Delete an object, if it is there, and its copy."""
         (self.folder / name).unlink(missing_ok=True)
-        if self.holds(name):
-            self.ask("rm", [self.path(name)])
+        self.finish()
+        self.ask(lambda files: files.delete(name), name)
 
     def delete(self, folder: str) -> None:
         """Delete a folder's objects, and their copies."""
-        names = [self.path(f"{folder}/{name}") for name in self.names(folder)]
-        if names:
-            self.ask("rm", names)
+        names = [f"{folder}/{name}" for name in self.names(folder)]
+        self.ask(lambda files: files.delete(names))
         if left := self.names(folder):  # storage may keep some, and say nothing
             raise ValueError(f"{len(left)} objects of {self.address(folder)} are still there: run again")
         shutil.rmtree(self.folder / folder, ignore_errors=True)
@@ -175,91 +167,80 @@ class Bucket:
         while some := list(islice(left, 2 * REQUESTS)):
             yield from self.pool.map(function, some)
 
-    def path(self, name: str) -> str:
-        """Return what fsspec calls an object."""
-        return f"{self.bucket}/{self.key(name)}"
-
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         """The threads that wait for answers."""
         return ThreadPoolExecutor(REQUESTS)
 
     @cached_property
-    def files(self) -> Any:
-        """The connection, made when it is needed: its settings are those of AWS's own tools, in the environment."""
-        try:
-            from s3fs import S3FileSystem
-        except ImportError:
-            raise ValueError(f"the store {self.address('')} needs s3fs: `make s3` installs it") from None
-        once = {"total_max_attempts": 1}  # `ask` asks again
-        settings = TIMEOUTS | COMPATIBLE | {"retries": once, "max_pool_connections": 2 * REQUESTS}
-        made = S3FileSystem(config_kwargs=settings, use_listings_cache=False, skip_instance_cache=True)
-        made.retries = 1
-        try:
-            made.connect()
-        except failures(ValueError) as error:  # its words may hold a password
-            what = "AWS_ENDPOINT_URL is no address" if type(error) is ValueError else type(error).__name__
-            raise ValueError(f"the store {self.address('')} cannot be asked: {what}") from None
-        return made
+    def files(self) -> "S3Store":
+        """The connection, made when it is needed."""
+        return self.connect(PATIENCE)
 
-    def ask(self, method: str, *arguments: Any, within: float = PATIENCE, **options: Any) -> Any:
-        """Return what storage answers; it is asked again for a while.
+    def connect(self, patience: timedelta) -> "S3Store":
+        """Return a connection that asks again for so long; its keys and its endpoint are in the environment."""
+        try:
+            from obstore.store import S3Store
+        except ImportError:
+            raise ValueError(f"the store {self.address('')} needs obstore: `make s3` installs it") from None
+        given = given_endpoint()
+        if given and not ENDPOINT.fullmatch(given):
+            raise ValueError(f"the store {self.address('')} cannot be asked: AWS_ENDPOINT_URL is no address")
+        client: ClientConfig = {"allow_http": True, "connect_timeout": timedelta(seconds=5), "timeout": ANSWER}
+        retries: RetryConfig = {"retry_timeout": patience, "max_retries": 1000}  # it is the time that counts
+        return S3Store(self.bucket, prefix=self.prefix or None, client_options=client, retry_config=retries)
+
+    def ask(self, request: "Callable[[S3Store], Result]", name: str = "", files: "S3Store | None" = None) -> Result:
+        """Return what storage answers to a request about a name.
 
         `FileNotFoundError` where there is no such object, `ValueError` with what to do for all else.
         """
-        until, pause = time.monotonic() + within, 0.25
-        with self.connecting:
-            ask = getattr(self.files, method)
-        while True:
-            try:
-                return ask(*arguments, **options)
-            except failures() as error:
-                if code(error) == "NoSuchKey":
-                    raise FileNotFoundError(errno.ENOENT, "No such object", f"s3://{arguments[0]}") from None
-                if (reason := self.refused(error)) or time.monotonic() + pause > until:
-                    raise ValueError(reason or self.away(error)) from None
-            time.sleep(pause)
-            pause *= 2
+        files = files or self.files
+        from obstore.exceptions import BaseError
 
-    def refused(self, error: Exception) -> str:
-        """Return what to do where it is of no use to ask again; empty elsewhere."""
-        from botocore.exceptions import NoCredentialsError, ParamValidationError, PartialCredentialsError
+        try:
+            if threading.current_thread() is threading.main_thread():
+                return self.pool.submit(request, files).result()  # Ctrl-C ends this, but not what waits in Rust
+            return request(files)
+        except (OSError, BaseError) as error:
+            raise self.translate(error, name) from None
 
+    def translate(self, error: Exception, name: str) -> Exception:
+        """Return the error that says what to do. What storage answered stands in the text of obstore's errors alone."""
+        said = str(error)  # it is not shown: it may hold a password
+        status, code = stated(r"status code: (\d+)", said), stated(r"<Code>(\w+)</Code>", said)
         at = f"the store {self.address('')}{endpoint()}"
-        if isinstance(error, NoCredentialsError | PartialCredentialsError | PermissionError):
-            why = f" ({code(error)})" if code(error) else ": there are none"
-            return f"{at} refuses these credentials{why}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        if isinstance(error, FileNotFoundError):
-            return f"{at} has no bucket {self.bucket} ({code(error)}); make it, or correct the address"
-        return f"{at}: {error}" if isinstance(error, ParamValidationError) else ""
-
-    def away(self, error: Exception) -> str:
-        """Return what to do where storage does not answer."""
-        what = f"answers with an error ({code(error)})" if code(error) else f"does not answer ({type(error).__name__})"
-        return (
-            f"the store {self.address('')}{endpoint()} {what}; look after it, or correct the address "
-            "(AWS_ENDPOINT_URL), and run again: what is stored is kept"
+        if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
+            return FileNotFoundError(errno.ENOENT, "No such object", self.address(name))
+        if status in ("401", "403") or METADATA in said:
+            why = ": there are none" if METADATA in said else f" ({code or status})"
+            return ValueError(f"{at} refuses these credentials{why}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        if status == "404":
+            return ValueError(f"{at} has no bucket {self.bucket} ({code or status}); make it, or correct the address")
+        if "redirect" in said:
+            return ValueError(f"{at} has the bucket {self.bucket} in another region; set AWS_DEFAULT_REGION")
+        kind = stated(r"kind: (\w+)", said) or type(error).__name__
+        what = f"answers with an error ({code or status})" if status else f"does not answer ({kind})"
+        return ValueError(
+            f"{at} {what}; look after it, or correct the address (AWS_ENDPOINT_URL), and run again: what is stored is "
+            "kept"
         )
 
 
-def failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the errors of storage, and of the way to it."""
-    from aiohttp import ClientError
-    from botocore.exceptions import BotoCoreError
-    from botocore.parsers import ResponseParserError
-
-    return OSError, ClientError, BotoCoreError, ResponseParserError, *others
+def stated(pattern: str, text: str) -> str:
+    """Return what the group of a pattern matches first; empty where it is not there."""
+    found = re.search(pattern, text)
+    return found[1] if found else ""
 
 
-def code(error: BaseException) -> str:
-    """Return the storage's own word for an error, such as AccessDenied; empty where it did not answer."""
-    answer = getattr(error.__cause__, "response", None) or {}
-    return str(answer.get("Error", {}).get("Code", ""))
+def given_endpoint() -> str:
+    """Return the address of storage other than Amazon's as it is given; empty where it is not."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
 
 
 def endpoint() -> str:
     """Return where storage other than Amazon's is, for messages: without a user and a password."""
-    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    given = given_endpoint()
     try:
         host = urlsplit(given).netloc.rpartition("@")[2]
     except ValueError as error:

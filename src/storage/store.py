@@ -54,7 +54,7 @@ def place_of(root: Path | str, copies: Path) -> Place:
             "a store is a folder, or on S3-compatible storage s3://BUCKET/PREFIX: without keys, which are taken from "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and without a host, which is taken from AWS_ENDPOINT_URL"
         )
-    prefix = (found["prefix"] or "").strip("/")
+    prefix = found["prefix"] or ""
     host = urlsplit(endpoint().removeprefix(" at ")).netloc or "s3"  # another host's bucket of this name is another
     return Bucket(found["bucket"], prefix, copies / host / found["bucket"] / prefix)
 

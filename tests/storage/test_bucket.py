@@ -1,17 +1,21 @@
 """S3-compatible storage: few requests, clear words where it cannot be used, short outages sat out."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from src.storage.bucket import Bucket
+from src.storage import bucket
 from src.storage.store import Store
 from src.tracking import Tracking
 from tests.support.buckets import BUCKET, STORAGE, Gate, Storage, storage
@@ -60,13 +64,20 @@ def test_a_sample_is_a_request(here: Storage, tmp_path: Path) -> None:
 
 
 @STORAGE
-def test_all_of_a_listing_is_read(here: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = store(tmp_path)
-    for number in range(7):
-        many.note(RECIPE, f"sample{number}", f"reason {number}")
-    pages = many.place.pages
-    monkeypatch.setattr(many.place, "pages", lambda name, **options: pages(name, MaxKeys=3, **options))
-    assert many.held(RECIPE).notes == {f"sample{number}": f"reason {number}" for number in range(7)}
+def test_all_of_a_listing_is_read(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, here: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage(tmp_path_factory.mktemp("paged"), environment={"MOTO_S3_DEFAULT_MAX_KEYS": "3"}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+        many = store(tmp_path)
+        for number in range(7):
+            many.note(RECIPE, f"sample{number}", f"reason {number}")
+        many.finish()
+        before = server.asked()
+        assert set(many.place.names(many.open(RECIPE).name)) == {f"sample{number}.txt" for number in range(7)} | {
+            "recipe.json"
+        }
+        assert server.asked() - before == {"GET": 3}
 
 
 @STORAGE
@@ -90,7 +101,7 @@ def test_a_long_outage_is_told_and_loses_nothing(
 ) -> None:
     gate = Gate(here.address).open()
     monkeypatch.setenv("AWS_ENDPOINT_URL", gate.address)
-    monkeypatch.setattr(Bucket.ask, "__kwdefaults__", {"within": 1.0})
+    monkeypatch.setattr(bucket, "PATIENCE", timedelta(seconds=1))
     one = store(tmp_path)
     one.write(RECIPE, "a", ONE)
     one.finish()
@@ -124,6 +135,9 @@ def test_what_does_not_answer_is_told(tmp_path: Path, here: Storage, monkeypatch
     with misbehaving(500) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server)
         assert "answers with an error (500)" in told(tmp_path)
+    with misbehaving(301) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+        assert "in another region; set AWS_DEFAULT_REGION" in told(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "secret")
     assert told(tmp_path).endswith("AWS_ENDPOINT_URL is no address")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://[::1")
@@ -135,7 +149,7 @@ def test_what_does_not_answer_is_told(tmp_path: Path, here: Storage, monkeypatch
 @pytest.mark.slow
 def test_what_is_silent_is_told(tmp_path: Path, here: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lets us in, and says nothing: whether it is asked, or given an object."""
-    monkeypatch.setattr(Bucket.ask, "__kwdefaults__", {"within": 1.0})
+    monkeypatch.setattr(bucket, "PATIENCE", timedelta(seconds=1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "does not answer" in told(tmp_path)
@@ -145,6 +159,18 @@ def test_what_is_silent_is_told(tmp_path: Path, here: Storage, monkeypatch: pyte
         with pytest.raises(ValueError, match="does not answer"):
             one.finish()
         assert time.monotonic() - start < 30
+
+
+@STORAGE
+def test_who_waits_for_storage_can_go(tmp_path: Path, here: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "PATIENCE", timedelta(seconds=1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            store(tmp_path).held(RECIPE)
+        assert time.monotonic() - start < 10
 
 
 @STORAGE
@@ -176,12 +202,20 @@ def test_no_keys_are_told(tmp_path: Path, here: Storage, monkeypatch: pytest.Mon
 
 
 def test_storage_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(ValueError, match="needs s3fs: `make s3` installs it"):
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(ValueError, match="needs obstore: `make s3` installs it"):
         Store("s3://bucket/prefix", tmp_path).check()
 
 
-OTHERS = ["s3://key:se/cret@bucket/x", "s3://bucket/../x", "s3://", "gs://bucket", "s3://bucket/x?y", "s3://bucket/*"]
+OTHERS = [
+    "s3://key:se/cret@bucket/x",
+    "s3://bucket/../x",
+    "s3://",
+    "gs://bucket",
+    "s3://bucket/x?y",
+    "s3://bucket/*",
+    "s3://bucket/x//y",
+]
 
 
 @pytest.mark.parametrize("address", OTHERS)

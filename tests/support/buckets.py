@@ -20,7 +20,7 @@ from tests.support.servers import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "member", "AWS_SECRET_ACCESS_KEY": "of the team", "AWS_DEFAULT_REGION": "us-east-1"}
 BUCKET = "descriptors"
-STORAGE = pytest.mark.extra("s3fs", "moto")
+STORAGE = pytest.mark.extra("obstore", "moto")
 
 
 @dataclass
