@@ -320,7 +320,7 @@ def no_key(key: str, parent: DictConfig) -> str:
 
 
 def rebuilt(description: Mapping[str, Any]) -> Any:
-    """Return the operator that `src.models.saved.describe` described; `ValueError` where it has changed since."""
+    """Return the operator that `src.models.saved.describe_operator` described; `ValueError` where it has changed."""
     name, revision = description["operator"], description.get("revision")
     schema = operators().get(name)
     if schema is None and (module := description.get("module")):

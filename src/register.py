@@ -17,7 +17,7 @@ from src.tracking import SPOOLED
 def main(config: DictConfig) -> None:
     """Pack a model with its encoders' weights, try it, and register it under an alias."""
     options: Register = build(config)
-    from src.models.saved import load_all_fitted, pack_fitted, unpacked
+    from src.models.saved import load_all_fitted, pack_fitted, packed_cells
     from src.tracking.model_registry import example, locate, register, rehearse
 
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
                 f"`{next_command('sync')}` sends it, then register it by its name"
             )
         pack_fitted(located.folders, rebuilt, cells, options.weights)
-        members = load_all_fitted(unpacked(cells), rebuilt)
+        members = load_all_fitted(packed_cells(cells), rebuilt)
         say(f"{located.title}: packed {', '.join(member.name for member in members)}; trying it")
         side = max(math.ceil(member.cell.crop.size / member.cell.crop.scale) for member in members)
         code = [ROOT / "src", *MODULES]

@@ -53,14 +53,14 @@ class Known:
         facts = pd.DataFrame({"content": rows["content"].to_numpy(), "case": case})
         ordered = facts.drop_duplicates("content").sort_values("content")
         chosen, more = ordered.index[:MOST], ordered["content"].iloc[MOST:]
-        kept, apart = unit(descriptors[chosen]), group[chosen][:, None] != group[chosen]
-        own = np.where(apart, distances(kept, kept), np.inf).min(axis=1)
+        kept, apart = unit_length(descriptors[chosen]), group[chosen][:, None] != group[chosen]
+        own = np.where(apart, euclidean_distances(kept, kept), np.inf).min(axis=1)
         return cls(kept, own, facts.loc[chosen].reset_index(drop=True), sorted({*more, *others}))
 
     def __call__(self, descriptors: Descriptors, contents: Sequence[str]) -> Distances:
         """Return the distances of images in units of the known ones' median; a copy of a known one has its own."""
         own = dict(zip(self.facts["content"], self.own, strict=True))
-        found = distances(unit(descriptors), self.descriptors).min(axis=1)
+        found = euclidean_distances(unit_length(descriptors), self.descriptors).min(axis=1)
         return np.array([own.get(*pair) for pair in zip(contents, found, strict=True)]) / self.median
 
     @property
@@ -94,20 +94,20 @@ class Known:
         return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), stated["others"])
 
 
-def unit(descriptors: Descriptors) -> Descriptors:
+def unit_length(descriptors: Descriptors) -> Descriptors:
     """Return descriptors of unit length; one of zeros stays as it is."""
     lengths = np.linalg.norm(descriptors, axis=1, keepdims=True)
     return np.ascontiguousarray(descriptors / np.where(lengths > 0, lengths, 1), np.float32)
 
 
-def distances(one: Descriptors, other: Descriptors) -> Float64[np.ndarray, "image known"]:
+def euclidean_distances(one: Descriptors, other: Descriptors) -> Float64[np.ndarray, "image known"]:
     """Return the Euclidean distances between descriptors."""
     from sklearn.metrics import pairwise_distances
 
     return np.asarray(pairwise_distances(one.astype(np.float64), other.astype(np.float64)), np.float64)
 
 
-def by_case(table: pd.DataFrame) -> "pd.Series[float]":
+def distance_by_case(table: pd.DataFrame) -> "pd.Series[float]":
     """Return the distance of each case, given `case, sample, model, distance` to what each model knows.
 
     It is that of the case's farthest image: the mean over what a model of several folds knows, then over the models.
@@ -117,7 +117,7 @@ def by_case(table: pd.DataFrame) -> "pd.Series[float]":
     return each.groupby(["case", "sample"]).mean().groupby("case").max()
 
 
-def threshold(known: Sequence[float]) -> float:
+def distance_threshold(known: Sequence[float]) -> float:
     """Return the distance within which a case like the known ones lies with a probability of `TYPICAL` at least.
 
     Of too few known cases to say so, the farthest one's; infinity where none has a distance.

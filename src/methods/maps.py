@@ -15,7 +15,7 @@ from src.maps.windows import RELATIVE, Corner, Map, assemble, corners, grid, rel
 from src.methods.crop_batches import crop_batches, encode_batches
 from src.methods.fold_models import model_name
 from src.methods.method import CellTask, Explanation
-from src.methods.preparation import Sample, planes, prepare_image
+from src.methods.preparation import Sample, channels_first, prepare_image
 from src.recipes import map_recipe
 from src.storage.store import Store
 
@@ -55,7 +55,7 @@ class MapExample:
         return Explanation(self.sample, self.image, maps, meaning=meaning, note=note)
 
 
-def each_of(task: CellTask) -> Iterator[MapExample]:
+def each_example(task: CellTask) -> Iterator[MapExample]:
     """Yield the examples (`Method.explain`) with their images."""
     cell, examples = task.cell, task.manifest
     classes = [str(name) for name in examples["label"].cat.categories]
@@ -75,12 +75,12 @@ def explain_networks(task: CellTask, models: Mapping[str, "FineTuned"], device: 
     from src.training.torch_settings import exact
 
     cell = task.cell
-    for example in each_of(task):
+    for example in each_example(task):
         network = models[example.model].network(device)
         with exact(torch.device(device)):
             # Memory that holds a batch of training holds one of these.
             batch = min(BATCH, cell.finetune.batch)
-            maps, note = explain_image(network, planes(example.image), cell.crop, example.targets, batch)
+            maps, note = explain_image(network, channels_first(example.image), cell.crop, example.targets, batch)
         yield example.explanation(maps, RELATIVE, note)
 
 
@@ -95,13 +95,13 @@ def explain_descriptors(
     cell, load = task.cell, cache(encoder)
     size = cell.crop.size
     windows = cache(partial(windows_of, cell, load))
-    for example in each_of(task):
+    for example in each_example(task):
         height, width, _ = example.image.shape
         places = corners(cell.crop, height, width)
         if len(places) > 1 and cell.crop.sharing == MAP:
-            places, descriptors = shared(windows(), example.image, places, size)
+            places, descriptors = encode_shared_windows(windows(), example.image, places, size)
         else:
-            descriptors = stored(cell, task.store, load, example, places, batch)
+            descriptors = load_windows(cell, task.store, load, example, places, batch)
         probabilities = models[example.model].predict(descriptors)
         if len(places) > 1:
             maps = window_maps(probabilities, places, size, (height, width), example.targets)
@@ -118,7 +118,7 @@ def windows_of(cell: Cell, load: "Callable[[], Extractor]") -> "Windows":
     return Windows(load(), [cell.crop.size], cell.encoder.label)
 
 
-def shared(
+def encode_shared_windows(
     windows: "Windows", image: Image, places: list[Corner], size: int
 ) -> tuple[list[Corner], Float32[np.ndarray, "crop feature"]]:
     """Return places, moved to the stride before them, and the descriptors of windows there, which share a map."""
@@ -126,27 +126,27 @@ def shared(
 
     stride = windows.stride
     cells = list(dict.fromkeys((top // stride, left // stride) for top, left in places))
-    (found,) = encode_batches(windows, [(planes(image)[None].to(windows.device), 1)], "image", WAY_OUT)
+    (found,) = encode_batches(windows, [(channels_first(image)[None].to(windows.device), 1)], "image", WAY_OUT)
     grid = windows.split(found, (image.shape[0], image.shape[1]))[size][0]
     aligned = [(row * stride, column * stride) for row, column in cells]
     return aligned, np.stack([grid[cell].numpy() for cell in cells])
 
 
-def stored(
+def load_windows(
     cell: Cell, store: Store, load: "Callable[[], Extractor]", example: MapExample, places: list[Corner], batch: int
 ) -> Float32[np.ndarray, "crop feature"]:
     """Return the descriptors of an image's windows by themselves, out of the store, where they are put first."""
     wanted = map_recipe(cell)
     if not store.holds(wanted, example.content):
-        store.write(wanted, example.content, encoded(load(), example.image, places, cell.crop.size, batch)[None])
+        store.write(wanted, example.content, encode_windows(load(), example.image, places, cell.crop.size, batch)[None])
     return store.read(wanted, example.content)[0]
 
 
-def encoded(
+def encode_windows(
     network: "Extractor", image: Image, places: list[Corner], size: int, batch: int
 ) -> Float32[np.ndarray, "crop feature"]:
     """Return the descriptors of an image's windows; a single one is followed by itself with parts hidden."""
-    tensor = planes(image).to(network.device)
+    tensor = channels_first(image).to(network.device)
     windows: Iterable[Tensor] = (tensor[:, top : top + size, left : left + size] for top, left in places)
     crops = windows if len(places) > 1 else with_hidden(next(iter(windows)))
     return np.concatenate([each.numpy() for each in encode_batches(network, crop_batches(crops, batch))])
@@ -161,7 +161,7 @@ def window_maps(
     is not the mean of its map.
     """
     return {
-        f"probability of {name}": spread(places, probabilities[:, target], size, shape)
+        f"probability of {name}": spread_values(places, probabilities[:, target], size, shape)
         for name, target in targets.items()
     }
 
@@ -177,7 +177,7 @@ def hidden_maps(
     maps = {}
     for name, target in targets.items():
         lost = np.maximum(probabilities[0, target] - probabilities[1:, target], 0)
-        values = spread(grid(size, size, side, HIDDEN), lost, side, (size, size))
+        values = spread_values(grid(size, size, side, HIDDEN), lost, side, (size, size))
         visible = relative(values) if values.max() >= LEAST else np.zeros_like(values)
         title = f"probability of {name} lost where hidden, {values.max():.2f} at most"
         maps[title] = assemble([place], visible[None], *shape)
@@ -200,7 +200,9 @@ def with_hidden(window: "Tensor") -> "Iterator[Tensor]":
         yield hidden
 
 
-def spread(places: list[Corner], values: Float64[np.ndarray, " window"], size: int, shape: tuple[int, int]) -> Map:
+def spread_values(
+    places: list[Corner], values: Float64[np.ndarray, " window"], size: int, shape: tuple[int, int]
+) -> Map:
     """Return a map of one value per window."""
     maps = np.broadcast_to(values.astype(np.float32)[:, None, None], (len(values), size, size))
     return assemble(places, maps, *shape)

@@ -59,10 +59,10 @@ def prefetch(
 def prepare_tensor(cell: Cell, sample: Sample) -> "tuple[Tensor | None, str]":
     """Return an image, read, scaled and normalised (3, height, width), and what was wrong with it (`prepare_image`)."""
     image, reason = prepare_image(cell, sample)
-    return None if image is None else planes(image), reason
+    return None if image is None else channels_first(image), reason
 
 
-def planes(image: UInt8[np.ndarray, "height width 3"]) -> "Tensor":
+def channels_first(image: UInt8[np.ndarray, "height width 3"]) -> "Tensor":
     """Return an image (3, height, width), whose channels still lie side by side, as networks take them."""
     import torch
 
@@ -84,7 +84,7 @@ def prepare_image(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height
                 raise
             reason = str(error)
     except BadImage as error:
-        refuse(cell, sample, str(error))
+        refuse_image(cell, sample, str(error))
         return None, str(error)
     return image, reason
 
@@ -122,7 +122,7 @@ def check_sizes(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) ->
     )
 
 
-def enlarged(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) -> list[str]:
+def note_enlarged(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) -> list[str]:
     """Return a note on the images, if any, that are not at the scale of the crop, as it fits no smaller ones."""
     if not cell.crop.fit:
         return []
@@ -137,7 +137,7 @@ def enlarged(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) -> li
     ]
 
 
-def refuse(cell: Cell, sample: Sample, reason: str) -> None:
+def refuse_image(cell: Cell, sample: Sample, reason: str) -> None:
     """Raise the error for a bad image if the cell is to fail on it."""
     if cell.on_bad_image == "fail":
         raise ValueError(

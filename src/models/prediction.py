@@ -14,7 +14,7 @@ import pandas as pd
 from src.data import image_file
 from src.evaluation.predictions import stepwise_means
 from src.methods.fold_models import LEFT_OUT, PASSED
-from src.methods.likeness import by_case, threshold
+from src.methods.likeness import distance_by_case, distance_threshold
 from src.methods.method import Applied
 from src.methods.preparation import prefetch
 from src.models.saved import Member
@@ -60,16 +60,16 @@ def predict_new(
     `store` gives and keeps descriptors; without one none are kept. `ValueError` where the cells have different classes,
     or a view has no model.
     """
-    check(members, images)
-    rows, unread = digested(images, root, members[0].method.workers, progress)
+    check_members(members, images)
+    rows, unread = with_digests(images, root, members[0].method.workers, progress)
     # What is held does not grow with the number of images but by the answers.
     blocks = [rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-    answers = [answer for block in blocks for answer in apply(members, block, root, progress, store)]
-    each = together([(name, answer.predictions) for name, answer in answers]).drop(columns=UNKNOWN, errors="ignore")
+    answers = [answer for block in blocks for answer in apply_members(members, block, root, progress, store)]
+    each = join_tables([(name, answer.predictions) for name, answer in answers]).drop(columns=UNKNOWN, errors="ignore")
     bad = pd.concat([unread, *(answer.bad for _, answer in answers)], ignore_index=True)
-    distances = likeness(members, together([(name, answer.distances) for name, answer in answers]))
+    distances = case_distances(members, join_tables([(name, answer.distances) for name, answer in answers]))
     classes = members[0].classes
-    table = outcomes(images, bad, each).join(fuse_answers(each, classes)).join(distances)
+    table = case_outcomes(images, bad, each).join(fuse_answers(each, classes)).join(distances)
     order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
     label = table["label"].astype(object).where(table["label"].notna(), "")
     unlike = (table["distance"] > 1).astype("boolean").mask(table["distance"].isna())  # nothing is known of some
@@ -78,17 +78,17 @@ def predict_new(
     return Prediction(table, each, int(rows["content"].isin(known).sum()))
 
 
-def apply(
+def apply_members(
     members: list[Member], rows: pd.DataFrame, root: Path, progress: Progress, store: Store | None
 ) -> Iterator[tuple[str, Applied]]:
     """Yield the name of each fitted cell, and what it says of images with contents."""
-    for _, alike in groupby(sorted(members, key=kind), key=kind):
-        with kept(store) as held:  # cells of the same descriptors share them
+    for _, alike in groupby(sorted(members, key=descriptor_kind), key=descriptor_kind):
+        with store_or_temporary(store) as held:  # cells of the same descriptors share them
             for member in alike:
                 yield member.name, member.apply(rows, root, held, progress)
 
 
-def check(members: list[Member], images: pd.DataFrame) -> None:
+def check_members(members: list[Member], images: pd.DataFrame) -> None:
     """Raise `ValueError` unless the cells have the same classes, weights as fitted, and models of all views."""
     first = members[0]
     for member in members:
@@ -107,13 +107,13 @@ def check(members: list[Member], images: pd.DataFrame) -> None:
         member.check()
 
 
-def kind(member: Member) -> str:
+def descriptor_kind(member: Member) -> str:
     """Return what determines the descriptors of a fitted cell, as text."""
     return json.dumps(descriptor_recipe(member.cell, member.weights), sort_keys=True)
 
 
 @contextmanager
-def kept(store: Store | None) -> Iterator[Store]:
+def store_or_temporary(store: Store | None) -> Iterator[Store]:
     """Give the store; where there is none, one that is deleted afterwards."""
     if store is not None:
         yield store
@@ -122,16 +122,18 @@ def kept(store: Store | None) -> Iterator[Store]:
         yield Store(folder)
 
 
-def digested(images: pd.DataFrame, root: Path, workers: int, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+def with_digests(
+    images: pd.DataFrame, root: Path, workers: int, progress: Progress
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the images with the column `content`, and `sample, outcome, reason` of files that cannot be opened."""
-    read = prefetch(lambda sample: content(root / sample), images["sample"], workers)
+    read = prefetch(lambda sample: digest_or_reason(root / sample), images["sample"], workers)
     found = list(progress.track(read, "reading", len(images)))
     rows = images.assign(content=[digest for digest, _ in found])
     gone = images[["sample"]].assign(outcome=LEFT_OUT, reason=[reason for _, reason in found])
     return rows[rows["content"] != ""], gone[gone["reason"] != ""]
 
 
-def content(path: Path) -> tuple[str, str]:
+def digest_or_reason(path: Path) -> tuple[str, str]:
     """Return the digest of a file's bytes, and why it cannot be opened; one of them is empty."""
     try:
         return image_file.file_digest(path), ""
@@ -141,7 +143,7 @@ def content(path: Path) -> tuple[str, str]:
         return "", f"the file cannot be opened: {error.strerror}"
 
 
-def together(tables: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+def join_tables(tables: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     """Return one table of several models' tables, those that are empty left out, with the column `model`."""
     found = [table.assign(model=name) for name, table in tables if len(table)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -168,15 +170,17 @@ def fuse_answers(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     return means.assign(label=label, agreement=own["agreement"].mean(), spread=own["spread"].std(ddof=0))
 
 
-def likeness(members: list[Member], distances: pd.DataFrame) -> "pd.Series[float]":
+def case_distances(members: list[Member], distances: pd.DataFrame) -> "pd.Series[float]":
     """Return, by case, the distance to the images that the cells know, in multiples of the threshold."""
     known = [one.table().assign(model=member.name) for member in members for one in member.known.values()]
     if distances.empty or not known:
         return pd.Series(dtype=np.float64, name="distance")
-    return (by_case(distances) / threshold(by_case(pd.concat(known)).tolist())).rename("distance")
+    return (distance_by_case(distances) / distance_threshold(distance_by_case(pd.concat(known)).tolist())).rename(
+        "distance"
+    )
 
 
-def outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
+def case_outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
     """Return, by case in the order of the images, `outcome` and `reason`."""
     predicted = set(each["case"]) if len(each) else set()
     found = images.merge(bad.drop_duplicates("sample"), on="sample", how="left")

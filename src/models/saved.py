@@ -105,15 +105,17 @@ def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Ou
         "name": name,
         "classes": classes,
         "weights": "" if holds_all_weights(cell, method) else cell.encoder.digest(),
-        "method": describe(method),
-        "cell": {key: describe(part) if is_dataclass(part) else part for key, part in parts.items()},
+        "method": describe_operator(method),
+        "cell": {key: describe_operator(part) if is_dataclass(part) else part for key, part in parts.items()},
         "files": {"models": sorted(outcome.models), "known": sorted(outcome.known)},
-        "chosen": {fold: {key: describe(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()},
+        "chosen": {
+            fold: {key: describe_operator(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()
+        },
     }
     write(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
-def describe(operator: Any) -> dict[str, Any]:
+def describe_operator(operator: Any) -> dict[str, Any]:
     """Return an operator's name, its module if that is not the project's, its revision if any, and its parameters."""
     kind = type(operator)
     own = {} if kind.__module__.startswith(f"{__name__.partition('.')[0]}.") else {"module": kind.__module__}
@@ -142,8 +144,8 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
     cell, method = Cell(**parts), build(description["method"])
     chosen = {int(fold): {key: build(part) for key, part in own.items()} for fold, own in description["chosen"].items()}
-    cell = agreed(description["name"], cell, list(chosen.values()))
-    given = weights or packed(folder, description)
+    cell = agreed_cell(description["name"], cell, list(chosen.values()))
+    given = weights or packed_weights(folder, description)
     if given and description["weights"] and weights_from_file(cell.encoder):
         cell = replace(cell, encoder=replace(cell.encoder, weights=given))
     check_files(folder, description)
@@ -167,7 +169,7 @@ def check_files(folder: Path, description: Mapping[str, Any]) -> None:
         )
 
 
-def agreed(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:
+def agreed_cell(name: str, cell: Cell, chosen: list[dict[str, Any]]) -> Cell:
     """Return a cell with what was chosen for all its folds; `ValueError` where images are not prepared the same."""
     if not chosen:
         return cell
@@ -200,7 +202,7 @@ def is_operator(part: Any) -> bool:
     return isinstance(part, dict) and "operator" in part
 
 
-def packed(folder: Path, description: Mapping[str, Any]) -> str:
+def packed_weights(folder: Path, description: Mapping[str, Any]) -> str:
     """Return the path of an encoder's weights that were packed with a model; empty where they were not."""
     return str(folder / description["packed"]) if "packed" in description else ""
 
@@ -225,6 +227,6 @@ def pack_fitted(folders: list[Path], build: Build, target: Path, weights: str = 
         write(place / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
-def unpacked(target: Path) -> list[Path]:
+def packed_cells(target: Path) -> list[Path]:
     """Return the folders of the cells that `pack_fitted` put into a folder."""
     return sorted(path.parent for path in target.glob(f"*/{DESCRIPTION}"))

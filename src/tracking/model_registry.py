@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from src.data.synthetic import tissue
-from src.models.saved import CELLS, unpacked
+from src.models.saved import CELLS, packed_cells
 from src.system.next_commands import next_command
 from src.tracking.run_record import RunRecord
 from src.tracking.runs import Tracking
@@ -151,7 +151,7 @@ def registered(tracking: Tracking, version: "ModelVersion", place: Path) -> Loca
     cells = Path(download_artifacts(f"models:/{title}", dst_path=str(place))) / "artifacts" / CELLS
     if not cells.is_dir():
         raise ValueError(f"the registered model {title} is not one of `python -m src.register`, or its files are gone")
-    return Located(title, str(version.run_id or ""), unpacked(cells), packed=True)
+    return Located(title, str(version.run_id or ""), packed_cells(cells), packed=True)
 
 
 def point(tracking: Tracking) -> None:

@@ -288,7 +288,7 @@ def frozen(made: Simulation) -> None:
 def prediction(made: Simulation) -> None:
     """Predict new images, in blocks, by what was learnt from a few; their distances to known ones."""
     from src.methods.frozen.frozen import Frozen
-    from src.methods.likeness import by_case
+    from src.methods.likeness import distance_by_case
     from src.methods.method import Fitted
     from src.models.prediction import BLOCK
 
@@ -300,7 +300,7 @@ def prediction(made: Simulation) -> None:
     blocks = (rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
     answers = [method.apply(made.task(block), fitted) for block in blocks]
     assert sum(len(answer.predictions) for answer in answers) == FOLDS * made.count
-    by_case(pd.concat([answer.distances for answer in answers]).assign(model="one"))
+    distance_by_case(pd.concat([answer.distances for answer in answers]).assign(model="one"))
 
 
 def unasked() -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from src.config import rebuilt
 from src.methods import likeness as known_images
-from src.methods.likeness import MOST, Known, by_case, threshold
+from src.methods.likeness import MOST, Known, distance_by_case, distance_threshold
 from src.methods.method import Method
 from src.models.saved import load_fitted
 from tests.support.cells import cell
@@ -51,14 +51,16 @@ class TestDistance:
             draws = np.random.default_rng(seed)
             known = self.known(draws)
             new = draws.normal(3, 1, (50, 20)).astype(np.float32)
-            flagged.append(known(new, [""] * 50) > threshold(by_case(known.table().assign(model="m"))))
+            flagged.append(
+                known(new, [""] * 50) > distance_threshold(distance_by_case(known.table().assign(model="m")))
+            )
         assert 0.02 <= np.mean(flagged) <= 0.07
 
     def test_flags_what_is_elsewhere(self) -> None:
         draws = np.random.default_rng(0)
         known = self.known(draws)
         other = draws.normal(0, 1, (50, 20)).astype(np.float32)
-        assert (known(other, [""] * 50) > threshold(known.table()["distance"])).mean() > 0.95
+        assert (known(other, [""] * 50) > distance_threshold(known.table()["distance"])).mean() > 0.95
 
     def test_leaves_the_own_patient_out(self) -> None:
         known = self.known(np.random.default_rng(0))
@@ -69,7 +71,7 @@ class TestDistance:
     def test_of_one_patient_says_nothing(self) -> None:
         known = Known.of(manifest(6, 6), np.random.default_rng(0).random((6, 4)).astype(np.float32))
         assert known.table().empty
-        assert threshold(known.table()["distance"]) == np.inf
+        assert distance_threshold(known.table()["distance"]) == np.inf
 
     def test_images_that_are_all_alike(self) -> None:
         known = Known.of(manifest(6, 1), np.ones((6, 4), np.float32))

@@ -22,7 +22,7 @@ from src.data.new_images import list_images
 from src.data.sets.table import Table
 from src.encoders.handcrafted import Handcrafted
 from src.images.crop import Crop
-from src.methods.likeness import threshold
+from src.methods.likeness import distance_threshold
 from src.methods.method import Outcome
 from src.models import prediction
 from src.models.prediction import fuse_answers, predict_new
@@ -88,7 +88,7 @@ class TestCopiesOfTheImages:
         member = load_fitted(folder, rebuilt)
         table = asked([member], copied(images, tmp_path / "new")).table
         own = member.known["all"].table()["distance"]
-        np.testing.assert_allclose(sorted(table["distance"]), sorted(own / threshold(own)))
+        np.testing.assert_allclose(sorted(table["distance"]), sorted(own / distance_threshold(own)))
         assert not table["unlike"].any()
 
 

@@ -12,7 +12,7 @@ import torch
 from src.config import rebuilt
 from src.data.sets.table import Table
 from src.encoders.torchvision import Torchvision
-from src.models.saved import DESCRIPTION, load_all_fitted, load_fitted, pack_fitted, unpacked
+from src.models.saved import DESCRIPTION, load_all_fitted, load_fitted, pack_fitted, packed_cells
 from tests.support.cells import cell
 from tests.support.images import folder_of_images
 from tests.support.models import FROZEN, asked, kept
@@ -61,7 +61,7 @@ class TestWeights:
         pack_fitted([folder], rebuilt, tmp_path / "packed")
         weights.unlink()
         shutil.move(tmp_path / "packed", tmp_path / "elsewhere")
-        after = asked(load_all_fitted(unpacked(tmp_path / "elsewhere"), rebuilt), images).table
+        after = asked(load_all_fitted(packed_cells(tmp_path / "elsewhere"), rebuilt), images).table
         pd.testing.assert_frame_equal(after, before, check_exact=True)
         assert {file.suffix for file in (tmp_path / "elsewhere").rglob("*") if file.is_file()} == {
             ".safetensors",

@@ -29,7 +29,7 @@ from src.methods.fold_models import (
 from src.methods.frozen.frozen import Frozen
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Explanation, Fitted, Method, Outcome
-from src.methods.preparation import enlarged, samples_of
+from src.methods.preparation import note_enlarged, samples_of
 from src.recipes import fit_recipe
 from src.storage.store import recipe_digest
 from src.system.checks import at_least
@@ -88,7 +88,7 @@ class FineTune(Method):
             for job, (_, described) in answers
         }
         facts: dict[str, str | int] = {"recipe": recipe_digest(fit_recipe(cell)), EPOCHS: epochs}
-        notes = training.notes() + enlarged(cell, samples_of(kept), task.sizes)
+        notes = training.notes() + note_enlarged(cell, samples_of(kept), task.sizes)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
 
     def load(self, file: Path, cell: Cell, classes: list[str]) -> Any:

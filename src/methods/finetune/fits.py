@@ -164,9 +164,9 @@ class Learning:
         wanted = self.recipe(job)
         folder = self.store.open(wanted)
         with (
-            alone(folder, job.name),
+            exclusive_training(folder, job.name),
             exact(torch.device(self.device)) as loose,
-            counted_to(fit.images(), count) as counted,
+            count_up_to(fit.images(), count) as counted,
         ):
             if self.store.fit(wanted) is not None:
                 self.replay(job)
@@ -180,7 +180,7 @@ class Learning:
 
     def classifier(self, job: FitJob) -> "NetworkWithHead":
         """Return the network before its training; crops that are too small for it are refused."""
-        encoder = drawn(self.cell.encoder, job.seed)
+        encoder = with_drawn_weights(self.cell.encoder, job.seed)
         network = encoder.load(self.device, auxiliary=self.cell.finetune.auxiliary > 0)
         network(next(self.views(job)([0], 1))[None])
         head = int(generator(job.seed, job.view, job.fold, "head").integers(2**32))
@@ -242,7 +242,7 @@ class Learning:
 
 
 @contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
+def exclusive_training(folder: Path, name: str) -> Iterator[None]:
     """Keep other processes from training the same network meanwhile; wait for one that does."""
     from filelock import FileLock, Timeout
 
@@ -259,7 +259,7 @@ def alone(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def counted_to(total: int, count: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+def count_up_to(total: int, count: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     """Count steps towards a total, and add those that turned out not to be needed."""
     done = 0
 
@@ -272,7 +272,7 @@ def counted_to(total: int, count: Callable[[int], None]) -> Iterator[Callable[[i
     count(total - done)
 
 
-def drawn(encoder: Any, seed: int) -> NetworkEncoder:
+def with_drawn_weights(encoder: Any, seed: int) -> NetworkEncoder:
     """Return the encoder as a fit begins with it: random weights are each seed's own."""
     assert isinstance(encoder, NetworkEncoder)
     if not encoder.untrained:
@@ -300,7 +300,7 @@ def fewest_images(cell: Cell, device: str) -> int:
 
     size = cell.crop.size
     blank = torch.zeros((3, size, size), dtype=torch.uint8)
-    found = training.fewest(drawn(cell.encoder, 0).load(device), blank)
+    found = training.fewest(with_drawn_weights(cell.encoder, 0).load(device), blank)
     if cell.finetune.batch < found:
         raise ValueError(
             f"batch normalisation has a single value of each channel of one image where {cell.encoder.label} is "

@@ -89,9 +89,9 @@ def predict_rows(
             parts.append([torch.cat(each)[:valid].numpy() for each in zip(*answers, strict=True)])
             count_done(valid)
     predicted, described = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return means(predicted, count), means(described, count)
+    return group_means(predicted, count), group_means(described, count)
 
 
-def means(values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+def group_means(values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """Return the means over each `count` rows that follow one another."""
     return values.reshape(-1, count, values.shape[1]).mean(axis=1)

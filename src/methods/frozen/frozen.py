@@ -35,7 +35,7 @@ from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.frozen.extraction_work import Encoding
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Explanation, Fitted, Method, Outcome
-from src.methods.preparation import check_sizes, enlarged, refuse, samples_of
+from src.methods.preparation import check_sizes, note_enlarged, refuse_image, samples_of
 from src.recipes import data_digest, descriptor_recipe, splits_digest
 from src.storage.store import Recipe, recipe_digest
 from src.system.checks import at_least
@@ -81,7 +81,7 @@ class Frozen(Method):
                 tables.append(table)
                 models |= {model_name(view, fold, seed): model for seed, model in zip(cell.seeds, fitted, strict=True)}
         facts: dict[str, str | int] = {"recipe": recipe_digest(wanted), "encoded_crops": encoded}
-        notes += enlarged(cell, samples_of(kept), task.sizes)
+        notes += note_enlarged(cell, samples_of(kept), task.sizes)
         return Outcome(join_predictions(tables), models, part, bad, facts, notes, known)
 
     def load(self, file: Path, cell: Cell, classes: list[str]) -> Model:
@@ -122,7 +122,7 @@ class Frozen(Method):
         held = store.held(wanted, distinct.keys())
         for content, sample in distinct.items():
             if reason := held.notes.get(content):
-                refuse(cell, sample, reason)
+                refuse_image(cell, sample, reason)
         # A passed image has a note and descriptors: of one that was killed in between the descriptors are missing.
         done = held.samples if cell.on_bad_image == "pass" else held
         missing = [sample for content, sample in distinct.items() if content not in done]
@@ -215,7 +215,9 @@ def fit_fold(
     classes = len(rows["label"].cat.categories)
     taught = labels[training].repeat(features.shape[1])
     together = rows["case"].map(groups(rows)).factorize()[0][training].repeat(features.shape[1])
-    models = cell.classifier.fit(runs(features, training), taught, classes, fold, cell.seeds, threads, together)
+    models = cell.classifier.fit(
+        consecutive_parts(features, training), taught, classes, fold, cell.seeds, threads, together
+    )
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
         predicted = mean_probabilities(model, features[held_out], classes)
@@ -223,7 +225,7 @@ def fit_fold(
     return fold, models, pd.concat(tables, ignore_index=True)
 
 
-def runs(features: Pooled, chosen: npt.NDArray[np.bool_]) -> list[Float32[np.ndarray, "_ feature"]]:
+def consecutive_parts(features: Pooled, chosen: npt.NDArray[np.bool_]) -> list[Float32[np.ndarray, "_ feature"]]:
     """Return the descriptors of the chosen samples, a part for those that follow each other; nothing is copied."""
     numbers = np.flatnonzero(chosen)
     parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)

@@ -54,25 +54,25 @@ def extract_shared_maps(work: Extraction, samples: list[Sample], network: Extrac
     def batches() -> Iterator[tuple[Tensor, int]]:
         for sample, reason, image in work.prepared_images(samples):
             started = Started(sample, reason)
-            for buffer, numbers in alike(turned(cell, sample, image.to(network.device)), size):
+            for buffer, numbers in batches_of_shape(turned_augmentations(cell, sample, image.to(network.device)), size):
                 parts.append(SharedPass(started, (buffer.shape[2], buffer.shape[3]), numbers))
                 yield buffer, len(numbers)
 
     for found in encode_batches(windows, batches(), "image", WAY_OUT):
         part = parts.popleft()
-        collect(cell, windows, part, found)
+        collect_crops(cell, windows, part, found)
         if part.started.augmentations == cell.augment.count:
             keep_sizes(work, part.started)
         yield len(part.numbers) * cell.crop.count
 
 
-def turned(cell: Cell, sample: Sample, image: Tensor) -> Iterator[Tensor]:
+def turned_augmentations(cell: Cell, sample: Sample, image: Tensor) -> Iterator[Tensor]:
     """Yield the augmentations of an image, each in the orientation of its crops."""
     for number, augmented in enumerate(cell.augment(image, cell.seed, sample.content)):
         yield cell.crop.turn(augmented, cell.seed, sample.content, number)
 
 
-def alike(images: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, list[int]]]:
+def batches_of_shape(images: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, list[int]]]:
     """Yield buffers of `size` images of one shape, and the numbers of those that count; they are used again."""
     buffers: dict[Shape, Tensor] = {}
     numbers: dict[Shape, list[int]] = {}
@@ -90,7 +90,7 @@ def alike(images: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, list[in
             yield buffers[shape], left
 
 
-def collect(cell: Cell, windows: Windows, part: SharedPass, found: Tensor) -> None:
+def collect_crops(cell: Cell, windows: Windows, part: SharedPass, found: Tensor) -> None:
     """Take the descriptors of the crops out of those of all windows."""
     started = part.started
     started.augmentations += len(part.numbers)

@@ -20,7 +20,7 @@ from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.extraction import Extraction
 from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
-from src.methods.frozen.shared_maps import alike
+from src.methods.frozen.shared_maps import batches_of_shape
 from src.methods.preparation import prepare_tensor
 from src.models.prediction import predict_new
 from src.models.saved import load_fitted, save_fitted
@@ -167,7 +167,9 @@ def test_training_shares_no_maps(images: Path, tmp_path: Path) -> None:
 def test_buffers_hold_images_of_one_shape_each_once() -> None:
     shapes = [(4, 6), (6, 4), (4, 6), (4, 6), (6, 4)]
     images = [torch.full((3, *shape), number, dtype=torch.uint8) for number, shape in enumerate(shapes)]
-    found = [(tuple(buffer.shape), numbers, buffer[:, 0, 0, 0].tolist()) for buffer, numbers in alike(images, 2)]
+    found = [
+        (tuple(buffer.shape), numbers, buffer[:, 0, 0, 0].tolist()) for buffer, numbers in batches_of_shape(images, 2)
+    ]
     assert [(shape, numbers) for shape, numbers, _ in found] == [
         ((2, 3, 4, 6), [0, 2]),
         ((2, 3, 6, 4), [1, 4]),
