@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from src.cell import IDLE, Cell
-from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED
+from src.classifiers.tuned import FLAGGED, NESTED
 from src.config import flat
 from src.sweeps.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.sweeps.fusion import leaks_patients
@@ -61,14 +61,13 @@ class Ledger:
         if len(tables) > 1:
             yield best_cell(tables, self.replicates)
         for name, run in runs.items():
-            if TUNED in run.tags:
+            if run.tuned:
                 yield from self.tuned(name, run, tables[name])
 
     def by_image(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what the same run claims with folds by image."""
         from src.evaluation.optimism import IMAGE_LEVEL, LedgerEntry
 
-        protocol = run.protocol
         other = self.counterpart(run)
         if not (table["patient"] != "").any():
             yield LedgerEntry(
@@ -76,7 +75,7 @@ class Ledger:
             )
         elif other is not None:
             note = f"{other.protocol}: run {other.id[:8]}"
-            yield from self.held(IMAGE_LEVEL, name, run, other, protocol in BY_IMAGE or leaks_patients(run), note)
+            yield from self.held(IMAGE_LEVEL, name, run, other, run.protocol in BY_IMAGE or leaks_patients(run), note)
         else:
             made = remake_command(run, f"protocol={opposite_protocol(run)}")
             yield LedgerEntry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
@@ -86,11 +85,10 @@ class Ledger:
         from src.evaluation.optimism import TUNED as PRACTICE
         from src.evaluation.optimism import LedgerEntry
 
-        nested = run.tags[TUNED] == NESTED
+        nested = run.tuned == NESTED
         other = self.other_tuning(run, FLAGGED if nested else NESTED)
         if other is not None:
-            tags = other.tags
-            note = f"{tags[TUNED]}: study {tags.get(STUDY, '')}, run {other.id[:8]}"
+            note = f"{other.tuned}: study {other.study}, run {other.id[:8]}"
             yield from self.held(PRACTICE, name, run, other, not nested, note)
         else:
             made = remake_command(run, f"nested={str(not nested).lower()}")
@@ -115,7 +113,7 @@ class Ledger:
             other
             for other in self.of_same_data(run)
             if other.protocol == opposite_protocol(run)
-            and other.tags.get(TUNED) == run.tags.get(TUNED)
+            and other.tuned == run.tuned
             and making_params(other) == making_params(run)
             and agree_on(run.params, other.params, ("protocol.folds", "protocol.fraction"))
         ]
@@ -127,9 +125,9 @@ class Ledger:
         found = [
             other
             for other in self.of_same_data(run)
-            if other.tags.get(TUNED) == kind
+            if other.tuned == kind
             and other.splits == run.splits
-            and (making_params(other) == making_params(run) or other.tags.get(STUDY) == run.tags.get(STUDY))
+            and (making_params(other) == making_params(run) or other.study == run.study)
         ]
         return max(found, key=lambda other: tuning_likeness(run, other), default=None)
 
@@ -142,8 +140,8 @@ class Ledger:
 
 def opposite_protocol(run: RunRecord) -> str:
     """Return the protocol that differs from a run's in nothing but whether it keeps a patient's images together."""
-    protocol = run.protocol
-    return "kfold" if protocol not in COUNTERPART and leaks_patients(run) else COUNTERPART.get(protocol, "image_kfold")
+    leaking = run.protocol not in COUNTERPART and leaks_patients(run)
+    return "kfold" if leaking else COUNTERPART.get(run.protocol, "image_kfold")
 
 
 def making_params(run: RunRecord) -> dict[str, str]:
@@ -165,19 +163,18 @@ def agree_on(one: Mapping[str, str], other: Mapping[str, str], keys: Sequence[st
 def tuning_likeness(run: RunRecord, other: RunRecord) -> tuple[bool, bool]:
     """Return whether parameters of two runs were chosen in one study, and whether in the same way."""
     keys = [key for key in run.params if key.split(".")[0] in TRIALS]
-    same_study = other.tags.get(STUDY) == run.tags.get(STUDY)
-    return same_study, agree_on(run.params, other.params, keys)
+    return other.study == run.study, agree_on(run.params, other.params, keys)
 
 
 def remake_command(run: RunRecord, change: str) -> str:
     """Return the command that makes a run again but for one override, from its parameters."""
-    program = "tune" if TUNED in run.tags else "run"
+    program = "tune" if run.tuned else "run"
     try:
         overrides = overrides_of(run.params, program, change)
     except HydraException:  # made by options that are gone
         return f"{next_command(program, change)} and the run's other values"
     # A study of the same name would go on with the trials of this one.
-    study = [f"study={run.tags.get(STUDY, 'study')}_{change.replace('=', '_')}"] if program == "tune" else []
+    study = [f"study={run.study or 'study'}_{change.replace('=', '_')}"] if program == "tune" else []
     return next_command(program, *overrides, *study)
 
 

@@ -25,7 +25,8 @@ class RunRecord:
     start, end
         In UTC; `end` is None while it runs.
     params
-        The config by dotted key, and the option that was chosen of each group, as texts.
+        The config by dotted key, and the option that was chosen of each group, as texts. The artefact config.yaml has
+        the values, but not the options; and to fetch it of each cell of a sweep takes as long as their predictions.
     tags
         What it is, where it ran, and digests of what it was made of (`src.tracking.tags`).
     metrics
@@ -116,6 +117,16 @@ class RunRecord:
     def notes(self) -> str:
         """What a reader of its figures has to know."""
         return self.tags.get("notes", "")
+
+    @property
+    def tuned(self) -> str:
+        """How its parameters were chosen (`src.classifiers.tuned`); empty where they were given."""
+        return self.tags.get("tuned", "")
+
+    @property
+    def study(self) -> str:
+        """The study that chose its parameters; empty where they were given."""
+        return self.tags.get("study", "")
 
     @property
     def method(self) -> str:
