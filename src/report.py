@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def main(config: DictConfig) -> None:
     """Write the page, and where asked log it onto the sweep's run."""
-    from src.reporting.composition import compose
+    from src.reporting.composition import compose_page
     from src.reporting.page import render_page
 
     options: Report = build(config)
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
     material = gather_material(options)
-    content = render_page(compose(material)).encode()
+    content = render_page(compose_page(material)).encode()
     replace(output, content)
     say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
     if options.track:
@@ -40,7 +40,7 @@ def main(config: DictConfig) -> None:
 
 def gather_material(options: Report) -> "ReportMaterial":
     """Return what the report is made of."""
-    from src.reporting.gathering import gather
+    from src.reporting.gathering import gather_report
 
     tracking = options.tracking
     tracking.bury()
@@ -48,9 +48,9 @@ def gather_material(options: Report) -> "ReportMaterial":
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.id)
-        return gather(tracking, sweep, cells, sweep.swept, options.replicates, binary, options.reference)
+        return gather_report(tracking, sweep, cells, sweep.swept, options.replicates, binary, options.reference)
     runs = [tracking.find(name, CELL) for name in options.runs]
-    return gather(tracking, None, runs, (), options.replicates, binary, options.reference)
+    return gather_report(tracking, None, runs, (), options.replicates, binary, options.reference)
 
 
 if __name__ == "__main__":

@@ -36,16 +36,16 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
     def load_context(self, context: Any) -> None:
         """Load the fitted cells."""
         memory.reuse()
-        self.members = members(Path(context.artifacts[CELLS]))
+        self.members = load_members(Path(context.artifacts[CELLS]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return a row per case, as `python -m src.predict` writes them."""
         with TURN:
-            table = answer(self.members, model_input)
+            table = answer_request(self.members, model_input)
         return table.astype(object).where(table.notna(), None)  # JSON has no word for what is not a number
 
 
-def members(cells: Path) -> list[Member]:
+def load_members(cells: Path) -> list[Member]:
     """Return the fitted cells of a folder, to run on what this machine has."""
     take_own(Path(src.__path__[0]).parent)  # a user's own files go with a model, beside `src`
     found = load_all_fitted(packed_cells(cells), rebuilt)
@@ -54,27 +54,27 @@ def members(cells: Path) -> list[Member]:
     return found
 
 
-def answer(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
+def answer_request(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
     """Return the predictions of a table with the column `image`; a row without a case is one by itself."""
     rows = pd.DataFrame({"sample": [f"image {number}" for number in range(len(asked))]})
     for name in ("case", "view"):
         given = asked[name].reset_index(drop=True) if name in asked else pd.Series("", index=rows.index)
         rows[name] = given.fillna("").astype(str)
-    rows["case"] = rows["case"].where(rows["case"] != "", unused(rows["case"]))
+    rows["case"] = rows["case"].where(rows["case"] != "", unused_names(rows["case"]))
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
         for name, image in zip(rows["sample"], asked["image"], strict=True):
-            (Path(folder) / name).write_bytes(decoded(image))
+            (Path(folder) / name).write_bytes(decode_image(image))
         return predict_new(members, rows, Path(folder), Progress()).table
 
 
-def unused(names: "pd.Series[str]") -> "pd.Series[str]":
+def unused_names(names: "pd.Series[str]") -> "pd.Series[str]":
     """Return as many names, which none of these is: numbers, those of the rows where none is taken."""
     taken = set(names)
     free = (str(number) for number in count() if str(number) not in taken)
     return pd.Series(list(islice(free, len(names))), index=names.index)
 
 
-def decoded(image: str) -> bytes:
+def decode_image(image: str) -> bytes:
     """Return the bytes of base64; none where it is no such text, so that the image is named as one that is none."""
     try:
         return base64.b64decode(image, validate=True)

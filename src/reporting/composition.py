@@ -21,69 +21,71 @@ KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
 
 
-def compose(material: ReportMaterial) -> ReportPage:
+def compose_page(material: ReportMaterial) -> ReportPage:
     """Return the page's content."""
     made = [make(material) for make in [*results.SECTIONS, *provenance.SECTIONS]]
     group = main_group(material)
     return ReportPage(
         title=material.title,
         kind=KINDS[material.kind],
-        done=done(material, group),
-        result=result(material, group),
-        facts=facts(material, group),
-        warnings=warnings(material),
+        done=describe_design(material, group),
+        result=describe_result(material, group),
+        facts=headline_facts(material, group),
+        warnings=page_warnings(material),
         sections=[section for section in made if section is not None],
     )
 
 
-def done(material: ReportMaterial, group: Group) -> list[str]:
+def describe_design(material: ReportMaterial, group: Group) -> list[str]:
     """Return what was done, in two sentences."""
     cases = average(group.predictions)
     patients = int(patient_groups(cases).max()) + 1
     names = classes(cases)
     data_sets = list(filter(None, dict.fromkeys(map(descriptions.dataset, material.done))))
     folds = [counted(split.held_out["fold"].nunique(), "fold") for split in material.splits]
-    protocols = listed(list(dict.fromkeys(values(material, "protocol"))))
+    protocols = listed(list(dict.fromkeys(param_values(material, "protocol"))))
     unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
     held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
     of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
     data = f"Judged on {held} of the data set {listed(data_sets) or 'unknown'}, {of_classes}."
     protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
-    return [data, methods(material)]
+    return [data, describe_methods(material)]
 
 
-def methods(material: ReportMaterial) -> str:
+def describe_methods(material: ReportMaterial) -> str:
     """Return the methods in a sentence or two, in the values that were used."""
-    names = [METHODS.get(name, name) for name in values(material, "method")]
+    names = [METHODS.get(name, name) for name in param_values(material, "method")]
     parts = [
-        ("encoder", told(material, descriptions.encoder)),
-        ("input", told(material, descriptions.crops)),
-        ("stain", values(material, "stain")),
-        ("augmentation", told(material, descriptions.augmentation, "frozen")),
-        ("classifier", told(material, descriptions.classifier, "frozen")),
-        ("training", told(material, descriptions.training, "finetune")),
-        ("seeds", values(material, "seeds")),
+        ("encoder", different_descriptions(material, descriptions.encoder)),
+        ("input", different_descriptions(material, descriptions.crops)),
+        ("stain", param_values(material, "stain")),
+        ("augmentation", different_descriptions(material, descriptions.augmentation, "frozen")),
+        ("classifier", different_descriptions(material, descriptions.classifier, "frozen")),
+        ("training", different_descriptions(material, descriptions.training, "finetune")),
+        ("seeds", param_values(material, "seeds")),
     ]
     said = "; ".join(f"{name} {listed(found)}" for name, found in parts if found and found not in (["none"], ["[0]"]))
     return f"Method: {listed(names) or 'unknown'}{f' ({said})' if said else ''}."
 
 
-def told(material: ReportMaterial, what: Callable[[Mapping[str, str]], str], method: str = "") -> list[str]:
+def different_descriptions(
+    material: ReportMaterial, what: Callable[[Mapping[str, str]], str], method: str = ""
+) -> list[str]:
     """Return the different things that cells with results used, of those of one method where it is given."""
     cells = [cell for cell in material.done if not method or cell.method == method]
     return [text for text in dict.fromkeys(what(cell.params) for cell in cells) if text]
 
 
-def values(material: ReportMaterial, key: str) -> list[str]:
+def param_values(material: ReportMaterial, key: str) -> list[str]:
     """Return the different values that a param has among the cells with results."""
     return [value for value in dict.fromkeys(cell.params.get(key, "") for cell in material.done) if value]
 
 
-def result(material: ReportMaterial, group: Group) -> list[str]:
+def describe_result(material: ReportMaterial, group: Group) -> list[str]:
     """Return the main result, in sentences."""
     model = main_model(group)
-    row = side(material, group, model)
+    row = row_beside(material, group, model)
     name = f"The fusion of {counted(group.predictions['model'].nunique(), 'cell')}" if model == FUSION else model
     where = f" ({group.title})" if group.title else ""
     folds = group.evaluation.fold_accuracy.size
@@ -97,7 +99,7 @@ def result(material: ReportMaterial, group: Group) -> list[str]:
     return lines + gap_lines(material, group, model)
 
 
-def side(material: ReportMaterial, group: Group, model: str) -> dict[Hashable, Any]:
+def row_beside(material: ReportMaterial, group: Group, model: str) -> dict[Hashable, Any]:
     """Return the row of a model and group among those side by side."""
     table = material.together.table
     return table[(table["group"] == group.title) & (table["model"] == model)].to_dict("records")[0]
@@ -132,19 +134,19 @@ def gap_lines(material: ReportMaterial, group: Group, model: str) -> list[str]:
     return lines
 
 
-def facts(material: ReportMaterial, group: Group) -> list[Fact]:
+def headline_facts(material: ReportMaterial, group: Group) -> list[Fact]:
     """Return the figures that are read first."""
-    row, found = side(material, group, main_model(group)), group.evaluation.metrics
+    row, found = row_beside(material, group, main_model(group)), group.evaluation.metrics
     several = len(group.evaluation.classes) > 2
     shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=ends(row["low"], row["high"], level=True))]
     most, share = group.evaluation.commonest
     shown.append(Fact(label="Always the most frequent class", value=f"{percent(share)} %", detail=most))
-    shown.append(fact(found, "balanced_accuracy", titled("balanced_accuracy")))
+    shown.append(headline_fact(found, "balanced_accuracy", titled("balanced_accuracy")))
     auc = "binary_auc" if "binary_auc" in found else "auc"
-    area = fact(found, auc, titled(auc if several else "auc"))
+    area = headline_fact(found, auc, titled(auc if several else "auc"))
     positive = " + ".join(group.evaluation.positive)
     shown.append(replace(area, detail="; ".join(filter(None, [area.detail, positive and f"positive: {positive}"]))))
-    shown.append(fact(found, "ece", "calibration error"))
+    shown.append(headline_fact(found, "ece", "calibration error"))
     if material.kind != "run":
         total = len(material.cells) + sum(name.endswith(LACKING) for name in material.missing)
         detail = f"of {total}" if len(material.done) == total else f"of {total}: see the warning"
@@ -152,7 +154,7 @@ def facts(material: ReportMaterial, group: Group) -> list[Fact]:
     return [each for each in shown if each.value != MISSING]
 
 
-def fact(found: Mapping[str, float], name: str, label: str) -> Fact:
+def headline_fact(found: Mapping[str, float], name: str, label: str) -> Fact:
     """Return a metric as a figure that is read first."""
     unit, digits = scale(name)
     value, low, high = wording.figures(found, name, unit)
@@ -161,18 +163,18 @@ def fact(found: Mapping[str, float], name: str, label: str) -> Fact:
     return Fact(label=capital(label), value=shown, detail=ends(low, high, digits, level=True))
 
 
-def warnings(material: ReportMaterial) -> list[str]:
+def page_warnings(material: ReportMaterial) -> list[str]:
     """Return what a reader has to know before any figure."""
     lines = [f"Without results: {listed(material.missing, 12)}."] if material.missing else []
     if material.kind == "sweep" and material.status != FINISHED:
         lines.append(f"The sweep itself is {material.status}: cells may be missing.")
     lines += [f"The cells of {title} could not be fused: {why}" for title, why in material.fusion.failed.items()]
-    lines += [leaking(group) for group in material.fusion.groups if group.leaks]
-    lines += [f"{note}." for note in noted(material)]
-    return lines + untrained(material.done)
+    lines += [leak_warning(group) for group in material.fusion.groups if group.leaks]
+    lines += [f"{note}." for note in group_warnings(material)]
+    return lines + untrained_warning(material.done)
 
 
-def noted(material: ReportMaterial) -> list[str]:
+def group_warnings(material: ReportMaterial) -> list[str]:
     """Return what has to be known of the figures of groups; what holds for several is said once."""
     found: dict[str, list[str]] = {}
     for group in material.fusion.groups:
@@ -182,12 +184,12 @@ def noted(material: ReportMaterial) -> list[str]:
     return [capital(note) if len(titles) == every else f"{listed(titles)}: {note}" for note, titles in found.items()]
 
 
-def leaking(group: Group) -> str:
+def leak_warning(group: Group) -> str:
     """Return the warning on a group with patients on both sides of a split."""
     return f"{group.title or 'These folds'}: patients stand on both sides of a split, so that figures are optimistic."
 
 
-def untrained(cells: list[RunRecord]) -> list[str]:
+def untrained_warning(cells: list[RunRecord]) -> list[str]:
     """Return the warning on encoders that know nothing."""
     names = [cell.name for cell in cells if "untrained encoder" in cell.notes]
     which = "all cells" if len(names) == len(cells) > 1 else listed(names)

@@ -111,7 +111,7 @@ class ReportMaterial:
         return finished_cells(self.cells)
 
 
-def gather(
+def gather_report(
     tracking: Tracking,
     sweep: RunRecord | None,
     runs: list[RunRecord],
@@ -128,12 +128,12 @@ def gather(
     done = finished_cells(runs)
     if not done:
         raise ValueError(f"{title} has no finished cells to report; `python -m src.report` needs one at least")
-    keys = list(keys) or differing(runs)
+    keys = list(keys) or differing_params(runs)
     fusion = fuse_sweep(tracking, done, keys, replicates, binary)
     known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
     if reference:
         one_of(sorted(known), reference=reference)
-    examples, beyond = pictures(tracking, sorted(done, key=leaks_patients))
+    examples, beyond = read_examples(tracking, sorted(done, key=leaks_patients))
     return ReportMaterial(
         title=title,
         kind="sweep" if sweep else "runs" if len(runs) > 1 else "run",
@@ -141,14 +141,14 @@ def gather(
         status=(sweep or runs[0]).status,
         keys=keys,
         cells=runs,
-        failures={run.id: failure(tracking, run) for run in runs if not run.finished},
-        missing=missing(sweep, runs),
+        failures={run.id: read_failure(tracking, run) for run in runs if not run.finished},
+        missing=cells_without_results(sweep, runs),
         command=(sweep or runs[0]).command,
         fusion=fusion,
         together=fusion.together or side_by_side(fusion.groups, read_published(done), replicates),
         published=published_by_fold(done),
-        splits=splits(tracking, done),
-        points=points(tracking, done),
+        splits=different_splits(tracking, done),
+        points=training_points(tracking, done),
         examples=examples,
         beyond=beyond,
         replicates=replicates,
@@ -156,20 +156,20 @@ def gather(
     )
 
 
-def differing(runs: list[RunRecord]) -> list[str]:
+def differing_params(runs: list[RunRecord]) -> list[str]:
     """Return the params that keep runs from being fused, and differ among them."""
     keys = dict.fromkeys(key for run in runs for key in run.params if key_group(key) in AXES)
     return [key for key in keys if len({run.params.get(key) for run in runs}) > 1]
 
 
-def missing(sweep: RunRecord | None, runs: list[RunRecord]) -> list[str]:
+def cells_without_results(sweep: RunRecord | None, runs: list[RunRecord]) -> list[str]:
     """Return the cells without results, and what the sweep says of those that did not begin."""
     named = [f"{run.name} ({run.status})" for run in runs if not run.finished]
     told = sweep.tags.get("failed_cells", "") if sweep else ""
     return named + [part for part in told.split(", ") if part.endswith(LACKING)]
 
 
-def failure(tracking: Tracking, run: RunRecord) -> str:
+def read_failure(tracking: Tracking, run: RunRecord) -> str:
     """Return the last line of a run's traceback; empty where it left none."""
     try:
         text = tracking.artifact(run, "traceback.txt").decode(errors="replace")
@@ -188,15 +188,15 @@ def published_by_fold(runs: list[RunRecord]) -> dict[str, pd.DataFrame]:
     return {path: published_table(file) for path, file in files.items() if "metric" not in pd.read_csv(file, nrows=0)}
 
 
-def splits(tracking: Tracking, runs: list[RunRecord]) -> list[Split]:
+def different_splits(tracking: Tracking, runs: list[RunRecord]) -> list[Split]:
     """Return the different splits of runs, as the first run of each holds them."""
     parts: dict[str, list[RunRecord]] = {}
     for run in runs:
         parts.setdefault(run.splits, []).append(run)
-    return [split(tracking, part) for part in parts.values()]
+    return [common_splits(tracking, part) for part in parts.values()]
 
 
-def split(tracking: Tracking, runs: list[RunRecord]) -> Split:
+def common_splits(tracking: Tracking, runs: list[RunRecord]) -> Split:
     """Return the splits that runs have in common."""
     first = runs[0]
     names = [dataset(first), first.protocol]
@@ -238,7 +238,7 @@ def table_or_none(tracking: Tracking, run: RunRecord, name: str) -> pd.DataFrame
         return pd.DataFrame()
 
 
-def points(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:
+def training_points(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:
     """Return the curves of the training of runs, which are stepped by epoch."""
     rows = []
     for run in runs:
@@ -249,11 +249,11 @@ def points(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell", "curve", "fit", "epoch", "value"])
 
 
-def pictures(tracking: Tracking, runs: list[RunRecord]) -> tuple[list[ReportedExample], int]:
+def read_examples(tracking: Tracking, runs: list[RunRecord]) -> tuple[list[ReportedExample], int]:
     """Return as many examples of each run as fit on a page, and how many there are beyond them."""
-    listed = {run.id: explained(tracking, run) for run in runs}
+    listed = {run.id: example_paths(tracking, run) for run in runs}
     share = max(1, MOST // max(1, sum(map(bool, listed.values()))))
-    shown = [(run, path) for run in runs for path in spread(listed[run.id], share)][:MOST]
+    shown = [(run, path) for run in runs for path in spread_evenly(listed[run.id], share)][:MOST]
     examples = [
         ReportedExample(cell=run.name, name=path.partition("/")[2], content=tracking.artifact(run, path))
         for run, path in shown
@@ -261,11 +261,11 @@ def pictures(tracking: Tracking, runs: list[RunRecord]) -> tuple[list[ReportedEx
     return examples, sum(map(len, listed.values())) - len(examples)
 
 
-def explained(tracking: Tracking, run: RunRecord) -> list[str]:
+def example_paths(tracking: Tracking, run: RunRecord) -> list[str]:
     """Return the paths of a run's examples: the right ones by class, then the wrong ones."""
     return [path for path in tracking.files(run, EXPLANATIONS) if path.endswith(".jpg")]
 
 
-def spread(paths: list[str], count: int) -> list[str]:
+def spread_evenly(paths: list[str], count: int) -> list[str]:
     """Return so many of the paths, evenly spread over them."""
     return [paths[number * len(paths) // count] for number in range(count)] if len(paths) > count else paths

@@ -39,7 +39,7 @@ DIGESTS = {
 }
 
 
-def examples(material: ReportMaterial) -> Section | None:
+def example_section(material: ReportMaterial) -> Section | None:
     """Return pictures of what the models look at, by cell."""
     if not material.examples:
         return None
@@ -53,14 +53,14 @@ def examples(material: ReportMaterial) -> Section | None:
         said += f" {counted(material.beyond, 'more example')} lie among the runs' artefacts (explanations/)."
     blocks: list[Block] = [Text(lines=[said])]
     for name in dict.fromkeys(example.cell for example in material.examples):
-        own = [photograph(example) for example in material.examples if example.cell == name]
+        own = [example_picture(example) for example in material.examples if example.cell == name]
         first = name == material.examples[0].cell
         blocks += [Heading(text=name)] if first else []
         blocks.append(Gallery(pictures=own, folded="" if first else f"{name}: {counted(len(own), 'example')}"))
     return Section(id="examples", title="What the models look at", blocks=blocks)
 
 
-def photograph(example: ReportedExample) -> Picture:
+def example_picture(example: ReportedExample) -> Picture:
     """Return an example as a picture that is not wider than a page needs it."""
     from PIL import Image
 
@@ -75,15 +75,15 @@ def photograph(example: ReportedExample) -> Picture:
     return Picture(caption=f"{name}: {kind}", alt=alt, content=smaller, size=size, drawn=False)
 
 
-def splits(material: ReportMaterial) -> Section:
+def split_section(material: ReportMaterial) -> Section:
     """Return who is held out in which fold, and what stands on both sides of a split."""
     blocks: list[Block] = []
     for split in material.splits:
         if len(material.splits) > 1:
             blocks.append(Heading(text=split.title))
-        blocks += [fold_sizes(split), audit(split)]
+        blocks += [fold_sizes(split), audit_table(split)]
         if len(split.findings):
-            blocks.append(findings(split))
+            blocks.append(finding_table(split))
     return Section(id="audit", title="Splits and leak audit", blocks=blocks)
 
 
@@ -103,7 +103,7 @@ def fold_sizes(split: Split) -> TextTable:
     return TextTable(caption=f"Folds: {split.title}", header=header, rows=rows, notes=notes)
 
 
-def audit(split: Split) -> TextTable | Text:
+def audit_table(split: Split) -> TextTable | Text:
     """Return the counts of the audit; what is not 0 stands out."""
     if not split.facts:
         return Text(lines=["These runs hold no audit."])
@@ -113,7 +113,7 @@ def audit(split: Split) -> TextTable | Text:
     return TextTable(caption=f"Leak audit: {split.title}", header=["Found", "Count"], rows=rows, tones=tones)
 
 
-def findings(split: Split) -> TextTable:
+def finding_table(split: Split) -> TextTable:
     """Return the first rows of the audit."""
     columns = {
         "kind": "Kind",
@@ -136,7 +136,7 @@ def findings(split: Split) -> TextTable:
     )
 
 
-def notes(material: ReportMaterial) -> Section:
+def note_section(material: ReportMaterial) -> Section:
     """Return what is noted on any of the cells, with the cells."""
     found: dict[str, list[str]] = {}
     for cell in material.cells:
@@ -146,28 +146,30 @@ def notes(material: ReportMaterial) -> Section:
     lines = [note if len(cells) == every else f"{note} ({listed(cells)})" for note, cells in found.items()]
     lines += [
         f"{cell.name} ended {cell.status}: {material.failures[cell.id] or 'no traceback'}"
-        for cell in unfinished(material)
+        for cell in unfinished_cells(material)
     ]
     return Section(
         id="notes", title="Notes and warnings", blocks=[Text(lines=lines or ["Nothing was noted."], listed=True)]
     )
 
 
-def unfinished(material: ReportMaterial) -> list[RunRecord]:
+def unfinished_cells(material: ReportMaterial) -> list[RunRecord]:
     """Return the cells without results."""
     return [cell for cell in material.cells if not cell.finished]
 
 
-def made(material: ReportMaterial) -> Section:
+def provenance_section(material: ReportMaterial) -> Section:
     """Return the cells, in what their configs differ, the commands, and the versions."""
     given = [material.command, *(cell.command for cell in material.cells)]
     commands = dict.fromkeys(filter(None, given))
     blocks: list[Block] = [cell_table(material)]
-    blocks += [differences(material)] if len(material.cells) > 1 else []
+    blocks += [difference_table(material)] if len(material.cells) > 1 else []
     if commands:
         title = "Commands" if len(commands) > 1 else "Command"
         blocks.append(Commands(caption=title, lines=[command(line) for line in commands]))
-    return Section(id="made", title="How it was made", blocks=[*blocks, versions(material), shared(material)])
+    return Section(
+        id="made", title="How it was made", blocks=[*blocks, version_table(material), shared_table(material)]
+    )
 
 
 def cell_table(material: ReportMaterial) -> TextTable:
@@ -181,10 +183,10 @@ def cell_table(material: ReportMaterial) -> TextTable:
     return TextTable(caption="Runs", header=header, rows=rows, text=5, tones=tones)
 
 
-def differences(material: ReportMaterial) -> TextTable:
+def difference_table(material: ReportMaterial) -> TextTable:
     """Return the params in which cells differ, a row per cell, or if these are more, a row per param."""
-    cells = configured(material)
-    differ = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) > 1]
+    cells = configured_cells(material)
+    differ = [key for key in computing_params(material) if len({cell.params.get(key) for cell in cells}) > 1]
     # What hangs on an option that differs, such as the mean and the scale of an encoder, is said by the option.
     keys = [key for key in differ if key in material.keys or key.split(".")[0] not in differ or "." not in key]
     hidden = dict.fromkeys(key.split(".")[0] for key in differ if key not in keys)
@@ -202,31 +204,31 @@ def differences(material: ReportMaterial) -> TextTable:
     return TextTable(caption="In what the configs differ", header=header, rows=rows, text=len(header), notes=notes)
 
 
-def shared(material: ReportMaterial) -> TextTable:
+def shared_table(material: ReportMaterial) -> TextTable:
     """Return the params that all cells share."""
-    cells = configured(material)
-    keys = [key for key in params(material) if len({cell.params.get(key) for cell in cells}) == 1]
+    cells = configured_cells(material)
+    keys = [key for key in computing_params(material) if len({cell.params.get(key) for cell in cells}) == 1]
     rows = [[key, masked(cells[0].params[key])] for key in sorted(keys)]
     caption = "The config" if len(cells) == 1 else "The config that all cells share"
     return TextTable(caption=caption, header=["Key", "Value"], rows=rows, text=2, folded=True)
 
 
-def configured(material: ReportMaterial) -> list[RunRecord]:
+def configured_cells(material: ReportMaterial) -> list[RunRecord]:
     """Return the cells that came so far as to record their config."""
     return [cell for cell in material.cells if cell.params]
 
 
-def params(material: ReportMaterial) -> list[str]:
+def computing_params(material: ReportMaterial) -> list[str]:
     """Return the keys of the params that say what a run computed."""
     keys = dict.fromkeys(key for cell in material.cells for key in cell.params)
     return sorted((key for key in keys if not key.startswith(PRIVATE)), key=lambda key: "." in key)
 
 
-def versions(material: ReportMaterial) -> TextTable:
+def version_table(material: ReportMaterial) -> TextTable:
     """Return code, libraries and digests; where cells differ, all of them."""
     names = dict.fromkeys(name for cell in material.cells for name in cell.tags)
     libraries = sorted(name for name in names if name.startswith("version."))
-    rows = [["code (git commit)", " / ".join(dict.fromkeys(map(code, material.cells)))]]
+    rows = [["code (git commit)", " / ".join(dict.fromkeys(map(code_version, material.cells)))]]
     titles = {name: name.removeprefix("version.") for name in ("python", *libraries)} | DIGESTS
     for name, title in titles.items():
         values = dict.fromkeys(cell.tags[name] for cell in material.done if name in cell.tags)
@@ -235,10 +237,15 @@ def versions(material: ReportMaterial) -> TextTable:
     return TextTable(caption="Versions and digests", header=["What", "Version"], rows=rows, text=2)
 
 
-def code(cell: RunRecord) -> str:
+def code_version(cell: RunRecord) -> str:
     """Return the code's commit, and whether it was changed after that."""
     changed = " with changes" if cell.tags.get("git_dirty") == "true" else ""
     return cell.tags.get("git_commit", "unknown")[:12] + changed
 
 
-SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [examples, splits, notes, made]
+SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [
+    example_section,
+    split_section,
+    note_section,
+    provenance_section,
+]

@@ -364,12 +364,12 @@ def comparison(made: Simulation) -> None:
 
 def report(made: Simulation) -> None:
     """Write the page on a sweep."""
-    from src.reporting.composition import compose
-    from src.reporting.gathering import gather
+    from src.reporting.composition import compose_page
+    from src.reporting.gathering import gather_report
     from src.reporting.page import render_page
 
     sweep = made.tracking.find("scale", SWEEP)
-    render_page(compose(gather(made.tracking, sweep, cells(made), ["encoder", "protocol"], REPLICATES)))
+    render_page(compose_page(gather_report(made.tracking, sweep, cells(made), ["encoder", "protocol"], REPLICATES)))
 
 
 Stage = Callable[[Simulation], None]

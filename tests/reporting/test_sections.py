@@ -12,8 +12,8 @@ from src.evaluation.fold_tables import correctness
 from src.evaluation.predictions import average
 from src.evaluation.text_tables import BAD, TextTable
 from src.reporting import results
-from src.reporting.composition import compose
-from src.reporting.gathering import ReportMaterial, gather, spread
+from src.reporting.composition import compose_page
+from src.reporting.gathering import ReportMaterial, gather_report, spread_evenly
 from src.reporting.provenance import WIDTH
 from src.reporting.results import cell_blocks, main_group, verdict_table
 from src.reporting.sections import Block, Commands, Gallery, ReportPage, Section, Text
@@ -32,12 +32,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 @pytest.fixture(scope="module")
 def material(kept: Kept) -> ReportMaterial:
     tracking, parent = kept
-    return gather(tracking, tracking.find(parent), tracking.children(parent), ["encoder", "protocol"], replicates=30)
+    return gather_report(
+        tracking, tracking.find(parent), tracking.children(parent), ["encoder", "protocol"], replicates=30
+    )
 
 
 @pytest.fixture(scope="module")
 def report(material: ReportMaterial) -> ReportPage:
-    return compose(material)
+    return compose_page(material)
 
 
 def section(report: ReportPage, name: str) -> Section:
@@ -80,7 +82,7 @@ class TestResult:
         assert (report.facts[1].value, report.facts[1].detail) == ("50.0 %", CLASSES[0])
 
     def test_a_sweep_that_goes_on_says_so(self, material: ReportMaterial) -> None:
-        running = compose(replace(material, status="RUNNING"))
+        running = compose_page(replace(material, status="RUNNING"))
         assert "The sweep itself is RUNNING: cells may be missing." in running.warnings
 
 
@@ -168,7 +170,7 @@ class TestTables:
         assert (found.tones, found.notes) == ({(0, 2): BAD}, ["a note"])
 
     def test_the_reference_can_be_chosen(self, material: ReportMaterial) -> None:
-        blocks = section(compose(replace(material, reference=VGG)), "comparison").blocks
+        blocks = section(compose_page(replace(material, reference=VGG)), "comparison").blocks
         assert table(blocks, f"Each cell against {VGG}").rows[0][0] == "AlexNet-8"
 
     def test_the_audit_by_split(self, report: ReportPage) -> None:
@@ -214,17 +216,17 @@ class TestPictures:
         assert cells == ["kfold"] * 4 + ["image_kfold"] * 4
 
     def test_they_are_the_same_again(self, material: ReportMaterial, report: ReportPage) -> None:
-        assert compose(material) == report
+        assert compose_page(material) == report
 
     def test_examples_are_spread(self) -> None:
-        assert spread(list("abcdefgh"), 4) == list("aceg")
-        assert spread(list("ab"), 4) == list("ab")
+        assert spread_evenly(list("abcdefgh"), 4) == list("aceg")
+        assert spread_evenly(list("ab"), 4) == list("ab")
 
 
 def test_a_single_run_has_no_comparison(kept: Kept) -> None:
     tracking, parent = kept
     first = tracking.children(parent)[:1]
-    report = compose(gather(tracking, None, first, replicates=20))
+    report = compose_page(gather_report(tracking, None, first, replicates=20))
     assert (report.kind, report.title) == ("Run", first[0].name)
     assert not {"comparison", "groups"} & {section.id for section in report.sections}
     labels = ["Accuracy", "Always the most frequent class", "Balanced accuracy", "AUC", "Calibration error"]
@@ -235,10 +237,10 @@ def test_an_unknown_reference_is_refused(kept: Kept) -> None:
     tracking, parent = kept
     runs = [run for run in tracking.children(parent) if run.params.get("protocol") == "kfold"]
     with pytest.raises(ValueError, match="must be one of AlexNet-8.*, VGG-8 .*, but got reference=ResNet"):
-        gather(tracking, None, runs, replicates=5, reference="ResNet")
+        gather_report(tracking, None, runs, replicates=5, reference="ResNet")
 
 
 def test_runs_without_results_are_refused(kept: Kept) -> None:
     tracking, _ = kept
     with pytest.raises(ValueError, match="broken has no finished cells to report"):
-        gather(tracking, None, [tracking.find("broken")])
+        gather_report(tracking, None, [tracking.find("broken")])
