@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from src.executors.executor import Batched, Executor, Work
 from src.system.checks import at_least
+from src.system.own_code import MODULES
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class Ray(Executor):
             import ray
         except ModuleNotFoundError:
             raise ValueError("executor=ray needs Ray, which is not here: `make ray` installs it") from None
+        send_own_code()
         if ray.is_initialized():
             return
         self.reach()
@@ -199,6 +201,14 @@ class Ray(Executor):
         if isinstance(result, Failed):
             raise result.error
         return result
+
+
+def send_own_code() -> None:
+    """Have a user's own files go along with work, which is pickled: workers have no such files."""
+    import ray
+
+    for module in MODULES.values():
+        ray.cloudpickle.register_pickle_by_value(module)
 
 
 def give_up(tasks: list[Any]) -> None:
