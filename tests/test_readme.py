@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.config import CONF, SCHEMAS
+from src.config import COMMANDS, CONF
+from src.operators import operators
 from tests.support.commands import ROOT
 
 FOLDERS = ("", "conf", "src", "docker")
@@ -14,6 +15,7 @@ PAGES = [ROOT / "CONTRIBUTING.md", *(ROOT / name / "README.md" for name in FOLDE
 PAGES += sorted(ROOT.glob("experiments/*/README.md"))
 OPTIONS = (CONF / "README.md").read_text()
 AT_A_GLANCE = OPTIONS.partition("## Groups at a glance")[2].partition("\n## ")[0]
+SCHEMAS = [*COMMANDS, *(kind for kind in operators().values() if kind.__module__.startswith("src."))]
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 
 
