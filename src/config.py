@@ -19,7 +19,7 @@ from src.methods.audit import AUDIT
 from src.methods.method import Method
 from src.operators import RESERVED, import_ours, import_own, operators
 from src.storage.store import flatten_recipe
-from src.system.checks import at_least, holds, meant, one_of
+from src.system.checks import at_least, holds, one_of, suggest_choice
 from src.tracking import Tracking
 from src.tuning.tuning import Plan
 
@@ -314,7 +314,7 @@ def no_key(key: str, parent: DictConfig) -> str:
     """Return what to tell of a key that its node has not: those that it has, and the one that is nearest."""
     node, _, name = key.rpartition(".")
     known = sorted(keys_of(parent))
-    near = meant(name, known if node else [*known, "hydra/launcher"])
+    near = suggest_choice(name, known if node else [*known, "hydra/launcher"])
     more = "" if is_dataclass(OmegaConf.get_type(parent)) else f"; +{key}=... adds one"
     return f"there is no {key}; the keys of {node or 'this command'} are {', '.join(known)}{more}{near}"
 

@@ -49,10 +49,10 @@ def count_images(reader: "Reader") -> tuple[int, str]:
 
 def fetch_archives(reader: "Reader") -> str:
     """Fetch all that can be, and return the names of the archives that it came from."""
-    from src.data.download import obtain
+    from src.data.download import obtain_archives
 
     with byte_progress() as progress:
-        archives = obtain(reader, progress)
+        archives = obtain_archives(reader, progress)
     return ", ".join(archive.name for archive in archives)
 
 

@@ -14,7 +14,7 @@ from src.cli.terminal import print_table, say
 from src.config import COPIES, Predict, build, rebuilt
 from src.evaluation.predictions import classes
 from src.evaluation.text_tables import TextTable
-from src.system.files import check_file, check_unwritten, replace
+from src.system.files import check_file, check_unwritten, replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def check_outputs(options: Predict) -> None:
 
 def write_table(table: "pd.DataFrame", file: str) -> None:
     """Write a table as CSV, whole or not at all."""
-    replace(Path(file), table.to_csv(index=False).encode())
+    replace_file(Path(file), table.to_csv(index=False).encode())
 
 
 def show_prediction(prediction: "Prediction") -> None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from src.cli.command import command, is_given
 from src.cli.terminal import say
 from src.config import Report, build
-from src.system.files import check_file, check_unwritten, replace
+from src.system.files import check_file, check_unwritten, replace_file
 from src.tracking import CELL, SWEEP
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
         raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
     material = gather_material(options)
     content = render_page(compose_page(material)).encode()
-    replace(output, content)
+    replace_file(output, content)
     say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
     if options.track:
         options.tracking.attach(material.id, "report.html", content.decode())

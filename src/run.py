@@ -20,7 +20,7 @@ from src.sweeps.run_cell import (
     tell_idle,
     tell_outcome,
 )
-from src.system.addresses import masked
+from src.system.addresses import mask_passwords
 from src.tracking import CELL, JOB, RunRecord, Tracking
 
 
@@ -49,7 +49,7 @@ def ensure_cell(config: DictConfig, sweep: Sweep | None) -> None:
     with tracking.run(name, CELL, sweep.run if sweep else "", tags) as run:
         if sweep:
             supersede_runs(tracking, old, run.id)
-        (run.folder / "config.yaml").write_text(masked(OmegaConf.to_yaml(config, resolve=True)))
+        (run.folder / "config.yaml").write_text(mask_passwords(OmegaConf.to_yaml(config, resolve=True)))
         params = chosen_options() | flat(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         experiment = build(config)

@@ -35,7 +35,7 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 
     def load_context(self, context: Any) -> None:
         """Load the fitted cells."""
-        memory.reuse()
+        memory.reuse_freed()
         self.members = load_members(Path(context.artifacts[CELLS]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:

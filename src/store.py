@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from src.storage.store import FIT, KIND, SAMPLE, WEIGHTS, Recipe, Store, flatten_recipe, parse
+from src.storage.store import FIT, KIND, SAMPLE, WEIGHTS, Recipe, Store, flatten_recipe, parse_tensors
 
 
 def list_recipes(store: Store) -> Iterator[str]:
@@ -34,7 +34,7 @@ def verify_files(store: Store) -> Iterator[str]:
     def look(name: str) -> str:
         content = store.place.read(name)
         try:
-            parse(content, store.place.address(name))
+            parse_tensors(content, store.place.address(name))
         except ValueError as error:
             return str(error)
         return ""

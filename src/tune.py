@@ -20,8 +20,8 @@ from src.sweeps.callback import cell_name
 from src.sweeps.processes import sweeping_command
 from src.sweeps.resume import DIGEST, POINT, Sweep, earlier_runs, supersede_runs
 from src.sweeps.run_cell import attempt_cell, chosen_options, fill_run, position_tags, tell_idle, tell_outcome
-from src.system.addresses import masked
-from src.system.files import replace
+from src.system.addresses import mask_passwords
+from src.system.files import replace_file
 from src.tracking import CELL, PARENT, TrackedRun, Tracking
 from src.tuning.studies import Owner, Watch
 from src.tuning.tuning import OBJECTIVES, Chosen, Tuning, search_of
@@ -83,7 +83,7 @@ def log_configs(config: DictConfig, run: TrackedRun) -> None:
     own = {each.name for each in fields(Experiment)}
     cell = {key: value for key, value in values.items() if key in own}
     for name, content in (("config.yaml", cell), ("tune.yaml", values)):
-        (run.folder / name).write_text(masked(OmegaConf.to_yaml(OmegaConf.create(content))))
+        (run.folder / name).write_text(mask_passwords(OmegaConf.to_yaml(OmegaConf.create(content))))
     run.log(params=flat(config) | chosen_options())
 
 
@@ -136,13 +136,13 @@ def keep_chosen(chosen: Chosen, plan: Tune, studies: Path, run: TrackedRun, note
     studies.mkdir(parents=True, exist_ok=True)
     text = (json.dumps(chosen.record, indent=2) + "\n").encode()
     for path in (run.folder / "tuning.json", studies / f"{plan.study}.json"):
-        replace(path, text)
+        replace_file(path, text)
     keys = list(next(iter(chosen.record["folds"].values()))["parameters"])
     note = "; ".join(note for note in notes if note.startswith("optimistic"))
     for name, trials in chosen.trials.items():
         folder = run.folder / "studies" / slug(name.split("/")[-1])
         folder.mkdir(parents=True)
-        replace(folder / "trials.csv", trials.to_csv(index=False).encode())
+        replace_file(folder / "trials.csv", trials.to_csv(index=False).encode())
         figures = draw_studies(trials, chosen.importance[name], keys, plan.objective, OBJECTIVES[plan.objective], note)
         for kind, figure in figures.items():
             save_figure(figure, folder / f"{kind}.png")

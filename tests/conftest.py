@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Shapes in annotations are checked while testing; not where they name PyTorch, which is imported late.
 CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.storage.store", "src.data"]
 install_import_hook(CHECKED, "tests.support.typechecker.checked")
-memory.reuse()  # as commands do
+memory.reuse_freed()  # as commands do
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

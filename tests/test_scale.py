@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from src.data import leaks
-from src.data.manifest import groups
-from src.data.splits import commonest, ordered_groups
+from src.data.manifest import case_groups
+from src.data.splits import commonest_labels, ordered_groups
 from src.evaluation.comparison import sign_flip_test
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure
@@ -79,17 +79,17 @@ def test_pooled_descriptors_are_held_once(tmp_path: Path) -> None:
 def test_pairs_of_many_blocks_are_looked_up_together() -> None:
     hashes = np.random.default_rng(0).integers(0, 256, (2_000, 8, 32), np.uint8)
     hashes[1::2, 0] = hashes[::2, 0]
-    found = list(leaks.alike({str(number): each for number, each in enumerate(hashes)}, 4))
+    found = list(leaks.find_alike({str(number): each for number, each in enumerate(hashes)}, 4))
     assert [len(each) for each in found] == [2_000]
 
 
 def test_portions_are_full_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaks, "PORTION", 4)
     rows = np.arange(30).reshape(10, 3)
-    found = list(leaks.portions(np.split(rows, [3, 3, 9])))
+    found = list(leaks.cut_portions(np.split(rows, [3, 3, 9])))
     assert [len(each) for each in found] == [4, 4, 2]
     assert np.concatenate(found).tolist() == rows.tolist()
-    assert [len(each) for each in leaks.portions([rows[:0]])] == [0]
+    assert [len(each) for each in leaks.cut_portions([rows[:0]])] == [0]
 
 
 def test_the_label_of_a_group_is_the_one_that_most_of_its_cases_have() -> None:
@@ -98,13 +98,13 @@ def test_the_label_of_a_group_is_the_one_that_most_of_its_cases_have() -> None:
     rows = pd.DataFrame({"group": [f"g{n}" for n in group], "label": np.array(list("abc"))[draws.integers(0, 3, 300)]})
     rows = rows.assign(label=pd.Categorical(rows["label"], list("cab")))
     wanted = rows.assign(label=rows["label"].astype(str)).groupby("group")["label"].agg(lambda each: each.mode()[0])
-    pd.testing.assert_series_equal(commonest(rows), wanted)
+    pd.testing.assert_series_equal(commonest_labels(rows), wanted)
 
 
 def test_groups_are_ordered_without_a_call_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd.Series, "mode", None)
     manifest = table(900).assign(label=lambda rows: rows["label"].astype("category"))
-    assert set(ordered_groups(manifest, 0).index) == set(groups(manifest))
+    assert set(ordered_groups(manifest, 0).index) == set(case_groups(manifest))
 
 
 @pytest.mark.slow

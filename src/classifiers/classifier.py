@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 
-from src.system.files import read_tensors, replace
+from src.system.files import read_tensors, replace_file
 
 if TYPE_CHECKING:
     from sklearn.preprocessing import StandardScaler
@@ -119,7 +119,7 @@ def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: di
     """
     from safetensors.numpy import save
 
-    replace(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
+    replace_file(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
 
 
 def load(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:

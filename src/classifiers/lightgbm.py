@@ -116,7 +116,7 @@ class LightGBM(Classifier):
         given = features if isinstance(features, np.ndarray) else list(features)
         binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
         if binned.num_data() * binned.num_feature() > MANY:
-            memory.release()  # binning holds several times what it leaves, in pieces of no use to growing trees
+            memory.release_freed()  # binning holds several times what it leaves, in pieces of no use to growing trees
 
         def boost(seed: int) -> Model:
             # Not by `lightgbm.train`: it changes the data set's parameters, which other seeds are reading.

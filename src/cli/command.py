@@ -33,12 +33,12 @@ from src.cli.arguments import (
     split_arguments,
 )
 from src.config import CONF, ROOT, no_key, refuse_unknown, settled, take_own
-from src.data.found_files import printable
+from src.data.found_files import printable_name
 from src.system import memory
-from src.system.addresses import masked
-from src.system.checks import meant
+from src.system.addresses import mask_passwords
+from src.system.checks import suggest_choice
 from src.system.files import check_folder
-from src.system.interrupts import heed
+from src.system.interrupts import heed_signals
 from src.system.next_commands import HERE, key_of
 from src.system.own_code import is_own
 
@@ -78,14 +78,14 @@ def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False)
 
     With `sweeps` the command takes -m.
     """
-    memory.reuse()
+    memory.reuse_freed()
     # OpenMP's threads spin while they wait: beside other work they take the processors that they wait for. It is read
     # as PyTorch is imported, and handed on to whatever this process starts.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
     atexit.register(leave_quickly)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us whole
-    heed()
+    heed_signals()
     messages = logging.StreamHandler()
     messages.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("src").addHandler(messages)
@@ -114,7 +114,7 @@ def command(task: Callable[[DictConfig], None], name: str, sweeps: bool = False)
 def adopt_places(config: DictConfig, hydra: Any) -> None:
     """Take over for the commands that are named to the user what this one was told of where things are."""
     choice, workspace = str(hydra.runtime.choices.get("tracking", LOCAL)), str(config.workspace)
-    typed = [masked(each) for each in hydra.overrides.task]
+    typed = [mask_passwords(each) for each in hydra.overrides.task]
     tracking = [f"tracking={choice}"] if choice != LOCAL else []
     tracking += [each for each in typed if key_of(each).startswith("tracking.")]
     root = [each for each in typed if key_of(each) == "data.root"]
@@ -154,8 +154,8 @@ def leave_quickly() -> None:
 def check_text(arguments: Sequence[str]) -> None:
     """Raise `ValueError` for an argument with octets that are no text: neither a config nor a run could keep it."""
     for argument in arguments:
-        if printable(argument) != argument:
-            raise ValueError(f"arguments are UTF-8, but one is {printable(argument)}: rename the file or folder")
+        if printable_name(argument) != argument:
+            raise ValueError(f"arguments are UTF-8, but one is {printable_name(argument)}: rename the file or folder")
 
 
 def check_options(arguments: Sequence[str]) -> None:
@@ -251,7 +251,7 @@ def explain_composing(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group = str(re.findall(r"options in '(.*)':", str(error))[-1])
         option = str(error.missing_cfg_file).removeprefix(f"{group}/")
-        near = meant(option, error.options)
+        near = suggest_choice(option, error.options)
         return f"Could not find '{group}/{option}'; the options of {group} are {', '.join(error.options)}{near}"
     if several := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'$", str(error), re.MULTILINE):
         return several_values(*several.groups())

@@ -21,7 +21,7 @@ from src.evaluation.text_tables import (
     to_markdown,
 )
 from src.evaluation.wording import measured, percent, spread, titled
-from src.system.files import replace
+from src.system.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,11 +121,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
     from src.evaluation.figures import draw_figures
 
     folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
-    replace(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
-    replace(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
+    replace_file(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
+    replace_file(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
+    replace_file(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     if len(evaluation.slices):
-        replace(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())
+        replace_file(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())
     for name, figure in draw_figures(evaluation, "; ".join(notes)).items():
         save_figure(figure, folder / f"{name}.png")
 
@@ -139,15 +139,15 @@ def write_groups(groups: "list[Group]", together: SideBySide | None, folder: Pat
     if together is None:
         return
     if len(together.published):
-        replace(folder / "published.csv", together.published.round(4).to_csv(index=False).encode())
+        replace_file(folder / "published.csv", together.published.round(4).to_csv(index=False).encode())
     if len(groups) < 2:
         return
-    replace(folder / "groups.md", to_markdown(tabulate_groups(together)).encode())
-    replace(folder / "groups.csv", together.table.round(6).to_csv(index=False).encode())
+    replace_file(folder / "groups.md", to_markdown(tabulate_groups(together)).encode())
+    replace_file(folder / "groups.csv", together.table.round(6).to_csv(index=False).encode())
     if len(together.gaps):
-        replace(folder / "gaps.csv", together.gaps.round(4).to_csv(index=False).encode())
+        replace_file(folder / "gaps.csv", together.gaps.round(4).to_csv(index=False).encode())
     if len(together.curve):
-        replace(folder / "learning_curve.csv", together.curve.round(6).to_csv(index=False).encode())
+        replace_file(folder / "learning_curve.csv", together.curve.round(6).to_csv(index=False).encode())
         save_figure(draw_learning_curve(together.curve), folder / "learning_curve.png")
     else:
         save_figure(draw_groups(together.table), folder / "groups.png")
@@ -167,4 +167,4 @@ def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG."""
     from src.evaluation.figures import image_of
 
-    replace(path, image_of(figure, format="png", dpi=150))
+    replace_file(path, image_of(figure, format="png", dpi=150))

@@ -14,7 +14,7 @@ from src.evaluation.text_tables import (
     to_markdown,
 )
 from src.evaluation.wording import capital
-from src.system.files import replace
+from src.system.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,10 +119,10 @@ def write_comparison(result: Compared, folder: Path) -> None:
         found = [getattr(part, attribute) for part in result.parts]
         if several:
             found = [table.assign(group=part.title) for part, table in zip(result.parts, found, strict=True)]
-        replace(folder / f"{name}.csv", pd.concat(found).round(6).to_csv(index=False).encode())
+        replace_file(folder / f"{name}.csv", pd.concat(found).round(6).to_csv(index=False).encode())
     if result.published is not None:
-        replace(folder / "published.csv", result.published.round(4).to_csv(index=False).encode())
-    replace(folder / "comparison.md", describe_comparison(result).encode())
+        replace_file(folder / "published.csv", result.published.round(4).to_csv(index=False).encode())
+    replace_file(folder / "comparison.md", describe_comparison(result).encode())
 
 
 def describe_comparison(result: Compared) -> str:

@@ -64,8 +64,8 @@ class Form:
             raise BadImage(f"the image is {self.name}: {WAY_OUT}")
 
 
-def form(image: Image.Image) -> Form:
-    """What an image is that was opened, but not decoded: that forgets how it was stored. See `orientation`, too."""
+def stored_form(image: Image.Image) -> Form:
+    """What an image is that was opened, but not decoded: that forgets how it was stored. See `exif_orientation`."""
     if pages := _pages(image):
         what = f"the first of {pages} that its file holds"
         return Form(name=what, obstacle=": save the one that is meant, or channels together, as an image of its own")
@@ -86,7 +86,7 @@ def form(image: Image.Image) -> Form:
     )
 
 
-def orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """EXIF's orientation of an image that was decoded, 1 where it is upright. Pillow turns TIFF images by itself."""
     try:
         found = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
@@ -98,16 +98,16 @@ def orientation(image: Image.Image) -> int:
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height of an image that was opened, as it is when upright."""
     late = image.format == "PNG" and "exif" not in image.info  # it would be decoded for EXIF behind its pixels
-    turned = not late and orientation(image) in (5, 6, 7, 8)
+    turned = not late and exif_orientation(image) in (5, 6, 7, 8)
     return (image.height, image.width) if turned else image.size
 
 
-def upright(pixels: npt.NDArray[np.uint8], turn: int) -> npt.NDArray[np.uint8]:
+def turn_upright(pixels: npt.NDArray[np.uint8], turn: int) -> npt.NDArray[np.uint8]:
     """The pixels, turned by EXIF's orientation."""
     return np.array(Image.fromarray(pixels).transpose(TURNS[turn])) if turn in TURNS else pixels
 
 
-def converted(image: Image.Image, found: Form, bits: int, content: bytes) -> npt.NDArray[np.uint8]:
+def convert_pixels(image: Image.Image, found: Form, bits: int, content: bytes) -> npt.NDArray[np.uint8]:
     """A decoded image of a form that can be converted, as 8-bit RGB; `bits` of 16 are used (0: all, or it is asked)."""
     if found.bits > 8:
         pixels = _from_16_bits(image, found, bits, content)

@@ -33,7 +33,7 @@ class Header:
     pixels: int
 
 
-def header(path: str | os.PathLike[str]) -> Header:
+def read_header(path: str | os.PathLike[str]) -> Header:
     """What the file says of itself, read without its pixels; BadImage where it is no DICOM file."""
     with _decoding():
         dataset = _dataset(path, header_only=True)
@@ -42,7 +42,7 @@ def header(path: str | os.PathLike[str]) -> Header:
     return Header(description=description, pixels=pixels)
 
 
-def shape(path: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
+def read_shape(path: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     """The image's height and width, read without its pixels; BadImage where it is no DICOM file, or does not say."""
     with _decoding():
         dataset = _dataset(path, header_only=True)
@@ -52,7 +52,7 @@ def shape(path: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     return height, width
 
 
-def read(
+def read_dicom(
     path: str | os.PathLike[str] | BinaryIO, window: str = "stored", percentile: float = 0.5
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The image as 8-bit grey, repeated to RGB; bright stays bright (MONOCHROME1 is inverted).
@@ -72,8 +72,8 @@ def read(
     return np.repeat(greys[pixels][..., None], 3, axis=2)
 
 
-def binary(path: str | os.PathLike[str]) -> bool:
-    """Whether the image has two values at most, as a mask does; BadImage as of `read`."""
+def is_binary(path: str | os.PathLike[str]) -> bool:
+    """Whether the image has two values at most, as a mask does; BadImage as of `read_dicom`."""
     with _decoding():
         dataset = _dataset(path)
         _check(dataset)

@@ -31,7 +31,7 @@ class Listed:
     md5: str
 
 
-def obtain(reader: Reader, progress: Callable[[str, int, int], None]) -> list[Path]:
+def obtain_archives(reader: Reader, progress: Callable[[str, int, int], None]) -> list[Path]:
     """Fetch, check and unpack all that the reader can download into its root; the archives, which stay there.
 
     `progress` takes what is being done ("fetch NAME", "unpack NAME"), bytes done and bytes in all. What is there
@@ -48,7 +48,7 @@ def obtain(reader: Reader, progress: Callable[[str, int, int], None]) -> list[Pa
     return archives
 
 
-def listing(record: ArchiveRecord) -> dict[str, Listed]:
+def list_files(record: ArchiveRecord) -> dict[str, Listed]:
     """The record's files by name, as its API lists them; of a direct record, its file as the server describes it.
 
     Raises ValueError where that cannot be had, or a pinned MD5 differs.
@@ -75,7 +75,7 @@ def listing(record: ArchiveRecord) -> dict[str, Listed]:
     return files
 
 
-def fetch(url: str, path: Path, size: int, md5: str, progress: Progress) -> Path:
+def fetch_file(url: str, path: Path, size: int, md5: str, progress: Progress) -> Path:
     """The file at `url`, checked and at `path`. Where it is there already it is only checked; where an earlier fetch
     broke off (`path`.part), the rest is fetched. Without an MD5 ("") the size alone is checked.
 
@@ -97,7 +97,7 @@ def fetch(url: str, path: Path, size: int, md5: str, progress: Progress) -> Path
     return path
 
 
-def unpack(archive: Path, folder: Path, progress: Progress) -> list[Path]:
+def unpack_archive(archive: Path, folder: Path, progress: Progress) -> list[Path]:
     """Unpack a zip or tar archive into the folder; the paths of its files there.
 
     Nothing is written where a member would leave the folder, is a link or a device, or the disk is too small. Members
@@ -123,7 +123,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> list[Path]:
 
 def _obtain(record: ArchiveRecord, name: str, root: Path, progress: Callable[[str, int, int], None]) -> Path:
     archive = _fetched(record, name, root, partial(progress, f"fetch {name}"))
-    unpack(archive, root, partial(progress, f"unpack {name}"))
+    unpack_archive(archive, root, partial(progress, f"unpack {name}"))
     return archive
 
 
@@ -133,13 +133,13 @@ def _fetched(record: ArchiveRecord, name: str, folder: Path, progress: Progress)
         _check_there(path, size_of(path), record.files[name])
         return path
     try:
-        listed = listing(record)[name]
+        listed = list_files(record)[name]
     except ValueError as error:
         raise ValueError(
             f"{error}. By hand: put {name} from there at {path} and run this again, it is then checked and unpacked"
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
-    return fetch(listed.url, path, listed.size, listed.md5, progress)
+    return fetch_file(listed.url, path, listed.size, listed.md5, progress)
 
 
 def _broken_off(url: str, path: Path, done: int, size: int, md5: str, error: Exception) -> str:

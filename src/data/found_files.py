@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from src.data.manifest import first
+from src.data.manifest import list_first
 from src.data.reader import LeftOut
 
 EXTENSIONS = (
@@ -35,19 +35,21 @@ def find_files(folder: str | os.PathLike[str], endings: Sequence[str] = EXTENSIO
     root = os.fspath(folder)
     entries = [(os.path.relpath(path, root), kind) for path, kind in _entries(root, (os.path.realpath(root),), endings)]
     files = [PurePosixPath(name) for name, kind in entries if not kind]
-    wrong = [printable(name) for name in map(str, files) if printable(name) != name]
+    wrong = [printable_name(name) for name in map(str, files) if printable_name(name) != name]
     if wrong:
-        raise ValueError(f"names of images and their folders are UTF-8, but in {root} not {first(wrong)}: rename them")
-    left_out = [LeftOut(printable(name), kind) for name, kind in entries if kind]
+        raise ValueError(
+            f"names of images and their folders are UTF-8, but in {root} not {list_first(wrong)}: rename them"
+        )
+    left_out = [LeftOut(printable_name(name), kind) for name, kind in entries if kind]
     return Found([str(file) for file in sorted(files)], sorted(left_out, key=lambda each: each.name))
 
 
-def printable(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file's name as text that can be written; octets that are no UTF-8 as `\\xff`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def hidden(folder: str) -> bool:
+def is_hidden(folder: str) -> bool:
     """Whether a folder is the system's own by its name: hidden, or what macOS puts beside the files in an archive."""
     return folder.startswith(".") or folder == "__MACOSX"
 
@@ -67,7 +69,7 @@ def _entries(folder: str, above: tuple[str, ...], endings: Sequence[str]) -> Ite
                 yield entry.path, kind
             continue
         real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
-        if hidden(entry.name):
+        if is_hidden(entry.name):
             yield entry.path, "hidden folders"
         elif any(PurePosixPath(each).is_relative_to(real) for each in above):
             yield entry.path, "links to a folder that they lie in"
@@ -84,4 +86,4 @@ def _kind(entry: "os.DirEntry[str]", endings: Sequence[str]) -> str | None:
         return "links that lead nowhere" if entry.is_symlink() else "neither files nor folders"
     if ending in endings:
         return ""
-    return f"{printable(ending)} files" if ending else "files without an ending"
+    return f"{printable_name(ending)} files" if ending else "files without an ending"

@@ -16,7 +16,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from src.data.conversion import UNREADABLE, Form, converted, form, orientation, upright, upright_size
+from src.data.conversion import (
+    UNREADABLE,
+    Form,
+    convert_pixels,
+    exif_orientation,
+    stored_form,
+    turn_upright,
+    upright_size,
+)
 from src.data.region import split_region
 from src.images import BadImage, OutOfReach
 
@@ -44,14 +52,14 @@ def read(
             content = read_bytes(file)
     with _open(io.BytesIO(content)) as image:
         with _decoding():
-            found = form(image)
+            found = stored_form(image)
         found.refuse(convert)
         with _decoding():
             image.load()
-            turn = orientation(image)
+            turn = exif_orientation(image)
         if turn != 1:
             Form(name=f"stored on its side or mirrored (EXIF's orientation {turn})").refuse(convert)
-        pixels = upright(converted(image, found, bits, content) if found.name else np.array(image), turn)
+        pixels = turn_upright(convert_pixels(image, found, bits, content) if found.name else np.array(image), turn)
     return region.of(pixels) if region else pixels
 
 

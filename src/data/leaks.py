@@ -28,7 +28,7 @@ COLUMNS = (
 )
 
 
-def leaks(
+def find_leaks(
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
     hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]],
@@ -46,13 +46,17 @@ def leaks(
     rows = rows.sort_values("sample")[list(FACTS)]
     repeated = rows["content"][rows["content"].duplicated()].unique()
     identical = pd.DataFrame({"content_first": repeated, "content_second": repeated, "distance": 0})
-    tables = {PATIENT: torn(rows), IDENTICAL: twins([identical], rows), NEAR: twins(alike(hashes, distance), rows)}
+    tables = {
+        PATIENT: find_torn_patients(rows),
+        IDENTICAL: find_twins([identical], rows),
+        NEAR: find_twins(find_alike(hashes, distance), rows),
+    }
     findings = pd.concat([table.assign(kind=kind) for kind, table in tables.items()], ignore_index=True)
     findings = findings.rename(columns={"sample_first": "first", "sample_second": "second"})
     return findings.astype({"distance": "Int64"})[list(COLUMNS)]
 
 
-def torn(rows: pd.DataFrame) -> pd.DataFrame:
+def find_torn_patients(rows: pd.DataFrame) -> pd.DataFrame:
     """The known patients in several folds: a row each, of the first samples in two folds."""
     known = rows[rows["patient"] != ""].drop_duplicates(["patient", "fold"]).sort_values(["patient", "fold"])
     number = known.groupby("patient").cumcount()
@@ -60,7 +64,7 @@ def torn(rows: pd.DataFrame) -> pd.DataFrame:
     return first.merge(second, left_on="patient_first", right_on="patient_second")
 
 
-def twins(pairs: Iterable[pd.DataFrame], rows: pd.DataFrame) -> pd.DataFrame:
+def find_twins(pairs: Iterable[pd.DataFrame], rows: pd.DataFrame) -> pd.DataFrame:
     """The nearest image of another fold or label, for each image of `content_first, content_second, distance`.
 
     Of copies in one fold with one label the first stands for all as the nearest: thousands of copies give thousands of
@@ -68,11 +72,11 @@ def twins(pairs: Iterable[pd.DataFrame], rows: pd.DataFrame) -> pd.DataFrame:
     """
     firsts = rows.add_suffix("_first")
     seconds = rows.drop_duplicates(["content", "fold", "label"]).add_suffix("_second")
-    found = (nearest(portion.merge(firsts).merge(seconds)) for portion in pairs)
-    return once(reduce(lambda table, more: nearest(pd.concat([table, more])), found))
+    found = (nearest_twins(portion.merge(firsts).merge(seconds)) for portion in pairs)
+    return drop_mirrored(reduce(lambda table, more: nearest_twins(pd.concat([table, more])), found))
 
 
-def nearest(pairs: pd.DataFrame) -> pd.DataFrame:
+def nearest_twins(pairs: pd.DataFrame) -> pd.DataFrame:
     """Of each first image the nearest second of another fold, of another label, and of both."""
     folds, labels = (pairs[f"{fact}_first"] != pairs[f"{fact}_second"] for fact in ("fold", "label"))
     key = ["sample_first", "folds", "labels"]
@@ -80,7 +84,7 @@ def nearest(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values([*key, "distance", "sample_second"]).drop_duplicates(key)
 
 
-def once(pairs: pd.DataFrame) -> pd.DataFrame:
+def drop_mirrored(pairs: pd.DataFrame) -> pd.DataFrame:
     """Each pair once, the first before the second by name."""
     sides = {f"{fact}_first": f"{fact}_second" for fact in FACTS}
     other = sides | {second: first for first, second in sides.items()}
@@ -90,17 +94,17 @@ def once(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.drop_duplicates(names).sort_values(names)
 
 
-def alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int) -> Iterator[pd.DataFrame]:
+def find_alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int) -> Iterator[pd.DataFrame]:
     """Near-identical contents, both ways: `content_first, content_second, distance`, in portions."""
     contents = pd.Series(list(hashes), dtype="str")
     stacked = np.stack(list(hashes.values())) if hashes else np.empty((0, 8, 8), np.uint8)
-    for pairs in portions(near(stacked, distance)):
+    for pairs in cut_portions(near(stacked, distance)):
         first, second, bits = np.concatenate([pairs, pairs[:, [1, 0, 2]]]).T
         columns = {"content_first": contents.take(first).array, "content_second": contents.take(second).array}
         yield pd.DataFrame(columns | {"distance": bits})
 
 
-def portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[np.ndarray, "_ 3"]]:
+def cut_portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[np.ndarray, "_ 3"]]:
     """The rows of blocks in portions of `PORTION`; the last one, or the only one, may be empty."""
     held = np.empty((0, 3), np.int64)
     for block in blocks:
@@ -111,17 +115,17 @@ def portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[np.nd
     yield held
 
 
-def across(findings: pd.DataFrame) -> pd.DataFrame:
+def across_folds(findings: pd.DataFrame) -> pd.DataFrame:
     """The findings that are leaks: of two folds, one is held out while the other is learnt from."""
     return findings[findings["fold_first"] != findings["fold_second"]]
 
 
-def conflicts(findings: pd.DataFrame) -> pd.DataFrame:
+def label_conflicts(findings: pd.DataFrame) -> pd.DataFrame:
     """The images that are alike and have different labels."""
     return findings[(findings["kind"] != PATIENT) & (findings["label_first"] != findings["label_second"])]
 
 
-def concerned(findings: pd.DataFrame) -> int:
+def count_concerned(findings: pd.DataFrame) -> int:
     """How many patients or, of other kinds, images the findings name."""
     images = findings[findings["kind"] != PATIENT]
     return int((findings["kind"] == PATIENT).sum()) + len({*images["first"], *images["second"]})
@@ -141,12 +145,12 @@ def by_kind(findings: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def leak_counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int]:
     """How many patients and images stand on both sides of a split, images have a twin with another label, and cases an
     unknown patient."""
-    found = {kind: concerned(rows) for kind, rows in by_kind(across(findings))}
+    found = {kind: count_concerned(rows) for kind, rows in by_kind(across_folds(findings))}
     return {
         "audit_patients": found.get(PATIENT, 0),
         "audit_identical": found.get(IDENTICAL, 0),
         "audit_near_identical": found.get(NEAR, 0),
-        "audit_conflicts": concerned(conflicts(findings)),
+        "audit_conflicts": count_concerned(label_conflicts(findings)),
         "audit_unknown_patients": unknown_patients(manifest),
     }
 
@@ -154,24 +158,25 @@ def leak_counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int
 def leak_reasons(findings: pd.DataFrame) -> list[str]:
     """Why figures are optimistic, for each kind of leak: how many, the first, and the way out."""
     return [
-        f"{concerned(rows)} {WAYS_OUT[kind][0]} stand on both sides of a split, first {named(rows.iloc[0])}: "
-        f"{WAYS_OUT[kind][1]}"
-        for kind, rows in by_kind(across(findings))
+        f"{count_concerned(rows)} {WAYS_OUT[kind][0]} stand on both sides of a split, first "
+        f"{describe_finding(rows.iloc[0])}: {WAYS_OUT[kind][1]}"
+        for kind, rows in by_kind(across_folds(findings))
     ]
 
 
-def contradicting(findings: pd.DataFrame) -> list[str]:
+def conflict_notes(findings: pd.DataFrame) -> list[str]:
     """A line on images that are alike and have different labels, where there are such."""
-    rows = conflicts(findings)
+    rows = label_conflicts(findings)
     if rows.empty:
         return []
-    what = f"{concerned(rows)} identical or near-identical images have different labels"
-    return [f"{what}, first {named(rows.iloc[0])}: {rows['label_first'].iloc[0]} and {rows['label_second'].iloc[0]}"]
+    what = f"{count_concerned(rows)} identical or near-identical images have different labels"
+    first = rows.iloc[0]
+    return [f"{what}, first {describe_finding(first)}: {first['label_first']} and {first['label_second']}"]
 
 
 def leak_notes(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
     """What a reader of figures has to know: leaks, contradicting labels, unknown patients."""
-    notes = [f"possibly optimistic: {reason}" for reason in leak_reasons(findings)] + contradicting(findings)
+    notes = [f"possibly optimistic: {reason}" for reason in leak_reasons(findings)] + conflict_notes(findings)
     if count := unknown_patients(manifest):
         notes.append(
             f"possibly optimistic: the patients of {count} of {manifest['case'].nunique()} cases are unknown, and may "
@@ -182,7 +187,7 @@ def leak_notes(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
 
 def leak_lines(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int = 0) -> list[str]:
     """What was found, in a line or two, also where that is nothing; so many images could not be compared."""
-    parts = [f"{concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across(findings))]
+    parts = [f"{count_concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across_folds(findings))]
     known = manifest.loc[manifest["patient"] != "", "patient"].nunique()
     what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical or near-identical image"
     whose = f"of {known} patients" if known else "of unknown patients"
@@ -190,10 +195,10 @@ def leak_lines(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int
         whose += f", those of {unknown_patients(manifest)} cases unknown"
     compared = f"{len(manifest) - not_compared} of {len(manifest)} images compared," if not_compared else ""
     looked_at = compared or f"{len(manifest)} images"
-    return [f"{what} on both sides of a split ({looked_at} {whose})", *contradicting(findings)]
+    return [f"{what} on both sides of a split ({looked_at} {whose})", *conflict_notes(findings)]
 
 
-def named(finding: "pd.Series[Any]") -> str:
+def describe_finding(finding: "pd.Series[Any]") -> str:
     """A finding in a few words."""
     if finding["kind"] == PATIENT:
         return repr(finding["patient_first"])

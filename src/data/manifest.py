@@ -24,7 +24,7 @@ def check_manifest(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.D
     return manifest
 
 
-def first(names: Sequence[str]) -> str:
+def list_first(names: Sequence[str]) -> str:
     """The first three for a message, and how many there are."""
     return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
 
@@ -34,19 +34,19 @@ def as_sample(path: str) -> str:
     return PurePosixPath(path.replace("\\", "/")).as_posix() if path else ""
 
 
-def cases(manifest: pd.DataFrame) -> pd.DataFrame:
+def list_cases(manifest: pd.DataFrame) -> pd.DataFrame:
     """One row per case, by case: case, patient ("" = unknown), label."""
     return manifest[["case", "patient", "label"]].drop_duplicates("case").sort_values("case", ignore_index=True)
 
 
-def groups(manifest: pd.DataFrame) -> "pd.Series[str]":
+def case_groups(manifest: pd.DataFrame) -> "pd.Series[str]":
     """Indexed by case: what must not stand on both sides of a split, the patient where known, else the case itself."""
-    table = cases(manifest).set_index("case")
+    table = list_cases(manifest).set_index("case")
     names = table.index.to_series()
     return table["patient"].where(table["patient"] != "", names).rename("group")
 
 
-def among(names: "pd.Series[str]", chosen: Iterable[str]) -> "pd.Series[bool]":
+def is_among(names: "pd.Series[str]", chosen: Iterable[str]) -> "pd.Series[bool]":
     """Whether each name is one of the chosen, as `isin` says it, which takes long to read many chosen strings."""
     return names.astype(object).isin(list(chosen))
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.data.found_files import EXTENSIONS, find_files, printable
+from src.data.found_files import EXTENSIONS, find_files, printable_name
 from src.data.manifest import VIEWS, as_sample
 from src.data.reader import LeftOut
-from src.system.spreadsheets import known, read_text
+from src.system.spreadsheets import blank_missing, read_text
 
 KINDS = (*EXTENSIONS, ".dcm")
 SHEETS = (".xlsx", ".xls", ".ods", ".tsv", ".txt")
@@ -42,20 +42,20 @@ def list_images(path: Path) -> Listing:
     if path.is_dir():
         found = find_files(path, KINDS)
         if not found.files:
-            raise ValueError(f"input={printable(str(path))} holds no images ({' '.join(KINDS)})")
-        return Listing(of(found.files), path, found.left_out)
+            raise ValueError(f"input={printable_name(str(path))} holds no images ({' '.join(KINDS)})")
+        return Listing(rows_of(found.files), path, found.left_out)
     if not path.is_file():
-        raise ValueError(f"input is a folder of images, a CSV or an image, but there is no {printable(str(path))}")
+        raise ValueError(f"input is a folder of images, a CSV or an image, but there is no {printable_name(str(path))}")
     if path.suffix.lower() in SHEETS:
         raise ValueError(f"input is a folder of images, a CSV or an image, but got {path}: save the table as CSV")
     if path.suffix.lower() == ".csv":
         return Listing(_table(path), path.parent)
-    if printable(path.name) != path.name:
-        raise ValueError(f"the name of an image is UTF-8, but input is {printable(str(path))}: rename it")
-    return Listing(of([path.name]), path.parent)
+    if printable_name(path.name) != path.name:
+        raise ValueError(f"the name of an image is UTF-8, but input is {printable_name(str(path))}: rename it")
+    return Listing(rows_of([path.name]), path.parent)
 
 
-def of(samples: list[str]) -> pd.DataFrame:
+def rows_of(samples: list[str]) -> pd.DataFrame:
     """The rows of samples that are cases of their own, without views."""
     return pd.DataFrame({"sample": samples, "case": samples, "view": ""})
 
@@ -67,7 +67,7 @@ def _table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise ValueError(f"{path} lists no images")
     samples = table["sample"].map(as_sample)
-    cases, views = (known(table[name]) if name in table else "" for name in ("case", "view"))
+    cases, views = (blank_missing(table[name]) if name in table else "" for name in ("case", "view"))
     rows = pd.DataFrame({"sample": samples, "case": cases, "view": views})
     rows["case"] = rows["case"].where(rows["case"] != "", samples)
     rows["view"] = rows["view"].str.lower()

@@ -45,7 +45,7 @@ def split_region(path: str | os.PathLike[str]) -> tuple[str, Region | None]:
     return match["file"], Region(**{name: int(match[name]) for name in ("x", "y", "width", "height")})
 
 
-def around(x: float, y: float, radius: float, *, size: tuple[int, int], margin: float, least: float) -> Region:
+def square_around(x: float, y: float, radius: float, *, size: tuple[int, int], margin: float, least: float) -> Region:
     """The square around a circle in an image of `size` (width, height), all in pixels from the top left.
 
     Its side is `margin` times the diameter, or `least` where that is more, and at most the image's shorter side. Where

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from src.data.found_files import EXTENSIONS
-from src.data.manifest import among, cases, first, groups
+from src.data.manifest import case_groups, is_among, list_cases, list_first
 from src.system.checks import at_least, holds
 from src.system.spreadsheets import read_text
 
@@ -27,7 +27,7 @@ class SplitProtocol(ABC):
 
     def split(self, manifest: pd.DataFrame) -> pd.DataFrame:
         """Rows `case, fold` by case; folds count from 1, a case of fold 0 is in every training part."""
-        table = cases(manifest)
+        table = list_cases(manifest)
         splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
         return check_splits(splits, manifest, self.grouped, self.way_out)
 
@@ -74,7 +74,7 @@ class KFold(_Folds):
 
         if not (manifest["patient"] != "").any():
             return _stratified(manifest, self.folds, self.seed)
-        table, group = cases(manifest), groups(manifest)
+        table, group = list_cases(manifest), case_groups(manifest)
         _check_enough(table.assign(unit=group.to_numpy()), self.folds, patients=True)
         splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
         parts = splitter.split(table["case"], table["label"].astype(str).to_numpy(), group.to_numpy())
@@ -105,7 +105,7 @@ class Holdout(SplitProtocol):
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Patients in random order, the largest first, go to the test part while that brings its classes nearer."""
-        table, group = cases(manifest), self.units(manifest).to_numpy()
+        table, group = list_cases(manifest), self.units(manifest).to_numpy()
         _check_parted(table.assign(unit=group), self.grouped and bool((table["patient"] != "").any()))
         counts = pd.crosstab(group, table["label"].astype(str).to_numpy())
         order = np.random.default_rng(self.seed).permutation(len(counts))
@@ -122,7 +122,7 @@ class Holdout(SplitProtocol):
 
     def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
         """By case: what stays together."""
-        return groups(manifest)
+        return case_groups(manifest)
 
 
 @dataclass(kw_only=True)
@@ -133,7 +133,7 @@ class ImageHoldout(Holdout):
 
     def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
         """Every case by itself."""
-        names = cases(manifest)["case"]
+        names = list_cases(manifest)["case"]
         return names.set_axis(pd.Index(names))
 
 
@@ -189,8 +189,8 @@ class Published(SplitProtocol):
         differ = matched.groupby("case")["fold"].nunique()
         self._refuse(differ.index[differ > 1], "a case has one fold", "has several")
         fold = matched.groupby("case")["fold"].first()
-        wanted = cases(manifest)["case"]
-        self._refuse(wanted[~among(wanted, fold.index)], "every case of the manifest has a row", "has none")
+        wanted = list_cases(manifest)["case"]
+        self._refuse(wanted[~is_among(wanted, fold.index)], "every case of the manifest has a row", "has none")
         return fold.loc[wanted].to_numpy(dtype=np.int64)
 
     def notes(self, splits: pd.DataFrame) -> list[str]:
@@ -228,7 +228,8 @@ class Published(SplitProtocol):
         if len(found) != 1 or found[0] not in HELD_OUT:
             raise ValueError(
                 f"a split is {TRAINING[0]} or one of {', '.join(HELD_OUT)}, but {self.path} has "
-                f"{first([repr(part) for part in sorted(set(split))])}: give a column fold instead (0: learnt from)"
+                f"{list_first([repr(part) for part in sorted(set(split))])}: give a column fold instead (0: learnt "
+                "from)"
             )
         return parts.isin(found).astype(int).astype(str)
 
@@ -237,7 +238,7 @@ class Published(SplitProtocol):
             raise ValueError(f"{rule}, but in {self.path} {names.tolist()[0]!r} {verb}; so do {len(names)} in all")
 
 
-def roles(
+def assign_roles(
     manifest: pd.DataFrame, splits: pd.DataFrame, patients: int = 0, stopping: float = 0.0, seed: int = 0
 ) -> pd.DataFrame:
     """Rows `case, fold, role`: what each case is to the models of each fold from 1 on.
@@ -249,7 +250,7 @@ def roles(
     for fold in sorted(set(splits["fold"]) - {0}):
         training = training_cases(manifest, splits, fold, patients, seed)
         deciding = stopping_cases(manifest, training, stopping, seed)
-        conditions = [splits["fold"] == fold, among(splits["case"], deciding), among(splits["case"], training)]
+        conditions = [splits["fold"] == fold, is_among(splits["case"], deciding), is_among(splits["case"], training)]
         role = np.select(conditions, [REPORT, STOPPING, FIT], UNUSED)
         tables.append(pd.DataFrame({"case": splits["case"], "fold": fold, "role": role}))
     return pd.concat(tables, ignore_index=True)
@@ -259,8 +260,8 @@ def training_cases(
     manifest: pd.DataFrame, splits: pd.DataFrame, fold: int, patients: int = 0, seed: int = 0
 ) -> set[str]:
     """The cases that a fold's models may learn from; of so many `patients` (0: all), the first of `ordered_groups`."""
-    training = manifest[among(manifest["case"], splits["case"][splits["fold"] != fold])]
-    group = groups(training)
+    training = manifest[is_among(manifest["case"], splits["case"][splits["fold"] != fold])]
+    group = case_groups(training)
     if not patients:
         return set(group.index)
     order = ordered_groups(training, seed)
@@ -269,10 +270,10 @@ def training_cases(
             f"training_patients={patients}, but fold {fold} has {len(order)} to learn from: lower it, or 0 for all"
         )
     chosen = order.index[:patients]
-    lacking = sorted(set(training["label"]) - set(training["label"][among(training["case"].map(group), chosen)]))
+    lacking = sorted(set(training["label"]) - set(training["label"][is_among(training["case"].map(group), chosen)]))
     if lacking:
         raise ValueError(f"training_patients={patients} leaves no case of {lacking[0]} in fold {fold}: raise it")
-    return set(group.index[among(group, chosen)])
+    return set(group.index[is_among(group, chosen)])
 
 
 def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, seed: int) -> set[str]:
@@ -280,12 +281,12 @@ def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, 
     class, and of each class one at least; every class is left to learn from."""
     if not fraction:
         return set()
-    rows = manifest[among(manifest["case"], training)]
-    place, group = ordered_groups(rows, seed), groups(rows)
+    rows = manifest[is_among(manifest["case"], training)]
+    place, group = ordered_groups(rows, seed), case_groups(rows)
     chosen = place.index[place >= 1 - fraction]
-    stopping = set(group.index[among(group, chosen)])
+    stopping = set(group.index[is_among(group, chosen)])
     for part, what in ((stopping, "stop by"), (training - stopping, "learn from")):
-        lacking = sorted(set(rows["label"]) - set(rows["label"][among(rows["case"], part)]))
+        lacking = sorted(set(rows["label"]) - set(rows["label"][is_among(rows["case"], part)]))
         if lacking:
             raise ValueError(
                 f"finetune.validation={fraction} leaves no patient of class {lacking[0]} to {what}: change it, or "
@@ -297,14 +298,14 @@ def stopping_cases(manifest: pd.DataFrame, training: set[str], fraction: float, 
 def ordered_groups(manifest: pd.DataFrame, seed: int) -> "pd.Series[float]":
     """Each group's place (0 to 1) among those of its class, groups in the order of their places: every beginning of
     the order has the classes' shares, one of each class comes first, and one of each class has place 1."""
-    table = cases(manifest).assign(group=groups(manifest).to_numpy())
-    drawn = commonest(table).sample(frac=1, random_state=seed)
+    table = list_cases(manifest).assign(group=case_groups(manifest).to_numpy())
+    drawn = commonest_labels(table).sample(frac=1, random_state=seed)
     rank = drawn.groupby(drawn).cumcount()
     count = drawn.groupby(drawn).transform("size")
     return (rank / (count - 1).clip(lower=1)).sort_values(kind="stable")
 
 
-def commonest(table: pd.DataFrame) -> "pd.Series[str]":
+def commonest_labels(table: pd.DataFrame) -> "pd.Series[str]":
     """By group, in order: the label that most of its cases have, of several the first by name."""
     counts = table.groupby(["group", table["label"].astype(str)]).size().rename("cases").reset_index()
     counts = counts.sort_values(["group", "cases", "label"], ascending=[True, False, True])
@@ -316,10 +317,10 @@ def check_splits(
 ) -> pd.DataFrame:
     """The splits by case. ValueError names what breaks a rule: every case stands once, every class is in every training
     part, and if `grouped` no known patient stands in two folds."""
-    table = cases(manifest)
+    table = list_cases(manifest)
     double = splits["case"][splits["case"].duplicated()]
-    lacking = table["case"][~among(table["case"], splits["case"])]
-    unknown = splits["case"][~among(splits["case"], table["case"])]
+    lacking = table["case"][~is_among(table["case"], splits["case"])]
+    unknown = splits["case"][~is_among(splits["case"], table["case"])]
     for names, verb in ((double, "stands twice"), (lacking, "is lacking"), (unknown, "is not in the manifest")):
         if len(names):
             raise ValueError(f"splits hold every case once, but {names.iloc[0]!r} {verb}; so do {len(names)} in all")
@@ -347,7 +348,7 @@ def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]", way_out: str)
 
 def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
     """The folds of each known patient that stands in several, by patient."""
-    known = cases(manifest).merge(splits, on="case").query("patient != ''")
+    known = list_cases(manifest).merge(splits, on="case").query("patient != ''")
     several = known.groupby("patient")["fold"].transform("nunique") > 1
     folds = known[several].groupby("patient")["fold"].unique()
     return folds.map(lambda numbers: " and ".join(str(number) for number in sorted(numbers)))
@@ -356,7 +357,7 @@ def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
 def _stratified(manifest: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.int64]:
     from sklearn.model_selection import StratifiedKFold
 
-    table = cases(manifest)
+    table = list_cases(manifest)
     _check_enough(table.assign(unit=table["case"]), folds, patients=False)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return _numbered(splitter.split(table["case"], table["label"].astype(str).to_numpy()), len(table))
@@ -432,7 +433,7 @@ def _cases_of(names: "pd.Index[str]", manifest: pd.DataFrame) -> "pd.Series[str]
         if len(several):
             value = several[column].iloc[0]
             other = several[several[column] == value]["case" if column == "name" else "name"]
-            raise ValueError(message.format(value, first(other.tolist())))
+            raise ValueError(message.format(value, list_first(other.tolist())))
     return rows.set_index("name")["case"]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from src.data.found_files import is_part
 from src.data.leaks import unknown_patients
-from src.data.manifest import COLUMNS, VIEWS, first
+from src.data.manifest import COLUMNS, VIEWS, list_first
 from src.data.reader import LeftOut
 
 PATIENT = re.compile(
@@ -29,10 +29,10 @@ def describe_manifest(images: pd.DataFrame, left_out: Sequence[LeftOut] = ()) ->
     lines = ["; ".join(filter(None, [_counted(images), _views(images), _patients(images)]))]
     if left_out:
         lines.append(f"left out: {_kinds(left_out)}")
-    return lines + ([f"looks like a mistake: {line}" for line in mistakes(images)] if "label" in images else [])
+    return lines + ([f"looks like a mistake: {line}" for line in find_mistakes(images)] if "label" in images else [])
 
 
-def mistakes(manifest: pd.DataFrame) -> list[str]:
+def find_mistakes(manifest: pd.DataFrame) -> list[str]:
     """What a manifest that is right hardly has: labels that tell nothing apart, patients that are none or not taken."""
     found = [
         _lone_classes(manifest),
@@ -94,19 +94,19 @@ def _lone_classes(manifest: pd.DataFrame) -> str:
     lone = counts.index[counts == 1].tolist()
     if 2 * len(lone) <= len(counts):
         return ""
-    return f"{len(lone)} of {len(counts)} classes have a single case, {first(lone)}: are these the labels?"
+    return f"{len(lone)} of {len(counts)} classes have a single case, {list_first(lone)}: are these the labels?"
 
 
 def _parts(manifest: pd.DataFrame) -> str:
     """Parts of a split as classes, or as folders that are read together."""
     classes = [str(name) for name in manifest["label"].cat.categories]
     if all(map(is_part, classes)):
-        return f"the classes {first(classes)} are called as the parts of a split are"
+        return f"the classes {list_first(classes)} are called as the parts of a split are"
     folders = {name for sample in manifest["sample"] for name in PurePosixPath(sample).parts[:-1]}
     parts = sorted(name for name in folders if is_part(name) and name not in classes)
     if len(parts) < 2:
         return ""
-    return f"folders {first(parts)} are read together: the protocol alone decides what is held out"
+    return f"folders {list_first(parts)} are read together: the protocol alone decides what is held out"
 
 
 def _same_folders(manifest: pd.DataFrame) -> str:
@@ -121,8 +121,8 @@ def _same_folders(manifest: pd.DataFrame) -> str:
     if len(names) < 2 or any(map(is_part, names)) or any(names != each for each in below.values()):
         return ""
     return (
-        f"the classes are {first(list(below))}, and each has the folders {first(sorted(names))}: if those are the "
-        "classes, put their folders into data.root, or list the images in a table (data=csv)"
+        f"the classes are {list_first(list(below))}, and each has the folders {list_first(sorted(names))}: if those "
+        "are the classes, put their folders into data.root, or list the images in a table (data=csv)"
     )
 
 

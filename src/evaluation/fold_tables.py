@@ -7,7 +7,7 @@ import pandas as pd
 
 from src.evaluation.metrics import accuracy_by_fold, label_numbers
 from src.evaluation.predictions import average, columns, views
-from src.system.spreadsheets import known, read_text
+from src.system.spreadsheets import blank_missing, read_text
 
 FUSION = "Model fusion"
 SPREAD = "std over models"
@@ -128,8 +128,8 @@ def published_results(path: str | Path) -> pd.DataFrame:
 
 def _numbers(values: "pd.Series[str]", path: str | Path) -> "pd.Series[float]":
     """Figures from text, not a number where they are missing."""
-    found = pd.to_numeric(known(values), errors="coerce").astype(np.float64)
-    wrong = values[found.isna() & (known(values) != "")]
+    found = pd.to_numeric(blank_missing(values), errors="coerce").astype(np.float64)
+    wrong = values[found.isna() & (blank_missing(values) != "")]
     if len(wrong):
         raise ValueError(f"{path}: published figures are numbers, but {values.name} is {wrong.iloc[0]!r}")
     return found

@@ -86,8 +86,8 @@ class Ray(Executor):
 
         self.connect()
         abroad = ray.put(work.abroad())
-        greet(abroad)
-        yield from self.results(attempt, abroad, items, {"num_cpus": 1})
+        greet_nodes(abroad)
+        yield from self.results(attempt_one, abroad, items, {"num_cpus": 1})
 
     def spread(self, work: Batched, items: list[Any]) -> Iterator[int]:
         """Have work done on all items, some at a time, and yield how much each of these tasks has done."""
@@ -99,7 +99,7 @@ class Ray(Executor):
         needs = {"num_cpus": self.cpus or torch.get_num_threads(), "num_gpus": self.accelerators(work.device)}
         take_away = work.prepare()
         try:
-            greet(abroad)
+            greet_nodes(abroad)
         finally:
             take_away()
         parts = [items[first : first + self.samples] for first in range(0, len(items), self.samples)]
@@ -255,7 +255,7 @@ class Failed:
     error: Exception
 
 
-def attempt(work: Callable[[Any], Any], item: Any) -> Any:
+def attempt_one(work: Callable[[Any], Any], item: Any) -> Any:
     """Return the result of an item, or the error that a user can cause; our own mistakes are raised."""
     try:
         return work(item)
@@ -269,7 +269,7 @@ def attempt(work: Callable[[Any], Any], item: Any) -> Any:
 
 def attempt_all(work: Batched, items: list[Any]) -> Any:
     """Return how much was done."""
-    return attempt(lambda part: sum(work(part)), items)
+    return attempt_one(lambda part: sum(work(part)), items)
 
 
 @dataclass
@@ -282,18 +282,18 @@ class Greeting:
     problem: str
 
 
-def greeting(work: Work) -> Greeting:
+def make_greeting(work: Work) -> Greeting:
     """Return what this node says of itself, and why it cannot do some work; empty where it can."""
     problem = ""
     try:
         work.check()
     except (ValueError, OSError) as error:
         problem = str(error)
-    return Greeting(platform.node(), versions(), processor(), problem)
+    return Greeting(platform.node(), result_versions(), processor_model(), problem)
 
 
 @cache
-def versions() -> dict[str, str]:
+def result_versions() -> dict[str, str]:
     """Return what may change results: the versions of libraries, and the code's digest."""
     found = {}
     for name in LIBRARIES.split():
@@ -307,7 +307,7 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "tenfold": code.hexdigest()[:16]}
 
 
-def processor() -> str:
+def processor_model() -> str:
     """Return the processor's model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -316,13 +316,13 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def greet(work: Shared) -> None:
+def greet_nodes(work: Shared) -> None:
     """Ask every node whether it can do some work; `ValueError` with the first node's problem where one cannot."""
     import ray
     from ray import exceptions
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ask = ray.remote(greeting)
+    ask = ray.remote(make_greeting)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     asked = [
         ask.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(work)
@@ -336,7 +336,7 @@ def greet(work: Shared) -> None:
         )
     for answer in asked:
         try:
-            compare(ray.get(answer))
+            compare_versions(ray.get(answer))
         except exceptions.RayTaskError:  # our own mistake, with its traceback
             raise
         except exceptions.RuntimeEnvSetupError as error:
@@ -345,18 +345,18 @@ def greet(work: Shared) -> None:
             continue  # the node went away
 
 
-def compare(node: Greeting) -> None:
+def compare_versions(node: Greeting) -> None:
     """Raise `ValueError` where a node cannot do the work, or has other versions than this machine."""
-    here = versions()
+    here = result_versions()
     if differ := [f"{name} {there}, here {here[name]}" for name, there in node.versions.items() if there != here[name]]:
         raise ValueError(f"node {node.host} of the Ray cluster has {'; '.join(differ)}: results could differ")
     if node.problem:
         raise ValueError(f"node {node.host} of the Ray cluster: {node.problem}")
-    if node.processor != processor():
-        once(f"node {node.host} has another processor ({node.processor}): its results agree to rounding")
+    if node.processor != processor_model():
+        warn_once(f"node {node.host} has another processor ({node.processor}): its results agree to rounding")
 
 
 @cache
-def once(message: str) -> None:
+def warn_once(message: str) -> None:
     """Tell something once."""
     log.warning(message)

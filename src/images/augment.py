@@ -13,7 +13,7 @@ from jaxtyping import Float64, UInt8
 from src.images.crop import interleaved
 from src.images.stain import DENSITY, WHITE, strips
 from src.system.checks import at_least, holds
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ class StainJitter(Augment):
 
     def multipliers(self, seed: int, content: str, number: int) -> Float64[np.ndarray, "2"]:
         """Return the factors of haematoxylin and eosin of one augmentation."""
-        return generator(seed, content, "stain", number).uniform(self.low, self.high, size=2)
+        return keyed_generator(seed, content, "stain", number).uniform(self.low, self.high, size=2)
 
 
 def natural_density(image: "Image") -> "Tensor":

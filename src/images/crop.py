@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int, UInt8
 
 from src.images import BadImage
 from src.system.checks import at_least, holds, one_of
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,7 +105,7 @@ class Crop:
 
     def cut(self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int) -> "Cut":
         """Return the crops of one augmented image, to be written where they are wanted."""
-        draws = generator(seed, content, "crop", augmentation).random((self.count, 5))
+        draws = keyed_generator(seed, content, "crop", augmentation).random((self.count, 5))
         return Cut(image, self.size, [self.place(tuple(image.shape[1:]), row) for row in draws])
 
     def place(self, shape: tuple[int, ...], draws: Float64[np.ndarray, "5"]) -> Place:
@@ -121,7 +121,7 @@ class Crop:
         self, image: "UInt8[Tensor, '3 height width']", seed: int, content: str, augmentation: int
     ) -> "UInt8[Tensor, '3 _ _']":
         """Return an augmented image in the orientation that sharing=map gives all its crops: that of the first."""
-        first = generator(seed, content, "crop", augmentation).random(5)
+        first = keyed_generator(seed, content, "crop", augmentation).random(5)
         turned, *flips = (first[2:] < 0.5) & self.orient
         axes = [axis for axis, flip in zip((1, 2), flips, strict=True) if flip]
         return (image.transpose(1, 2) if turned else image).flip(axes)
@@ -130,7 +130,7 @@ class Crop:
         self, grid: tuple[int, int], seed: int, content: str, augmentation: int
     ) -> "tuple[Int[np.ndarray, ' count'], Int[np.ndarray, ' count']]":
         """Return rows and columns of the crops with sharing=map, among so many places that are equally likely."""
-        draws = generator(seed, content, "crop", augmentation).random((self.count, 5))
+        draws = keyed_generator(seed, content, "crop", augmentation).random((self.count, 5))
         rows, columns = (draws[:, :2] * grid).astype(int).T
         return rows, columns
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from src.data.leaks import leak_counts, leak_lines, leak_notes, leak_reasons, leaks
-from src.data.manifest import first
+from src.data.leaks import find_leaks, leak_counts, leak_lines, leak_notes, leak_reasons
+from src.data.manifest import list_first
 from src.methods.method import CellTask
 from src.recipes import hash_recipe
 
@@ -19,7 +19,7 @@ class Audit:
     """What an audit found.
 
     findings
-        `src.data.leaks.leaks`: a row per pair or patient.
+        `src.data.leaks.find_leaks`: a row per pair or patient.
     facts
         What the run should record: counts by name.
     notes
@@ -47,11 +47,11 @@ def audit_splits(task: CellTask, splits: pd.DataFrame) -> Audit:
     """Return what stands on both sides of splits, by the hashes that the first reading left in the store."""
     manifest = task.manifest
     hashes, unknown = perceptual_hashes(task)
-    findings = leaks(manifest, splits, hashes)
+    findings = find_leaks(manifest, splits, hashes)
     lines = leak_lines(findings, manifest, len(unknown))
     if unknown:
         reasons = [f"{name} ({reason})" for name, reason in unknown.items()]
-        lines.append(f"{len(unknown)} images cannot be compared with others: {first(reasons)}")
+        lines.append(f"{len(unknown)} images cannot be compared with others: {list_first(reasons)}")
     facts = leak_counts(findings, manifest) | {"audit_not_compared": len(unknown)}
     return Audit(findings, facts, leak_notes(findings, manifest), lines, leak_reasons(findings))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from src.cell import Cell
-from src.data.manifest import among
+from src.data.manifest import is_among
 from src.data.splits import FIT
 from src.methods.method import Applied
 from src.methods.preparation import Sample
@@ -67,9 +67,9 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
 
 
 def role_mask(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, role: str) -> npt.NDArray[np.bool_]:
-    """Return which rows of a manifest have a role in a fold (`src.data.splits.roles`)."""
+    """Return which rows of a manifest have a role in a fold (`src.data.splits.assign_roles`)."""
     chosen = roles["case"][(roles["fold"] == fold) & (roles["role"] == role)]
-    return among(rows["case"], chosen).to_numpy()
+    return is_among(rows["case"], chosen).to_numpy()
 
 
 def check_classes(rows: pd.DataFrame, roles: pd.DataFrame, fold: int, view: str) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64
 
-from src.data.manifest import groups
-from src.storage.store import MODEL, checksum, load_stated
-from src.system.files import replace
+from src.data.manifest import case_groups
+from src.storage.store import MODEL, load_stated, tensor_checksum
+from src.system.files import replace_file
 
 TYPICAL = 0.95
 """The share of cases like the known ones that are not to be flagged."""
@@ -48,7 +48,7 @@ class Known:
     @classmethod
     def of(cls, rows: pd.DataFrame, descriptors: Descriptors, others: Iterable[str] = ()) -> "Known":
         """Return what is known of rows of a manifest with contents, of one descriptor each, and of `others`."""
-        group = rows["case"].map(groups(rows)).to_numpy()
+        group = rows["case"].map(case_groups(rows)).to_numpy()
         case = rows.groupby("case")["content"].transform("min").to_numpy()
         facts = pd.DataFrame({"content": rows["content"].to_numpy(), "case": case})
         ordered = facts.drop_duplicates("content").sort_values("content")
@@ -84,8 +84,8 @@ class Known:
         from safetensors.numpy import save
 
         tensors = {"descriptors": self.descriptors, "own": self.own}
-        stated = {"facts": self.facts.to_dict("list"), "others": self.others, "checksum": checksum(tensors)}
-        replace(path, save(tensors, {MODEL: json.dumps(stated, sort_keys=True)}))
+        stated = {"facts": self.facts.to_dict("list"), "others": self.others, "checksum": tensor_checksum(tensors)}
+        replace_file(path, save(tensors, {MODEL: json.dumps(stated, sort_keys=True)}))
 
     @classmethod
     def load(cls, path: Path) -> "Known":

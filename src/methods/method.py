@@ -68,7 +68,7 @@ class Outcome:
     models
         The fitted models by name (`fold01-seed0`, before it the view where there are views).
     roles
-        `case, fold, role`: what each case was to the models of each fold (`src.data.splits.roles`).
+        `case, fold, role`: what each case was to the models of each fold (`src.data.splits.assign_roles`).
     bad
         `sample, outcome, reason` of the images that could not be read or treated.
     facts

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from src.cell import Cell
-from src.data.manifest import first
+from src.data.manifest import list_first
 from src.data.reader import Reader
 from src.images import BadImage, OutOfReach
 from src.images.crop import LARGEST
@@ -117,8 +117,8 @@ def check_sizes(cell: Cell, samples: list[Sample], sizes: Mapping[str, Size]) ->
     seen = f"even at {LARGEST} times their size, which is the most" if crop.fit else f"at crop.scale={crop.scale:g}"
     smaller = f"crop.size={least} or less, " if (least := min(shorter.values())) else ""
     raise ValueError(
-        f"{len(small)} of {len(found)} images are too small for crop.size={crop.size} {seen}: {first(small)}; take "
-        f"{smaller}{larger}{fitted}crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
+        f"{len(small)} of {len(found)} images are too small for crop.size={crop.size} {seen}: {list_first(small)}; "
+        f"take {smaller}{larger}{fitted}crop=whole, which resizes all, or on_bad_image=skip, which leaves them out"
     )
 
 

@@ -20,7 +20,7 @@ from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
 from src.storage.store import Store
-from src.system.files import replace as write
+from src.system.files import replace_file as write
 from src.system.next_commands import next_command
 from src.system.progress import Progress
 

@@ -40,11 +40,11 @@ class Split:
     """The folds of some cells, and their audit.
 
     folds
-        `fold, role, cases`: how many cases the models of a fold know as what (`src.data.splits.roles`).
+        `fold, role, cases`: how many cases the models of a fold know as what (`src.data.splits.assign_roles`).
     held_out
         A row per fold: `fold, cases, patients`, and how many cases of each class, `class NAME`.
     findings
-        What stands on both sides of a split (`src.data.leaks.leaks`).
+        What stands on both sides of a split (`src.data.leaks.find_leaks`).
     facts
         The audit's counts, by name; empty where there was none.
     """

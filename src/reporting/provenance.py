@@ -11,7 +11,7 @@ from src.reporting.descriptions import windowed
 from src.reporting.gathering import OF_CLASS, ReportedExample, ReportMaterial, Split
 from src.reporting.sections import Block, Commands, Gallery, Heading, Picture, Section, Text
 from src.reporting.typesetting import MISSING, command, counted, duration, listed
-from src.system.addresses import masked
+from src.system.addresses import mask_passwords
 from src.tracking import RunRecord
 
 WIDTH = 1000
@@ -191,7 +191,7 @@ def difference_table(material: ReportMaterial) -> TextTable:
     keys = [key for key in differ if key in material.keys or key.split(".")[0] not in differ or "." not in key]
     hidden = dict.fromkeys(key.split(".")[0] for key in differ if key not in keys)
     table = pd.DataFrame(
-        [[masked(cell.params.get(key, MISSING)) for key in keys] for cell in cells],
+        [[mask_passwords(cell.params.get(key, MISSING)) for key in keys] for cell in cells],
         index=pd.Index([cell.name for cell in cells]),
         columns=pd.Index(keys, name="Cell"),
     )
@@ -208,7 +208,7 @@ def shared_table(material: ReportMaterial) -> TextTable:
     """Return the params that all cells share."""
     cells = configured_cells(material)
     keys = [key for key in computing_params(material) if len({cell.params.get(key) for cell in cells}) == 1]
-    rows = [[key, masked(cells[0].params[key])] for key in sorted(keys)]
+    rows = [[key, mask_passwords(cells[0].params[key])] for key in sorted(keys)]
     caption = "The config" if len(cells) == 1 else "The config that all cells share"
     return TextTable(caption=caption, header=["Key", "Value"], rows=rows, text=2, folded=True)
 

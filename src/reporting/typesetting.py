@@ -3,7 +3,7 @@
 import re
 
 from src.evaluation import wording
-from src.system.addresses import masked
+from src.system.addresses import mask_passwords
 
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
@@ -39,4 +39,4 @@ def duration(seconds: float) -> str:
 
 def command(line: str) -> str:
     """Return a command as it would be typed, from the arguments of its process."""
-    return masked(re.sub(r"^\S*?src/(\w+)\.py\b", r"python -m src.\1", line))
+    return mask_passwords(re.sub(r"^\S*?src/(\w+)\.py\b", r"python -m src.\1", line))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from src.storage.place import Item, Result
-from src.system.files import replace
+from src.system.files import replace_file
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Store
@@ -143,7 +143,7 @@ class Bucket:
         """Write the copy of an object."""
         copy = self.folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        replace(copy, content)
+        replace_file(copy, content)
 
     def remove(self, name: str) -> None:
         """Delete an object, if it is there, and its copy."""
@@ -208,8 +208,8 @@ class Bucket:
     def translate(self, error: Exception, name: str) -> Exception:
         """Return the error that says what to do. What storage answered stands in the text of obstore's errors alone."""
         said = str(error)  # it is not shown: it may hold a password
-        status, code = stated(r"status code: (\d+)", said), stated(r"<Code>(\w+)</Code>", said)
-        at = f"the store {self.address('')}{endpoint()}"
+        status, code = find_stated(r"status code: (\d+)", said), find_stated(r"<Code>(\w+)</Code>", said)
+        at = f"the store {self.address('')}{describe_endpoint()}"
         if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
             return FileNotFoundError(errno.ENOENT, "No such object", self.address(name))
         if status in ("401", "403") or METADATA in said:
@@ -219,7 +219,7 @@ class Bucket:
             return ValueError(f"{at} has no bucket {self.bucket} ({code or status}); make it, or correct the address")
         if "redirect" in said:
             return ValueError(f"{at} has the bucket {self.bucket} in another region; set AWS_DEFAULT_REGION")
-        kind = stated(r"kind: (\w+)", said) or type(error).__name__
+        kind = find_stated(r"kind: (\w+)", said) or type(error).__name__
         what = f"answers with an error ({code or status})" if status else f"does not answer ({kind})"
         return ValueError(
             f"{at} {what}; look after it, or correct the address (AWS_ENDPOINT_URL), and run again: what is stored is "
@@ -227,7 +227,7 @@ class Bucket:
         )
 
 
-def stated(pattern: str, text: str) -> str:
+def find_stated(pattern: str, text: str) -> str:
     """Return what the group of a pattern matches first; empty where it is not there."""
     found = re.search(pattern, text)
     return found[1] if found else ""
@@ -238,7 +238,7 @@ def given_endpoint() -> str:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
 
 
-def endpoint() -> str:
+def describe_endpoint() -> str:
     """Return where storage other than Amazon's is, for messages: without a user and a password."""
     given = given_endpoint()
     try:

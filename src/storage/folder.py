@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.storage.place import Item, Result
-from src.system.files import check_folder, check_writable, replace
+from src.system.files import check_folder, check_writable, replace_file
 
 
 @dataclass
@@ -61,11 +61,11 @@ class StoreFolder:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            replace(path, content())
+            replace_file(path, content())
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file under a temporary name, and rename it."""
-        replace(self.folder / name, content)
+        replace_file(self.folder / name, content)
 
     def finish(self) -> None:
         """Do nothing: what was given is written."""

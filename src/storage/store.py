@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from src.storage.bucket import ADDRESS, Bucket, endpoint
+from src.storage.bucket import ADDRESS, Bucket, describe_endpoint
 from src.storage.folder import StoreFolder
 from src.storage.place import Place
 from src.system.files import read_tensors
@@ -55,7 +55,9 @@ def place_of(root: Path | str, copies: Path) -> Place:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and without a host, which is taken from AWS_ENDPOINT_URL"
         )
     prefix = found["prefix"] or ""
-    host = urlsplit(endpoint().removeprefix(" at ")).netloc or "s3"  # another host's bucket of this name is another
+    host = (
+        urlsplit(describe_endpoint().removeprefix(" at ")).netloc or "s3"
+    )  # another host's bucket of this name is another
     return Bucket(found["bucket"], prefix, copies / host / found["bucket"] / prefix)
 
 
@@ -131,7 +133,7 @@ class Store:
 
         name = f"{self.open(recipe).name}/{content}{SAMPLE}"
         tensors = {"descriptors": descriptors}
-        self.place.write(name, save(tensors, {"checksum": checksum(tensors)}))
+        self.place.write(name, save(tensors, {"checksum": tensor_checksum(tensors)}))
 
     def note(self, recipe: Recipe, content: str, reason: str) -> None:
         """Store what is wrong with a sample's image, whether or not it has descriptors."""
@@ -173,7 +175,7 @@ class Store:
 
     def local(self, name: str) -> Path:
         """Return a file of tensors on this machine; one that is fetched and found damaged is not kept."""
-        return self.place.local(name, lambda content: parse(content, self.place.address(name)))
+        return self.place.local(name, lambda content: parse_tensors(content, self.place.address(name)))
 
     def fit(self, recipe: Recipe) -> Path | None:
         """Return the file of a fit's network, beside it how its training went, where it is stored."""
@@ -191,7 +193,7 @@ class Store:
         self.place.write(f"{folder.name}/{TRAINING}", (json.dumps(training, indent=2) + "\n").encode())
         self.place.finish()  # a network without its training is none
         # One entry: safetensors writes several in no fixed order.
-        stated = {MODEL: json.dumps(facts | {"checksum": checksum(weights)}, sort_keys=True)}
+        stated = {MODEL: json.dumps(facts | {"checksum": tensor_checksum(weights)}, sort_keys=True)}
         self.place.write(f"{folder.name}/{WEIGHTS}", save(dict(weights), stated))
         self.place.finish()
         return folder / WEIGHTS
@@ -211,7 +213,7 @@ class Store:
         except FileNotFoundError:
             return {}
         except json.JSONDecodeError as error:
-            raise damaged(self.place.address(file), error) from None
+            raise damaged_file(self.place.address(file), error) from None
 
     def nearest(self, recipe: Recipe) -> tuple[str, dict[str, tuple[Any, Any]]] | None:
         """Return the other stored recipe with the fewest differing fields: its digest and {field: (here, there)}."""
@@ -235,11 +237,11 @@ def load_stated(path: Path) -> tuple[Tensors, dict[str, Any]]:
     try:
         tensors, metadata = read_tensors(path)
     except SafetensorError as error:
-        raise damaged(path, error) from None
-    return checked(tensors, metadata, path), json.loads(metadata.get(MODEL, "{}"))
+        raise damaged_file(path, error) from None
+    return check_tensors(tensors, metadata, path), json.loads(metadata.get(MODEL, "{}"))
 
 
-def parse(content: bytes, name: str) -> Tensors:
+def parse_tensors(content: bytes, name: str) -> Tensors:
     """Return the tensors that the content of a file holds, by name; `ValueError` as `load_tensors` has it."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -249,27 +251,27 @@ def parse(content: bytes, name: str) -> Tensors:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
     except (SafetensorError, KeyError) as error:
-        raise damaged(name, error) from None
-    return checked(tensors, metadata, name)
+        raise damaged_file(name, error) from None
+    return check_tensors(tensors, metadata, name)
 
 
-def checked(tensors: Tensors, metadata: Any, name: Path | str) -> Tensors:
+def check_tensors(tensors: Tensors, metadata: Any, name: Path | str) -> Tensors:
     """Return tensors; `ValueError` where they are not those that the file's metadata are of."""
     try:
         expected = (json.loads(metadata[MODEL]) if MODEL in metadata else metadata)["checksum"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise damaged(name, error) from None
-    if checksum(tensors) != expected:
-        raise damaged(name, "its checksum differs")
+        raise damaged_file(name, error) from None
+    if tensor_checksum(tensors) != expected:
+        raise damaged_file(name, "its checksum differs")
     return tensors
 
 
-def damaged(name: Path | str, reason: object) -> ValueError:
+def damaged_file(name: Path | str, reason: object) -> ValueError:
     """Return the error that names a damaged file, and the way out."""
     return ValueError(f"{name} is damaged ({reason}); delete it and run again")
 
 
-def checksum(tensors: Tensors) -> str:
+def tensor_checksum(tensors: Tensors) -> str:
     """Return the digest of tensors' values, in the order of their names."""
     hashed = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.terminal import say
 from src.sweeps.processes import cell_arguments, cell_titles, completed_jobs, running_module
 from src.sweeps.resume import AGAIN, VARIABLE
-from src.system.interrupts import interrupt
+from src.system.interrupts import raise_interrupt
 
 if TYPE_CHECKING:
     from submitit import Executor
@@ -85,9 +85,9 @@ class SlurmJobs(LocalJobs):
 
 def check_launcher(launcher: DictConfig) -> None:
     """Raise `ValueError` before any work where a launcher's number of cells is none, or it needs what is missing."""
-    name = str(launcher.get("_target_")).rpartition("tenfold.")[2]
+    name = str(launcher.get("_target_")).rpartition("tenfold.")[2].removesuffix("Launcher")
     count = launcher.get("n_jobs")
-    if name == "Cells" and not (isinstance(count, int) and (count == -1 or count > 0)):
+    if name == "Joblib" and not (isinstance(count, int) and (count == -1 or count > 0)):
         raise ValueError(f"`n_jobs` must be -1 or 1 and more, but got hydra.launcher.n_jobs={count}")
     if name not in ("Slurm", "Local"):
         return
@@ -141,7 +141,7 @@ class CellJob:
 
 def end_soon(*_: object) -> None:
     """End the cell in a moment, unless the job is sent back to the queue before."""
-    signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGALRM, raise_interrupt)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
 

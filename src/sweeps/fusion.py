@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.config import ROOT
-from src.data.manifest import among, first, groups
+from src.data.manifest import case_groups, is_among, list_first
 from src.evaluation.predictions import classes
 from src.evaluation.two_classes import Binary
 from src.tracking import RunRecord, Tracking
@@ -132,8 +132,8 @@ def shared_cases(
     splits = {run.splits for run in runs}
     if not others or not common or len(splits) > 1 or "" in splits:
         return predictions, []
-    note = f"{len(others)} cases are left out, as not all of these runs predict them: {first(others)}"
-    return {name: table[among(table["case"], common)] for name, table in predictions.items()}, [note]
+    note = f"{len(others)} cases are left out, as not all of these runs predict them: {list_first(others)}"
+    return {name: table[is_among(table["case"], common)] for name, table in predictions.items()}, [note]
 
 
 def group_runs(
@@ -198,7 +198,7 @@ def training_patients(tracking: Tracking, runs: list[RunRecord]) -> float:
     for run in runs:
         roles = read_table(tracking, run, "roles.csv")
         known = roles[roles["role"].isin(GIVEN)]
-        patient = known["case"].map(groups(read_table(tracking, run, "manifest.csv")))
+        patient = known["case"].map(case_groups(read_table(tracking, run, "manifest.csv")))
         counts.append(patient.groupby(known["fold"]).nunique())
     return float(pd.concat(counts).mean())
 

@@ -3,6 +3,6 @@
 import re
 
 
-def masked(text: str) -> str:
+def mask_passwords(text: str) -> str:
     """Return a text without the user and the password of any address in it."""
     return re.sub(r"(\w+://)[^\s/:@]*(:\S*)?@", r"\1***@", text)

@@ -28,11 +28,11 @@ def one_of(choices: Collection[object], /, *, group: str = "", **values: object)
     for name, value in values.items():
         if value not in tuple(choices):
             known = ", ".join(filter(None, map(str, choices)))
-            got = f"{_full(name, group)}={value}{meant(value, choices)}"
+            got = f"{_full(name, group)}={value}{suggest_choice(value, choices)}"
             raise ValueError(f"`{name}` must be one of {known}, but got {got}")
 
 
-def meant(value: object, choices: Iterable[object]) -> str:
+def suggest_choice(value: object, choices: Iterable[object]) -> str:
     """Return `; did you mean X?` for the choice that a mistyped value is nearest to; empty where none is near."""
     folded = {str(choice).casefold(): str(choice) for choice in choices}
     close = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=NEAR)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file as a whole: under a temporary name in its folder, then renamed."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -36,7 +36,7 @@ def check_unwritten(overwrite: bool, **outputs: str) -> None:
 def check_folder(**folders: str | Path) -> None:
     """Raise `ValueError` for the first that neither is a folder nor could be made, as a file stands in its place."""
     for name, folder in folders.items():
-        there = nearest(folder)
+        there = nearest_existing(folder)
         if not there.is_dir():
             what = "is a link to nothing" if there.is_symlink() else "is a file"
             raise ValueError(f"`{name}` is a folder, but got {name}={folder}, and {there} {what}: give another")
@@ -46,7 +46,7 @@ def check_writable(**folders: str | Path) -> None:
     """Raise `ValueError` for the first that is no folder to write in, and could not be made one."""
     check_folder(**folders)
     for name, folder in folders.items():
-        _check_allowed(nearest(folder), f"`{name}` is a folder to write in, but got {name}={folder}")
+        _check_allowed(nearest_existing(folder), f"`{name}` is a folder to write in, but got {name}={folder}")
 
 
 def check_file(**files: str) -> None:
@@ -65,17 +65,17 @@ def check_file(**files: str) -> None:
 
 def _check_allowed(folder: Path, asked: str) -> None:
     """Raise `ValueError`, beginning with what was asked for, where nothing can be written in a folder."""
-    if why := refusal(folder):
+    if why := writing_refusal(folder):
         raise ValueError(f"{asked}, and nothing can be written in {folder} ({why}): give another")
 
 
-def nearest(folder: str | Path) -> Path:
+def nearest_existing(folder: str | Path) -> Path:
     """Return what there is of a path: itself, or the nearest above it."""
     path = Path(folder).absolute()
     return next(each for each in (path, *path.parents) if os.path.lexists(each))
 
 
-def refusal(folder: Path) -> str:
+def writing_refusal(folder: Path) -> str:
     """Return why nothing can be written in a folder, by trying: rights do not tell; empty where it can."""
     try:
         tempfile.TemporaryDirectory(prefix=".tenfold-", dir=folder).cleanup()

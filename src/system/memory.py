@@ -14,7 +14,7 @@ class OutOfMemory(ValueError):  # noqa: N818
     """Not even the smallest part of some work fits into memory. The message says what to take instead."""
 
 
-def reuse() -> None:
+def reuse_freed() -> None:
     """Have memory that was freed used again; by default glibc gives large blocks back, and gets them anew page by page.
 
     A convolutional network frees and asks for tens of megabytes a layer: on a CPU it spends more than half of its time
@@ -26,7 +26,7 @@ def reuse() -> None:
         set_option(TRIM_THRESHOLD, LARGE)
 
 
-def release() -> None:
+def release_freed() -> None:
     """Give freed memory back to the system, however small its pieces are: for the end of work that held much.
 
     What comes after may be of other sizes and find no use for them. Nothing happens where the C library is another one.

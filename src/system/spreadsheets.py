@@ -43,7 +43,7 @@ def read_text(path: str | Path, what: str, header: bool = True) -> pd.DataFrame:
     return table
 
 
-def known(values: "pd.Series[str]", missing: Iterable[str] = MISSING) -> "pd.Series[str]":
+def blank_missing(values: "pd.Series[str]", missing: Iterable[str] = MISSING) -> "pd.Series[str]":
     """Return the values, "" where one is among those that stand for a missing value, whatever its letters' case."""
     return values.where(~values.str.casefold().isin([word.casefold() for word in missing]), "")
 

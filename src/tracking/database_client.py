@@ -4,7 +4,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from src.system.interrupts import whole
+from src.system.interrupts import hold_signals
 
 
 class DatabaseClient(MlflowClient):  # type: ignore[misc]
@@ -13,4 +13,4 @@ class DatabaseClient(MlflowClient):  # type: ignore[misc]
     def __getattribute__(self, name: str) -> Any:
         """Return the method of a name, made whole."""
         found = super().__getattribute__(name)
-        return whole()(found) if callable(found) and not name.startswith("_") else found
+        return hold_signals()(found) if callable(found) and not name.startswith("_") else found

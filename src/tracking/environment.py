@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from src.system.addresses import masked
+from src.system.addresses import mask_passwords
 from src.tracking.process_life import process_marks
 
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
@@ -25,7 +25,7 @@ def environment() -> dict[str, str]:
     return {
         "git_commit": commit or "unknown",
         "git_dirty": str(bool(status)).lower(),
-        "command": masked(" ".join([f"python -m src.{program.stem}", *map(shlex.quote, sys.argv[1:])])),
+        "command": mask_passwords(" ".join([f"python -m src.{program.stem}", *map(shlex.quote, sys.argv[1:])])),
         "mlflow.source.name": f"src/{program.name}",  # its page shows what follows the last slash
         "mlflow.source.type": "LOCAL",
         "mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME") or user(),

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from src.system.addresses import masked
-from src.system.files import nearest, refusal, replace
+from src.system.addresses import mask_passwords
+from src.system.files import nearest_existing, replace_file, writing_refusal
 from src.tracking.environment import environment
 from src.tracking.pages import EXPERIMENT, NOTE, description
 from src.tracking.process_life import beating, dead, now
@@ -58,7 +58,7 @@ class TrackedRun:
         """Log; metrics that are not numbers (such as the AUC of one class) are left out."""
         moment = milliseconds()
         self.outbox.log(
-            params={name: masked(str(value)) for name, value in (params or {}).items()},
+            params={name: mask_passwords(str(value)) for name, value in (params or {}).items()},
             metrics=[(name, float(value), moment, 0) for name, value in (metrics or {}).items() if value == value],
             tags={name: str(value) for name, value in (tags or {}).items()},
         )
@@ -142,7 +142,7 @@ class Tracking:
         from filelock import FileLock
 
         database = Path(self.uri.removeprefix(SQLITE))
-        if why := refusal(nearest(database.parent)):  # a database is locked to be read, too
+        if why := writing_refusal(nearest_existing(database.parent)):  # a database is locked to be read, too
             raise ValueError(
                 f"runs are tracked in {database}, but nothing can be written in its folder ({why}): give another "
                 "workspace=FOLDER, such as a copy of this one"
@@ -400,7 +400,7 @@ class Tracking:
         if run_id.startswith(SPOOLED):
             path = self.spooled.entry(run_id).folder / "artifacts" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, text.encode())
+            replace_file(path, text.encode())
             return
         with had_now(f"the artefacts of run {run_id}"):
             self.client.log_text(run_id, text, name)

@@ -17,8 +17,8 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from src.system.draws import generator
-from src.system.files import replace
+from src.system.draws import keyed_generator
+from src.system.files import replace_file
 from src.training.network import NetworkWithHead, Tensors, fill, tensors
 from src.training.parameters import FineTuning, Phase, parts
 from src.training.torch_settings import fitting_memory
@@ -140,7 +140,7 @@ class Fit:
     def batches(self, epoch: int, steps: int) -> Iterator[list[Batch]]:
         """Yield the first `steps` batches of an epoch, each in parts of at most `finetune.batch` images."""
         labels = self.material.labels
-        order = generator(*self.key, "order", epoch).permutation(len(labels))
+        order = keyed_generator(*self.key, "order", epoch).permutation(len(labels))
         groups = self.steps(order)[:steps]
         views = self.material.views([int(image) for group in groups for image in group], epoch)
         for group in groups:
@@ -230,7 +230,7 @@ class Training:
         """Learn from an epoch's batches, and return its values."""
         epoch, before = self.state.epoch, sum(self.plan[: self.state.done])
         # Dropout is drawn from the epoch's own seed, so that it does not matter what was drawn before.
-        torch.manual_seed(int(generator(*self.fit.key, "dropout", epoch).integers(2**63)))
+        torch.manual_seed(int(keyed_generator(*self.fit.key, "dropout", epoch).integers(2**63)))
         self.classifier.learn(self.phase.trainable)
         self.sums.zero_()
         self.images = 0
@@ -329,7 +329,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """Write a checkpoint as a whole or not at all."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    replace(path, buffer.getvalue())
+    replace_file(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.images import augment
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # on import, it would ask a server for newer versions
 import albumentations  # type: ignore[import-untyped]
@@ -64,7 +64,7 @@ class Pipeline:
         """Return the transformed image (height, width, 3), 8-bit, whose size may differ; draws are keyed by names."""
         if not hasattr(self.of_thread, "composed"):
             self.of_thread.composed = self.compose()
-        drawn = generator(*names, "transform")
+        drawn = keyed_generator(*names, "transform")
         # Shared by all transforms: a seed would give each the same draws, so that they go together.
         self.of_thread.composed.set_random_state(drawn, random.Random(int(drawn.integers(2**63))))
         return applied(self.of_thread.composed, image, " and ".join(name for each in self.transforms for name in each))
@@ -75,7 +75,7 @@ class Pipeline:
         Errors: ValueError for one that cannot be applied to an image alone, or to one of that size; that gives
         something else than 8-bit RGB; and where all of them leave fewer than `least` pixels.
         """
-        drawn = generator("transform", "trial")
+        drawn = keyed_generator("transform", "trial")
         image: Image = drawn.integers(0, 256, (height, width, 3), dtype=np.uint8)
         for transform in self.transforms:
             tried = made(transform)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from src.cell import Cell
 from src.classifiers.classifier import Model
-from src.data.splits import REPORT, roles
+from src.data.splits import REPORT, assign_roles
 from src.methods.finetune.finetune import FineTune
 from src.methods.finetune.images_in_memory import Images
 from src.methods.fold_models import by_view, join_predictions, leave_out, model_name, role_mask
@@ -79,7 +79,7 @@ class Descriptors:
     def part(self, cell: Cell, splits: pd.DataFrame, fold: int) -> pd.DataFrame:
         """Return the roles of the cases."""
         rows = self.manifest[self.manifest["case"].isin(splits["case"])]
-        return roles(rows, hold_out_one(splits, fold), cell.training_patients, seed=cell.seed)
+        return assign_roles(rows, hold_out_one(splits, fold), cell.training_patients, seed=cell.seed)
 
     def trial(self, cell: Cell, part: pd.DataFrame, place: str) -> pd.DataFrame:
         """Return the predictions."""

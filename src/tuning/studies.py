@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from src.system.addresses import masked
-from src.system.draws import generator
+from src.system.addresses import mask_passwords
+from src.system.draws import keyed_generator
 from src.tuning.search_space import Space, Values
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Watch(Protocol):
         """Open the run of a name, for a trial of these values."""
 
 
-def unknown(marks: Mapping[str, str]) -> bool:
+def never_gone(marks: Mapping[str, str]) -> bool:
     """Return that no process is known to be gone."""
     return False
 
@@ -68,7 +68,7 @@ class Owner:
     """The process that runs trials: its marks, and whether the process of other marks of this machine is gone."""
 
     marks: Mapping[str, str] = field(default_factory=dict)
-    gone: Callable[[Mapping[str, str]], bool] = unknown
+    gone: Callable[[Mapping[str, str]], bool] = never_gone
 
     def lost(self, marks: Mapping[str, str]) -> bool:
         """Return whether a trial's process is known to be gone; of other machines nothing is known."""
@@ -146,7 +146,7 @@ class Search:
         study = self.study(name)
         if ASKED not in study.user_attrs:
             study.set_user_attr(ASKED, dict(asked))
-        same(self.name, study.user_attrs[ASKED], asked)
+        check_same_question(self.name, study.user_attrs[ASKED], asked)
 
     def existing(self, name: str, *states: "TrialState") -> "list[FrozenTrial]":
         """Return a study's trials of these states, or of all. Two processes that begin at once may enqueue too many."""
@@ -157,8 +157,10 @@ class Search:
         """Return a study as a trial of this number sees it."""
         import optuna
 
-        sampler = drawing(self.sampler, int(generator(self.seed, name, number, "trial").integers(2**32)))
-        return optuna.load_study(storage=self.storage, study_name=name, sampler=sampler, pruner=pruning(self.pruner))
+        sampler = make_sampler(self.sampler, int(keyed_generator(self.seed, name, number, "trial").integers(2**32)))
+        return optuna.load_study(
+            storage=self.storage, study_name=name, sampler=sampler, pruner=make_pruner(self.pruner)
+        )
 
     def finished(self, name: str) -> int:
         """Return how many trials of a study are finished."""
@@ -211,11 +213,11 @@ class Search:
             values = self.space.suggest(trial)
             with watch(f"{name.split('/')[-1]} trial {trial.number:03d}", values) as watched:
                 trial.set_user_attr(RUN, watched.id)
-                state, value = evaluated(trial, steps(values, place), watched)
+                state, value = evaluate_trial(trial, steps(values, place), watched)
                 watched.end(state.name.lower())
         except Exception as error:  # whatever a library has against these values: the run holds the traceback
-            remark(trial, ERROR, f"{error}" or repr(error))
-        remark(trial, SECONDS, time.time() - begun)
+            record_attribute(trial, ERROR, f"{error}" or repr(error))
+        record_attribute(trial, SECONDS, time.time() - begun)
         told = value if state == TrialState.COMPLETE else None
         study.tell(trial.number, told, state, skip_if_finished=True)
         steps.forget(place)
@@ -266,7 +268,7 @@ class Search:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a row per trial: `trial, state, value, inner_folds, seconds, run, error` and the values by key."""
-        rows = [described(trial, self.space.keys) for trial in self.existing(name)]
+        rows = [describe_trial(trial, self.space.keys) for trial in self.existing(name)]
         return pd.DataFrame(rows)
 
     def importance(self, name: str) -> dict[str, float]:
@@ -282,7 +284,7 @@ class Search:
         return optuna.importance.get_param_importances(study, params=varied)
 
 
-def remark(trial: "Trial", name: str, value: Any) -> None:
+def record_attribute(trial: "Trial", name: str, value: Any) -> None:
     """Record something of a trial, unless another process, which took it for lost, has finished it."""
     from optuna.exceptions import UpdateFinishedTrialError
 
@@ -290,7 +292,7 @@ def remark(trial: "Trial", name: str, value: Any) -> None:
         trial.set_user_attr(name, value)
 
 
-def evaluated(trial: "Trial", steps: Iterator[tuple[float, float]], watched: Watched) -> Any:
+def evaluate_trial(trial: "Trial", steps: Iterator[tuple[float, float]], watched: Watched) -> Any:
     """Return the state and the value that a trial ends with, pruned after an inner fold or complete."""
     from optuna.trial import TrialState
 
@@ -306,7 +308,7 @@ def evaluated(trial: "Trial", steps: Iterator[tuple[float, float]], watched: Wat
     return TrialState.COMPLETE, value
 
 
-def described(trial: "FrozenTrial", keys: list[str]) -> dict[str, Any]:
+def describe_trial(trial: "FrozenTrial", keys: list[str]) -> dict[str, Any]:
     """Return a trial as the row of a table."""
     steps = trial.intermediate_values
     own = {
@@ -321,7 +323,7 @@ def described(trial: "FrozenTrial", keys: list[str]) -> dict[str, Any]:
     return own | {key: trial.params.get(key) for key in keys}
 
 
-def same(name: str, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def check_same_question(name: str, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Raise `ValueError` where a study was asked something else before; say what differs."""
     differ = [key for key in {**asked, **before} if before.get(key) != asked.get(key)]
     if differ:
@@ -329,21 +331,21 @@ def same(name: str, before: Mapping[str, Any], asked: Mapping[str, Any]) -> None
         raise ValueError(f"study {name} was made otherwise, and cannot go on: {told}. study=NAME begins another")
 
 
-def drawing(sampler: str, seed: int) -> "BaseSampler":
+def make_sampler(sampler: str, seed: int) -> "BaseSampler":
     """Return what draws the values of one trial."""
     from optuna.samplers import RandomSampler, TPESampler
 
     return TPESampler(seed=seed) if sampler == "tpe" else RandomSampler(seed=seed)
 
 
-def pruning(pruner: str) -> "BasePruner":
+def make_pruner(pruner: str) -> "BasePruner":
     """Return what ends a trial that is worse, after an inner fold, than the median of those before it."""
     from optuna.pruners import MedianPruner, NopPruner
 
     return MedianPruner(n_startup_trials=STARTUP) if pruner == "median" else NopPruner()
 
 
-def storage(place: str) -> "BaseStorage":
+def open_storage(place: str) -> "BaseStorage":
     """Return where studies are kept: a database of this address, or else Optuna's journal in a file of this path."""
     import optuna
     from filelock import FileLock
@@ -358,17 +360,17 @@ def storage(place: str) -> "BaseStorage":
             return RDBStorage(place)
         except (ArgumentError, SQLAlchemyError, ImportError) as error:
             raise ValueError(
-                f"the database storage={masked(place)} cannot be used: {str(error).splitlines()[0]}"
+                f"the database storage={mask_passwords(place)} cannot be used: {str(error).splitlines()[0]}"
             ) from None
     path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock: Any = FileLock(path.with_suffix(".lock"))  # of Optuna's own, that of a killed process is waited for
     with lock:
-        mend(path)
+        mend_journal(path)
     return JournalStorage(JournalFileBackend(str(path), lock))
 
 
-def mend(path: Path) -> None:
+def mend_journal(path: Path) -> None:
     """Take away the half line that a full disk may have left at the end of a journal."""
     content = path.read_bytes() if path.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]

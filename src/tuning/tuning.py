@@ -14,7 +14,7 @@ import pandas as pd
 
 from src.cell import Cell
 from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, Tuned, optimistic_note
-from src.data.splits import FIT, KFold, roles
+from src.data.splits import FIT, KFold, assign_roles
 from src.evaluation.metrics import METRICS, label_numbers
 from src.evaluation.predictions import average, columns
 from src.methods.finetune.finetune import EPOCHS, FineTune
@@ -24,7 +24,7 @@ from src.recipes import data_digest, splits_digest, study_recipe
 from src.system.checks import at_least, one_of
 from src.tuning.learners import Learner, descriptors, networks
 from src.tuning.search_space import FROZEN, TRAINED, Values, apply_values, space
-from src.tuning.studies import PRUNERS, SAMPLERS, Owner, Search, Watch, storage
+from src.tuning.studies import PRUNERS, SAMPLERS, Owner, Search, Watch, open_storage
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Tuning:
 def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) -> Search:
     """Return what keeps and runs the studies of a plan; `ValueError` where they cannot be, before any work.
 
-    `place` is where they are kept (`src.tuning.studies.storage`).
+    `place` is where they are kept (`src.tuning.studies.open_storage`).
     """
     if isinstance(cell.classifier, Tuned):
         raise ValueError(
@@ -183,7 +183,7 @@ def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) 
     search = Search(
         name=plan.study,
         space=space(plan.search, cell, TRAINED if trained else FROZEN),
-        storage=storage(place),
+        storage=open_storage(place),
         trials=plan.trials,
         minimize=OBJECTIVES[plan.objective],
         sampler=plan.sampler,
@@ -230,7 +230,7 @@ def run_studies(
 def nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFrame) -> dict[str, Question]:
     """Return what the study of each outer fold asks: its training part is all that it knows."""
     cell = task.cell
-    part = roles(task.manifest, splits, cell.training_patients, seed=cell.seed)
+    part = assign_roles(task.manifest, splits, cell.training_patients, seed=cell.seed)
     questions = {}
     for fold in folds_of(splits):
         known = set(part["case"][(part["fold"] == fold) & (part["role"] == FIT)])

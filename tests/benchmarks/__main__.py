@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="which parts (all)")
     parser.add_argument("--markdown", type=Path, help="a file that gets the table, too")
     arguments = parser.parse_args()
-    memory.reuse()
+    memory.reuse_freed()
     measured: list[list[str]] = []
     try:
         for row in rows(arguments.parts or list(PARTS)):

@@ -28,10 +28,10 @@ HOLDING = f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from src import memory
+from src.system.memory import reuse_freed
 from src.classifiers.lightgbm import LightGBM
 from tests.benchmarks.timing import peak
-memory.reuse()
+reuse_freed()
 rows, folds = int(sys.argv[1]), int(sys.argv[2])
 features = np.random.default_rng(0).random((rows, {FEATURES}), np.float32)
 with ThreadPoolExecutor(folds) as pool:

@@ -246,15 +246,15 @@ def manifest(made: Simulation) -> None:
 
 def splits(made: Simulation) -> None:
     """Split by every protocol; tell roles, with a stopping part and so many training patients."""
-    from src.data.splits import Holdout, ImageKFold, KFold, Published, roles
+    from src.data.splits import Holdout, ImageKFold, KFold, Published, assign_roles
     from src.recipes import splits_digest
 
     rows = made.manifest()
     for protocol in (KFold(folds=FOLDS), ImageKFold(folds=FOLDS), Holdout()):
         found = protocol.split(rows)
         splits_digest(found)
-        roles(rows, found, stopping=0.2)
-        roles(rows, found, patients=made.count // 15)
+        assign_roles(rows, found, stopping=0.2)
+        assign_roles(rows, found, patients=made.count // 15)
     path = made.folder / "folds.csv"
     made.splits().to_csv(path, index=False)
     Published(path=str(path)).split(rows)

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
-from src.data.dicom import binary, header, read, shape
+from src.data.dicom import is_binary, read_dicom, read_header, read_shape
 from src.images import BadImage
 from tests.support.dicoms import write
 
@@ -18,7 +18,7 @@ RAMP = np.linspace(0, 65535, 60).round().astype(np.uint16).reshape(6, 10)
 
 
 def grey(path: Path, *arguments: Any) -> np.ndarray:
-    pixels = read(path, *arguments)
+    pixels = read_dicom(path, *arguments)
     assert pixels.dtype == np.uint8
     assert (pixels == pixels[..., :1]).all()
     return pixels[..., 0]
@@ -114,11 +114,11 @@ def test_compression_that_can_be_decoded(tmp_path: Path) -> None:
 def test_header_and_masks(tmp_path: Path) -> None:
     mask = np.where(RAMP > 30000, 255, 0).astype(np.uint8)
     path = write(tmp_path / "a.dcm", mask, "ROI mask images")
-    assert header(path).description == "ROI mask images"
-    assert header(path).pixels == 60
-    assert binary(path)
-    assert not binary(write(tmp_path / "b.dcm", RAMP))
-    assert header(write(tmp_path / "c.dcm", None)).description == ""
+    assert read_header(path).description == "ROI mask images"
+    assert read_header(path).pixels == 60
+    assert is_binary(path)
+    assert not is_binary(write(tmp_path / "b.dcm", RAMP))
+    assert read_header(write(tmp_path / "c.dcm", None)).description == ""
 
 
 BAD = {
@@ -140,7 +140,7 @@ def test_a_bad_image_says_why(tmp_path: Path, reason: str) -> None:
     elements: dict[str, Any] = {"pixels": RAMP} | BAD[reason]
     path = write(tmp_path / "a.dcm", elements.pop("pixels"), **elements)
     with pytest.raises(BadImage, match=reason) as caught:
-        read(path)
+        read_dicom(path)
     assert "\n" not in str(caught.value)
 
 
@@ -156,15 +156,15 @@ def test_a_file_that_is_no_dicom_says_so(tmp_path: Path) -> None:
         ("no", "missing"),
     ):
         with pytest.raises(BadImage, match=reason):
-            read(tmp_path / f"{name}.dcm")
+            read_dicom(tmp_path / f"{name}.dcm")
     with pytest.raises(BadImage, match="not a DICOM file"):
-        header(tmp_path / "a.dcm")
+        read_header(tmp_path / "a.dcm")
 
 
 def test_a_header_needs_no_pixels(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", RAMP, "cropped images")
     path.write_bytes(path.read_bytes()[:-60])
-    assert header(path).description == "cropped images"
-    assert shape(path) == RAMP.shape
+    assert read_header(path).description == "cropped images"
+    assert read_shape(path) == RAMP.shape
     with pytest.raises(BadImage, match="truncated"):
-        read(path)
+        read_dicom(path)

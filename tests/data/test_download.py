@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from src.data import download
-from src.data.download import fetch, listing, obtain, unpack
+from src.data.download import fetch_file, list_files, obtain_archives, unpack_archive
 from src.data.reader import ArchiveRecord, Reader
 from tests.support.commands import ROOT
 
@@ -90,13 +90,13 @@ def silent(done: int, total: int) -> None:
 
 
 def get(site: Site, path: Path, md5: str = MD5, size: int = len(CONTENT)) -> Path:
-    return fetch(f"{site.address}/file.zip", path, size, md5, silent)
+    return fetch_file(f"{site.address}/file.zip", path, size, md5, silent)
 
 
 def test_fetches_and_renames(site: Site, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     path = tmp_path / "file.zip"
-    fetch(f"{site.address}/file.zip", path, len(CONTENT), MD5, lambda done, total: seen.append((done, total)))
+    fetch_file(f"{site.address}/file.zip", path, len(CONTENT), MD5, lambda done, total: seen.append((done, total)))
     assert path.read_bytes() == CONTENT
     assert [item.name for item in tmp_path.iterdir()] == ["file.zip"]
     assert seen[-1] == (len(CONTENT), len(CONTENT))
@@ -127,8 +127,8 @@ def test_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
 def test_goes_on_where_it_was_killed(site: Site, tmp_path: Path) -> None:
     site.stop_after, site.go_on = 700_000, threading.Event()
     code = (
-        "import sys; from pathlib import Path; from src.data.download import fetch;"
-        "fetch(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], lambda done, total: None)"
+        "import sys; from pathlib import Path; from src.data.download import fetch_file;"
+        "fetch_file(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], lambda done, total: None)"
     )
     path = tmp_path / "file.zip"
     command = [sys.executable, "-c", code, f"{site.address}/file.zip", str(path), str(len(CONTENT)), MD5]
@@ -181,7 +181,7 @@ def test_a_wrong_md5_deletes_what_came(site: Site, tmp_path: Path, part: bytes) 
 
 def test_a_file_that_is_too_long_is_refused(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must have 1000 bytes"):
-        fetch(f"{site.address}/file.zip", tmp_path / "file.zip", 1000, MD5, lambda done, total: None)
+        fetch_file(f"{site.address}/file.zip", tmp_path / "file.zip", 1000, MD5, lambda done, total: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,7 +197,7 @@ def test_without_an_md5_the_size_is_checked(site: Site, tmp_path: Path) -> None:
         get(site, path, md5="", size=len(CONTENT) - 1)
     path.unlink()
     with pytest.raises(ValueError, match=r"must have 1000 bytes, but \d+ bytes came: they were deleted"):
-        fetch(f"{site.address}/file.zip", path, 1000, "", lambda done, total: None)
+        fetch_file(f"{site.address}/file.zip", path, 1000, "", lambda done, total: None)
 
 
 def test_a_compressed_file_stays_compressed(site: Site, tmp_path: Path) -> None:
@@ -209,12 +209,12 @@ def test_a_compressed_file_stays_compressed(site: Site, tmp_path: Path) -> None:
 def test_no_network_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "file.zip"
     with pytest.raises(ValueError, match=f"{CLOSED} cannot be fetched: no connection.*put the file at {path}.*{MD5}"):
-        fetch(CLOSED, path, 10, MD5, silent)
+        fetch_file(CLOSED, path, 10, MD5, silent)
 
 
 def test_a_file_that_the_server_lacks_is_named(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.zip cannot be fetched: 404"):
-        fetch(f"{site.address}/none.zip", tmp_path / "none.zip", 10, MD5, silent)
+        fetch_file(f"{site.address}/none.zip", tmp_path / "none.zip", 10, MD5, silent)
 
 
 def test_a_disk_that_is_too_small_is_named(site: Site, tmp_path: Path) -> None:
@@ -253,13 +253,13 @@ def test_unpacks_zip_and_tar_and_knows_when_it_is_done(tmp_path: Path) -> None:
     ):
         target = tmp_path / f"out-{source.name}"
         seen: list[tuple[int, int]] = []
-        paths = unpack(source, target, lambda done, total, seen=seen: seen.append((done, total)))
+        paths = unpack_archive(source, target, lambda done, total, seen=seen: seen.append((done, total)))
         assert [path.relative_to(target).as_posix() for path in paths] == list(members)
         assert (target / "data" / "a.txt").read_bytes() == b"a" * 1000
         assert [path.name for path in target.iterdir()] == ["data"]
         assert seen == [(1000, 1001), (1001, 1001)]
         times = [path.stat().st_mtime_ns for path in paths]
-        assert unpack(source, target, silent) == paths
+        assert unpack_archive(source, target, silent) == paths
         assert [path.stat().st_mtime_ns for path in paths] == times
 
 
@@ -268,7 +268,7 @@ def test_an_unpacking_that_broke_off_is_completed(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_bytes(b"a")
     (tmp_path / "data" / "mine.txt").write_bytes(b"kept")
-    unpack(source, tmp_path, silent)
+    unpack_archive(source, tmp_path, silent)
     assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == {
         "a.txt": b"a" * 10,
         "b.txt": b"b" * 10,
@@ -288,7 +288,7 @@ def test_a_member_that_leaves_its_folder_is_refused_before_anything_is_written(
     else:
         source = tarred(tmp_path / "x.tar.gz", [entry("good.txt"), entry(name)])
     with pytest.raises(ValueError, match=r"members stay in their folder.*evil\.txt.*nothing was unpacked"):
-        unpack(source, tmp_path / "out", silent)
+        unpack_archive(source, tmp_path / "out", silent)
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
@@ -305,7 +305,7 @@ def test_a_member_that_leaves_its_folder_is_refused_before_anything_is_written(
 def test_links_and_devices_are_refused(tmp_path: Path, member: tarfile.TarInfo, what: str) -> None:
     source = tarred(tmp_path / "x.tar", [entry("good.txt"), member])
     with pytest.raises(ValueError, match=f"'evil', a {what}: nothing was unpacked"):
-        unpack(source, tmp_path / "out", silent)
+        unpack_archive(source, tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -315,7 +315,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
         file.writestr(link, "../outside")
     with pytest.raises(ValueError, match="'evil', a link"):
-        unpack(tmp_path / "x.zip", tmp_path / "out", silent)
+        unpack_archive(tmp_path / "x.zip", tmp_path / "out", silent)
 
 
 def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path) -> None:
     for damaged in (bytes(content), b"not an archive", b""):
         source.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"x\.zip cannot be unpacked"):
-            unpack(source, tmp_path / "out", silent)
+            unpack_archive(source, tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -337,10 +337,10 @@ def test_a_tar_is_read_to_the_checksum_at_its_end(tmp_path: Path) -> None:
     for damaged in (content[:-8] + wrong + content[-7:], content[:-9], content[: len(content) // 2]):
         source.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"x\.tar\.gz cannot be unpacked.*fetch it again"):
-            unpack(source, tmp_path / "out", silent)
+            unpack_archive(source, tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
     source.write_bytes(content)
-    unpack(source, tmp_path / "out", silent)
+    unpack_archive(source, tmp_path / "out", silent)
     assert (tmp_path / "out" / "a.txt").stat().st_size == 5000
 
 
@@ -349,7 +349,7 @@ def test_a_disk_that_is_too_small_for_the_contents_is_named(tmp_path: Path, monk
     free = download.shutil.disk_usage(tmp_path)._replace(free=4999)
     monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: free)
     with pytest.raises(ValueError, match=r"unpacked x\.zip needs .* GB free"):
-        unpack(source, tmp_path / "out", silent)
+        unpack_archive(source, tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -388,7 +388,7 @@ def test_obtains_fetches_checks_and_unpacks(site: Site, record: str, tmp_path: P
     reader = reader_of(site, tmp_path / "root", record if pinned else "")
     seen: list[str] = []
     for _ in range(2):
-        assert obtain(reader, lambda what, done, total: seen.append(what)) == [tmp_path / "root" / "set.zip"]
+        assert obtain_archives(reader, lambda what, done, total: seen.append(what)) == [tmp_path / "root" / "set.zip"]
     assert (tmp_path / "root" / "set" / "a.txt").read_bytes() == b"a" * 100
     assert seen == ["fetch set.zip", "unpack set.zip"]
 
@@ -396,21 +396,21 @@ def test_obtains_fetches_checks_and_unpacks(site: Site, record: str, tmp_path: P
 def test_a_file_put_by_hand_needs_no_network_where_its_md5_is_pinned(site: Site, record: str, tmp_path: Path) -> None:
     reader = reader_of(site, tmp_path, record)
     (tmp_path / "set.zip").write_bytes(site.files["/set.zip"])
-    obtain(reader, lambda what, done, total: None)
+    obtain_archives(reader, lambda what, done, total: None)
     assert (tmp_path / "set" / "a.txt").exists()
     assert site.asked == []
 
 
 def test_a_record_that_changed_is_refused(site: Site, record: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"must have MD5 {'0' * 32}, but .* lists {record}: it was changed"):
-        obtain(reader_of(site, tmp_path, "0" * 32), lambda what, done, total: None)
+        obtain_archives(reader_of(site, tmp_path, "0" * 32), lambda what, done, total: None)
 
 
 @pytest.mark.parametrize("content", [b"no JSON", b"[]", b'{"files": [{"key": "set.zip"}]}', b'{"files": []}'])
 def test_what_is_no_record_is_named(site: Site, content: bytes) -> None:
     site.files["/record"] = content
     with pytest.raises(ValueError, match=r"/record (cannot be read as a record|must list set\.zip)"):
-        listing(ArchiveRecord(url=f"{site.address}/record", files={"set.zip": ""}))
+        list_files(ArchiveRecord(url=f"{site.address}/record", files={"set.zip": ""}))
 
 
 def test_without_a_network_it_says_where_to_put_the_file(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_without_a_network_it_says_where_to_put_the_file(tmp_path: Path) -> None
     with pytest.raises(
         ValueError, match=r"127\.0\.0\.1:9/record .*no connection.*By hand: put set\.zip .* at .*/set\.zip"
     ):
-        obtain(reader_of(site, tmp_path, ""), lambda what, done, total: None)
+        obtain_archives(reader_of(site, tmp_path, ""), lambda what, done, total: None)
 
 
 def direct_reader(address: str, root: Path) -> Reader:
@@ -447,11 +447,11 @@ def plain(site: Site, tmp_path: Path) -> bytes:
 def test_a_plain_address_is_fetched_and_unpacked(site: Site, plain: bytes, tmp_path: Path) -> None:
     root = tmp_path / "root"
     reader = direct_reader(site.address, root)
-    assert listing(reader.records[0])["set.tar.gz"].size == len(plain)
+    assert list_files(reader.records[0])["set.tar.gz"].size == len(plain)
     site.asked.clear()
     seen: list[tuple[str, int, int]] = []
     for _ in range(2):
-        assert obtain(reader, lambda *step: seen.append(step)) == [root / "set.tar.gz"]
+        assert obtain_archives(reader, lambda *step: seen.append(step)) == [root / "set.tar.gz"]
     assert (root / "set" / "a.txt").read_bytes() == b"a" * 100
     assert seen == [("fetch set.tar.gz", len(plain), len(plain)), ("unpack set.tar.gz", 100, 100)]
     assert site.asked == ["", ""]  # its size and its bytes: what is there is not asked for again
@@ -459,7 +459,7 @@ def test_a_plain_address_is_fetched_and_unpacked(site: Site, plain: bytes, tmp_p
 
 def test_a_plain_address_goes_on_where_it_broke_off(site: Site, plain: bytes, tmp_path: Path) -> None:
     (tmp_path / "set.tar.gz.part").write_bytes(plain[:50])
-    obtain(direct_reader(site.address, tmp_path), lambda what, done, total: None)
+    obtain_archives(direct_reader(site.address, tmp_path), lambda what, done, total: None)
     assert site.asked == ["", "bytes=50-"]
     assert (tmp_path / "set" / "a.txt").exists()
 
@@ -468,9 +468,9 @@ def test_an_archive_put_by_hand_needs_no_network_and_is_checked(plain: bytes, tm
     reader = direct_reader("http://127.0.0.1:9", tmp_path)
     (tmp_path / "set.tar.gz").write_bytes(plain[:-10])
     with pytest.raises(ValueError, match=r"set\.tar\.gz cannot be unpacked.*delete it and fetch it again"):
-        obtain(reader, lambda what, done, total: None)
+        obtain_archives(reader, lambda what, done, total: None)
     (tmp_path / "set.tar.gz").write_bytes(plain)
-    obtain(reader, lambda what, done, total: None)
+    obtain_archives(reader, lambda what, done, total: None)
     assert (tmp_path / "set" / "a.txt").exists()
 
 
@@ -480,13 +480,13 @@ def test_what_is_wrong_with_a_plain_address_is_named(site: Site, plain: bytes, t
 
     reader = direct_reader("http://127.0.0.1:9", tmp_path)
     with pytest.raises(ValueError, match=r"9/set\.tar\.gz cannot be fetched: no connection.*put set\.tar\.gz .* at .*"):
-        obtain(reader, nothing)
+        obtain_archives(reader, nothing)
     site.length = False
     with pytest.raises(ValueError, match=r"does not say how many bytes it has\. By hand"):
-        obtain(direct_reader(site.address, tmp_path), nothing)
+        obtain_archives(direct_reader(site.address, tmp_path), nothing)
     site.files.clear()
     with pytest.raises(ValueError, match=r"set\.tar\.gz cannot be fetched: 404"):
-        obtain(direct_reader(site.address, tmp_path), nothing)
+        obtain_archives(direct_reader(site.address, tmp_path), nothing)
     with pytest.raises(AssertionError, match="one file"):
         ArchiveRecord(url="", files={"a": "", "b": ""}, direct=True)
 
@@ -494,5 +494,5 @@ def test_what_is_wrong_with_a_plain_address_is_named(site: Site, plain: bytes, t
 def test_a_reader_without_records_has_nothing_to_obtain(tmp_path: Path) -> None:
     from src.data.sets.folder import Folder
 
-    assert obtain(Folder(root=str(tmp_path / "none")), lambda what, done, total: None) == []
+    assert obtain_archives(Folder(root=str(tmp_path / "none")), lambda what, done, total: None) == []
     assert not (tmp_path / "none").exists()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data.leaks import COLUMNS, leak_counts, leak_lines, leak_notes, leak_reasons, leaks
-from src.data.manifest import cases
+from src.data.leaks import COLUMNS, find_leaks, leak_counts, leak_lines, leak_notes, leak_reasons
+from src.data.manifest import list_cases
 from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
 
 Make = Callable[..., pd.DataFrame]
@@ -34,7 +34,7 @@ def hashed(content: str, *changed: int) -> np.ndarray:
 
 def test_a_clean_split_has_no_finding() -> None:
     manifest, splits = table([("a", "p1", "x", "one", 1), ("b", "p1", "y", "two", 1), ("c", "p2", "z", "one", 2)])
-    findings = leaks(manifest, splits, {content: hashed(content) for content in "xyz"})
+    findings = find_leaks(manifest, splits, {content: hashed(content) for content in "xyz"})
     assert findings.empty
     assert list(findings) == list(COLUMNS)
     assert leak_notes(findings, manifest) == leak_reasons(findings) == []
@@ -46,7 +46,7 @@ def test_a_clean_split_has_no_finding() -> None:
 
 def test_patients_of_several_folds_are_named(manifest: Make) -> None:
     rows = manifest({"a": 20, "b": 20}, per_patient=4).assign(content=range(40))
-    findings = leaks(rows, ImageKFold(folds=4).split(rows), {})
+    findings = find_leaks(rows, ImageKFold(folds=4).split(rows), {})
     assert findings["kind"].eq("patient").all()
     assert findings["patient_first"].tolist() == sorted(set(rows["patient"])) == findings["patient_second"].tolist()
     assert (findings["fold_first"] < findings["fold_second"]).all()
@@ -65,23 +65,23 @@ def test_patients_of_several_folds_are_named(manifest: Make) -> None:
 def test_only_a_split_through_patients_is_a_leak(manifest: Make) -> None:
     known = manifest({"a": 20, "b": 20}, per_patient=4).assign(content=range(40))
     for protocol in (KFold(), Holdout()):
-        assert leaks(known, protocol.split(known), {}).empty
-    assert len(leaks(known, ImageHoldout().split(known), {}))
+        assert find_leaks(known, protocol.split(known), {}).empty
+    assert len(find_leaks(known, ImageHoldout().split(known), {}))
     alone = manifest({"a": 20, "b": 20}, per_patient=1).assign(content=range(40))
-    assert leaks(alone, ImageKFold().split(alone), {}).empty
+    assert find_leaks(alone, ImageKFold().split(alone), {}).empty
 
 
 def test_published_folds_leak_where_they_tear_a_patient(manifest: Make, tmp_path: Path) -> None:
     rows = manifest({"a": 4, "b": 4}, per_patient=2).assign(content=range(8))
     for folds, found in (([1, 1, 2, 2], 0), ([1, 2, 1, 2], 4), ([0, 1, 0, 1], 4)):
-        cases(rows)[["case"]].assign(fold=folds * 2).to_csv(tmp_path / "folds.csv", index=False)
+        list_cases(rows)[["case"]].assign(fold=folds * 2).to_csv(tmp_path / "folds.csv", index=False)
         splits = Published(path=str(tmp_path / "folds.csv")).split(rows)
-        assert len(leaks(rows, splits, {})) == found
+        assert len(find_leaks(rows, splits, {})) == found
 
 
 def test_unknown_patients_are_a_note_and_no_finding(manifest: Make) -> None:
     rows = manifest({"a": 4, "b": 4}).assign(content=range(8))
-    findings = leaks(rows, KFold(folds=2).split(rows), {})
+    findings = find_leaks(rows, KFold(folds=2).split(rows), {})
     assert findings.empty
     assert leak_notes(findings, rows) == [
         "possibly optimistic: the patients of 8 of 8 cases are unknown, and may stand on both sides of a split"
@@ -100,7 +100,7 @@ def test_identical_files_in_two_folds() -> None:
     manifest, splits = table(
         [("a", "p1", "x", "one", 1), ("b", "p2", "x", "one", 2), ("c", "p3", "y", "two", 1), ("d", "p4", "z", "two", 2)]
     )
-    findings = leaks(manifest, splits, {})
+    findings = find_leaks(manifest, splits, {})
     assert findings.to_dict("records") == [
         {"kind": "identical", "first": "a", "second": "b", "fold_first": 1, "fold_second": 2, "distance": 0}
         | {"label_first": "one", "label_second": "one", "patient_first": "p1", "patient_second": "p2"}
@@ -116,7 +116,7 @@ def test_copies_within_a_fold_are_no_finding_unless_their_labels_differ() -> Non
     manifest, splits = table(
         [("a", "", "x", "one", 1), ("b", "", "x", "one", 1), ("c", "", "y", "one", 2), ("d", "", "y", "two", 2)]
     )
-    findings = leaks(manifest, splits, {})
+    findings = find_leaks(manifest, splits, {})
     assert findings[["first", "second"]].to_numpy().tolist() == [["c", "d"]]
     assert leak_reasons(findings) == []
     found = leak_counts(findings, manifest)
@@ -130,12 +130,12 @@ def test_near_identical_images_in_two_folds() -> None:
         [("a", "p1", "x", "one", 1), ("b", "p2", "y", "one", 2), ("c", "p3", "z", "two", 2), ("d", "p4", "w", "two", 0)]
     )
     hashes = {"x": hashed("x"), "y": hashed("x", 3, 77, 200), "z": hashed("z"), "w": hashed("z", *range(25))}
-    findings = leaks(manifest, splits, hashes)
+    findings = find_leaks(manifest, splits, hashes)
     assert findings[["kind", "first", "second", "distance"]].to_numpy().tolist() == [["near_identical", "a", "b", 3]]
     assert "2 near-identical images stand on both sides of a split, first a ~ b: look" in leak_reasons(findings)[0]
-    assert len(leaks(manifest, splits, hashes, distance=25)) == 2  # fold 0 is in every training part
+    assert len(find_leaks(manifest, splits, hashes, distance=25)) == 2  # fold 0 is in every training part
     del hashes["y"]  # an image that cannot be read has none
-    assert leaks(manifest, splits, hashes).empty
+    assert find_leaks(manifest, splits, hashes).empty
 
 
 def test_each_image_is_named_with_its_nearest() -> None:
@@ -143,7 +143,7 @@ def test_each_image_is_named_with_its_nearest() -> None:
         [("a", "", "x", "one", 1), ("b", "", "y", "one", 2), ("c", "", "z", "one", 2), ("d", "", "w", "two", 1)]
     )
     hashes = {"x": hashed("x"), "y": hashed("x", 0, 1, 2, 3), "z": hashed("x", 5), "w": hashed("x", 6, 7)}
-    findings = leaks(manifest, splits, hashes)
+    findings = find_leaks(manifest, splits, hashes)
     pairs = findings[["first", "second", "distance"]].to_numpy().tolist()
     assert pairs == [["a", "b", 4], ["a", "c", 1], ["a", "d", 2], ["b", "d", 6], ["c", "d", 3]]
     assert leak_counts(findings, manifest)["audit_near_identical"] == 4
@@ -153,7 +153,7 @@ def test_thousands_of_copies_give_as_many_rows() -> None:
     rows = [(f"{number:04d}", "", f"same{number % 3}", "one", number % 5 + 1) for number in range(3000)]
     manifest, splits = table([*rows, ("other", "", "y", "two", 1)])
     hashes = {f"same{number}": hashed("x", number) for number in range(3)}
-    findings = leaks(manifest, splits, hashes)
+    findings = find_leaks(manifest, splits, hashes)
     assert 3000 <= len(findings) <= 2 * 3000
     assert (
         leak_counts(findings, manifest)["audit_identical"]
@@ -164,10 +164,10 @@ def test_thousands_of_copies_give_as_many_rows() -> None:
 
 def test_neither_order_nor_the_data_set_s_own_columns_matter() -> None:
     manifest, splits = table([(name, "", "xyx"[place % 3], "one", place % 2) for place, name in enumerate("abcdefgh")])
-    findings = leaks(manifest, splits, {})
+    findings = find_leaks(manifest, splits, {})
     assert len(findings)
     mixed = manifest.sample(frac=1, random_state=3).assign(fold="f", distance=1, kind="k", first="f")
-    pd.testing.assert_frame_equal(leaks(mixed, splits[::-1], {}), findings)
+    pd.testing.assert_frame_equal(find_leaks(mixed, splits[::-1], {}), findings)
 
 
 @settings(max_examples=25, deadline=None)
@@ -182,7 +182,7 @@ def test_neither_order_nor_the_data_set_s_own_columns_matter() -> None:
 def test_all_images_with_a_twin_are_named_and_no_others(rows: list[tuple[str, str, int]], changed: list[int]) -> None:
     manifest, splits = table([(f"{number:02d}", "", *row) for number, row in enumerate(rows)])
     hashes = {name: hashed("x", *range(bits)) for name, bits in zip("uvwxyz", changed, strict=True)}
-    findings = leaks(manifest, splits, hashes)
+    findings = find_leaks(manifest, splits, hashes)
 
     def twins(one: int, other: int, kind: str) -> bool:
         (content, label, fold), (content_2, label_2, fold_2) = rows[one], rows[other]
@@ -200,4 +200,4 @@ def test_all_images_with_a_twin_are_named_and_no_others(rows: list[tuple[str, st
 @pytest.mark.parametrize("hashes", [{}, {"x": hashed("x")}])
 def test_images_without_hashes_are_compared_by_their_bytes(hashes: dict[str, np.ndarray]) -> None:
     manifest, splits = table([("a", "", "x", "one", 1), ("b", "", "x", "one", 2), ("c", "", "y", "two", 2)])
-    assert leaks(manifest, splits, hashes)["kind"].tolist() == ["identical"]
+    assert find_leaks(manifest, splits, hashes)["kind"].tolist() == ["identical"]

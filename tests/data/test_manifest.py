@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.data.manifest import check_manifest, groups
+from src.data.manifest import case_groups, check_manifest
 
 Make = Callable[..., pd.DataFrame]
 
@@ -60,4 +60,4 @@ def test_an_empty_manifest_and_a_lacking_column_are_refused(manifest: Make) -> N
 
 def test_groups_are_patients_where_known(manifest: Make) -> None:
     table = manifest({"a": 2, "b": 2}).assign(patient=["p", "p", "", "q"])
-    assert groups(table).to_dict() == {"a0": "p", "a1": "p", "b0": "b0", "b1": "q"}
+    assert case_groups(table).to_dict() == {"a0": "p", "a1": "p", "b0": "b0", "b1": "q"}

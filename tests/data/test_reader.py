@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from src.data.manifest import COLUMNS, cases, check_manifest, groups
+from src.data.manifest import COLUMNS, case_groups, check_manifest, list_cases
 from src.data.reader import Reader
 from src.data.region import split_region
 from src.data.sets.bach import Bach
@@ -82,7 +82,7 @@ def test_every_sample_reads_as_8_bit_rgb(reader: Reader) -> None:
 
 def test_cases_and_groups_agree(reader: Reader) -> None:
     manifest = reader.manifest()
-    table, group = cases(manifest), groups(manifest)
+    table, group = list_cases(manifest), case_groups(manifest)
     assert table["case"].tolist() == group.index.tolist() == sorted(set(manifest["case"]))
     known = table["patient"] != ""
     assert (group.to_numpy() == np.where(known, table["patient"], table["case"])).all()

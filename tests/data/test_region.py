@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from src.data import image_file
-from src.data.region import Region, around, split_region
+from src.data.region import Region, split_region, square_around
 from src.images import BadImage
 
 
@@ -37,7 +37,7 @@ def test_a_square_around_a_circle_lies_in_the_image(
     centre: tuple[float, float], size: tuple[int, int], radius: float, margin: float, least: float
 ) -> None:
     x, y = centre[0] * size[0], centre[1] * size[1]
-    region = around(x, y, radius, size=size, margin=margin, least=least)
+    region = square_around(x, y, radius, size=size, margin=margin, least=least)
     assert region.width == region.height == min(round(max(2 * radius * margin, least)), *size)
     assert 0 <= region.x <= size[0] - region.width
     assert 0 <= region.y <= size[1] - region.height

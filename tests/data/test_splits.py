@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from src.data.manifest import cases, groups
+from src.data.manifest import case_groups, list_cases
 from src.data.splits import (
     FIT,
     REPORT,
@@ -19,8 +19,8 @@ from src.data.splits import (
     KFold,
     Published,
     SplitProtocol,
+    assign_roles,
     check_splits,
-    roles,
     training_cases,
 )
 
@@ -55,7 +55,7 @@ def test_a_split_is_a_partition_that_order_does_not_change(
     assert splits["case"].tolist() == sorted(set(table["case"]))
     assert splits["fold"].dtype == np.int64
     pd.testing.assert_frame_equal(protocol.split(table.sample(frac=1, random_state=seed)), splits)
-    joined = cases(table).merge(splits, on="case")
+    joined = list_cases(table).merge(splits, on="case")
     for fold in set(joined["fold"]) - {0}:
         assert set(joined["label"][joined["fold"] != fold]) == set(table["label"])
     if protocol.grouped:
@@ -66,14 +66,14 @@ def test_a_split_is_a_partition_that_order_does_not_change(
 def test_folds_are_stratified(manifest: Make) -> None:
     table = manifest({"a": 50, "b": 20, "c": 10})
     for protocol in (KFold(folds=10), ImageKFold(folds=10)):
-        joined = cases(table).merge(protocol.split(table), on="case")
+        joined = list_cases(table).merge(protocol.split(table), on="case")
         counts = joined.groupby(["fold", "label"], observed=True).size().unstack()
         assert counts.to_numpy().tolist() == [[5, 2, 1]] * 10
 
 
 def test_grouped_folds_are_stratified_about(manifest: Make) -> None:
     table = manifest({"a": 60, "b": 30}, per_patient=3)
-    joined = cases(table).merge(KFold(folds=5).split(table), on="case")
+    joined = list_cases(table).merge(KFold(folds=5).split(table), on="case")
     counts = joined.groupby(["fold", "label"], observed=True).size().unstack()
     assert counts.to_numpy().tolist() == [[12, 6]] * 5
 
@@ -87,7 +87,7 @@ def test_seeds_differ(manifest: Make) -> None:
 def test_holdout_holds_out_the_fraction_of_every_class(manifest: Make) -> None:
     for per_patient in (0, 1, 2):
         table = manifest({"a": 40, "b": 20}, per_patient=per_patient)
-        joined = cases(table).merge(Holdout(fraction=0.3).split(table), on="case")
+        joined = list_cases(table).merge(Holdout(fraction=0.3).split(table), on="case")
         assert joined[joined["fold"] == 1].groupby("label", observed=True).size().tolist() == [12, 6]
         assert set(joined["fold"]) == {0, 1}
 
@@ -278,7 +278,7 @@ def test_published_folds_from_zero(
     manifest: Make, tmp_path: Path, folds: list[int], from_zero: bool | None, taken: list[int], said: str
 ) -> None:
     table = manifest({"a": 6, "b": 6})
-    cases(table)[["case"]].assign(fold=folds).to_csv(tmp_path / "folds.csv", index=False)
+    list_cases(table)[["case"]].assign(fold=folds).to_csv(tmp_path / "folds.csv", index=False)
     protocol = Published(path=str(tmp_path / "folds.csv"), from_zero=from_zero)
     assert protocol.split(table)["fold"].tolist() == taken
     remarks = protocol.remarks(table)
@@ -293,7 +293,7 @@ def test_values_check_themselves() -> None:
 
 
 def patients(manifest: pd.DataFrame, chosen: "pd.Series[str]") -> set[str]:
-    return set(groups(manifest)[list(chosen)])
+    return set(case_groups(manifest)[list(chosen)])
 
 
 @pytest.fixture
@@ -304,7 +304,7 @@ def table(manifest: Make) -> pd.DataFrame:
 
 def test_every_case_has_one_role_in_every_fold(table: pd.DataFrame) -> None:
     splits = KFold(folds=4).split(table)
-    found = roles(table, splits, patients=12, stopping=0.25)
+    found = assign_roles(table, splits, patients=12, stopping=0.25)
     assert list(found) == ["case", "fold", "role"]
     assert (found.groupby("fold")["case"].nunique() == 60).all()
     assert not found.duplicated(["case", "fold"]).any()
@@ -314,18 +314,18 @@ def test_every_case_has_one_role_in_every_fold(table: pd.DataFrame) -> None:
 
 
 def test_patients_have_one_role_in_a_fold(table: pd.DataFrame) -> None:
-    found = roles(table, KFold(folds=4).split(table), patients=12, stopping=0.25)
-    joined = cases(table).merge(found, on="case")
+    found = assign_roles(table, KFold(folds=4).split(table), patients=12, stopping=0.25)
+    joined = list_cases(table).merge(found, on="case")
     assert (joined.groupby(["patient", "fold"])["role"].nunique() == 1).all()
 
 
 def test_everything_else_is_learnt_from_unless_limited(table: pd.DataFrame) -> None:
-    found = roles(table, KFold(folds=4).split(table))
+    found = assign_roles(table, KFold(folds=4).split(table))
     assert set(found["role"]) == {FIT, REPORT}
 
 
 def test_stopping_takes_its_share_of_every_class(table: pd.DataFrame) -> None:
-    found = roles(table, KFold(folds=4).split(table), stopping=0.2).merge(cases(table), on="case")
+    found = assign_roles(table, KFold(folds=4).split(table), stopping=0.2).merge(list_cases(table), on="case")
     training = found[found["role"] != REPORT]
     share = (training["role"] == STOPPING).groupby([training["fold"], training["label"].astype(str)]).mean()
     assert share.between(0.1, 0.4).all()
@@ -349,19 +349,19 @@ def test_the_fewer_patients_are_among_the_more(fewer: int, more: int, seed: int)
 def test_too_many_or_too_few_patients_are_named(table: pd.DataFrame) -> None:
     splits = KFold(folds=4).split(table)
     with pytest.raises(ValueError, match="training_patients=1 leaves no case of"):
-        roles(table, splits, patients=1)
+        assign_roles(table, splits, patients=1)
     with pytest.raises(ValueError, match=r"training_patients=99, but fold 1 has \d+ to learn from"):
-        roles(table, splits, patients=99)
+        assign_roles(table, splits, patients=99)
 
 
 def test_a_class_that_cannot_be_stopped_by_is_named(manifest: Make) -> None:
     table = manifest({"a": 20, "b": 4}, per_patient=2)
     with pytest.raises(ValueError, match=r"finetune.validation=0.2 leaves no patient of class b to stop by"):
-        roles(table, KFold(folds=2).split(table), stopping=0.2)
+        assign_roles(table, KFold(folds=2).split(table), stopping=0.2)
 
 
 def test_an_image_level_holdout_ignores_patients(table: pd.DataFrame) -> None:
     splits = ImageHoldout(fraction=0.3).split(table)
     assert splits["fold"].mean() == pytest.approx(0.3, abs=0.02)
-    joined = cases(table).merge(splits, on="case")
+    joined = list_cases(table).merge(splits, on="case")
     assert (joined.groupby("patient")["fold"].nunique() > 1).any()

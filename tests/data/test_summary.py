@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from src.data.reader import LeftOut
-from src.data.summary import describe_held_out, describe_manifest, mistakes
+from src.data.summary import describe_held_out, describe_manifest, find_mistakes
 
 Make = Callable[..., pd.DataFrame]
 
@@ -34,26 +34,26 @@ def test_views_and_patients_that_are_unknown_in_part(manifest: Make) -> None:
 
 def test_a_manifest_that_is_right_has_no_mistakes(manifest: Make) -> None:
     for per_patient in (0, 1, 2, 4):
-        assert mistakes(manifest({"a": 4, "b": 4}, per_patient).assign(stain="H&E", slide="7")) == []
+        assert find_mistakes(manifest({"a": 4, "b": 4}, per_patient).assign(stain="H&E", slide="7")) == []
 
 
 @pytest.mark.parametrize("column", ["patient_id", "PatientID", "Subject", "patient name", "MRN"])
 def test_a_column_of_patients_that_is_not_taken(manifest: Make, column: str) -> None:
     table = manifest({"a": 4, "b": 4})
-    (said,) = mistakes(table.assign(**{column: "p"}))
+    (said,) = find_mistakes(table.assign(**{column: "p"}))
     assert f"data.columns.patient={column}" in said
-    assert mistakes(table.assign(**{column: "p"}, patient=table["case"])) == []
+    assert find_mistakes(table.assign(**{column: "p"}, patient=table["case"])) == []
 
 
 def test_labels_that_tell_nothing_apart(manifest: Make) -> None:
-    (said,) = mistakes(manifest({"0.1": 1, "0.2": 1, "0.3": 1, "0.4": 3}))
+    (said,) = find_mistakes(manifest({"0.1": 1, "0.2": 1, "0.3": 1, "0.4": 3}))
     assert said == "3 of 4 classes have a single case, 0.1, 0.2, 0.3: are these the labels?"
 
 
 def test_a_patient_that_stands_for_unknown_ones(manifest: Make) -> None:
     table = manifest({"a": 5, "b": 5}, per_patient=1)
     table.loc[:5, "patient"] = "999"
-    (said,) = mistakes(table)
+    (said,) = find_mistakes(table)
     assert said.startswith("patient '999' has 6 of 10 cases")
 
 
@@ -63,22 +63,22 @@ def test_the_same_folders_in_every_class(manifest: Make) -> None:
         rows = zip(table["label"], list(folders) * 4, table["case"], strict=True)
         return table.assign(sample=["/".join(parts) for parts in rows])
 
-    (said,) = mistakes(placed("benign", "malignant"))
+    (said,) = find_mistakes(placed("benign", "malignant"))
     assert said.startswith("the classes are Basel, Bern, and each has the folders benign, malignant: if those are")
-    assert mistakes(placed("40X", "100X")) == []
+    assert find_mistakes(placed("40X", "100X")) == []
     table = placed("a", "b")
-    assert mistakes(table.assign(sample=table["label"].astype(str) + "/" + table["case"] + "/1.png")) == []
+    assert find_mistakes(table.assign(sample=table["label"].astype(str) + "/" + table["case"] + "/1.png")) == []
 
 
 def test_parts_of_a_split(manifest: Make) -> None:
-    (said,) = mistakes(manifest({"Train": 4, "test": 4}))
+    (said,) = find_mistakes(manifest({"Train": 4, "test": 4}))
     assert "the classes Train, test are called as the parts of a split" in said
     table = manifest({"a": 4, "b": 4})
     table["sample"] = [
         f"{label}/{part}/{case}"
         for label, part, case in zip(table["label"], ["train", "val"] * 4, table["case"], strict=True)
     ]
-    (said,) = mistakes(table)
+    (said,) = find_mistakes(table)
     assert said.startswith("folders train, val are read together")
 
 

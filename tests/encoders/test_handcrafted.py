@@ -13,14 +13,14 @@ from skimage.feature import local_binary_pattern
 
 from src.encoders.encoder import Encoder
 from src.encoders.handcrafted import Handcrafted, binary_patterns
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 
 ENCODER = Handcrafted(label="Handcrafted")
 
 
 def noise(size: int = 64, blur: float = 2, seed: int = 0) -> np.ndarray:
     """A smooth random texture in colours."""
-    image = cv2.GaussianBlur(generator(seed, "texture").normal(size=(size, size, 3)), (0, 0), blur)
+    image = cv2.GaussianBlur(keyed_generator(seed, "texture").normal(size=(size, size, 3)), (0, 0), blur)
     return np.clip(128 + 40 * image / image.std(), 0, 255).astype(np.uint8)
 
 
@@ -56,7 +56,7 @@ def test_parameters_determine_the_length(option: Callable[..., Encoder]) -> None
 def test_no_feature_is_negative_or_undefined(size: int, colour: list[int], spread: int, grey: bool) -> None:
     """Of flat, nearly flat, grey and noisy crops of any size."""
     image = np.full((size, size, 3), colour, np.uint8)
-    image += generator(size, spread).integers(0, spread + 1, (size, size, 3), dtype=np.uint8)
+    image += keyed_generator(size, spread).integers(0, spread + 1, (size, size, 3), dtype=np.uint8)
     if grey:
         image[:] = image[..., :1]
     descriptor = extracted(image)

@@ -3,7 +3,7 @@
 import pytest
 
 from src.reporting.typesetting import command, counted, duration, listed, number, typeset
-from src.tracking.environment import masked
+from src.system.addresses import mask_passwords
 
 NAN = float("nan")
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -43,4 +43,4 @@ def test_a_command_gives_no_password_away(address: str) -> None:
     assert "me:" not in shown
     assert "rd@" not in shown
     assert shown.endswith("name=a@b")
-    assert masked("no address") == "no address"
+    assert mask_passwords("no address") == "no address"

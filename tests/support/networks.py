@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from src.encoders.network_encoder import Network, NetworkEncoder
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 from src.training.fitting import Fit, TrainingMaterial
 from src.training.network import NetworkWithHead
 from src.training.parameters import FineTuning
@@ -70,7 +70,7 @@ def shown(images: Iterable[int], epoch: int) -> Iterator[torch.Tensor]:
     for image in images:
         crop = CROPS[image].clone()
         crop[0, 0, 0] = image  # lest two be alike
-        yield crop.flip(2) if generator(image, epoch).random() < 0.5 else crop
+        yield crop.flip(2) if keyed_generator(image, epoch).random() < 0.5 else crop
 
 
 def fit(

@@ -31,7 +31,7 @@ def trials_of(workspace: Path, study: str, name: str) -> pd.DataFrame:
 
 def share_trials(storage: str, tmp_path: Path) -> None:
     """Two processes that tune at the same time, on one database, end with the same trials and predictions."""
-    kept: Any = studies.storage(storage)
+    kept: Any = studies.open_storage(storage)
     shared = [*SMALL, "study=shared", "trials=8", f"storage={storage}", "n_jobs=2"]
     first = start("tune", *shared, "name=one", workspace=tmp_path)
     while not any("fold02" in name for name in optuna.get_all_study_names(kept)):

@@ -128,14 +128,14 @@ def test_without_slurm_one_message_and_nothing_begun(tmp_path: Path) -> None:
 def test_without_submitit_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ValueError, match="submitit_local needs submitit, which is not here: `make slurm`"):
-        check_launcher(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Local"}))
-    check_launcher(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Cells", "n_jobs": -1}))
+        check_launcher(OmegaConf.create({"_target_": "hydra_plugins.tenfold.LocalLauncher"}))
+    check_launcher(OmegaConf.create({"_target_": "hydra_plugins.tenfold.JoblibLauncher", "n_jobs": -1}))
 
 
 @pytest.mark.parametrize("count", [0, -2, "two", None])
 def test_a_number_of_processes_that_is_none_is_refused_before_any_work(count: object) -> None:
     with pytest.raises(ValueError, match=f"must be -1 or 1 and more, but got hydra.launcher.n_jobs={count}"):
-        check_launcher(OmegaConf.create({"_target_": "hydra_plugins.tenfold.Cells", "n_jobs": count}))
+        check_launcher(OmegaConf.create({"_target_": "hydra_plugins.tenfold.JoblibLauncher", "n_jobs": count}))
 
 
 def test_an_option_that_submitit_does_not_know_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.system.addresses import masked
+from src.system.addresses import mask_passwords
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from src.system.addresses import masked
     ],
 )
 def test_users_and_passwords_are_not_shown(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert mask_passwords(text) == shown

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from src.system.checks import at_least, holds, meant, one_of
+from src.system.checks import at_least, holds, one_of, suggest_choice
 
 
 def test_what_keeps_the_rules_passes() -> None:
@@ -57,7 +57,7 @@ def test_values_may_be_called_like_the_parameters_of_a_check() -> None:
     ],
 )
 def test_the_choice_that_is_nearest_is_offered(value: object, said: str) -> None:
-    assert meant(value, ["resnet", "mobilenet", "cpu", 3]) == said
+    assert suggest_choice(value, ["resnet", "mobilenet", "cpu", 3]) == said
 
 
 def test_a_mistyped_value_gets_the_choice_that_is_nearest() -> None:

@@ -1,7 +1,7 @@
 """Random draws that are keyed by names."""
 
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 
 
 def test_names_are_told_apart() -> None:
-    assert generator("a", "b").random() != generator("ab").random() != generator("a", 0).random()
+    assert keyed_generator("a", "b").random() != keyed_generator("ab").random() != keyed_generator("a", 0).random()

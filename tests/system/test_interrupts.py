@@ -6,20 +6,20 @@ import threading
 
 import pytest
 
-from src.system.interrupts import HeldSignals, interrupt, whole
+from src.system.interrupts import HeldSignals, hold_signals, raise_interrupt
 from tests.support.commands import ROOT
 
 HEARD = """
 import os, signal, time
-from src.cli.command import edge
-from src.system.interrupts import heed
+from src.cli.command import tell_mistakes
+from src.system.interrupts import heed_signals
 signal.signal(signal.{name}, signal.SIG_DFL)  # as it is where nobody ignores it, as nohup does
-heed()
+heed_signals()
 class Deleted:
     def __del__(self):
         os.kill(os.getpid(), signal.{name})
         time.sleep(0)
-with edge():
+with tell_mistakes():
     {work}
     time.sleep(20)
 """
@@ -41,32 +41,32 @@ def test_a_request_to_end_is_heard(name: str, work: str) -> None:
 def test_what_has_to_be_whole_is_ended_after_it() -> None:
     done = []
 
-    @whole()
+    @hold_signals()
     def work() -> None:
-        with whole():
-            interrupt()
+        with hold_signals():
+            raise_interrupt()
             done.append("inner")
         done.append("outer")
 
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["inner", "outer"]
-    with whole():
+    with hold_signals():
         pass  # the request has been heard
 
 
 def test_an_error_is_told_where_nobody_asked_to_end() -> None:
-    with pytest.raises(ValueError, match="broken"), whole():
+    with pytest.raises(ValueError, match="broken"), hold_signals():
         raise ValueError("broken")
     with pytest.raises(KeyboardInterrupt):
-        interrupt()
+        raise_interrupt()
 
 
 def test_only_the_main_thread_is_interrupted() -> None:
     inside, end = threading.Event(), threading.Event()
 
     def work() -> None:
-        with whole():
+        with hold_signals():
             inside.set()
             end.wait(10)
 
@@ -74,7 +74,7 @@ def test_only_the_main_thread_is_interrupted() -> None:
     thread.start()
     inside.wait(10)
     with pytest.raises(KeyboardInterrupt):
-        interrupt()
+        raise_interrupt()
     end.set()
     thread.join()
     assert not HeldSignals.asked

@@ -8,11 +8,11 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from src.system.memory import reuse
+from src.system.memory import reuse_freed
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 if sys.argv[1] == "reuse":
-    reuse()
+    reuse_freed()
 np.ones(10_000_000)
 before = faults()
 for _ in range(20):
@@ -24,14 +24,14 @@ HELD = """
 import re
 from pathlib import Path
 import numpy as np
-from src.system.memory import release, reuse
+from src.system.memory import release_freed, reuse_freed
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-reuse()
+reuse_freed()
 pieces = [np.ones(10_000) for _ in range(3000)]
 del pieces[:-1]
 before = resident()
-release()
+release_freed()
 print(before - resident())
 """
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.system.spreadsheets import known, read_text
+from src.system.spreadsheets import blank_missing, read_text
 from tests.support.datasets import BAD
 
 
@@ -83,6 +83,6 @@ def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
 
 def test_what_stands_for_a_missing_value() -> None:
     values = pd.Series(["NA", "nan", "NaN", "null", "None", "n/a", "-", "?", "", "p1", "nano", "0"])
-    assert [value for value in known(values) if value] == ["p1", "nano", "0"]
-    assert known(values, ["p1"]).tolist() == [*values[:9], "", "nano", "0"]
-    assert known(values, []).tolist() == values.tolist()
+    assert [value for value in blank_missing(values) if value] == ["p1", "nano", "0"]
+    assert blank_missing(values, ["p1"]).tolist() == [*values[:9], "", "nano", "0"]
+    assert blank_missing(values, []).tolist() == values.tolist()

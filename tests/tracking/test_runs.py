@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.system.interrupts import interrupt
+from src.system.interrupts import raise_interrupt
 from src.tracking import CELL, JOB, SUPERSEDED, SWEEP, Tracking, process_life
 from src.tracking.server import Unreachable
 from src.tracking.tags import stored_name
@@ -165,7 +165,7 @@ def test_an_interrupt_never_comes_halfway_through_a_transaction(
     with tracking.run("the first makes the database", CELL):
         pass
     capfd.readouterr()
-    before = signal.signal(signal.SIGUSR1, interrupt)
+    before = signal.signal(signal.SIGUSR1, raise_interrupt)
     try:
         for milliseconds in range(1, 41):
             with pytest.raises(KeyboardInterrupt):

@@ -10,7 +10,7 @@ import pytest
 
 from src.classifiers.logistic import Logistic
 from src.data.splits import KFold
-from src.tuning.studies import Owner, Search, storage
+from src.tuning.studies import Owner, Search, open_storage
 from tests.support.tuning import NEIGHBOURS, Problem, Spying, cell, trials, tuned, watching
 
 STRENGTH = {"classifier.c": {"low": 1e-4, "high": 10.0, "log": True}}
@@ -143,7 +143,7 @@ def finder(folder: Path, space: Any = None, owner: Owner | None = None, trials: 
 
     return Search(
         name="given",
-        storage=storage(str(folder / "given.log")),
+        storage=open_storage(str(folder / "given.log")),
         space=space or Space([Dimension(key="classifier.c", low=0.1, high=1.0)]),
         trials=trials,
         minimize=True,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from src.data.found_files import EXTENSIONS
 from src.data.image_file import SizeRule
-from src.data.manifest import check_manifest, first
+from src.data.manifest import check_manifest, list_first
 from src.data.reader import ArchiveRecord, Reader
 from src.evaluation.predictions import classes as predicted_classes
 from src.system.checks import at_least, one_of
@@ -130,7 +130,8 @@ class Bach(Reader):
         double = [path for path in paths if names[_stem(path)] > 1]
         if double:
             raise ValueError(
-                f"an image lies in the folder of one class, in one format, but {photos} has {first(double)}: leave one"
+                f"an image lies in the folder of one class, in one format, but {photos} has {list_first(double)}: "
+                "leave one"
             )
 
 
@@ -162,7 +163,7 @@ def _check_names(photos: Path, labels: dict[str, str]) -> None:
     if problems:
         raise ValueError(
             f"BACH's images are called n001, b001, is001, iv001 and so on by their class, but in {photos} "
-            f"{first(problems)}: {way_out()}, data=folder takes any names"
+            f"{list_first(problems)}: {way_out()}, data=folder takes any names"
         )
 
 
@@ -184,7 +185,7 @@ def _check_truth(path: Path, labels: dict[str, str]) -> None:
         elif label != folder:
             problems.append(f"{name} is in folder {folder} but {label} in the table")
     if problems:
-        raise ValueError(f"{path} and the class folders beside it must agree, but {first(problems)}: {way_out()}")
+        raise ValueError(f"{path} and the class folders beside it must agree, but {list_first(problems)}: {way_out()}")
 
 
 def _by_name(name: str) -> str:

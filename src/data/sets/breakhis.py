@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from src.data.manifest import check_manifest, first
+from src.data.manifest import check_manifest, list_first
 from src.data.reader import ArchiveRecord, Reader
 from src.system.checks import one_of
 from src.system.next_commands import download_command
@@ -106,7 +106,7 @@ class BreakHis(Reader):
         table = pd.DataFrame([parsed(path.relative_to(breast).as_posix()) for path in paths])
         double = [name for name, count in Counter(table["case"]).items() if count > 1]
         if double:
-            raise ValueError(f"an image lies in one folder, but {breast} has in several: {first(double)}")
+            raise ValueError(f"an image lies in one folder, but {breast} has in several: {list_first(double)}")
         patient = table["slide"] if self.patients == "slide" else table["specimen"]
         return table.assign(sample=[path.relative_to(self.root).as_posix() for path in paths], patient=patient, view="")
 

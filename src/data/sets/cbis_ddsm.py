@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from src.data import dicom
 from src.data.dicom import Header
-from src.data.manifest import COLUMNS, check_manifest, first, single_views
+from src.data.manifest import COLUMNS, check_manifest, list_first, single_views
 from src.data.reader import Reader
 from src.images import BadImage
 from src.system.checks import holds, one_of
@@ -73,7 +73,7 @@ class CbisDdsm(Reader):
     with `fail` they are an error; `expected` compares the tables with the released ones. Files are found by their
     case's folder, and told apart by what they say of themselves: the tables' file names do not hold.
 
-    `window` and `percentile` say how 16 bits become 8: see `dicom.read`. Source: Lee et al. 2017,
+    `window` and `percentile` say how 16 bits become 8: see `dicom.read_dicom`. Source: Lee et al. 2017,
     https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY.
     """
 
@@ -112,8 +112,8 @@ class CbisDdsm(Reader):
         if lost and self.missing == "fail":
             raise ValueError(
                 f"every row of CBIS-DDSM's tables has its image under {self.root}, but {len(lost)} of {len(rows)} have "
-                f"none, or none that can be told from a mask: {first(lost)}. Complete the download ({ADDRESS}), or "
-                "data.missing=skip leaves them out"
+                f"none, or none that can be told from a mask: {list_first(lost)}. Complete the download ({ADDRESS}), "
+                "or data.missing=skip leaves them out"
             )
         samples = ["" if path is None else path.relative_to(self.root).as_posix() for path in files]
         rows = rows.assign(sample=samples, label=pd.Categorical(rows["label"], list(CLASSES)))
@@ -126,7 +126,7 @@ class CbisDdsm(Reader):
         if divided:
             notes.append(
                 f"lesions that the tables call benign in one view and malignant in the other: {len(divided)} "
-                f"({first(divided)}); each of their views is a case"
+                f"({list_first(divided)}); each of their views is a case"
             )
         lost = len(self._rows()) - len(manifest) if self.missing == "skip" else 0
         return notes + ([f"images that are missing and left out (data.missing=skip): {lost}"] if lost else [])
@@ -138,11 +138,11 @@ class CbisDdsm(Reader):
 
     def read(self, sample: str, content: bytes | None = None) -> UInt8[np.ndarray, "height width 3"]:
         """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
-        return dicom.read(self._file(sample, content), self.window, self.percentile)
+        return dicom.read_dicom(self._file(sample, content), self.window, self.percentile)
 
     def shape(self, sample: str, content: bytes | None = None) -> tuple[int, int]:
         """The height and width of the sample's image, by the file's header; BadImage where it does not say."""
-        return dicom.shape(self._file(sample, content))
+        return dicom.read_shape(self._file(sample, content))
 
     def _file(self, sample: str, content: bytes | None) -> Path | io.BytesIO:
         return Path(self.root, sample) if content is None else io.BytesIO(content)
@@ -265,13 +265,13 @@ def _chosen(folder: Path, image: str) -> Path | None:
 def _header(path: Path) -> Header:
     """The file's header; an empty one where it is damaged, so that it is named when it is read."""
     try:
-        return dicom.header(path)
+        return dicom.read_header(path)
     except BadImage:
         return Header(description="", pixels=0)
 
 
 def _mask(path: Path) -> bool:
     try:
-        return dicom.binary(path)
+        return dicom.is_binary(path)
     except BadImage:
         return False

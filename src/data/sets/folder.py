@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from src.data.found_files import EXTENSIONS, find_files, hidden, is_part
-from src.data.manifest import check_manifest, first
+from src.data.found_files import EXTENSIONS, find_files, is_hidden, is_part
+from src.data.manifest import check_manifest, list_first
 from src.data.reader import LeftOut, Reader
-from src.data.spellings import SPELLINGS, spelled
+from src.data.spellings import SPELLINGS, unify_spellings
 from src.system.checks import one_of
 
 
@@ -36,7 +36,7 @@ class Folder(Reader):
         _check_parts(root, found.files)
         _check_folders(root, classes, found.files, found.left_out)
         samples = pd.Series(found.files, dtype="str")
-        labels = spelled(samples.map(_top), "classes", self.spellings, str(root))
+        labels = unify_spellings(samples.map(_top), "classes", self.spellings, str(root))
         manifest = pd.DataFrame({"sample": samples, "case": samples, "patient": "", "view": "", "label": labels})
         return check_manifest(manifest.assign(label=pd.Categorical(labels, sorted(labels.unique()))), self.positive)
 
@@ -48,7 +48,7 @@ class Folder(Reader):
 def _class_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise ValueError(f"data.root is a folder that holds a folder per class, but there is no folder {root}")
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not hidden(path.name))
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
     if not names:
         raise ValueError(f"data.root holds a folder per class, but {root} has no folders in it")
     return names
@@ -73,7 +73,7 @@ def _check_folders(root: Path, classes: list[str], samples: list[str], left_out:
     if len(classes) == 1 and deeper:
         raise ValueError(
             f"there are two classes or more, a folder each, but {root} holds one folder, {classes[0]}: if the classes "
-            f"are in it ({first(deeper)}), take data.root={os.path.join(root, classes[0])}"
+            f"are in it ({list_first(deeper)}), take data.root={os.path.join(root, classes[0])}"
         )
 
 
@@ -85,8 +85,8 @@ def _check_parts(root: Path, samples: list[str]) -> None:
     parts = [top for top in tops if top in below or (is_part(top) and all(map(is_part, tops)))]
     if not parts and sum(count > 1 for count in held.values()) < 2:
         return
-    what = f"folders {first(parts)}" if parts else f"folders {first(tops)} with such folders"
-    classes = f", and the classes ({first(sorted(held))}) below them" if held else ""
+    what = f"folders {list_first(parts)}" if parts else f"folders {list_first(tops)} with such folders"
+    classes = f", and the classes ({list_first(sorted(held))}) below them" if held else ""
     raise ValueError(
         f"data.root holds a folder per class, but {root} has the parts of a split, {what}{classes}: move what they "
         "hold together by class, or take one part as data.root, or list all images in a table (data=csv), whose parts "

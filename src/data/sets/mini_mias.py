@@ -10,9 +10,9 @@ import pandas as pd
 from src.data import image_file
 from src.data.found_files import EXTENSIONS
 from src.data.image_file import SizeRule
-from src.data.manifest import as_sample, check_manifest, first
+from src.data.manifest import as_sample, check_manifest, list_first
 from src.data.reader import ArchiveRecord, Reader
-from src.data.region import Region, around
+from src.data.region import Region, square_around
 from src.images import BadImage
 from src.system.checks import at_least, holds, one_of
 from src.system.next_commands import download_command
@@ -135,10 +135,11 @@ class MiniMias(Reader):
         notes = []
         if several:
             notes.append(
-                f"{len(several)} images have several lesions, of which each with a circle is a case: {first(several)}"
+                f"{len(several)} images have several lesions, of which each with a circle is a case: "
+                f"{list_first(several)}"
             )
         if lost:
-            notes.append(f"{len(lost)} lesions have no circle and are left out: {first(lost)}")
+            notes.append(f"{len(lost)} lesions have no circle and are left out: {list_first(lost)}")
         return notes
 
     def _lesions(self, folder: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +170,7 @@ class MiniMias(Reader):
             )
         scale = size[0] / ORIGINAL
         centre, radius_here = (x * scale, (ORIGINAL - y_from_bottom) * scale), radius * scale
-        return around(*centre, radius_here, size=size, margin=self.margin, least=self.minimum * scale)
+        return square_around(*centre, radius_here, size=size, margin=self.margin, least=self.minimum * scale)
 
     def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
         label = table["severity"]
@@ -205,7 +206,7 @@ class MiniMias(Reader):
         ):
             if names:
                 raise ValueError(
-                    f"mini-MIAS' {INFO} or {LISTED} lists the images beside it, but in {folder} {first(names)}: "
+                    f"mini-MIAS' {INFO} or {LISTED} lists the images beside it, but in {folder} {list_first(names)}: "
                     f"{where}. {way_out()}"
                 )
         count = table["case"].nunique()
@@ -259,7 +260,7 @@ def lesions(path: Path) -> pd.DataFrame:
     if wrong or not lines:
         raise ValueError(
             f"{path} has lines as `mdb001 G CIRC B 535 425 197` or `mdb003 D NORM`, but {len(wrong)} of {len(lines)} "
-            f"are not: {first([repr(line) for line in wrong]) or 'there is none'}. {way_out()}"
+            f"are not: {list_first([repr(line) for line in wrong]) or 'there is none'}. {way_out()}"
         )
     table = pd.DataFrame([match.groupdict() for match in matches if match])
     table["abnormality"] = table["abnormality"].fillna(table.pop("normal"))
@@ -276,7 +277,9 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     for values, what in ((table["severity"] == "normal", "normal or not"), (table["tissue"], "of one tissue")):
         differ = values.groupby(table["case"]).nunique()
         if (differ > 1).any():
-            raise ValueError(f"an image is {what}, but it is listed both ways: {first(list(differ.index[differ > 1]))}")
+            raise ValueError(
+                f"an image is {what}, but it is listed both ways: {list_first(list(differ.index[differ > 1]))}"
+            )
     count = (table["severity"] != "normal").groupby(table["case"]).transform("sum")
     ordered = table.assign(lesions=count, rank=rank).sort_values(
         ["case", "rank"], ascending=[True, False], kind="stable"

@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from src.data.found_files import find_files
-from src.data.manifest import COLUMNS, as_sample, check_manifest, first
+from src.data.manifest import COLUMNS, as_sample, check_manifest, list_first
 from src.data.reader import Reader
-from src.data.spellings import SPELLINGS, spelled
+from src.data.spellings import SPELLINGS, unify_spellings
 from src.system.checks import one_of
-from src.system.spreadsheets import MISSING, known, read_text
+from src.system.spreadsheets import MISSING, blank_missing, read_text
 
 
 @dataclass(kw_only=True)
@@ -71,7 +71,7 @@ class Table(Reader):
                     f"data.columns.{name}=THE_COLUMN names it"
                 )
         named = {name: table[column] for name, column in self.columns.items() if column in table}
-        manifest = pd.DataFrame({name: known(values, self.missing_values) for name, values in named.items()})
+        manifest = pd.DataFrame({name: blank_missing(values, self.missing_values) for name, values in named.items()})
         self._check_filled(manifest, table)
         manifest["sample"] = manifest["sample"].map(as_sample)
         blank = pd.Series("", index=table.index)
@@ -89,7 +89,7 @@ class Table(Reader):
             empty = manifest.index[manifest[name] == ""]
             if len(empty):
                 written = [repr(value) for value in table.loc[empty, self.columns[name]].unique() if value]
-                way_out = f"; where {first(written)} has a meaning, data.missing_values=[] reads it as written"
+                way_out = f"; where {list_first(written)} has a meaning, data.missing_values=[] reads it as written"
                 raise ValueError(
                     f"every row has a {name}, but {self.path} has none in {_rows(empty)} (header: row 1): fill it in, "
                     f"or delete the row{way_out if written else ''}"
@@ -100,7 +100,7 @@ class Table(Reader):
         for name, what in (("case", "cases"), ("patient", "patients"), ("label", "classes")):
             if not manifest[name].equals(manifest["sample"]):
                 preferred = self.classes if name == "label" else []
-                manifest[name] = spelled(manifest[name], what, self.spellings, self.path, preferred)
+                manifest[name] = unify_spellings(manifest[name], what, self.spellings, self.path, preferred)
         return manifest
 
     def _check_labels(self, manifest: pd.DataFrame) -> None:
@@ -125,8 +125,8 @@ class Table(Reader):
         ]
         if wrong:
             raise ValueError(
-                f"labels agree with folders that are named as classes, but by {self.path} {first(wrong)}: correct the "
-                "table, move the images, or take data.check_folders=false if the folders mean something else"
+                f"labels agree with folders that are named as classes, but by {self.path} {list_first(wrong)}: correct "
+                "the table, move the images, or take data.check_folders=false if the folders mean something else"
             )
 
     def _check_files(self, samples: "pd.Series[str]") -> None:
@@ -135,7 +135,7 @@ class Table(Reader):
         if missing:
             raise ValueError(
                 f"every image of {self.path} is a file under {root} (data.root), but {len(missing)} of {len(samples)} "
-                f"are missing: {first(missing)}{_elsewhere(root, missing[0])}"
+                f"are missing: {list_first(missing)}{_elsewhere(root, missing[0])}"
             )
 
 
@@ -149,4 +149,4 @@ def _elsewhere(root: Path, sample: str) -> str:
 
 
 def _rows(index: "pd.Index[int]") -> str:
-    return "row " + first([str(number) for number in index])
+    return "row " + list_first([str(number) for number in index])

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import pandas as pd
 
-from src.data.manifest import as_sample, first
+from src.data.manifest import as_sample, list_first
 from src.data.sets.folder import Folder
-from src.data.spellings import spelled
+from src.data.spellings import unify_spellings
 from src.system.checks import at_least
 from src.system.next_commands import download_command
-from src.system.spreadsheets import MISSING, known, read_text
+from src.system.spreadsheets import MISSING, blank_missing, read_text
 
 CLASSES = ("bladder", "breast", "lung", "lymphoma")
 
@@ -72,6 +72,8 @@ class Tma(Folder):
             (table["sample"][~table["sample"].isin(samples)], f"are no images in {self.root}"),
         ):
             if len(names):
-                raise ValueError(f"{path} has every image once, but of its samples {first(names.tolist())} {verb}")
-        patients = spelled(known(table["patient"], self.missing_values), "patients", self.spellings, str(path))
+                raise ValueError(f"{path} has every image once, but of its samples {list_first(names.tolist())} {verb}")
+        patients = unify_spellings(
+            blank_missing(table["patient"], self.missing_values), "patients", self.spellings, str(path)
+        )
         return samples.map(patients.set_axis(table["sample"]))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from src.cell import Cell
-from src.data.splits import roles
+from src.data.splits import assign_roles
 from src.encoders.device import resolve_device
 from src.executors.executor import Executor
 from src.executors.local import Local
@@ -74,7 +74,7 @@ class FineTune(Method):
         device = self.checked(cell)
         images, bad = self.prepared(task)
         kept = leave_out(manifest, bad)
-        part = roles(manifest, splits, cell.training_patients, cell.finetune.validation, cell.seed)
+        part = assign_roles(manifest, splits, cell.training_patients, cell.finetune.validation, cell.seed)
         jobs = [job for view, rows in by_view(cell, kept) for job in jobs_of(cell, view, rows, part)]
         training = Learning(task, images, device, self.workers)
         epochs = training.all(jobs)

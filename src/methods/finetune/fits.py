@@ -22,7 +22,7 @@ from src.methods.method import CellTask
 from src.methods.preparation import Sample, prefetch, samples_of, sizes_of
 from src.recipes import fit_recipe
 from src.storage.store import TRAINING, Recipe, recipe_digest
-from src.system.draws import generator
+from src.system.draws import keyed_generator
 from src.training.parameters import FineTuning
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Learning:
         encoder = with_drawn_weights(self.cell.encoder, job.seed)
         network = encoder.load(self.device, auxiliary=self.cell.finetune.auxiliary > 0)
         network(next(self.views(job)([0], 1))[None])
-        head = int(generator(job.seed, job.view, job.fold, "head").integers(2**32))
+        head = int(keyed_generator(job.seed, job.view, job.fold, "head").integers(2**32))
         return with_head(network, self.cell.finetune, job.classes, head)
 
     def views(self, job: FitJob) -> "Callable[[Iterable[int], int], Iterator[Tensor]]":
@@ -277,7 +277,7 @@ def with_drawn_weights(encoder: Any, seed: int) -> NetworkEncoder:
     assert isinstance(encoder, NetworkEncoder)
     if not encoder.untrained:
         return encoder
-    return replace(encoder, seed=int(generator(encoder.seed, seed, "weights").integers(2**32)))
+    return replace(encoder, seed=int(keyed_generator(encoder.seed, seed, "weights").integers(2**32)))
 
 
 def transform_pipeline(finetune: FineTuning) -> "Pipeline | None":

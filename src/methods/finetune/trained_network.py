@@ -17,7 +17,7 @@ from src.methods.crop_batches import crop_batches, in_parts
 from src.methods.finetune.images_in_memory import Images
 from src.methods.preparation import prefetch, samples_of
 from src.storage.store import load_tensors
-from src.system.files import replace as write
+from src.system.files import replace_file as write
 from src.training.parameters import FineTuning
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ class EncodingAbroad(Encoding):
         """Yield the number of crops after each batch; what a lost worker has stored is not encoded again."""
         import torch
 
-        memory.reuse()
+        memory.reuse_freed()
         torch.set_num_threads(self.threads)
         left = [sample for sample in samples if not self.store.holds(self.wanted, sample.content)]
         done = (len(samples) - len(left)) * self.cell.augment.count * self.cell.crop.count

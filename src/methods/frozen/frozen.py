@@ -13,8 +13,8 @@ from jaxtyping import Float32
 
 from src.cell import Cell
 from src.classifiers.classifier import Model, Probabilities
-from src.data.manifest import groups
-from src.data.splits import FIT, REPORT, roles
+from src.data.manifest import case_groups
+from src.data.splits import FIT, REPORT, assign_roles
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Extractor
 from src.executors.local import Local
@@ -70,7 +70,7 @@ class Frozen(Method):
         wanted = descriptor_recipe(cell, cell.encoder.digest())
         encoded, bad = self.encode(task, wanted)
         kept = leave_out(manifest, bad)
-        part = roles(manifest, splits, cell.training_patients, seed=cell.seed)
+        part = assign_roles(manifest, splits, cell.training_patients, seed=cell.seed)
         tables: list[pd.DataFrame] = []
         models: dict[str, Model] = {}
         known: dict[str, Known] = {}
@@ -214,7 +214,7 @@ def fit_fold(
     labels = rows["label"].cat.codes.to_numpy(np.int64)
     classes = len(rows["label"].cat.categories)
     taught = labels[training].repeat(features.shape[1])
-    together = rows["case"].map(groups(rows)).factorize()[0][training].repeat(features.shape[1])
+    together = rows["case"].map(case_groups(rows)).factorize()[0][training].repeat(features.shape[1])
     models = cell.classifier.fit(
         consecutive_parts(features, training), taught, classes, fold, cell.seeds, threads, together
     )

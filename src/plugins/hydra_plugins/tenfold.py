@@ -6,23 +6,23 @@ from src.sweeps.cluster_jobs import Jobs, LocalJobs, SlurmJobs
 from src.sweeps.processes import Processes
 
 
-class Cells(Processes):
+class JoblibLauncher(Processes):
     """`hydra/launcher=joblib`."""
 
 
-class Slurm(Jobs):
+class SlurmLauncher(Jobs):
     """`hydra/launcher=submitit_slurm`."""
 
     cluster = "slurm"
 
 
-class Local(Jobs):
+class LocalLauncher(Jobs):
     """`hydra/launcher=submitit_local`."""
 
     cluster = "local"
 
 
 # Not as files in conf/: Hydra would hold those against the options of hydra-submitit-launcher, if that is installed.
-for launcher, options in ((Slurm, SlurmJobs), (Local, LocalJobs)):
+for launcher, options in ((SlurmLauncher, SlurmJobs), (LocalLauncher, LocalJobs)):
     node = options(_target_=f"{__name__}.{launcher.__name__}")
     ConfigStore.instance().store(group="hydra/launcher", name=f"submitit_{launcher.cluster}", node=node)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.data.manifest import cases
+from src.data.manifest import list_cases
 from src.data.sets.breakhis import CLASSES, BreakHis, parsed
 from src.data.splits import ImageKFold, KFold
 from tests.support.datasets import BREAKHIS, breakhis_path
@@ -172,7 +172,7 @@ def test_no_patient_stands_in_two_folds(real: Path, task: str, patients: str, fo
 def test_the_papers_own_split_is_flagged(real: Path) -> None:
     table = BreakHis(root=str(real)).manifest()
     for protocol, patients in ((ImageKFold(), 70), (KFold(), 0)):
-        joined = cases(table).merge(protocol.split(table), on="case")
+        joined = list_cases(table).merge(protocol.split(table), on="case")
         assert (joined.groupby("patient")["fold"].nunique() > 1).sum() == patients
 
 
