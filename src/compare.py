@@ -108,7 +108,7 @@ def compare_named(
 ) -> VerdictPart:
     """Return how runs on the same cases and folds compare, from their predictions, both by name."""
     from src.evaluation.comparison import compare
-    from src.evaluation.optimism import ledger as table
+    from src.evaluation.optimism import optimism_ledger as table
 
     reference = next((name for name, run in runs.items() if options.reference in (name, run.id, run.name)), "")
     predictions, left_out = shared_cases(runs.values(), predictions)
@@ -157,10 +157,10 @@ def held_out_ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[s
 def comparison_notes(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
     """Return what the reader of a comparison has to know of its classes, cases and folds."""
     from src.evaluation.evaluation import few_patients
-    from src.evaluation.predictions import classes
+    from src.evaluation.predictions import class_names
     from src.evaluation.two_classes import view_title
 
-    cases, names = predictions.drop_duplicates("case"), classes(predictions)
+    cases, names = predictions.drop_duplicates("case"), class_names(predictions)
     share = cases["label"].value_counts(normalize=True)
     lines = [f"always naming {share.index[0]}, the most frequent class, is right in {percent(share.iloc[0])} %"]
     positive = binary.positives(names)
@@ -179,12 +179,12 @@ def beside_published(
     options: Compare, runs: list[RunRecord], keys: list[str], binary: "Binary | None"
 ) -> "pd.DataFrame | None":
     """Return our figures against the published ones that the runs name; None where they name none."""
-    from src.evaluation.published import against
+    from src.evaluation.published import subtract_published
 
     together = fuse_sweep(options.tracking, runs, keys, options.replicates, binary).together
     if together is None or not len(together.published):
         return None
-    return against(together.published, together.table)
+    return subtract_published(together.published, together.table)
 
 
 def spell_experiment(arguments: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from src.cli.command import command
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import print_table, say
 from src.config import COPIES, Predict, build, rebuilt
-from src.evaluation.predictions import classes
+from src.evaluation.predictions import class_names
 from src.evaluation.text_tables import TextTable
 from src.system.files import check_file, check_unwritten, replace_file
 
@@ -89,7 +89,7 @@ def write_table(table: "pd.DataFrame", file: str) -> None:
 def show_prediction(prediction: "Prediction") -> None:
     """Print the cases of each label, and what a reader has to know."""
     table, rows = prediction.table, []
-    for name in classes(table):
+    for name in class_names(table):
         part = table[table["label"] == name]
         agreement = f"{part['agreement'].mean():.2f}" if len(part) else ""
         rows.append([name, str(len(part)), agreement, str(part["unlike"].sum())])

@@ -13,8 +13,8 @@ from src.data.manifest import case_groups
 from src.data.splits import commonest_labels, ordered_groups
 from src.evaluation.comparison import sign_flip_test
 from src.evaluation.evaluation import evaluate
-from src.evaluation.metrics import measure
-from src.evaluation.predictions import average
+from src.evaluation.metrics import measure_cases
+from src.evaluation.predictions import average_by_case
 from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.preparation import samples_of
 from tests.benchmarks.scale import FOLDS, STAGES, Simulation, growth, lay, predictions, slope, table
@@ -40,7 +40,7 @@ def traced(function: Callable[[], object]) -> float:
 
 
 def cases_of(count: int) -> pd.DataFrame:
-    return average(predictions(count, "kfold", 1.0, 0))
+    return average_by_case(predictions(count, "kfold", 1.0, 0))
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_an_evaluation_holds_what_its_cases_hold() -> None:
 @pytest.mark.parametrize("count", [60, 15_000])
 def test_replicates_are_computed_in_chunks(count: int) -> None:
     cases = cases_of(count)
-    few, many = (held(lambda n=n: measure(cases, n, names=["accuracy"])) for n in (600, 1200))
+    few, many = (held(lambda n=n: measure_cases(cases, n, names=["accuracy"])) for n in (600, 1200))
     assert many < 1.1 * few + 1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, UInt8
 
-from src.images.perceptual_hash import near
+from src.images.perceptual_hash import find_near_pairs
 
 PATIENT, IDENTICAL, NEAR = "patient", "identical", "near_identical"
 DISTANCE = 24
@@ -98,7 +98,7 @@ def find_alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int
     """Near-identical contents, both ways: `content_first, content_second, distance`, in portions."""
     contents = pd.Series(list(hashes), dtype="str")
     stacked = np.stack(list(hashes.values())) if hashes else np.empty((0, 8, 8), np.uint8)
-    for pairs in cut_portions(near(stacked, distance)):
+    for pairs in cut_portions(find_near_pairs(stacked, distance)):
         first, second, bits = np.concatenate([pairs, pairs[:, [1, 0, 2]]]).T
         columns = {"content_first": contents.take(first).array, "content_second": contents.take(second).array}
         yield pd.DataFrame(columns | {"distance": bits})

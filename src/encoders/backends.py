@@ -33,7 +33,7 @@ def check_backend(backend: str, precision: str) -> None:
         raise ValueError("encoder.backend=openvino computes in float32 or bfloat16, but got encoder.precision=float16")
 
 
-def runner(module: "torch.nn.Module", backend: str, precision: str, device: "torch.device") -> "Forward":
+def make_runner(module: "torch.nn.Module", backend: str, precision: str, device: "torch.device") -> "Forward":
     """Return what a module computes in evaluation, as a function: prepared pixels in, descriptors out.
 
     The descriptors of one backend and precision differ from another's by roundings. Errors: ValueError where OpenVINO

@@ -77,7 +77,7 @@ class Encoder(ABC):
         """The encoder on a device, ready for crops."""
 
 
-def check(crops: "torch.Tensor", square: bool = True) -> int:
+def check_crops(crops: "torch.Tensor", square: bool = True) -> int:
     """The shorter side of crops; ValueError unless they are uint8 and (n, 3, size, size), or not so if not `square`."""
     import torch
 

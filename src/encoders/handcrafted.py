@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from src.encoders.encoder import Encoder, check
+from src.encoders.encoder import Encoder, check_crops
 from src.system.checks import at_least, holds
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class HandcraftedExtractor:
         """
         import torch
 
-        self.encoder.check_size(check(crops))
+        self.encoder.check_size(check_crops(crops))
         images = np.ascontiguousarray(crops.cpu().permute(0, 2, 3, 1).numpy())
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the work leaves Python's lock
             rows = list(pool.map(lambda image: list(self.encoder.describe(image).values()), images))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.network_encoder import NetworkEncoder
-from src.encoders.weights import check_address, fetch_weights, unreachable
+from src.encoders.weights import check_address, explain_unreachable, fetch_weights
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class Keras(NetworkEncoder):
         try:
             return fetch_weights(self.url, folder, "md5", self.md5)
         except OSError as error:
-            raise unreachable(self.architecture, self.url, error, self.files()) from None
+            raise explain_unreachable(self.architecture, self.url, error, self.files()) from None
 
     def import_libraries(self) -> None:
         """Import Keras, on torch."""

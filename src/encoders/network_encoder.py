@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from src.encoders.backends import FLOAT32, OPENVINO, TORCH, Torch, check_backend, runner
-from src.encoders.encoder import Encoder, check
-from src.encoders.weights import SAFETENSORS, TORCH_FILES, drawing, find_weights, sha256
+from src.encoders.backends import FLOAT32, OPENVINO, TORCH, Torch, check_backend, make_runner
+from src.encoders.encoder import Encoder, check_crops
+from src.encoders.weights import SAFETENSORS, TORCH_FILES, find_weights, seed_draws, sha256
 from src.system.checks import at_least, holds, one_of
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class NetworkEncoder(Encoder):
         """
         path = self.locate()
         self.import_libraries()  # before the draw, which an import may disturb: Keras draws a seed
-        with drawing(self.seed):
+        with seed_draws(self.seed):
             module, length = self.build(auxiliary)
         if path is not None:
             self.fill(module, path)
@@ -277,10 +277,10 @@ class Network:
 
     @cached_property
     def _forward(self) -> "Forward":
-        return runner(self.module, self.encoder.backend, self.encoder.precision, self.device)
+        return make_runner(self.module, self.encoder.backend, self.encoder.precision, self.device)
 
     def _check(self, crops: "torch.Tensor", square: bool = True) -> None:
-        self.encoder.check_smallest(check(crops, square))
+        self.encoder.check_smallest(check_crops(crops, square))
 
     def prepare(self, crops: "torch.Tensor") -> "torch.Tensor":
         """The crops as the network takes them: float32, resized, scaled, in its order of channels."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.efficientnet_weights import timm_names
 from src.encoders.network_encoder import IMAGENET, RELEASED, NetworkEncoder
-from src.encoders.weights import fetch_from_hub, fill, installed, unreachable
+from src.encoders.weights import explain_unreachable, fetch_from_hub, fill_network, find_installed
 from src.system.checks import one_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Timm(NetworkEncoder):
 
     def fetch(self) -> Path:
         """The file of the published weights: of an installed package, or from the Hugging Face hub."""
-        if self.package and (path := installed(self.package)):
+        if self.package and (path := find_installed(self.package)):
             return path
         repository = self.repository or f"timm/{self.architecture.partition('.')[0]}.{self.tag}"
         try:
@@ -81,7 +81,7 @@ class Timm(NetworkEncoder):
             page = f"https://huggingface.co/{repository}"
             gated = f"They are gated: accept the licence on {page} and run `hf auth login`. " if self.repository else ""
             advice = f"`pip install {self.package}` brings them. " if self.package else gated
-            raise unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), advice) from None
+            raise explain_unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), advice) from None
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its head, and the length of its descriptors."""
@@ -151,4 +151,4 @@ class Timm(NetworkEncoder):
         from src.encoders.modules.readouts import ClassMean
 
         inner = module.transformer if isinstance(module, ClassMean) else module
-        fill(inner, path, self.architecture, self.head, rename=timm_names)
+        fill_network(inner, path, self.architecture, self.head, rename=timm_names)

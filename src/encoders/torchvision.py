@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.network_encoder import NetworkEncoder
-from src.encoders.weights import check_address, fetch_weights, fill, unreachable
+from src.encoders.weights import check_address, explain_unreachable, fetch_weights, fill_network
 from src.system.checks import one_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Torchvision(NetworkEncoder):
         try:
             return fetch_weights(self.url, _cache(), "sha256", start)
         except OSError as error:
-            raise unreachable(self.architecture, self.url, error, self.files()) from None
+            raise explain_unreachable(self.architecture, self.url, error, self.files()) from None
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """The model without its last layer, and the length of its descriptors."""
@@ -88,7 +88,7 @@ class Torchvision(NetworkEncoder):
 
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file."""
-        fill(module, path, self.architecture, self.head, AUXILIARY)
+        fill_network(module, path, self.architecture, self.head, AUXILIARY)
 
 
 def _cache() -> Path:

@@ -125,7 +125,7 @@ def _download(url: str, part: Path) -> None:
         raise OSError(explain_failure(error)) from None
 
 
-def installed(package: str) -> Path | None:
+def find_installed(package: str) -> Path | None:
     """The weights file that a Python package brings, found without importing it; None if it is not installed."""
     try:
         files = distribution(package).files or []
@@ -160,7 +160,7 @@ def _reach(url: str) -> None:
         raise OSError(explain_failure(error)) from None
 
 
-def unreachable(architecture: str, source: str, reason: object, files: str, advice: str = "") -> ValueError:
+def explain_unreachable(architecture: str, source: str, reason: object, files: str, advice: str = "") -> ValueError:
     """The error that says which weights could not be had, why, and what to choose instead."""
     because = str(reason).strip().partition("\n")[0]
     return ValueError(
@@ -170,7 +170,7 @@ def unreachable(architecture: str, source: str, reason: object, files: str, advi
 
 
 @contextlib.contextmanager
-def drawing(seed: int) -> Iterator[None]:
+def seed_draws(seed: int) -> Iterator[None]:
     """Let whatever draws weights draw them from `seed`; afterwards the global generators are as they were."""
     import torch
 
@@ -232,7 +232,7 @@ def without_pickle(path: Path, folder: Path) -> Path:
     return copy
 
 
-def fill(
+def fill_network(
     module: "torch.nn.Module",
     path: Path,
     architecture: str,

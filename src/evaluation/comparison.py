@@ -1,8 +1,8 @@
 """Is one way of learning better than another, on the same cases, patients and folds?
 
 The verdict hangs on `p_holm`: Holm's correction, over all rows of the table, of `p_bootstrap`, which is the larger of
-two. Both look at what each patient adds to the difference (`contributions`), so that images of a patient, whose errors
-are alike, count as one patient.
+two. Both look at what each patient adds to the difference (`case_contributions`), so that images of a patient, whose
+errors are alike, count as one patient.
 
 - A wild bootstrap over patients with the hypothesis of no difference imposed (Cameron, Gelbach and Miller 2008, with
   Rademacher's weights): the signs of the patients' contributions are drawn anew. Where the two differ by noise alone
@@ -29,11 +29,11 @@ from src.evaluation.metrics import (
     Values,
     Weights,
     bootstrap_weights,
-    interval,
     label_numbers,
     patient_groups,
+    percentile_interval,
 )
-from src.evaluation.predictions import align, average, classes, columns
+from src.evaluation.predictions import align_tables, average_by_case, class_names, probability_columns
 from src.evaluation.two_classes import Binary
 from src.system.checks import one_of
 from src.system.progress import Progress
@@ -79,28 +79,28 @@ def compare(
     ValueError
         Fewer than two tables, an unknown reference, or other cases, classes, labels, patients or folds.
     """
-    same = aligned(tables)
+    same = align_runs(tables)
     names = _reference_first(list(same), reference)
-    found, rows, parts = shares(same), [], []
-    for task in tasks(same, binary):
+    found, rows, parts = held_out_ratio(same), [], []
+    for task in comparison_tasks(same, binary):
         drawn = _drawn(task, replicates, seed, progress)
         for name in names[1:]:
             ratio = max((ratios or {}).get(each, found) for each in (name, names[0]))
             for metric in task.metrics:
                 rows.append(_row(task, metric, name, names[0], drawn, ratio))
-                parts.append(contributions(metric, task.mean[name], task.mean[names[0]], task.labels))
+                parts.append(case_contributions(metric, task.mean[name], task.mean[names[0]], task.labels))
     order = [names[1:].index(row["model"]) for row in rows]
-    table = judged(pd.DataFrame(rows), np.stack(parts, axis=1), task.groups, task.folds, seed)
+    table = add_verdicts(pd.DataFrame(rows), np.stack(parts, axis=1), task.groups, task.folds, seed)
     return table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 
-def aligned(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def align_runs(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables with their classes in one order; ValueError where they cannot be compared, saying who differs."""
     if len(tables) < 2:
         raise ValueError(f"a comparison needs two runs or more, but got {len(tables)}: {', '.join(tables) or 'none'}")
     named = {name: table.assign(model=name + " / " + table["model"].astype(str)) for name, table in tables.items()}
     try:
-        together = align(named)
+        together = align_tables(named)
     except ValueError as error:
         raise ValueError(
             f"the runs cannot be compared: {error}; give runs of the same data, protocol and protocol.seed"
@@ -128,21 +128,22 @@ class Task:
     seeds: dict[str, dict[int, Probabilities]]
 
 
-def tasks(tables: Mapping[str, pd.DataFrame], binary: Binary) -> Iterator[Task]:
+def comparison_tasks(tables: Mapping[str, pd.DataFrame], binary: Binary) -> Iterator[Task]:
     """The task of tables that are aligned, and if more than two classes have a two-class view also that of the view."""
-    means = {name: average(table) for name, table in tables.items()}
+    means = {name: average_by_case(table) for name, table in tables.items()}
     seeds = {
-        name: {int(str(seed)): average(rows) for seed, rows in table.groupby("seed")} for name, table in tables.items()
+        name: {int(str(seed)): average_by_case(rows) for seed, rows in table.groupby("seed")}
+        for name, table in tables.items()
     }
     yield _task("", NAMES, means, seeds)
     cases = next(iter(means.values()))
-    if len(classes(cases)) > 2 and binary.positives(classes(cases)):
+    if len(class_names(cases)) > 2 and binary.positives(class_names(cases)):
         views = {name: _view(binary, each) for name, each in means.items()}
         of_seeds = {name: {seed: _view(binary, each) for seed, each in found.items()} for name, found in seeds.items()}
         yield _task("binary_", VIEW, views, of_seeds)
 
 
-def contributions(metric: str, ours: Probabilities, theirs: Probabilities, labels: Labels) -> Cases:
+def case_contributions(metric: str, ours: Probabilities, theirs: Probabilities, labels: Labels) -> Cases:
     """What each case adds to the difference of a metric, ours less theirs: the sum is the difference.
 
     To exchange our prediction and theirs of some cases is to turn the signs of what these cases add. That of the AUC,
@@ -159,7 +160,7 @@ def contributions(metric: str, ours: Probabilities, theirs: Probabilities, label
     return gain / weight
 
 
-def judged(
+def add_verdicts(
     table: pd.DataFrame, parts: Float[np.ndarray, "cases rows"], groups: Groups, folds: Groups, seed: int
 ) -> pd.DataFrame:
     """The table with its last columns, from what each case adds to the difference of each row."""
@@ -170,7 +171,7 @@ def judged(
     counted = ~table["metric"].str.endswith("auc").to_numpy(dtype=bool)
     smallest = smallest_shown(spread, np.where(counted, 1 / len(parts), 0.0), tests)
     room = np.maximum(table["reference_value"], 1 - table["reference_value"])
-    adjusted = holm(p)
+    adjusted = holm_correction(p)
     return table.assign(
         p_bootstrap=p,
         p_holm=adjusted,
@@ -266,7 +267,7 @@ def smallest_shown(spread: Spread, least: Rows, tests: int) -> Rows:
     return np.where(found > 0, found, np.nan)
 
 
-def holm(p: Rows) -> Rows:
+def holm_correction(p: Rows) -> Rows:
     """Holm's 1979 step-down correction of p-values; what is not a number takes no part."""
     adjusted = np.full(len(p), np.nan)
     order = np.argsort(p)[: int((~np.isnan(p)).sum())]
@@ -275,7 +276,7 @@ def holm(p: Rows) -> Rows:
     return adjusted
 
 
-def mcnemar(ours: Bool[np.ndarray, " cases"], theirs: Bool[np.ndarray, " cases"]) -> float:
+def mcnemar_test(ours: Bool[np.ndarray, " cases"], theirs: Bool[np.ndarray, " cases"]) -> float:
     """The p of McNemar's exact test (1947), from whether each case is right: 1 where no case tells them apart."""
     from scipy.stats import binomtest
 
@@ -304,7 +305,7 @@ def resampled_t(differences: Float[np.ndarray, "folds seeds"], ratio: float) -> 
     return float(2 * t.sf(abs(mean) / np.sqrt((1 / len(known) + ratio) * variance), len(known) - 1))
 
 
-def shares(tables: Mapping[str, pd.DataFrame]) -> float:
+def held_out_ratio(tables: Mapping[str, pd.DataFrame]) -> float:
     """The mean over folds of the ratio of held-out cases to all others; not a number where there is one fold."""
     folds = next(iter(tables.values())).drop_duplicates("case").groupby("fold").size()
     return float((folds / (folds.sum() - folds)).mean()) if len(folds) > 1 else float("nan")
@@ -339,7 +340,7 @@ def _task(
 
 
 def _values(cases: pd.DataFrame) -> Probabilities:
-    return cases[columns(cases)].to_numpy(dtype=np.float64)
+    return cases[probability_columns(cases)].to_numpy(dtype=np.float64)
 
 
 def _drawn(task: Task, replicates: int, seed: int, progress: Progress) -> dict[tuple[str, str], Values]:
@@ -359,7 +360,7 @@ def _row(
     """A row without its verdict."""
     once: Weights = np.ones((1, len(task.labels)))
     value, other = (float(METRICS[metric](task.mean[each], task.labels, once)[0]) for each in (name, reference))
-    low, high = interval(drawn[name, metric] - drawn[reference, metric])
+    low, high = percentile_interval(drawn[name, metric] - drawn[reference, metric])
     right, wrong = (task.mean[each].argmax(axis=1) == task.labels for each in (name, reference))
     return {
         "model": name,
@@ -370,7 +371,7 @@ def _row(
         "difference": value - other,
         "low": low,
         "high": high,
-        "p_mcnemar": mcnemar(right, wrong) if metric == "accuracy" else float("nan"),
+        "p_mcnemar": mcnemar_test(right, wrong) if metric == "accuracy" else float("nan"),
         "p_resampled_t": resampled_t(_by_fold(task, metric, name, reference), ratio),
     }
 

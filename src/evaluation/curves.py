@@ -7,10 +7,10 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from src.evaluation.metrics import BINS, confidence_bins
-from src.evaluation.proportions import wilson
+from src.evaluation.proportions import wilson_interval
 
 
-def roc(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"]) -> pd.DataFrame:
+def roc_curve(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"]) -> pd.DataFrame:
     """The ROC curve: `false_positive_rate, true_positive_rate, threshold`, from (0, 0) to (1, 1).
 
     A point holds for scores at or above its threshold; the first one is infinite. Points within a line are omitted.
@@ -27,12 +27,12 @@ def roc(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"])
     )
 
 
-def area(curve: pd.DataFrame) -> float:
+def area_under_curve(curve: pd.DataFrame) -> float:
     """The area under a ROC curve."""
     return float(np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"]))
 
 
-def confusion(labels: Sequence[str], predicted: Sequence[str], classes: list[str]) -> pd.DataFrame:
+def count_confusions(labels: Sequence[str], predicted: Sequence[str], classes: list[str]) -> pd.DataFrame:
     """Counts (classes, classes): rows are the true classes, columns the predicted ones, in the order of `classes`."""
     truth, found = (pd.Index(classes).get_indexer(pd.Index(values)) for values in (labels, predicted))
     for name, numbers, values in (("label", truth, labels), ("prediction", found, predicted)):
@@ -43,7 +43,7 @@ def confusion(labels: Sequence[str], predicted: Sequence[str], classes: list[str
     return pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
 
 
-def reliability(
+def reliability_curve(
     probabilities: Float[np.ndarray, "cases classes"], labels: Int[np.ndarray, " cases"], bins: int = BINS
 ) -> pd.DataFrame:
     """Confidence against accuracy of the most probable class, a row per non-empty bin of equal width.
@@ -54,7 +54,7 @@ def reliability(
     cases = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels})
     groups = cases.astype(np.float64).groupby(confidence_bins(confidence, bins))
     table = groups.mean().assign(count=groups.size()).reset_index(drop=True)
-    low, high = wilson(table["accuracy"].to_numpy(), table["count"].to_numpy(dtype=np.float64))
+    low, high = wilson_interval(table["accuracy"].to_numpy(), table["count"].to_numpy(dtype=np.float64))
     return table.assign(low=low, high=high)
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from src.evaluation.curves import confusion, reliability, roc
-from src.evaluation.fold_tables import correctness, fold_table
-from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure, patient_groups, prefixed
-from src.evaluation.predictions import average, check_predictions, classes, columns, views
+from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
+from src.evaluation.fold_tables import fold_table, mark_correct
+from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure_cases, patient_groups, prefix_names
+from src.evaluation.predictions import average_by_case, check_predictions, class_names, probability_columns, view_names
 from src.evaluation.slices import slice_table
-from src.evaluation.two_classes import POSITIVE, Binary, missed, set_points, view_title
+from src.evaluation.two_classes import POSITIVE, Binary, count_missed, set_points, view_title
 from src.evaluation.wording import percent
 
 FEW_PATIENTS = 20
@@ -85,28 +85,28 @@ def evaluate(
     seed: int = 0,
     facts: pd.DataFrame | None = None,
 ) -> Evaluation:
-    """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align`).
+    """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align_tables`).
 
     `facts` tell samples apart beside their views (`src.evaluation.slices.slice_facts`).
     """
     check_predictions(predictions)
     binary = binary or Binary()
-    cases = average(predictions)
+    cases = average_by_case(predictions)
     view = binary(cases)
-    probabilities = cases[columns(cases)].to_numpy(dtype=np.float64)
-    predicted = [classes(cases)[number] for number in probabilities.argmax(axis=1)]
+    probabilities = cases[probability_columns(cases)].to_numpy(dtype=np.float64)
+    predicted = [class_names(cases)[number] for number in probabilities.argmax(axis=1)]
     result = Evaluation(
-        classes=classes(cases),
-        metrics=measure(cases, replicates, seed),
+        classes=class_names(cases),
+        metrics=measure_cases(cases, replicates, seed),
         table=fold_table(predictions),
-        fold_accuracy=accuracy_by_fold(correctness(cases), cases["fold"]),
-        confusion=confusion(cases["label"].tolist(), predicted, classes(cases)),
+        fold_accuracy=accuracy_by_fold(mark_correct(cases), cases["fold"]),
+        confusion=count_confusions(cases["label"].tolist(), predicted, class_names(cases)),
         roc=one_against_rest(cases) if view is None else {},
-        reliability=reliability(probabilities, label_numbers(cases)),
+        reliability=reliability_curve(probabilities, label_numbers(cases)),
         positive=[],
         set_points=pd.DataFrame(),
         missed={},
-        slices=slices(predictions, facts, binary, replicates, seed),
+        slices=measure_slices(predictions, facts, binary, replicates, seed),
     )
     result.notes = binary.notes(result.classes) + not_above_the_commonest(result) + few_patients(cases)
     return result if view is None else with_two_classes(result, cases, view, binary, replicates, seed)
@@ -135,21 +135,21 @@ def few_patients(cases: pd.DataFrame) -> list[str]:
     ]
 
 
-def slices(
+def measure_slices(
     predictions: pd.DataFrame, facts: pd.DataFrame | None, binary: Binary, replicates: int, seed: int
 ) -> pd.DataFrame:
     """The metrics by view and by the columns of `facts`; empty where there is nothing but all the cases."""
     given = pd.DataFrame({"sample": []}) if facts is None else facts
-    if len(views(predictions)) < 2 and len(given.columns) < 2:
+    if len(view_names(predictions)) < 2 and len(given.columns) < 2:
         return pd.DataFrame()
     return slice_table(predictions, given, binary, replicates, seed)
 
 
 def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The ROC curve of each class against the rest; a class that no case has, or every case, has none."""
-    truth = {name: (cases["label"] == name).to_numpy(dtype=bool) for name in classes(cases)}
+    truth = {name: (cases["label"] == name).to_numpy(dtype=bool) for name in class_names(cases)}
     possible = {name: each for name, each in truth.items() if each.any() and not each.all()}
-    return {name: roc(each, cases[f"p_{name}"].to_numpy(dtype=np.float64)) for name, each in possible.items()}
+    return {name: roc_curve(each, cases[f"p_{name}"].to_numpy(dtype=np.float64)) for name, each in possible.items()}
 
 
 def with_two_classes(
@@ -160,9 +160,9 @@ def with_two_classes(
     curves = {name: curve for name, curve in one_against_rest(view).items() if name == POSITIVE}
     return replace(
         result,
-        metrics=result.metrics | prefixed(measure(view, replicates, seed), "binary_"),
+        metrics=result.metrics | prefix_names(measure_cases(view, replicates, seed), "binary_"),
         positive=positive,
         roc=curves,
         set_points=set_points(view, binary.thresholds),
-        missed=missed(cases, view, positive, binary.thresholds[-1]),
+        missed=count_missed(cases, view, positive, binary.thresholds[-1]),
     )

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from src.evaluation.curves import area
+from src.evaluation.curves import area_under_curve
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION
 from src.evaluation.side_by_side import TRAINING
-from src.evaluation.slices import ALL, largest
+from src.evaluation.slices import ALL, largest_values
 from src.evaluation.two_classes import POSITIVE
 from src.evaluation.wording import measured, percent
 
@@ -110,7 +110,7 @@ def draw_slices(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figur
 
     Of a column with more than twelve values those with the most cases.
     """
-    every, rows = table[table["column"] == ALL].iloc[0], largest(table[table["column"] != ALL])
+    every, rows = table[table["column"] == ALL].iloc[0], largest_values(table[table["column"] != ALL])
     labels, places = _headed(rows)
     figure = _figure(6.8, max(3.0, 1.5 + 0.27 * len(labels)))
     axes = figure.add_subplot()
@@ -197,7 +197,7 @@ def draw_training(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Fig
     return figure
 
 
-def svg(figure: "matplotlib.figure.Figure") -> bytes:
+def to_svg(figure: "matplotlib.figure.Figure") -> bytes:
     """A figure as SVG without a background, its letters as paths; the same bytes for the same figure."""
     import matplotlib
 
@@ -299,7 +299,7 @@ def _plain(axes: Any, grid: str) -> None:
 def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
     curve = evaluation.roc[POSITIVE]
     known = "binary_auc" in evaluation.metrics
-    text = measured(evaluation.metrics, "binary_auc", level=True) if known else f"{area(curve):.3f}"
+    text = measured(evaluation.metrics, "binary_auc", level=True) if known else f"{area_under_curve(curve):.3f}"
     axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], color=BLUE, linewidth=2.2, label=f"AUC {text}")
     places: list[tuple[float, float]] = []
     for number, point in enumerate(evaluation.set_points.to_dict("records")):
@@ -318,7 +318,7 @@ def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
 def _draw_one_against_rest(axes: Any, evaluation: Evaluation) -> None:
     for number, (name, curve) in enumerate(evaluation.roc.items()):
         style = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
-        label = _entry(f"{name}: AUC {area(curve):.3f}")
+        label = _entry(f"{name}: AUC {area_under_curve(curve):.3f}")
         axes.plot(curve["false_positive_rate"], curve["true_positive_rate"], linewidth=2, label=label, **style)
     title = f"mean AUC {measured(evaluation.metrics, 'auc', level=True)}" if "auc" in evaluation.metrics else None
     axes.legend(loc="lower right", title=title, alignment="left", framealpha=1, edgecolor="#CCCCCC")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.metrics import accuracy_by_fold, label_numbers
-from src.evaluation.predictions import average, columns, views
+from src.evaluation.predictions import average_by_case, probability_columns, view_names
 from src.system.spreadsheets import blank_missing, read_text
 
 FUSION = "Model fusion"
@@ -16,9 +16,9 @@ RESULTS = ["model", "metric", "value"]
 RESULT_METRICS = ["accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivity", "specificity"]
 
 
-def correctness(cases: pd.DataFrame) -> pd.Series:
+def mark_correct(cases: pd.DataFrame) -> pd.Series:
     """Whether the most probable class of each case (the first one of a tie) is its label."""
-    highest = cases[columns(cases)].to_numpy(dtype=np.float64).argmax(axis=1)
+    highest = cases[probability_columns(cases)].to_numpy(dtype=np.float64).argmax(axis=1)
     return pd.Series(highest == label_numbers(cases), index=cases.index)
 
 
@@ -30,8 +30,8 @@ def seed_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
     parts = {}
     for model, of_model in predictions.groupby("model", sort=False):
         for seed, rows in of_model.groupby("seed"):
-            cases = average(rows)
-            parts[model, seed] = accuracy_by_fold(correctness(cases), cases["fold"])
+            cases = average_by_case(rows)
+            parts[model, seed] = accuracy_by_fold(mark_correct(cases), cases["fold"])
     table: pd.DataFrame = pd.concat(parts, names=["model", "seed"]).rename("accuracy").reset_index()
     return table
 
@@ -63,7 +63,7 @@ def fusion_row(correct: pd.Series, folds: pd.Series) -> pd.DataFrame:
     return _with_mean(row, row.std(axis=1, ddof=0))
 
 
-def best(table: pd.DataFrame) -> pd.DataFrame:
+def mark_best(table: pd.DataFrame) -> pd.DataFrame:
     """Whether a value is the best of its column, as shown: the highest of each fold and of the mean, ties too.
 
     The row "std over models", those of a single view (they may be of fewer cases) and the column `std` take no part,
@@ -71,7 +71,7 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
     """
     names = table.index.tolist()
     taking = [name != SPREAD and not of_one_view(name, names) for name in names]
-    values = rounded(table).drop(columns="std").loc[taking]
+    values = round_table(table).drop(columns="std").loc[taking]
     bold = pd.DataFrame(False, index=table.index, columns=table.columns)
     if len(values) > 1:
         bold.loc[taking, values.columns] = (values == values.max()).to_numpy()
@@ -84,7 +84,7 @@ def of_one_view(name: str, names: list[str]) -> bool:
     return view in VIEWS and model in names
 
 
-def rounded(table: pd.DataFrame) -> pd.DataFrame:
+def round_table(table: pd.DataFrame) -> pd.DataFrame:
     """The table at one decimal, as published."""
     return table.round(1)
 
@@ -148,14 +148,14 @@ def _single_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fused(predictions: pd.DataFrame) -> pd.DataFrame:
-    cases = average(predictions)
-    return fusion_row(correctness(cases), cases["fold"])
+    cases = average_by_case(predictions)
+    return fusion_row(mark_correct(cases), cases["fold"])
 
 
 def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame) -> pd.DataFrame:
     """The row of a model, or of the fusion, below those of its single views where it has two or more."""
     rows = predictions if name == FUSION else predictions[predictions["model"] == name]
-    parts = {view: rows[rows["view"] == view] for view in views(rows)}
+    parts = {view: rows[rows["view"] == view] for view in view_names(rows)}
     if len(parts) < 2:
         return row
     made = [_fused(part) if name == FUSION else _single_rows(seed_accuracy(part)) for part in parts.values()]

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float32, UInt8
 
 from src.evaluation.figures import image_of
-from src.evaluation.predictions import average, classes, columns
+from src.evaluation.predictions import average_by_case, class_names, probability_columns
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -39,7 +39,7 @@ class Explained(Protocol):
     note: str
 
 
-def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
+def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     """The samples of `count` right and `count` wrong cases of each class, by the models of the first seed.
 
     They are those of the highest probability of the class that is predicted: the most confidently right, and the most
@@ -50,9 +50,9 @@ def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     `confidence` is the case's probability of the predicted class, `probability` that by the sample alone.
     """
     first = predictions[predictions["seed"] == predictions["seed"].iloc[0]]
-    names = classes(first)
-    cases = average(first)
-    values = cases[columns(first)].to_numpy(dtype=np.float64)
+    names = class_names(first)
+    cases = average_by_case(first)
+    values = cases[probability_columns(first)].to_numpy(dtype=np.float64)
     numbers = values.argmax(axis=1)
     cases = cases.assign(
         label=pd.Categorical(cases["label"], names),
@@ -68,11 +68,11 @@ def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     samples = first.sort_values(["view", "sample"]).drop(columns="label")
     rows = shown.merge(samples, on="case", how="left", sort=False)
     own = [row[f"p_{row['predicted']}"] for row in rows.to_dict("records")]
-    return rows.assign(probability=own).drop(columns=["patient", "model", *columns(first)])
+    return rows.assign(probability=own).drop(columns=["patient", "model", *probability_columns(first)])
 
 
-def pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Iterator[tuple[str, bytes]]:
-    """The name and the bytes (JPEG) of a picture of each case of `examples` (from `choose`).
+def draw_pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Iterator[tuple[str, bytes]]:
+    """The name and the bytes (JPEG) of a picture of each case of `examples` (from `choose_examples`).
 
     `explanations` are those of its rows, in their order; they are taken case by case.
     """
@@ -102,7 +102,7 @@ def draw_maps(rows: pd.DataFrame, explanations: list[Explained]) -> "matplotlib.
     panels = 1 + max(len(each.maps) for each in explanations)
     heights = [PANEL * each.image.shape[0] / each.image.shape[1] for each in explanations]
     width = PANEL * panels + 0.8
-    heading = title(rows.iloc[0], int(12 * width))
+    heading = case_title(rows.iloc[0], int(12 * width))
     height = 0.2 * (1 + heading.count("\n")) + sum(heights) + 0.4 * len(rows)
     figure = Figure(figsize=(width, height), dpi=100, layout="compressed")
     grid = figure.subplots(len(rows), panels, squeeze=False, height_ratios=heights)
@@ -116,10 +116,10 @@ def draw_row(figure: "matplotlib.figure.Figure", axes: Any, row: Mapping[Any, An
     """Draw an image and its maps side by side, and what their colours mean."""
     view = f"{row['view']}: " if row["view"] else ""
     own = f"{view}{row['predicted']} {row['probability']:.2f} by the model of fold {row['fold']}, seed {row['seed']}"
-    show(axes[0], explanation.image, f"{own}\n{explanation.note}")
+    show_image(axes[0], explanation.image, f"{own}\n{explanation.note}")
     pale = 0.6 * explanation.image.mean(axis=2) + 0.4 * 255  # so that colours mean the same on black and on white
     for panel, (name, values) in zip(axes[1:], explanation.maps.items(), strict=False):
-        show(panel, pale, name)
+        show_image(panel, pale, name)
         drawn = panel.imshow(values, cmap=COLOURS, vmin=0, vmax=1, alpha=OPACITY)
     for panel in axes[1 + len(explanation.maps) :]:
         panel.set_axis_off()
@@ -129,7 +129,7 @@ def draw_row(figure: "matplotlib.figure.Figure", axes: Any, row: Mapping[Any, An
         bar.ax.tick_params(labelsize=8)
 
 
-def show(axes: Any, image: Any, name: str) -> None:
+def show_image(axes: Any, image: Any, name: str) -> None:
     """Draw an image, in grey if it has two dimensions, with its name above."""
     lines = [line for part in name.split("\n") for line in textwrap.wrap(part, 56)]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -138,7 +138,7 @@ def show(axes: Any, image: Any, name: str) -> None:
     axes.set_axis_off()
 
 
-def title(row: "pd.Series[Any]", width: int) -> str:
+def case_title(row: "pd.Series[Any]", width: int) -> str:
     """The case, its classes, and why it is shown, in lines of `width` letters."""
     kind = "right" if row["right"] else "wrong"
     which = "the most confident" if row["rank"] == 1 else f"number {row['rank']} by confidence"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from src.evaluation.predictions import classes, columns
+from src.evaluation.predictions import class_names, probability_columns
 from src.evaluation.proportions import clustered_wilson
 from src.system.checks import at_least
 
@@ -102,10 +102,10 @@ def confidence_bins(confidence: Float[np.ndarray, " cases"], bins: int) -> Int[n
 
 def label_numbers(cases: pd.DataFrame) -> Labels:
     """The number (cases) of each case's label among the classes of the table."""
-    numbers = pd.Index(classes(cases)).get_indexer(pd.Index(cases["label"]))
+    numbers = pd.Index(class_names(cases)).get_indexer(pd.Index(cases["label"]))
     if (numbers < 0).any():
         wrong = cases["label"].iloc[int(np.argmin(numbers))]
-        raise ValueError(f"a label must be one of {classes(cases)}, but got {wrong!r}")
+        raise ValueError(f"a label must be one of {class_names(cases)}, but got {wrong!r}")
     return numbers.astype(np.int64)
 
 
@@ -131,7 +131,7 @@ def bootstrap_weights(groups: Int[np.ndarray, " cases"], replicates: int, seed: 
         yield chunk
 
 
-def interval(values: Values) -> tuple[float, float]:
+def percentile_interval(values: Values) -> tuple[float, float]:
     """The 95 % percentile interval of bootstrap values, of those that are numbers; not a number where none is."""
     known = values[~np.isnan(values)]
     if not len(known):
@@ -155,10 +155,10 @@ def bootstrap_intervals(
     for weights in bootstrap_weights(groups, replicates, seed):
         for name in names:
             drawn[name].append(METRICS[name](probabilities, labels, weights))
-    return {name: interval(np.concatenate(values)) for name, values in drawn.items()}
+    return {name: percentile_interval(np.concatenate(values)) for name, values in drawn.items()}
 
 
-def measure(
+def measure_cases(
     cases: pd.DataFrame, replicates: int = 1000, seed: int = 0, names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, float]:
     """The metrics `names` of a table of cases, each with `_low` and `_high`, and `accuracy_std`; fractions.
@@ -169,7 +169,7 @@ def measure(
     """
     at_least(1, replicates=replicates)
     cases = cases.sort_values("case")
-    probabilities, labels = cases[columns(cases)].to_numpy(dtype=np.float64), label_numbers(cases)
+    probabilities, labels = cases[probability_columns(cases)].to_numpy(dtype=np.float64), label_numbers(cases)
     once = np.ones((1, len(cases)))
     correct = pd.Series(probabilities.argmax(axis=1) == labels, index=cases.index)
     groups = patient_groups(cases)
@@ -188,7 +188,7 @@ def accuracy_by_fold(correct: pd.Series, folds: pd.Series) -> pd.Series:
     return correct.astype(np.float64).groupby(folds).mean().rename("accuracy")
 
 
-def prefixed(found: dict[str, float], prefix: str) -> dict[str, float]:
+def prefix_names(found: dict[str, float], prefix: str) -> dict[str, float]:
     """The same values under names that begin with `prefix`."""
     return {prefix + name: value for name, value in found.items()}
 
@@ -204,7 +204,7 @@ def _ratio(above: Float[np.ndarray, "..."], below: Float[np.ndarray, "..."]) -> 
     return quotient
 
 
-def _known_mean(values: Float[np.ndarray, "replicates classes"]) -> Values:
+def _known_mean(values: Float[np.ndarray, "replicates class_names"]) -> Values:
     """The mean over the classes whose value is a number; not a number where none is."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from src.evaluation.metrics import interval
-from src.evaluation.side_by_side import mean_of_folds, replicated, scored
+from src.evaluation.metrics import percentile_interval
+from src.evaluation.side_by_side import mean_of_folds, replicate_means, score_models
 
 IMAGE_LEVEL = "folds by image"
 BEST_SEED = "best of the seeds"
@@ -35,13 +35,13 @@ class LedgerEntry:
     note: str = ""
 
 
-def ledger(entries: Iterable[LedgerEntry]) -> pd.DataFrame:
+def optimism_ledger(entries: Iterable[LedgerEntry]) -> pd.DataFrame:
     """The table `practice, model, claimed, honest, optimism, low, high, note`: accuracies in percent, the rest in
     points."""
     return pd.DataFrame([asdict(entry) for entry in entries], columns=list(asdict(LedgerEntry(practice="", model=""))))
 
 
-def claim(
+def compare_claim(
     practice: str,
     model: str,
     claimed: pd.DataFrame,
@@ -52,18 +52,18 @@ def claim(
 ) -> LedgerEntry:
     """What one predictions table claims beside the honest one; they may have different folds, but are of the same
     patients."""
-    return _entry(practice, model, scores(claimed), scores(honest), note, replicates, seed)
+    return _entry(practice, model, score_cases(claimed), score_cases(honest), note, replicates, seed)
 
 
 def best_seed(model: str, predictions: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> LedgerEntry:
     """The best of a run's seeds beside the mean over them."""
-    found = {int(str(number)): scores(rows) for number, rows in predictions.groupby("seed")}
+    found = {int(str(number)): score_cases(rows) for number, rows in predictions.groupby("seed")}
     if len(found) < 2:
         return LedgerEntry(practice=BEST_SEED, model=model, note="one seed: seeds=[0,1,2,3,4] would show it")
-    figures = {number: figure(each) for number, each in found.items()}
+    figures = {number: mean_accuracy(each) for number, each in found.items()}
     best = max(figures, key=lambda number: figures[number])
     note = f"seed {best} of {len(found)}; the worst has {min(figures.values()):.1f}"
-    return _entry(BEST_SEED, model, found[best], scores(predictions), note, replicates, seed)
+    return _entry(BEST_SEED, model, found[best], score_cases(predictions), note, replicates, seed)
 
 
 def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: int = 0) -> LedgerEntry:
@@ -71,7 +71,7 @@ def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: 
 
     Honest is the figure of a run per fold, the one that is best on the other folds.
     """
-    found = {name: scores(rows) for name, rows in tables.items()}
+    found = {name: score_cases(rows) for name, rows in tables.items()}
     folds = pd.DataFrame({name: each.groupby("fold")["right"].mean() for name, each in found.items()})
     if len(folds) < 2 or len(found) < 2:
         return LedgerEntry(practice=BEST_CELL, model=", ".join(found), note="needs two runs and two folds or more")
@@ -83,12 +83,12 @@ def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: 
     return _entry(BEST_CELL, best, found[best], honest, f"without the fold: {picked}", replicates, seed)
 
 
-def scores(predictions: pd.DataFrame) -> pd.DataFrame:
+def score_cases(predictions: pd.DataFrame) -> pd.DataFrame:
     """`case, patient, fold, right`: the share of the seeds that recognise a case."""
-    return scored(predictions.assign(model="one"))["one"]
+    return score_models(predictions.assign(model="one"))["one"]
 
 
-def figure(scores: pd.DataFrame) -> float:
+def mean_accuracy(scores: pd.DataFrame) -> float:
     """The accuracy in percent: the mean of the folds'."""
     folds = pd.get_dummies(scores["fold"]).to_numpy(dtype=np.float64)
     right = scores["right"].to_numpy(dtype=np.float64)
@@ -104,9 +104,9 @@ def _entry(
     replicates: int,
     seed: int,
 ) -> LedgerEntry:
-    first, second = replicated([claimed, honest], replicates, seed)
-    low, high = interval(first - second)
-    above, below = figure(claimed), figure(honest)
+    first, second = replicate_means([claimed, honest], replicates, seed)
+    low, high = percentile_interval(first - second)
+    above, below = mean_accuracy(claimed), mean_accuracy(honest)
     return LedgerEntry(
         practice=practice,
         model=model,

@@ -53,13 +53,13 @@ def usual_positive(names: Sequence[str]) -> str | None:
 
     It is the only one whose name says so, or else the other of the only one whose name says that it is negative.
     """
-    senses = [sense(name) for name in names]
+    senses = [tell_sense(name) for name in names]
     if len(names) != 2 or senses[0] == senses[1]:
         return None
     return names[senses.index(max(senses))]
 
 
-def sense(name: str) -> int:
+def tell_sense(name: str) -> int:
     """1 for the name of a positive class, -1 for that of a negative one, 0 where it does not tell."""
     whole = name.strip().lower()
     if whole in POSITIVE_NAMES or whole in NEGATIVE_NAMES:

@@ -11,17 +11,17 @@ OF_A_CASE = {"label": "labels", "fold": "held-out folds", "patient": "patients"}
 TOLERANCE = 1e-6
 
 
-def classes(predictions: pd.DataFrame) -> list[str]:
+def class_names(predictions: pd.DataFrame) -> list[str]:
     """The names of the classes, in the order of the columns `p_<class>`."""
     return [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
 
 
-def columns(predictions: pd.DataFrame) -> list[str]:
+def probability_columns(predictions: pd.DataFrame) -> list[str]:
     """The names of the columns that hold probabilities, in the order of the classes."""
-    return [f"p_{name}" for name in classes(predictions)]
+    return [f"p_{name}" for name in class_names(predictions)]
 
 
-def views(predictions: pd.DataFrame) -> list[str]:
+def view_names(predictions: pd.DataFrame) -> list[str]:
     """The different views of the samples, in order; "" where samples have none."""
     return sorted(predictions["view"].unique().tolist())
 
@@ -37,9 +37,9 @@ def check_predictions(predictions: pd.DataFrame) -> None:
     """
     _check_columns(predictions)
     _check_probabilities(predictions)
-    unknown = predictions.loc[~predictions["label"].isin(classes(predictions)), "label"]
+    unknown = predictions.loc[~predictions["label"].isin(class_names(predictions)), "label"]
     if len(unknown):
-        raise ValueError(f"a label must be one of {classes(predictions)}, but got {_some(unknown)}")
+        raise ValueError(f"a label must be one of {class_names(predictions)}, but got {_some(unknown)}")
     twice = predictions[predictions.duplicated(KEY)]
     if len(twice):
         key = ", ".join(f"{name}={twice.iloc[0][name]}" for name in KEY)
@@ -48,7 +48,7 @@ def check_predictions(predictions: pd.DataFrame) -> None:
         _check_constant(predictions, column, several)
 
 
-def align(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def align_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One predictions table of all the runs in `tables` (name of the run: its table), for their fusion.
 
     Raises
@@ -71,11 +71,11 @@ def align(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for name, table in others:
         _check_same_facts(first, reference, name, table)
     _check_models(tables)
-    kept = COLUMNS + columns(reference)
+    kept = COLUMNS + probability_columns(reference)
     return pd.concat([table[kept] for table in tables.values()], ignore_index=True)
 
 
-def average(predictions: pd.DataFrame) -> pd.DataFrame:
+def average_by_case(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row per case, ordered by case: `case, patient, label, fold, p_<class>...`.
 
     The probabilities are the mean over the samples of a view, then over views, then seeds, then models.
@@ -89,7 +89,7 @@ def stepwise_means(predictions: pd.DataFrame, keys: list[str]) -> Iterator[pd.Da
     """The mean probabilities by all keys, over samples; of these the means by all keys but the last; and so on, until
     those by the first."""
     # Sorted first: a sum of floats depends on its order, and the result must not depend on that of the rows.
-    means, names = predictions.sort_values([*keys, "sample"]), columns(predictions)
+    means, names = predictions.sort_values([*keys, "sample"]), probability_columns(predictions)
     for count in range(len(keys), 0, -1):
         means = means.groupby(keys[:count])[names].mean()
         yield means
@@ -106,9 +106,9 @@ def _check_columns(predictions: pd.DataFrame) -> None:
     missing = [name for name in COLUMNS if name not in predictions.columns]
     if missing:
         raise ValueError(f"a predictions table needs the columns {COLUMNS}, but lacks {missing}")
-    if len(classes(predictions)) < 2:
+    if len(class_names(predictions)) < 2:
         raise ValueError(
-            f"a predictions table needs p_<class> columns of two classes or more, but has {classes(predictions)}"
+            f"a predictions table needs p_<class> columns of two classes or more, but has {class_names(predictions)}"
         )
     if not len(predictions):
         raise ValueError("a predictions table needs at least one row, but is empty")
@@ -120,7 +120,7 @@ def _check_columns(predictions: pd.DataFrame) -> None:
 
 
 def _check_probabilities(predictions: pd.DataFrame) -> None:
-    values = predictions[columns(predictions)].to_numpy(dtype=np.float64)
+    values = predictions[probability_columns(predictions)].to_numpy(dtype=np.float64)
     wrong = ~((values >= 0) & (values <= 1)).all(axis=1)  # not a number compares false, so it is wrong, too
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -146,9 +146,10 @@ def _check_constant(predictions: pd.DataFrame, column: str, several: str) -> Non
 
 
 def _check_same_classes(first: str, reference: pd.DataFrame, name: str, table: pd.DataFrame) -> None:
-    if set(classes(reference)) != set(classes(table)):
+    if set(class_names(reference)) != set(class_names(table)):
         raise ValueError(
-            f"runs must have the same classes, but {first!r} has {classes(reference)} and {name!r} has {classes(table)}"
+            f"runs must have the same classes, but {first!r} has {class_names(reference)} and {name!r} has "
+            f"{class_names(table)}"
         )
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 NORMAL_975 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
 
-def wilson(
+def wilson_interval(
     share: Float[np.ndarray, " bins"], count: Float[np.ndarray, " bins"]
 ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
     """The 95 % score interval of a share of `count` trials (Wilson 1927)."""
@@ -38,5 +38,5 @@ def clustered_wilson(
     if count > 1 and 0 < share < 1:
         variance = count / (count - 1) * float((sums**2).sum())
         effective = min(share * (1 - share) / variance, total) if variance else total
-    low, high = wilson(np.array([share]), np.array([effective], np.float64))
+    low, high = wilson_interval(np.array([share]), np.array([effective], np.float64))
     return float(low[0]), float(high[0])

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm
-from src.evaluation.curves import confusion
+from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm_correction
+from src.evaluation.curves import count_confusions
 from src.evaluation.evaluation import Evaluation, with_two_classes
 from src.evaluation.fold_tables import fusion_row
-from src.evaluation.metrics import accuracy_by_fold, measure
+from src.evaluation.metrics import accuracy_by_fold, measure_cases
 from src.evaluation.proportions import NORMAL_975
 from src.evaluation.two_classes import Binary, two_class
 
@@ -21,8 +21,8 @@ FROM_CLASSES = ["accuracy", "balanced_accuracy", "macro_f1"]  # the metrics that
 OF_PUBLISHED = ["model", "metric", "published", "published_std", "note"]
 
 
-def against(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Our figures less published ones, from the tables of `src.evaluation.side_by_side`: `beside` and `group_table`.
+def subtract_published(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Our figures less published ones, from the tables that `src.evaluation.side_by_side` makes.
 
     Columns: `model, metric, group, published, published_std, ours, difference, low, high, p_holm, verdict, note`, in
     percent and points, a row per published figure and group. The published figure is taken to vary as ours does and
@@ -38,7 +38,7 @@ def against(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     half = np.array([_half_width(ours, row) for row in rows.to_dict("records")])
     p = np.full(len(rows), np.nan)
     np.divide(rows["difference"].abs().to_numpy(dtype=np.float64), half / NORMAL_975, out=p, where=half > 0)
-    adjusted = holm(2 * norm.sf(p))
+    adjusted = holm_correction(2 * norm.sf(p))
     sign = np.where(rows["difference"] > 0, BETTER, WORSE)
     table = rows.assign(
         low=rows["difference"] - half,
@@ -75,10 +75,10 @@ def evaluate_published(published: pd.DataFrame, replicates: int = 1000, seed: in
     correct = cases["label"] == cases["predicted"]
     result = Evaluation(
         classes=CLASSES,
-        metrics=measure(cases.assign(**certain), replicates, seed, FROM_CLASSES),
+        metrics=measure_cases(cases.assign(**certain), replicates, seed, FROM_CLASSES),
         table=fusion_row(correct, cases["fold"]),
         fold_accuracy=accuracy_by_fold(correct, cases["fold"]),
-        confusion=confusion(cases["label"].tolist(), cases["predicted"].tolist(), CLASSES),
+        confusion=count_confusions(cases["label"].tolist(), cases["predicted"].tolist(), CLASSES),
         roc={},
         reliability=None,
         positive=[],

@@ -12,9 +12,17 @@ import pandas as pd
 from jaxtyping import Float
 
 from src.evaluation.evaluation import Evaluation
-from src.evaluation.fold_tables import FUSION, correctness
-from src.evaluation.metrics import Values, Weights, bootstrap_weights, interval, measure, patient_groups, prefixed
-from src.evaluation.predictions import average, classes
+from src.evaluation.fold_tables import FUSION, mark_correct
+from src.evaluation.metrics import (
+    Values,
+    Weights,
+    bootstrap_weights,
+    measure_cases,
+    patient_groups,
+    percentile_interval,
+    prefix_names,
+)
+from src.evaluation.predictions import average_by_case, class_names
 from src.evaluation.proportions import clustered_wilson
 from src.evaluation.two_classes import Binary, set_points
 
@@ -59,7 +67,7 @@ class Group:
 
 @dataclass(kw_only=True)
 class SideBySide:
-    """What groups say when they are held against each other: the tables of `group_table`, `gaps`, `beside`."""
+    """What groups say when they are held against each other: the tables of this module's functions."""
 
     table: pd.DataFrame
     gaps: pd.DataFrame
@@ -78,8 +86,8 @@ def side_by_side(
 ) -> SideBySide:
     """The groups side by side, and beside published results (`src.evaluation.fold_tables.published_results`)."""
     table = group_table(groups, replicates, seed)
-    found = pd.DataFrame() if published is None else beside(published, table)
-    return SideBySide(table=table, gaps=gaps(groups, replicates, seed), published=found)
+    found = pd.DataFrame() if published is None else published_beside_ours(published, table)
+    return SideBySide(table=table, gaps=protocol_gaps(groups, replicates, seed), published=found)
 
 
 def axes_title(axes: Mapping[str, str]) -> str:
@@ -104,7 +112,7 @@ def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) 
     rows = []
     for group in groups:
         facts = {**group.axes, "group": group.title, "leaks": group.leaks, "patients": group.patients}
-        for model, scores in scored(group.predictions).items():
+        for model, scores in score_models(group.predictions).items():
             mean, std = group.accuracy(model)
             low, high = accuracy_ends(scores)
             accuracy = {"mean": mean, "std": std, "low": 100 * low, "high": 100 * high}
@@ -115,26 +123,26 @@ def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) 
     return table.sort_values("model", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
-def gaps(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) -> pd.DataFrame:
+def protocol_gaps(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) -> pd.DataFrame:
     """How much better a protocol that leaks looks than one that does not, in points: a row per model and such a pair.
 
     Columns: `model`, the other axes, `leaking, other` (protocols), `gap, low, high`. Both protocols are drawn with the
     same patients, so that what the cases of one patient have in common is taken off the gap's interval.
     """
     rows = []
-    for leaking, other in pairs(groups):
+    for leaking, other in protocol_pairs(groups):
         rest = {name: value for name, value in leaking.axes.items() if name != PROTOCOL}
         named = {"leaking": leaking.axes[PROTOCOL], "other": other.axes[PROTOCOL]}
-        ours, theirs = scored(leaking.predictions), scored(other.predictions)
+        ours, theirs = score_models(leaking.predictions), score_models(other.predictions)
         for model in [name for name in ours if name in theirs]:
-            first, second = replicated([ours[model], theirs[model]], replicates, seed)
-            low, high = interval(first - second)
+            first, second = replicate_means([ours[model], theirs[model]], replicates, seed)
+            low, high = percentile_interval(first - second)
             gap = leaking.accuracy(model)[0] - other.accuracy(model)[0]
             rows.append({"model": model, **rest, **named, "gap": gap, "low": 100 * low, "high": 100 * high})
     return pd.DataFrame(rows)
 
 
-def pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
+def protocol_pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
     """A group that leaks and one that does not, which differ in nothing but the protocol."""
     for leaking in groups:
         for other in groups:
@@ -143,7 +151,7 @@ def pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
                 yield leaking, other
 
 
-def beside(published: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def published_beside_ours(published: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Published results in percent beside ours: `model, metric, published, published_std`, ours by group, `note`.
 
     Where the number of training patients was varied, ours are those of all patients. A published model without a row
@@ -160,17 +168,17 @@ def beside(published: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(note=published["note"])
 
 
-def scored(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def score_models(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """By model, and of several also fused: `case, patient, fold, right`, the share of its seeds that know the case."""
     found = {str(model): _scores(rows) for model, rows in predictions.groupby("model", sort=False)}
     if len(found) > 1:
-        cases = average(predictions)
-        found[FUSION] = cases[["case", "patient", "fold"]].assign(right=correctness(cases).astype(np.float64))
+        cases = average_by_case(predictions)
+        found[FUSION] = cases[["case", "patient", "fold"]].assign(right=mark_correct(cases).astype(np.float64))
     return found
 
 
 def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
-    """The ends, in 0..1, of the interval of the mean of the folds of a table of scores (`scored`).
+    """The ends, in 0..1, of the interval of the mean of the folds of a table of scores (`score_models`).
 
     Where folds are alike in size, and there is one seed, it is that of the accuracy of all cases.
     """
@@ -193,13 +201,13 @@ def mean_of_folds(
 
 
 def _scores(rows: pd.DataFrame) -> pd.DataFrame:
-    tables = [average(of_seed) for _, of_seed in rows.groupby("seed")]
-    right = pd.concat([table[["case"]].assign(right=correctness(table).astype(np.float64)) for table in tables])
+    tables = [average_by_case(of_seed) for _, of_seed in rows.groupby("seed")]
+    right = pd.concat([table[["case"]].assign(right=mark_correct(table).astype(np.float64)) for table in tables])
     mean = right.groupby("case")["right"].mean()
-    return average(rows)[["case", "patient", "fold"]].merge(mean, on="case")
+    return average_by_case(rows)[["case", "patient", "fold"]].merge(mean, on="case")
 
 
-def replicated(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> list[Values]:
+def replicate_means(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> list[Values]:
     """The mean of the folds of each table of scores, at each of the same draws of patients."""
     every = pd.concat(tables, ignore_index=True)
     ends = np.cumsum([len(table) for table in tables])[:-1]
@@ -215,18 +223,18 @@ def replicated(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> li
 def _areas(group: Group, model: str, replicates: int, seed: int) -> Mapping[str, float]:
     """The AUC of a model or of the fusion, and what its two-class view gives."""
     rows = group.predictions if model == FUSION else group.predictions[group.predictions["model"] == model]
-    cases = average(rows)
+    cases = average_by_case(rows)
     view = group.binary(cases)
     if view is None:
-        found = measure(cases, replicates, seed, ["auc"])
+        found = measure_cases(cases, replicates, seed, ["auc"])
     else:
-        found = prefixed(measure(view, replicates, seed, ["accuracy", "auc"]), "binary_")
+        found = prefix_names(measure_cases(view, replicates, seed, ["accuracy", "auc"]), "binary_")
         point = set_points(view, group.binary.thresholds[-1:]).iloc[0]
         found |= {name: float(point[name]) for name in ("sensitivity", "specificity")}
         # Of two classes it is the same, whichever of them is the positive one.
-        two = len(classes(cases)) == 2
+        two = len(class_names(cases)) == 2
         area = {name: found[f"binary_{name}"] for name in ("auc", "auc_low", "auc_high") if f"binary_{name}" in found}
-        found = (area if two else measure(cases, replicates, seed, ["auc"])) | found
+        found = (area if two else measure_cases(cases, replicates, seed, ["auc"])) | found
     return {name: value for name, value in found.items() if not name.endswith("accuracy_std")}
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from src.evaluation.metrics import measure, patient_groups, prefixed
-from src.evaluation.predictions import average, classes, views
+from src.evaluation.metrics import measure_cases, patient_groups, prefix_names
+from src.evaluation.predictions import average_by_case, class_names, view_names
 from src.evaluation.two_classes import Binary
 
 MOST = 30
@@ -54,23 +54,24 @@ def slice_table(
     the samples of a case, such as the view, a value's row is of the samples that have it, averaged per case. The view
     is a column wherever there are two or more.
 
-    Intervals are those of `src.evaluation.metrics.measure`; an AUC has one where each class has 5 patients or more.
+    Intervals are those of `src.evaluation.metrics.measure_cases`; an AUC has one where each class has 5 patients or
+    more.
     """
     rows = [_row(ALL, "", predictions, binary, replicates, seed)]
     for column, values in _columns(predictions, facts).items():
-        for value in sorted(values.unique().tolist(), key=natural):
+        for value in sorted(values.unique().tolist(), key=natural_order):
             part = predictions[values == value]
             rows.append(_row(column, value or UNKNOWN, part, binary, replicates, seed))
     return pd.DataFrame(rows)
 
 
-def natural(value: str) -> tuple[bool, list[tuple[float, str]]]:
+def natural_order(value: str) -> tuple[bool, list[tuple[float, str]]]:
     """A key that sorts 40X before 100X, and "" last."""
     parts = re.findall(r"(\d+)|(\D+)", value)
     return not value, [(float(number or "inf"), text) for number, text in parts]
 
 
-def largest(table: pd.DataFrame, limit: int = 12) -> pd.DataFrame:
+def largest_values(table: pd.DataFrame, limit: int = 12) -> pd.DataFrame:
     """The rows of a slice table without those beyond the `limit` values of a column with the most cases."""
     place = table.groupby("column")["cases"].rank(method="first", ascending=False)
     return table[place <= limit]
@@ -81,26 +82,26 @@ def _columns(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[str, pd.Ser
     of_sample = facts.set_index("sample")
     names = [str(name) for name in of_sample if name != "view"]
     found = {name: predictions["sample"].map(of_sample[name]).fillna("") for name in names}
-    sliced_by_view = len(views(predictions)) > 1 or "view" in of_sample
+    sliced_by_view = len(view_names(predictions)) > 1 or "view" in of_sample
     return {"view": predictions["view"]} | found if sliced_by_view else found
 
 
 def _row(
     column: str, value: str, rows: pd.DataFrame, binary: Binary, replicates: int, seed: int
 ) -> dict[str, str | int | float]:
-    cases = average(rows)
+    cases = average_by_case(rows)
     groups = patient_groups(cases)
     counts = {"cases": len(cases), "patients": len(np.unique(groups))}
     found = dict.fromkeys(_with_ends(METRICS), np.nan) | _measured(cases, replicates, seed)
-    view = binary(cases) if len(classes(cases)) > 2 else None
+    view = binary(cases) if len(class_names(cases)) > 2 else None
     if view is not None:
         found |= dict.fromkeys(_with_ends(["binary_auc"]), np.nan)
-        found |= prefixed(_measured(view, replicates, seed, ["auc"]), "binary_")
+        found |= prefix_names(_measured(view, replicates, seed, ["auc"]), "binary_")
     return {"column": column, "value": value, **counts, **found}
 
 
 def _measured(cases: pd.DataFrame, replicates: int, seed: int, names: Sequence[str] = METRICS) -> dict[str, float]:
-    found = measure(cases, replicates, seed, names)
+    found = measure_cases(cases, replicates, seed, names)
     patients = cases.assign(group=patient_groups(cases)).groupby("label")["group"].nunique()
     few = ("auc_low", "auc_high") if patients.min() < FEWEST else ()
     return {name: found[name] for name in _with_ends(names) if name in found and name not in few}

@@ -78,7 +78,7 @@ def draw_slices(trials: pd.DataFrame, keys: list[str], objective: str, note: str
     for number, key in enumerate(keys):
         axes = figure.add_subplot(rows, columns, number + 1)
         axes.scatter(
-            positions(axes, complete[key]),
+            place_values(axes, complete[key]),
             complete["value"].astype(float),
             c=complete["trial"],
             cmap="Blues",
@@ -96,7 +96,7 @@ def draw_slices(trials: pd.DataFrame, keys: list[str], objective: str, note: str
     return figure
 
 
-def positions(axes: Any, values: "pd.Series[Any]") -> Any:
+def place_values(axes: Any, values: "pd.Series[Any]") -> Any:
     """Where values stand on the axis: numbers where they are, others side by side; logarithmic over two decades."""
     numbers = pd.to_numeric(values, errors="coerce")
     if values.map(lambda value: isinstance(value, bool)).any() or not np.isfinite(numbers.astype(float)).all():

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.evaluation.fold_tables import best, rounded
+from src.evaluation.fold_tables import mark_best, round_table
 from src.evaluation.side_by_side import PROTOCOL, TRAINING, SideBySide, axis_title
-from src.evaluation.slices import ALL, largest
+from src.evaluation.slices import ALL, largest_values
 from src.evaluation.wording import MISSING, ends, measured, number, p_value, scale, signed, spread, titled
 
 BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
@@ -67,9 +67,9 @@ def to_markdown(table: TextTable) -> str:
 
 def tabulate_folds(table: pd.DataFrame, caption: str = "") -> TextTable:
     """A table by fold (`src.evaluation.fold_tables`) at one decimal, as published; the best values stand out."""
-    values = rounded(table).to_numpy(float)
+    values = round_table(table).to_numpy(float)
     rows = [[str(name), *map(number, line)] for name, line in zip(table.index, values, strict=True)]
-    tones = {(row, 1 + column): BEST for row, column in np.argwhere(best(table)).tolist()}
+    tones = {(row, 1 + column): BEST for row, column in np.argwhere(mark_best(table)).tolist()}
     return TextTable(caption=caption, header=["model", *map(str, table)], rows=rows, tones=tones)
 
 
@@ -159,7 +159,7 @@ def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
 
 
 def tabulate_against(table: pd.DataFrame, caption: str = "") -> TextTable:
-    """Our figures against published ones (`src.evaluation.published.against`), in percent and points."""
+    """Our figures against published ones (`src.evaluation.published.subtract_published`), in percent and points."""
     rows = [
         [
             f"{row['model']} {row['group']}" if row["group"] else str(row["model"]),
@@ -183,7 +183,7 @@ def tabulate_slices(
 
     `figure` says the metric of a name in a row, and `title` how it is called.
     """
-    shown = largest(slices)
+    shown = largest_values(slices)
     names = [name for name in ("accuracy", "auc", "binary_auc") if name in shown]
     rows = [
         [

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from src.evaluation.metrics import accuracy_by_fold
 from src.evaluation.positive_class import usual_positive
-from src.evaluation.predictions import classes
+from src.evaluation.predictions import class_names
 from src.system.checks import one_of
 
 NEGATIVE, POSITIVE = "negative", "positive"
@@ -45,10 +45,10 @@ class Binary:
 
     def __call__(self, cases: pd.DataFrame) -> pd.DataFrame | None:
         """The cases with the columns `p_negative, p_positive` and the labels "negative" and "positive"; or no view."""
-        positive = self.positives(classes(cases))
+        positive = self.positives(class_names(cases))
         if not positive:
             return None
-        negative = [name for name in classes(cases) if name not in positive]
+        negative = [name for name in class_names(cases) if name not in positive]
         score = self._score(_probabilities(cases, negative), _probabilities(cases, positive))
         return two_class(cases, positive, score)
 
@@ -100,7 +100,7 @@ def set_points(view: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:
     return pd.DataFrame([_set_point(view, threshold) for threshold in thresholds])
 
 
-def missed(cases: pd.DataFrame, view: pd.DataFrame, positive: list[str], threshold: float) -> dict[str, int]:
+def count_missed(cases: pd.DataFrame, view: pd.DataFrame, positive: list[str], threshold: float) -> dict[str, int]:
     """How many cases of each positive class are not called positive at the threshold; both tables in one order."""
     lost = ~_called(view, threshold)
     return {name: int((lost & (cases["label"] == name).to_numpy(dtype=bool)).sum()) for name in positive}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, UInt8
 
-from src.images.crop import interleaved
+from src.images.crop import interleave_channels
 from src.images.stain import DENSITY, WHITE, strips
 from src.system.checks import at_least, holds
 from src.system.draws import keyed_generator
@@ -79,7 +79,7 @@ class StainJitter(Augment):
         """Yield `count` jittered images."""
         density = natural_density(image)
         for number in range(self.count):
-            yield jitter(density, self.multipliers(seed, content, number))
+            yield jitter_stains(density, self.multipliers(seed, content, number))
 
     def multipliers(self, seed: int, content: str, number: int) -> Float64[np.ndarray, "2"]:
         """Return the factors of haematoxylin and eosin of one augmentation."""
@@ -91,11 +91,11 @@ def natural_density(image: "Image") -> "Tensor":
     import torch
 
     if image.is_cpu:
-        return torch.from_numpy(np.asarray(cv2.LUT(interleaved(image), DENSITY))).permute(2, 0, 1)
+        return torch.from_numpy(np.asarray(cv2.LUT(interleave_channels(image), DENSITY))).permute(2, 0, 1)
     return ((image.float() + 1) / WHITE).log_().neg_().contiguous()
 
 
-def jitter(density: "Tensor", multipliers: Float64[np.ndarray, "2"]) -> "Image":
+def jitter_stains(density: "Tensor", multipliers: Float64[np.ndarray, "2"]) -> "Image":
     """Return the 8-bit image of densities (3, height, width) whose two stains are multiplied.
 
     Unmixing, multiplying and mixing again is one 3 x 3 matrix, and its scale does not depend on the logarithm's base.

@@ -274,7 +274,7 @@ class Cut:
     @cached_property
     def pixels(self) -> UInt8[np.ndarray, "height width 3"]:
         """The image with its channels side by side."""
-        return interleaved(self.image)
+        return interleave_channels(self.image)
 
     @cached_property
     def transposed(self) -> UInt8[np.ndarray, "width height 3"]:
@@ -283,7 +283,7 @@ class Cut:
         return np.asarray(cv2.merge([cv2.transpose(plane) for plane in cv2.split(self.pixels)]), np.uint8)
 
 
-def interleaved(image: "UInt8[Tensor, '3 height width']") -> UInt8[np.ndarray, "height width 3"]:
+def interleave_channels(image: "UInt8[Tensor, '3 height width']") -> UInt8[np.ndarray, "height width 3"]:
     """Return an image on the CPU with its channels side by side, as OpenCV takes it; a view where they lie so."""
     pixels = image.permute(1, 2, 0).numpy()
     if pixels.flags.c_contiguous:

@@ -49,18 +49,18 @@ class PerceptualHash:
         grey = cv2.cvtColor(resize_image(image, side, side), cv2.COLOR_RGB2GRAY)
         if grey.std() < 1:
             raise BadImage("the image is flat: there is nothing in it to tell it from others")
-        hashes = [imagehash.phash(Image.fromarray(each), self.size).hash for each in orientations(grey)]
+        hashes = [imagehash.phash(Image.fromarray(each), self.size).hash for each in orient_image(grey)]
         return np.packbits(np.reshape(hashes, (8, -1)), axis=1)
 
 
-def orientations(grey: UInt8[np.ndarray, "side side"]) -> Iterator[UInt8[np.ndarray, "side side"]]:
+def orient_image(grey: UInt8[np.ndarray, "side side"]) -> Iterator[UInt8[np.ndarray, "side side"]]:
     """Yield the eight orientations of a square image: turned by multiples of 90 degrees, and so transposed."""
     for image in (grey, grey.T):
         for turns in range(4):
             yield np.ascontiguousarray(np.rot90(image, turns))
 
 
-def near(hashes: UInt8[np.ndarray, "image 8 octet"], distance: int) -> Iterator[Pairs]:
+def find_near_pairs(hashes: UInt8[np.ndarray, "image 8 octet"], distance: int) -> Iterator[Pairs]:
     """Yield rows `first, second, bits`, in order and in blocks: all pairs in which `distance` bits differ at most.
 
     First < second are the numbers of two images, `bits` the least by which an orientation of the first differs from the
@@ -70,7 +70,7 @@ def near(hashes: UInt8[np.ndarray, "image 8 octet"], distance: int) -> Iterator[
     the pairs found for a block.
     """
     words = np.ascontiguousarray(hashes).view(np.uint64)
-    radius = min(RADII, key=lambda each: work(len(hashes), 8 * hashes.shape[2], distance, each))
+    radius = min(RADII, key=lambda each: estimate_work(len(hashes), 8 * hashes.shape[2], distance, each))
     count = bands_of(distance, radius)
     bands = [Band(hashes[:, 0], number, count, radius) for number in range(count)]
     for start in range(0, max(len(hashes), 1), BLOCK):
@@ -79,7 +79,7 @@ def near(hashes: UInt8[np.ndarray, "image 8 octet"], distance: int) -> Iterator[
             for first, orientation, second in band.sharing(hashes[start : start + BLOCK], start):
                 bits = np.bitwise_count(words[first, orientation] ^ words[second, 0]).sum(axis=1, dtype=np.int64)
                 pairs = np.stack([first, second, bits], axis=1)[bits <= distance]
-                found = least(np.concatenate([found, pairs])) if len(pairs) else found
+                found = keep_least_bits(np.concatenate([found, pairs])) if len(pairs) else found
         yield found
 
 
@@ -88,7 +88,7 @@ def bands_of(distance: int, radius: int) -> int:
     return -(-(distance + 1) // (radius + 1))
 
 
-def work(count: int, bits: int, distance: int, radius: int) -> float:
+def estimate_work(count: int, bits: int, distance: int, radius: int) -> float:
     """Return about how many places are looked up for an image and how many images are compared with it.
 
     With a radius of 0 the images soon outnumber the places; with 1 there are some ten times as many places to look at.
@@ -99,7 +99,7 @@ def work(count: int, bits: int, distance: int, radius: int) -> float:
     return places * (1 + count / 2**kept)
 
 
-def least(pairs: Pairs) -> Pairs:
+def keep_least_bits(pairs: Pairs) -> Pairs:
     """Return each pair once, in order, with the least bits."""
     pairs = pairs[np.lexsort(pairs.T[::-1])]
     repeated = (pairs[1:, :2] == pairs[:-1, :2]).all(axis=1)

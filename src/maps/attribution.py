@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from src.images.crop import Crop
-from src.maps.windows import MOST, Map, assemble, corners, relative
+from src.maps.windows import MOST, Map, average_windows, place_windows, scale_to_percentile
 
 STEPS = 16
 """Points of the path over which gradients are integrated."""
@@ -60,10 +60,12 @@ def explain_image(
     if layer is not None:
         for name, target in targets.items():
             cam = over_windows(image, crop, partial(grad_cam, network, target=target, layer=layer), MOST, batch)
-            maps[f"Grad-CAM for {name}"] = relative(cam)
+            maps[f"Grad-CAM for {name}"] = scale_to_percentile(cam)
     name, target = next(iter(targets.items()))
-    strengths = over_windows(image, crop, partial(strength, network, target=target, batch=batch), INTEGRATED, batch)
-    maps[f"integrated gradients for {name}"] = relative(strengths, STRONGEST)
+    strengths = over_windows(
+        image, crop, partial(measure_strength, network, target=target, batch=batch), INTEGRATED, batch
+    )
+    maps[f"integrated gradients for {name}"] = scale_to_percentile(strengths, STRONGEST)
     return maps, "" if layer is not None else NO_FEATURE_MAP
 
 
@@ -72,10 +74,10 @@ def over_windows(
 ) -> Map:
     """Return the map of an image out of those that `explain` gives of its windows, `most` at most, in batches."""
     height, width = image.shape[1:]
-    places = corners(crop, height, width, most)
+    places = place_windows(crop, height, width, most)
     windows = [image[:, top : top + crop.size, left : left + crop.size] for top, left in places]
     maps = [explain(torch.stack(windows[start : start + batch])) for start in range(0, len(windows), batch)]
-    return assemble(places, np.concatenate(maps), height, width)
+    return average_windows(places, np.concatenate(maps), height, width)
 
 
 def grad_cam(network: Classifying, crops: Crops, target: int, layer: nn.Module) -> Maps:
@@ -84,15 +86,15 @@ def grad_cam(network: Classifying, crops: Crops, target: int, layer: nn.Module) 
 
     cam: Any = LayerGradCam(network, layer)
     pixels = network.prepare(crops).detach().requires_grad_()
-    return fitted(cam.attribute(pixels, target, relu_attributions=True), crops.shape[-1])
+    return resize_maps(cam.attribute(pixels, target, relu_attributions=True), crops.shape[-1])
 
 
-def strength(network: Classifying, crops: Crops, target: int, batch: int = BATCH) -> Maps:
+def measure_strength(network: Classifying, crops: Crops, target: int, batch: int = BATCH) -> Maps:
     """Return the magnitude of integrated gradients, summed over channels and smoothed by 1 % of the side."""
     pixels = network.prepare(crops).detach()
     magnitude = integrated_gradients(network, pixels, target, batch).abs().sum(1).cpu().numpy()
     smooth = np.stack([cv2.GaussianBlur(each, (0, 0), each.shape[-1] / 100) for each in magnitude])
-    return fitted(torch.from_numpy(smooth)[:, None], crops.shape[-1])
+    return resize_maps(torch.from_numpy(smooth)[:, None], crops.shape[-1])
 
 
 def integrated_gradients(
@@ -140,7 +142,7 @@ def feature_map(network: Classifying, crops: Crops) -> nn.Module | None:
     return None
 
 
-def fitted(maps: Float32[Tensor, "crop 1 height width"], size: int) -> Maps:
+def resize_maps(maps: Float32[Tensor, "crop 1 height width"], size: int) -> Maps:
     """Return maps interpolated to the size of the crops."""
     large = interpolate(maps.detach().float(), (size, size), mode="bilinear")
     return large[:, 0].cpu().numpy()

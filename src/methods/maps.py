@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64, UInt8
 from src.cell import Cell
 from src.classifiers.classifier import Model
 from src.images.crop import MAP
-from src.maps.windows import RELATIVE, Corner, Map, assemble, corners, grid, relative
+from src.maps.windows import RELATIVE, Corner, Map, average_windows, place_grid, place_windows, scale_to_percentile
 from src.methods.crop_batches import crop_batches, encode_batches
 from src.methods.fold_models import model_name
 from src.methods.method import CellTask, Explanation
@@ -72,12 +72,12 @@ def explain_networks(task: CellTask, models: Mapping[str, "FineTuned"], device: 
     import torch
 
     from src.maps.attribution import BATCH, explain_image
-    from src.training.torch_settings import exact
+    from src.training.torch_settings import compute_exactly
 
     cell = task.cell
     for example in each_example(task):
         network = models[example.model].network(device)
-        with exact(torch.device(device)):
+        with compute_exactly(torch.device(device)):
             # Memory that holds a batch of training holds one of these.
             batch = min(BATCH, cell.finetune.batch)
             maps, note = explain_image(network, channels_first(example.image), cell.crop, example.targets, batch)
@@ -97,7 +97,7 @@ def explain_descriptors(
     windows = cache(partial(windows_of, cell, load))
     for example in each_example(task):
         height, width, _ = example.image.shape
-        places = corners(cell.crop, height, width)
+        places = place_windows(cell.crop, height, width)
         if len(places) > 1 and cell.crop.sharing == MAP:
             places, descriptors = encode_shared_windows(windows(), example.image, places, size)
         else:
@@ -177,10 +177,10 @@ def hidden_maps(
     maps = {}
     for name, target in targets.items():
         lost = np.maximum(probabilities[0, target] - probabilities[1:, target], 0)
-        values = spread_values(grid(size, size, side, HIDDEN), lost, side, (size, size))
-        visible = relative(values) if values.max() >= LEAST else np.zeros_like(values)
+        values = spread_values(place_grid(size, size, side, HIDDEN), lost, side, (size, size))
+        visible = scale_to_percentile(values) if values.max() >= LEAST else np.zeros_like(values)
         title = f"probability of {name} lost where hidden, {values.max():.2f} at most"
-        maps[title] = assemble([place], visible[None], *shape)
+        maps[title] = average_windows([place], visible[None], *shape)
     return maps
 
 
@@ -194,7 +194,7 @@ def with_hidden(window: "Tensor") -> "Iterator[Tensor]":
     yield window
     side = hidden_side(window.shape[1])
     colour = window.float().mean((1, 2), keepdim=True).to(window.dtype)
-    for top, left in grid(window.shape[1], window.shape[2], side, HIDDEN):
+    for top, left in place_grid(window.shape[1], window.shape[2], side, HIDDEN):
         hidden = window.clone()
         hidden[:, top : top + side, left : left + side] = colour
         yield hidden
@@ -205,4 +205,4 @@ def spread_values(
 ) -> Map:
     """Return a map of one value per window."""
     maps = np.broadcast_to(values.astype(np.float32)[:, None, None], (len(values), size, size))
-    return assemble(places, maps, *shape)
+    return average_windows(places, maps, *shape)

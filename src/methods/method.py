@@ -182,6 +182,7 @@ class Method(ABC):
     def explain(self, task: CellTask, models: dict[str, Any]) -> Iterator[Explanation]:
         """Yield what the models look at in each sample of a manifest of examples, in their order.
 
-        It has the columns of `src.evaluation.map_figures.choose`, too (the categories of `label` are all classes in the
-        models' order). A model explains the class that was predicted, and if that was wrong, the true one, too.
+        It has the columns of `src.evaluation.map_figures.choose_examples`, too (the categories of `label` are all
+        classes in the models' order). A model explains the class that was predicted, and if that was wrong, the true
+        one, too.
         """

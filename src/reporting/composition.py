@@ -7,7 +7,7 @@ from typing import Any
 from src.evaluation import wording
 from src.evaluation.fold_tables import FUSION, SPREAD, of_one_view
 from src.evaluation.metrics import patient_groups
-from src.evaluation.predictions import average, classes
+from src.evaluation.predictions import average_by_case, class_names
 from src.evaluation.side_by_side import Group
 from src.evaluation.wording import capital, ends, percent, scale, titled, unit_of
 from src.reporting import descriptions, provenance, results
@@ -38,9 +38,9 @@ def compose_page(material: ReportMaterial) -> ReportPage:
 
 def describe_design(material: ReportMaterial, group: Group) -> list[str]:
     """Return what was done, in two sentences."""
-    cases = average(group.predictions)
+    cases = average_by_case(group.predictions)
     patients = int(patient_groups(cases).max()) + 1
-    names = classes(cases)
+    names = class_names(cases)
     data_sets = list(filter(None, dict.fromkeys(map(descriptions.dataset, material.done))))
     folds = [counted(split.held_out["fold"].nunique(), "fold") for split in material.splits]
     protocols = listed(list(dict.fromkeys(param_values(material, "protocol"))))

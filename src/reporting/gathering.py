@@ -213,11 +213,11 @@ def common_splits(tracking: Tracking, runs: list[RunRecord]) -> Split:
 def held_out(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return cases, patients and cases of each class by fold, a case of an unknown patient counting as one."""
     from src.evaluation.metrics import patient_groups
-    from src.evaluation.predictions import average, classes
+    from src.evaluation.predictions import average_by_case, class_names
 
-    cases = average(predictions)
+    cases = average_by_case(predictions)
     by_fold = cases.assign(group=patient_groups(cases)).groupby("fold")
-    counts = pd.crosstab(cases["fold"], cases["label"]).reindex(columns=classes(cases), fill_value=0)
+    counts = pd.crosstab(cases["fold"], cases["label"]).reindex(columns=class_names(cases), fill_value=0)
     table = pd.DataFrame({"cases": by_fold.size(), "patients": by_fold["group"].nunique()})
     return table.join(counts.add_prefix(OF_CLASS)).reset_index()
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from src.evaluation.curves import area, training_curves
+from src.evaluation.curves import area_under_curve, training_curves
 from src.evaluation.evaluation import Evaluation, evaluate
-from src.evaluation.fold_tables import FUSION, correctness
+from src.evaluation.fold_tables import FUSION, mark_correct
 from src.evaluation.metrics import label_numbers
 from src.evaluation.per_class import class_table
-from src.evaluation.predictions import average, classes, columns
+from src.evaluation.predictions import average_by_case, class_names, probability_columns
 from src.evaluation.side_by_side import Group
 from src.evaluation.text_tables import (
     TextTable,
@@ -230,14 +230,14 @@ def misclassified_table(group: Group) -> TextTable:
 
 def mistaken_cases(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the cases that are wrong: `case, patient, label, fold, predicted, confidence, own`, by confidence."""
-    cases, names = average(predictions), classes(predictions)
-    values = cases[columns(cases)].to_numpy(dtype=float)
+    cases, names = average_by_case(predictions), class_names(predictions)
+    values = cases[probability_columns(cases)].to_numpy(dtype=float)
     found = cases.assign(
         predicted=[names[number] for number in values.argmax(axis=1)],
         confidence=values.max(axis=1),
         own=values[range(len(cases)), label_numbers(cases)],
     )
-    return found[~correctness(cases)].sort_values(["confidence", "case"], ascending=[False, True])
+    return found[~mark_correct(cases)].sort_values(["confidence", "case"], ascending=[False, True])
 
 
 def roc_words(evaluation: Evaluation) -> Iterator[str]:
@@ -246,8 +246,8 @@ def roc_words(evaluation: Evaluation) -> Iterator[str]:
     for name, curve in evaluation.roc.items():
         two = name == POSITIVE and "binary_auc" in found
         against = evaluation.view if name == POSITIVE else f"{name} against the rest"
-        area_under = shown(found, "binary_auc") if two else number(area(curve), 3)
-        yield f"ROC curve of {against}: AUC {typeset(area_under)}"
+        area = shown(found, "binary_auc") if two else number(area_under_curve(curve), 3)
+        yield f"ROC curve of {against}: AUC {typeset(area)}"
 
 
 def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> TextTable:
@@ -299,7 +299,7 @@ def class_rows(predictions: pd.DataFrame) -> list[list[str]]:
             percent(row["f1"]),
             number(row["auc"], 3),
         ]
-        for row in class_table(average(predictions)).to_dict("records")
+        for row in class_table(average_by_case(predictions)).to_dict("records")
     ]
 
 
@@ -438,10 +438,10 @@ def notes_on(group: Group) -> list[str]:
 
 def figure_picture(figure: "Figure", caption: str, alt: str) -> Picture:
     """Return a drawn figure as a picture."""
-    from src.evaluation.figures import svg
+    from src.evaluation.figures import to_svg
 
     width, height = figure.get_size_inches() * 96
-    return Picture(caption=caption, alt=alt, content=svg(figure), size=(round(width), round(height)))
+    return Picture(caption=caption, alt=alt, content=to_svg(figure), size=(round(width), round(height)))
 
 
 SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [

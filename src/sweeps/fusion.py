@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from src.config import ROOT
 from src.data.manifest import case_groups, is_among, list_first
-from src.evaluation.predictions import classes
+from src.evaluation.predictions import class_names
 from src.evaluation.two_classes import Binary
 from src.tracking import RunRecord, Tracking
 
@@ -49,11 +49,13 @@ def fuse_runs(
     fit each other.
     """
     from src.evaluation.evaluation import evaluate
-    from src.evaluation.predictions import align
+    from src.evaluation.predictions import align_tables
 
     facts = told_apart(tracking, runs, slices)
     found, left_out = shared_cases(runs, read_predictions(tracking, runs))
-    return evaluate(align(found), binary or recorded_view(runs), replicates, facts=facts), fusion_notes(runs) + left_out
+    return evaluate(align_tables(found), binary or recorded_view(runs), replicates, facts=facts), fusion_notes(
+        runs
+    ) + left_out
 
 
 def fuse_sweep(
@@ -103,11 +105,11 @@ def fuse_group(
 ) -> "Group":
     """Return the fusion of runs that fit, from their predictions by the name of the model."""
     from src.evaluation.evaluation import evaluate
-    from src.evaluation.predictions import align
+    from src.evaluation.predictions import align_tables
     from src.evaluation.side_by_side import TRAINING, Group
 
     found, left_out = shared_cases(runs, {name: table.assign(model=name) for name, table in predictions.items()})
-    aligned, view = align(found), binary or recorded_view(runs)
+    aligned, view = align_tables(found), binary or recorded_view(runs)
     return Group(
         axes=axes,
         leaks=any(map(leaks_patients, runs)),
@@ -142,7 +144,7 @@ def group_runs(
     """Return the runs that fit each other together: the same splits, classes and values of params."""
     parts: dict[tuple[object, ...], dict[str, RunRecord]] = {}
     for name, run in runs.items():
-        key = (run.splits, *map(run.params.get, params), frozenset(classes(predictions[name])))
+        key = (run.splits, *map(run.params.get, params), frozenset(class_names(predictions[name])))
         parts.setdefault(key, {})[name] = run
     return list(parts.values())
 

@@ -98,14 +98,14 @@ class Ledger:
         self, practice: str, name: str, run: RunRecord, other: RunRecord, claims: bool, note: str
     ) -> "Iterator[LedgerEntry]":
         """Yield the entry on two runs, the first of which `claims` or is the honest one, unless it was told before."""
-        from src.evaluation.optimism import claim
+        from src.evaluation.optimism import compare_claim
 
         pair = frozenset([run.id, other.id])
         if pair in self.told:
             return
         self.told.add(pair)
         claimed, honest = map(self.tracking.predictions, (run, other) if claims else (other, run))
-        yield claim(practice, name, claimed, honest, note, self.replicates)
+        yield compare_claim(practice, name, claimed, honest, note, self.replicates)
 
     def counterpart(self, run: RunRecord) -> RunRecord | None:
         """Return the newest run that is the same but for whether its protocol keeps patients together."""

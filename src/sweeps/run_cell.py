@@ -258,9 +258,9 @@ def outcome_remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:
 
 def constant_note(predictions: "pd.DataFrame") -> list[str]:
     """Return a note where the models of a fold give every case the same probabilities: they learnt nothing."""
-    from src.evaluation.predictions import columns
+    from src.evaluation.predictions import probability_columns
 
-    distinct = predictions.groupby("fold")[columns(predictions)].nunique().max(axis=1)
+    distinct = predictions.groupby("fold")[probability_columns(predictions)].nunique().max(axis=1)
     held_out = predictions.groupby("fold")["case"].nunique()
     folds = [str(fold) for fold in distinct.index[(distinct == 1) & (held_out > 1)]]
     if not folds:
@@ -286,14 +286,16 @@ def explain_examples(experiment: Experiment, task: "CellTask", outcome: "Outcome
 
     Where there is not enough memory for them, the run has its results all the same.
     """
-    from src.evaluation.map_figures import choose, pictures
+    from src.evaluation.map_figures import choose_examples, draw_pictures
 
     if not experiment.examples:
         return
-    chosen = choose(outcome.predictions, experiment.examples).merge(task.manifest[["sample", "content"]], on="sample")
+    chosen = choose_examples(outcome.predictions, experiment.examples).merge(
+        task.manifest[["sample", "content"]], on="sample"
+    )
     made = experiment.method.explain(replace(task, manifest=chosen), dict(outcome.models))
     try:
-        for name, picture in pictures(chosen, list(task.progress.track(made, "explaining", len(chosen)))):
+        for name, picture in draw_pictures(chosen, list(task.progress.track(made, "explaining", len(chosen)))):
             path = run.folder / "explanations" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(picture)

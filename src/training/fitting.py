@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 
 from src.system.draws import keyed_generator
 from src.system.files import replace_file
-from src.training.network import NetworkWithHead, Tensors, fill, tensors
-from src.training.parameters import FineTuning, Phase, parts
+from src.training.network import NetworkWithHead, Tensors, copy_tensors, fill_tensors
+from src.training.parameters import FineTuning, Phase, count_parts
 from src.training.torch_settings import fitting_memory
 
 Key = tuple[str | int, ...]
@@ -88,7 +88,7 @@ class FitState:
         """Keep the weights if they are the best so far; end the phase where none have been for too long."""
         if all(loss < point["stopping_loss"] for point in self.points):
             self.best_epoch, self.waited = self.epoch, 0
-            self.best = {name: torch.from_numpy(values) for name, values in tensors(network).items()}
+            self.best = {name: torch.from_numpy(values) for name, values in copy_tensors(network).items()}
         else:
             self.waited += 1
             self.over = 0 < patience <= self.waited
@@ -135,7 +135,7 @@ class Fit:
         So no batch is left with so few images that batch normalisation has nothing to go by (`fewest`).
         """
         together = self.finetune.batch * self.finetune.accumulate
-        return np.array_split(order, parts(len(order), together, self.fewest))
+        return np.array_split(order, count_parts(len(order), together, self.fewest))
 
     def batches(self, epoch: int, steps: int) -> Iterator[list[Batch]]:
         """Yield the first `steps` batches of an epoch, each in parts of at most `finetune.batch` images."""
@@ -144,7 +144,7 @@ class Fit:
         groups = self.steps(order)[:steps]
         views = self.material.views([int(image) for group in groups for image in group], epoch)
         for group in groups:
-            split = np.array_split(group, parts(len(group), self.finetune.batch, self.fewest))
+            split = np.array_split(group, count_parts(len(group), self.finetune.batch, self.fewest))
             yield [(torch.stack([next(views) for _ in part]), torch.from_numpy(labels[part])) for part in split]
 
     def __call__(self, classifier: NetworkWithHead, moved: Callable[[int], None]) -> Trained:
@@ -199,8 +199,8 @@ class Training:
             while state.done < len(self.plan) and not state.over:
                 self.keep(self.learn_epoch())
             if state.best:
-                fill(self.classifier, {name: tensor.numpy() for name, tensor in state.best.items()})
-        weights = tensors(self.classifier)
+                fill_tensors(self.classifier, {name: tensor.numpy() for name, tensor in state.best.items()})
+        weights = copy_tensors(self.classifier)
         if not all(np.isfinite(values).all() for values in weights.values()):
             raise self.fit.diverged(len(state.points))
         best = state.best_epoch or len(state.points)

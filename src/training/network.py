@@ -25,7 +25,7 @@ class NetworkWithHead(nn.Module):
         self.prepare = network.prepare
         self.device = network.device
         self.encoder = network.module
-        self.head = nn.Sequential(*layers(network.length, classes, hidden, dropout))
+        self.head = nn.Sequential(*build_head(network.length, classes, hidden, dropout))
         self.auxiliary = nn.ModuleList(nn.Linear(length, classes) for length in network.auxiliary_lengths)
         self.head.to(self.device)
         self.auxiliary.to(self.device)
@@ -50,12 +50,12 @@ class NetworkWithHead(nn.Module):
 
         Both are means over so many orientations, and on the CPU.
         """
-        descriptors = [self.encoder(self.prepare(each)) for each in oriented(crops, orientations)]
+        descriptors = [self.encoder(self.prepare(each)) for each in orient_crops(crops, orientations)]
         logits = torch.stack([self.head(each).cpu().double() for each in descriptors])
         return logits.softmax(dim=2).mean(dim=0), torch.stack(descriptors).mean(dim=0).cpu()
 
 
-def fewest(network: "Network", crop: Tensor) -> int:
+def find_smallest_batch(network: "Network", crop: Tensor) -> int:
     """Return how many images a batch must have for an encoder to be trained on it: 1, or 2.
 
     It is 2 where some batch normalisation has a single value of each channel of one crop (3, size, size), uint8: those
@@ -74,7 +74,7 @@ def fewest(network: "Network", crop: Tensor) -> int:
     return 2 if 1 in values else 1
 
 
-def layers(length: int, classes: int, hidden: Sequence[int], dropout: float) -> Iterator[nn.Module]:
+def build_head(length: int, classes: int, hidden: Sequence[int], dropout: float) -> Iterator[nn.Module]:
     """Yield the layers of a head: hidden ones with ReLU and dropout, then the last; or dropout and the last."""
     drop = [nn.Dropout(dropout)] if dropout else []
     if not hidden:
@@ -85,7 +85,7 @@ def layers(length: int, classes: int, hidden: Sequence[int], dropout: float) -> 
     yield nn.Linear(length, classes)
 
 
-def oriented(crops: Tensor, orientations: int) -> Iterator[Tensor]:
+def orient_crops(crops: Tensor, orientations: int) -> Iterator[Tensor]:
     """Yield crops (n, 3, size, size) in 1, 2 (mirrored too), 4 (turned by quarters) or 8 (both) orientations."""
     for turns in range(4 if orientations >= 4 else 1):
         turned = torch.rot90(crops, turns, (2, 3))
@@ -94,17 +94,17 @@ def oriented(crops: Tensor, orientations: int) -> Iterator[Tensor]:
             yield turned.flip(3)
 
 
-def tensors(module: nn.Module) -> Tensors:
+def copy_tensors(module: nn.Module) -> Tensors:
     """Return copies of a module's tensors by name; of those that are one under several names, the first name."""
     distinct = {id(tensor): name for name, tensor in reversed(module.state_dict(keep_vars=True).items())}
     own = module.state_dict()
     return {name: np.array(own[name].cpu().numpy(), order="C") for name in sorted(distinct.values())}
 
 
-def fill(module: nn.Module, stored: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Replace a module's tensors by those that `tensors` returned of one like it."""
+def fill_tensors(module: nn.Module, stored: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Replace a module's tensors by those that `copy_tensors` returned of one like it."""
     own = module.state_dict()
-    assert stored.keys() == tensors(module).keys(), "the weights are another network's"
+    assert stored.keys() == copy_tensors(module).keys(), "the weights are another network's"
     with torch.no_grad():
         for name, values in stored.items():
             own[name].copy_(torch.from_numpy(np.array(values)))

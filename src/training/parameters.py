@@ -36,14 +36,14 @@ class Phase:
         holds("learning_rate > 0", self.learning_rate > 0, group=group, learning_rate=self.learning_rate)
 
     def plan(self, images: int, together: int, fewest: int = 1) -> list[int]:
-        """Return the number of steps in each epoch where `together` images give a step (`parts`)."""
-        whole = parts(images, together, fewest)
+        """Return the number of steps in each epoch where `together` images give a step (`count_parts`)."""
+        whole = count_parts(images, together, fewest)
         if self.epochs:
             return [whole] * self.epochs
         return [whole] * (self.steps // whole) + [self.steps % whole] * (self.steps % whole > 0)
 
 
-def parts(images: int, most: int, fewest: int = 1) -> int:
+def count_parts(images: int, most: int, fewest: int = 1) -> int:
     """Return into how many parts, as large as each other but for one image, images go: of `most` images at most.
 
     Where a part would be left with less than the `fewest` they are fewer parts, of which some have one image more.

@@ -12,7 +12,7 @@ from src.training.parameters import FineTuning
 
 
 @contextmanager
-def exact(device: torch.device) -> Iterator[list[str]]:
+def compute_exactly(device: torch.device) -> Iterator[list[str]]:
     """Compute the same numbers each time, in full float32; afterwards torch's settings and generators are as before.
 
     The list that is given fills with the operations, if any, that cannot be had in one order on this device.

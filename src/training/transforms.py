@@ -42,7 +42,7 @@ class StainJitterTransform(albumentations.ImageOnlyTransform):  # type: ignore[m
         import torch
 
         density = augment.natural_density(torch.from_numpy(img).permute(2, 0, 1))
-        return np.ascontiguousarray(augment.jitter(density, multipliers).permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(augment.jitter_stains(density, multipliers).permute(1, 2, 0).numpy())
 
 
 class Pipeline:
@@ -58,7 +58,7 @@ class Pipeline:
 
     def compose(self) -> albumentations.Compose:
         """Return the transforms as one."""
-        return albumentations.Compose([made(transform) for transform in self.transforms])
+        return albumentations.Compose([make_transform(transform) for transform in self.transforms])
 
     def __call__(self, image: Image, *names: str | int) -> Image:
         """Return the transformed image (height, width, 3), 8-bit, whose size may differ; draws are keyed by names."""
@@ -67,7 +67,9 @@ class Pipeline:
         drawn = keyed_generator(*names, "transform")
         # Shared by all transforms: a seed would give each the same draws, so that they go together.
         self.of_thread.composed.set_random_state(drawn, random.Random(int(drawn.integers(2**63))))
-        return applied(self.of_thread.composed, image, " and ".join(name for each in self.transforms for name in each))
+        return apply_transforms(
+            self.of_thread.composed, image, " and ".join(name for each in self.transforms for name in each)
+        )
 
     def check(self, height: int, width: int, least: int) -> None:
         """Try every transform once, one on what the other gives, on an image of noise of so many pixels.
@@ -78,11 +80,11 @@ class Pipeline:
         drawn = keyed_generator("transform", "trial")
         image: Image = drawn.integers(0, 256, (height, width, 3), dtype=np.uint8)
         for transform in self.transforms:
-            tried = made(transform)
+            tried = make_transform(transform)
             tried.p = 1.0
             composed = albumentations.Compose([tried])
             composed.set_random_state(drawn, random.Random(0))
-            image = applied(composed, image, *transform)
+            image = apply_transforms(composed, image, *transform)
         if min(image.shape[:2]) < least:
             raise ValueError(
                 f"finetune.transforms leave {image.shape[1]} x {image.shape[0]} pixels of an image of {width} x "
@@ -90,7 +92,7 @@ class Pipeline:
             )
 
 
-def applied(composed: albumentations.Compose, image: Image, name: str) -> Image:
+def apply_transforms(composed: albumentations.Compose, image: Image, name: str) -> Image:
     """Return the transformed image; `ValueError` where transforms, of this name, do not make 8-bit RGB of it."""
     height, width = image.shape[:2]
     try:
@@ -111,7 +113,7 @@ def applied(composed: albumentations.Compose, image: Image, name: str) -> Image:
     return found
 
 
-def made(transform: dict[str, Any]) -> albumentations.BasicTransform:
+def make_transform(transform: dict[str, Any]) -> albumentations.BasicTransform:
     """Return the transform that a dictionary of its name and arguments describes."""
     if len(transform) != 1:
         raise ValueError(
@@ -119,14 +121,14 @@ def made(transform: dict[str, Any]) -> albumentations.BasicTransform:
             f"but finetune.transforms has {transform}"
         )
     ((name, arguments),) = transform.items()
-    known = classes()
+    known = find_transforms()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3) or ["see albumentations' list of transforms"]
         raise ValueError(f"finetune.transforms has {name}, which is no transform; did you mean: {', '.join(close)}?")
     if not isinstance(arguments or {}, dict):
         raise ValueError(f"the arguments of {name} in finetune.transforms go by name, but got {arguments!r}")
     try:
-        return known[name](**plain(arguments or {}), strict=True)
+        return known[name](**lists_to_tuples(arguments or {}), strict=True)
     except (ValueError, TypeError) as error:
         # Of pydantic's report, what is wrong with which argument.
         lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
@@ -134,7 +136,7 @@ def made(transform: dict[str, Any]) -> albumentations.BasicTransform:
         raise ValueError(f"finetune.transforms: {name} does not take {arguments}: {reason}") from None
 
 
-def classes() -> dict[str, type[albumentations.BasicTransform]]:
+def find_transforms() -> dict[str, type[albumentations.BasicTransform]]:
     """Return the transforms of images by name."""
     found = {name: getattr(albumentations, name) for name in dir(albumentations)}
     kinds = (albumentations.ImageOnlyTransform, albumentations.DualTransform)
@@ -146,8 +148,12 @@ def classes() -> dict[str, type[albumentations.BasicTransform]]:
     return concrete | {"StainJitter": StainJitterTransform}
 
 
-def plain(value: Any) -> Any:
+def lists_to_tuples(value: Any) -> Any:
     """Return a value with its lists as tuples, which albumentations asks for."""
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
-    return tuple(plain(each) for each in value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        return {str(key): lists_to_tuples(each) for key, each in value.items()}
+    return (
+        tuple(lists_to_tuples(each) for each in value)
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else value
+    )

@@ -16,7 +16,7 @@ from src.cell import Cell
 from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, Tuned, optimistic_note
 from src.data.splits import FIT, KFold, assign_roles
 from src.evaluation.metrics import METRICS, label_numbers
-from src.evaluation.predictions import average, columns
+from src.evaluation.predictions import average_by_case, probability_columns
 from src.methods.finetune.finetune import EPOCHS, FineTune
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import CellTask, Method, Outcome
@@ -269,12 +269,12 @@ def by_case(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return a row per case, averaged over views and seeds as in an evaluation."""
     if predictions["case"].is_unique:
         return predictions
-    return average(predictions.assign(model=""))
+    return average_by_case(predictions.assign(model=""))
 
 
 def score(objective: str, cases: pd.DataFrame) -> float:
     """Return a metric of cases."""
-    probabilities = cases[columns(cases)].to_numpy(dtype=np.float64)
+    probabilities = cases[probability_columns(cases)].to_numpy(dtype=np.float64)
     return float(METRICS[objective](probabilities, label_numbers(cases), np.ones((1, len(cases))))[0])
 
 

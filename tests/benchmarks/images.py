@@ -15,7 +15,7 @@ from torchstain.torch.normalizers import TorchMacenkoNormalizer
 
 from src.data import image_file as files
 from src.data.synthetic.tissue import draw, slide
-from src.images.augment import StainJitter, jitter, natural_density
+from src.images.augment import StainJitter, jitter_stains, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.crop_batches import crop_batches
@@ -126,7 +126,8 @@ def augment() -> Iterator[Row]:
     """One colour augmentation of a 1024 x 768 image against plain NumPy, one of one and one of fifty."""
     image, factors = tissue(1024, 768), np.array([0.8, 1.2])
     note = same(
-        jitter(natural_density(planar(image)), factors).permute(1, 2, 0).numpy(), transcription.jitter(image, factors)
+        jitter_stains(natural_density(planar(image)), factors).permute(1, 2, 0).numpy(),
+        transcription.jitter(image, factors),
     )
     for count in (1, 50):
         jitters = StainJitter(count=count)

@@ -321,9 +321,9 @@ def evaluation(made: Simulation) -> None:
     """Evaluate a run, by slices and classes, too; draw and write it; choose examples."""
     from src.cli.evaluations import write_evaluation
     from src.evaluation.evaluation import evaluate
-    from src.evaluation.map_figures import choose
+    from src.evaluation.map_figures import choose_examples
     from src.evaluation.per_class import class_table
-    from src.evaluation.predictions import average
+    from src.evaluation.predictions import average_by_case
     from src.evaluation.slices import slice_facts
 
     found = predictions(made.count, "kfold", 1.0, 0)
@@ -331,8 +331,8 @@ def evaluation(made: Simulation) -> None:
     write_evaluation(
         evaluate(found, binary, REPLICATES, facts=slice_facts(made.manifest(), COLUMNS)), made.folder / "evaluation", []
     )
-    choose(found, 1)
-    class_table(average(found))
+    choose_examples(found, 1)
+    class_table(average_by_case(found))
 
 
 def fusion(made: Simulation) -> None:

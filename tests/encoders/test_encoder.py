@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import Network
-from src.encoders.weights import drawing
+from src.encoders.weights import seed_draws
 from tests.support.encoders import LENGTHS, NETWORKS, REAL, crops, untrained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,10 +126,10 @@ def test_drawing_weights_leaves_the_global_generators_as_they_were() -> None:
         return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002
 
     before = peek()
-    with drawing(3):
+    with seed_draws(3):
         drawn = random.random(), np.random.random(), float(torch.rand(()))  # noqa: NPY002
     assert peek() == before
-    with drawing(3):
+    with seed_draws(3):
         assert (random.random(), np.random.random(), float(torch.rand(()))) == drawn  # noqa: NPY002
 
 

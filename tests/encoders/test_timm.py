@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from src.encoders.efficientnet_weights import timm_names
 from src.encoders.encoder import Encoder
 from src.encoders.timm import Timm
-from src.encoders.weights import fill, read_weights
+from src.encoders.weights import fill_network, read_weights
 
 
 def crops(size: int = 64) -> torch.Tensor:
@@ -132,7 +132,7 @@ def test_installed_weights_know_a_cat_and_a_coffee(option: Callable[..., Encoder
     encoder = option(name)
     assert isinstance(encoder, Timm)
     model = timm.create_model(encoder.architecture).eval()
-    fill(model, encoder.fetch(), encoder.architecture, head=[], rename=timm_names)
+    fill_network(model, encoder.fetch(), encoder.architecture, head=[], rename=timm_names)
     size = model.default_cfg["input_size"][1]
     with torch.no_grad():
         said = model(torch.cat([pixels(photograph(), size) for photograph in (data.chelsea, data.coffee)])).argmax(1)

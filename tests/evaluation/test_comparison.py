@@ -14,16 +14,16 @@ from src.evaluation.comparison import (
     NOT_SHOWN,
     WORSE,
     Spread,
+    case_contributions,
     compare,
-    contributions,
-    holm,
-    mcnemar,
+    holm_correction,
+    mcnemar_test,
     resampled_t,
     sign_flip_test,
     smallest_shown,
 )
 from src.evaluation.metrics import METRICS
-from src.evaluation.predictions import average, columns
+from src.evaluation.predictions import average_by_case, probability_columns
 from src.evaluation.two_classes import Binary
 from tests.support.simulation import pair
 
@@ -51,8 +51,8 @@ def test_a_row_per_model_and_metric(make: Make) -> None:
     assert found["model"].tolist() == ["a"] * 3 + ["c"] * 3
     assert set(found["reference"]) == {"b"}
     assert found["metric"].tolist() == NAMES * 2
-    cases = average(tables["c"])
-    right = (cases[columns(cases)].to_numpy().argmax(axis=1) == np.arange(len(cases)) % 4).mean()
+    cases = average_by_case(tables["c"])
+    right = (cases[probability_columns(cases)].to_numpy().argmax(axis=1) == np.arange(len(cases)) % 4).mean()
     assert found["value"][3] == pytest.approx(right)
     np.testing.assert_allclose(found["difference"], found["value"] - found["reference_value"])
     assert (found["low"] <= found["difference"]).all()
@@ -173,9 +173,9 @@ def test_what_cases_add_is_the_difference(seed: int, k: int, decimals: int) -> N
     ours, theirs, labels = drawn(seed, k, decimals)
     for metric in NAMES:
         measured = [METRICS[metric](each, labels, np.ones((1, len(labels))))[0] for each in (ours, theirs)]
-        parts = contributions(metric, ours, theirs, labels)
+        parts = case_contributions(metric, ours, theirs, labels)
         assert parts.sum() == pytest.approx(measured[0] - measured[1], abs=1e-12), metric
-        np.testing.assert_allclose(contributions(metric, theirs, ours, labels), -parts, atol=1e-15)
+        np.testing.assert_allclose(case_contributions(metric, theirs, ours, labels), -parts, atol=1e-15)
 
 
 @given(some.integers(0, 10_000), some.integers(2, 3))
@@ -186,7 +186,7 @@ def test_to_exchange_cases_is_to_turn_their_signs(seed: int, k: int) -> None:
     one, other = (np.where(exchanged[:, None], *sides) for sides in ((theirs, ours), (ours, theirs)))
     for metric in NAMES:
         measured = [METRICS[metric](each, labels, np.ones((1, len(labels))))[0] for each in (one, other)]
-        parts = contributions(metric, ours, theirs, labels)
+        parts = case_contributions(metric, ours, theirs, labels)
         assert np.where(exchanged, -parts, parts).sum() == pytest.approx(measured[0] - measured[1], abs=1e-12), metric
 
 
@@ -234,15 +234,15 @@ def test_mcnemar_by_hand_and_as_statsmodels_has_it(only_ours: int, only_theirs: 
     """By hand: 2 (1 + 12) / 2^12. The third and second: statsmodels 0.15's `mcnemar(..., exact=True)`."""
     ours = np.array([True] * only_ours + [False] * only_theirs + [True] * 30 + [False] * 4)
     theirs = np.array([False] * only_ours + [True] * only_theirs + [True] * 30 + [False] * 4)
-    assert mcnemar(ours, theirs) == pytest.approx(p, rel=1e-12)
+    assert mcnemar_test(ours, theirs) == pytest.approx(p, rel=1e-12)
 
 
 def test_holm_by_hand_and_as_statsmodels_has_it() -> None:
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm_correction(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     # statsmodels 0.15: multipletests(p, method="holm")
     p = np.array([0.01, 0.04, 0.03, 0.005, 0.2, 0.011])
-    np.testing.assert_allclose(holm(p), [0.05, 0.09, 0.09, 0.03, 0.2, 0.05])
-    np.testing.assert_allclose(holm(np.array([np.nan, 0.6, 0.02])), [np.nan, 0.6, 0.04])
+    np.testing.assert_allclose(holm_correction(p), [0.05, 0.09, 0.09, 0.03, 0.2, 0.05])
+    np.testing.assert_allclose(holm_correction(np.array([np.nan, 0.6, 0.02])), [np.nan, 0.6, 0.04])
 
 
 def test_resampled_t_is_that_of_scikit_learns_published_example() -> None:

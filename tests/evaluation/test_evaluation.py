@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.curves import area
+from src.evaluation.curves import area_under_curve
 from src.evaluation.evaluation import evaluate
 from src.evaluation.fold_tables import FUSION, SPREAD
-from src.evaluation.metrics import METRICS, measure
-from src.evaluation.predictions import align, average
+from src.evaluation.metrics import METRICS, measure_cases
+from src.evaluation.predictions import align_tables, average_by_case
 from src.evaluation.side_by_side import Group, group_table
 from src.evaluation.two_classes import Binary
 
@@ -25,11 +25,11 @@ def test_a_single_run(make: Make) -> None:
     assert {name for name in found.metrics if not name.endswith(("_low", "_high"))} == (
         {*METRICS, "accuracy_std"} | {f"binary_{name}" for name in (*METRICS, "accuracy_std")}
     )
-    assert measure(average(predictions), 20).items() <= found.metrics.items()
+    assert measure_cases(average_by_case(predictions), 20).items() <= found.metrics.items()
     assert found.fold_accuracy.std(ddof=0) == pytest.approx(found.metrics["accuracy_std"])
     assert np.trace(found.confusion.to_numpy()) / 40 == pytest.approx(found.metrics["accuracy"])
     assert list(found.roc) == ["positive"]
-    assert area(found.roc["positive"]) == pytest.approx(found.metrics["binary_auc"])
+    assert area_under_curve(found.roc["positive"]) == pytest.approx(found.metrics["binary_auc"])
     assert found.set_points["accuracy"].iloc[-1] == pytest.approx(found.metrics["binary_accuracy"])
     truth = found.confusion.sum(axis=1)[found.positive].sum()
     assert sum(found.missed.values()) / truth == pytest.approx(1 - found.set_points["sensitivity"].iloc[-1])
@@ -38,17 +38,17 @@ def test_a_single_run(make: Make) -> None:
 
 
 def test_a_fusion(make: Make) -> None:
-    predictions = align({"one": make("resnet", cases=40), "two": make("vgg", cases=40, draw=1)})
+    predictions = align_tables({"one": make("resnet", cases=40), "two": make("vgg", cases=40, draw=1)})
     found = evaluate(predictions, CARCINOMA, replicates=20)
     assert found.table.index.tolist() == ["resnet", "vgg", SPREAD, FUSION]
     np.testing.assert_allclose(100 * found.fold_accuracy, found.table.loc[FUSION].iloc[:3])
-    assert measure(average(predictions), 20).items() <= found.metrics.items()
+    assert measure_cases(average_by_case(predictions), 20).items() <= found.metrics.items()
 
 
 def test_without_a_two_class_view_each_class_has_a_curve(make: Make) -> None:
     found = evaluate(make(cases=40), replicates=20)
     assert list(found.roc) == found.classes
-    assert np.mean([area(curve) for curve in found.roc.values()]) == pytest.approx(found.metrics["auc"])
+    assert np.mean([area_under_curve(curve) for curve in found.roc.values()]) == pytest.approx(found.metrics["auc"])
     assert found.positive == []
     assert found.missed == {}
     assert found.set_points.empty

@@ -15,7 +15,7 @@ from src.evaluation.figures import (
     draw_roc,
     draw_training,
     image_of,
-    svg,
+    to_svg,
 )
 from src.evaluation.fold_tables import FUSION
 from src.evaluation.published import evaluate_published
@@ -125,7 +125,7 @@ def test_names_are_drawn_as_they_are(make: Make, positive: list[str]) -> None:
     predictions = make(classes=STRANGE, cases=40, views=("cc", "mlo"))
     evaluation = evaluate(predictions.assign(model="$m^$"), Binary(positive=positive), replicates=5)
     for figure in draw_figures(evaluation, note="$a_{$ and $b$").values():
-        assert svg(figure).startswith(b"<?xml")
+        assert to_svg(figure).startswith(b"<?xml")
         assert image_of(figure, format="png").startswith(b"\x89PNG")
         assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
@@ -141,4 +141,4 @@ def test_groups_and_learning_curves_are_drawn_with_any_names() -> None:
     table = table.assign(model=["$x_{$", FUSION] * 2, group=["$g^$"] * 2 + ["_h"] * 2)
     points = pd.DataFrame({"cell": ["$c_{$", "_d"], "curve": "training_loss", "epoch": 1, "mean": 1.0})
     for figure in (draw_groups(table), draw_learning_curve(table), draw_training(points.assign(low=0.5, high=2.0))):
-        assert svg(figure).startswith(b"<?xml")
+        assert to_svg(figure).startswith(b"<?xml")

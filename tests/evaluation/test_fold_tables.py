@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from src.evaluation.fold_tables import (
     FUSION,
     SPREAD,
-    best,
     fold_table,
+    mark_best,
     published_results,
     published_table,
-    rounded,
+    round_table,
     seed_accuracy,
 )
-from src.evaluation.predictions import align
+from src.evaluation.predictions import align_tables
 
 Make = Callable[..., pd.DataFrame]
 
@@ -53,7 +53,7 @@ def test_a_single_model_by_hand() -> None:
 def test_fusion_by_hand() -> None:
     first = rows_of("z", [[0.9, 0.4, 0.9, 0.1]])  # right: yes no | yes no
     second = rows_of("a", [[0.2, 0.7, 0.6, 0.6]])  # right: no yes | yes yes; the mean 0.55 0.55 | 0.75 0.35
-    table = fold_table(align({"one": first, "two": second}))
+    table = fold_table(align_tables({"one": first, "two": second}))
     assert table.index.tolist() == ["z", "a", SPREAD, FUSION]
     np.testing.assert_allclose(table.loc["z"], [50, 50, 50, 0])
     np.testing.assert_allclose(table.loc["a"], [50, 100, 75, 25])
@@ -75,12 +75,12 @@ def test_views_have_rows_of_their_own() -> None:
     assert table.index.tolist() == ["a cc", "a mlo", "a"]
     np.testing.assert_allclose(table["mean"], [50, 100, 100])
     other = rows_of("b", [[0.9, 0.1, 0.1, 0.1]], ("cc",)).assign(model="b")
-    fused = fold_table(align({"one": one, "two": other}))
+    fused = fold_table(align_tables({"one": one, "two": other}))
     wanted = ["a cc", "a mlo", "a", "b", SPREAD, f"{FUSION} cc", f"{FUSION} mlo", FUSION]
     assert fused.index.tolist() == wanted
     np.testing.assert_allclose(fused.loc[SPREAD, "mean"], (25 + 50) / 2)
     pd.testing.assert_frame_equal(fused.loc[["a cc", "a mlo", "a"]], table)
-    np.testing.assert_allclose(fused.loc[f"{FUSION} cc"], fold_table(align({"1": cc, "2": other})).loc[FUSION])
+    np.testing.assert_allclose(fused.loc[f"{FUSION} cc"], fold_table(align_tables({"1": cc, "2": other})).loc[FUSION])
 
 
 def test_a_fold_without_a_view_has_no_value() -> None:
@@ -95,7 +95,7 @@ def test_a_fold_without_a_view_has_no_value() -> None:
 def test_single_views_are_never_the_best() -> None:
     names = ["a cc", "a mlo", "a", "b mlo", SPREAD, f"{FUSION} cc", FUSION]
     table = pd.DataFrame({"f1": [99.0, 80, 85, 85, 99, 90, 84], "mean": 1.0, "std": 1.0}, index=names)
-    assert best(table)["f1"].tolist() == [False, False, True, True, False, False, False]
+    assert mark_best(table)["f1"].tolist() == [False, False, True, True, False, False, False]
 
 
 def test_best_marks_all_ties_as_shown() -> None:
@@ -103,18 +103,18 @@ def test_best_marks_all_ties_as_shown() -> None:
         {"f1": [80.0, 90.04, 5.0, 90.0], "f2": [70.0, 60.0, 99.0, 65.0], "mean": [75, 75.0, 52, 77.5], "std": 1.0},
         index=["a", "b", SPREAD, FUSION],
     )
-    bold = best(table)
+    bold = mark_best(table)
     assert bold["f1"].tolist() == [False, True, False, True]
     assert bold["f2"].tolist() == [True, False, False, False]
     assert bold["mean"].tolist() == [False, False, False, True]
     assert not bold["std"].any()
-    assert not best(table.head(1)).to_numpy().any()
+    assert not mark_best(table.head(1)).to_numpy().any()
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(order=st.permutations(range(24)), draw=st.integers(0, 1000))
 def test_the_order_of_rows_only_orders_the_models(make: Make, order: list[int], draw: int) -> None:
-    table = align({"one": make("a", draw=draw, seeds=1), "two": make("b", draw=draw + 1, seeds=1)})
+    table = align_tables({"one": make("a", draw=draw, seeds=1), "two": make("b", draw=draw + 1, seeds=1)})
     wanted, found = fold_table(table), fold_table(table.iloc[order])
     assert found.index.tolist()[:2] == table.iloc[order]["model"].unique().tolist()
     pd.testing.assert_frame_equal(found.loc[wanted.index], wanted, rtol=1e-12)
@@ -122,7 +122,7 @@ def test_the_order_of_rows_only_orders_the_models(make: Make, order: list[int], 
 
 def test_a_model_fused_with_itself_has_its_own_row(make: Make) -> None:
     one = make("a", seeds=1, cases=24)
-    table = fold_table(align({"one": one, "two": one.assign(model="b")}))
+    table = fold_table(align_tables({"one": one, "two": one.assign(model="b")}))
     pd.testing.assert_series_equal(table.loc[FUSION], table.loc["a"], check_names=False)
     assert (table.loc[SPREAD].drop("std") == 0).all()
 
@@ -148,9 +148,9 @@ def test_the_published_deviations(table1: Path) -> None:
 
 
 def test_a_table_is_written_and_read(make: Make, tmp_path: Path) -> None:
-    table = fold_table(align({"one": make("a"), "two": make("b", draw=1)}))
-    rounded(table).to_csv(tmp_path / "table.csv")
-    pd.testing.assert_frame_equal(published_table(tmp_path / "table.csv"), rounded(table))
+    table = fold_table(align_tables({"one": make("a"), "two": make("b", draw=1)}))
+    round_table(table).to_csv(tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(published_table(tmp_path / "table.csv"), round_table(table))
 
 
 def test_published_results_have_two_forms(table1: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from src.evaluation.map_figures import choose, draw_maps, file_name, pictures
-from src.evaluation.predictions import average, classes, columns
+from src.evaluation.map_figures import choose_examples, draw_maps, draw_pictures, file_name
+from src.evaluation.predictions import average_by_case, class_names, probability_columns
 
 Make = Callable[..., pd.DataFrame]
 
@@ -31,11 +31,11 @@ class Shown:
 
 def test_the_most_confident_of_each_class_are_chosen(make: Make) -> None:
     predictions = make(cases=60, signal=1.0)
-    chosen = choose(predictions, 2)
-    cases = average(predictions[predictions["seed"] == 0]).set_index("case")
-    highest = cases[columns(predictions)].max(axis=1)
-    predicted = cases[columns(predictions)].idxmax(axis=1).str.removeprefix("p_")
-    for name in classes(predictions):
+    chosen = choose_examples(predictions, 2)
+    cases = average_by_case(predictions[predictions["seed"] == 0]).set_index("case")
+    highest = cases[probability_columns(predictions)].max(axis=1)
+    predicted = cases[probability_columns(predictions)].idxmax(axis=1).str.removeprefix("p_")
+    for name in class_names(predictions):
         for right in (True, False):
             mine = cases.index[(cases["label"] == name) & ((predicted == name) == right)]
             rows = chosen[(chosen["label"] == name) & (chosen["right"] == right)]
@@ -44,27 +44,27 @@ def test_the_most_confident_of_each_class_are_chosen(make: Make) -> None:
             assert rows["rank"].tolist() == [1, 2][: len(rows)]
             assert rows["predicted"].tolist() == predicted[rows["case"]].tolist()
     assert set(chosen["seed"]) == {0}
-    assert chosen["label"].cat.categories.tolist() == classes(predictions)
+    assert chosen["label"].cat.categories.tolist() == class_names(predictions)
 
 
 def test_the_order_of_the_rows_does_not_matter(make: Make) -> None:
     predictions = make(cases=24)
     last = predictions["seed"].eq(0).sort_values(ascending=False, kind="stable").index
     shuffled = predictions.loc[last].iloc[np.r_[23:-1:-1, 24:48]]
-    pd.testing.assert_frame_equal(choose(shuffled, 1), choose(predictions, 1))
+    pd.testing.assert_frame_equal(choose_examples(shuffled, 1), choose_examples(predictions, 1))
 
 
 def test_ties_go_by_the_case(make: Make) -> None:
     predictions = make(cases=12, seeds=1)
-    predictions[columns(predictions)] = 0.25
-    chosen = choose(predictions, 1)
+    predictions[probability_columns(predictions)] = 0.25
+    chosen = choose_examples(predictions, 1)
     assert chosen["case"].tolist() == ["0000", "0001", "0002", "0003"]
     assert chosen["right"].tolist() == [True, False, False, False]
 
 
 def test_a_case_comes_with_both_views(make: Make) -> None:
     predictions = make(cases=24, views=("cc", "mlo"), seeds=1)
-    chosen = choose(predictions, 1)
+    chosen = choose_examples(predictions, 1)
     assert chosen.groupby("case", sort=False)["view"].apply(list).map(lambda views: views == ["cc", "mlo"]).all()
     own = predictions.set_index("sample")
     for row in chosen.to_dict("records"):
@@ -75,13 +75,13 @@ def test_a_case_comes_with_both_views(make: Make) -> None:
 
 
 def test_none_are_chosen_where_none_are_wanted(make: Make) -> None:
-    chosen = choose(make(), 0)
+    chosen = choose_examples(make(), 0)
     assert chosen.empty
-    assert list(pictures(chosen, [])) == []
+    assert list(draw_pictures(chosen, [])) == []
 
 
 def test_names_are_safe_and_told_apart(make: Make) -> None:
-    chosen = choose(make(cases=60, signal=0.5), 3).assign(case="../a b/$(x) é?.png")
+    chosen = choose_examples(make(cases=60, signal=0.5), 3).assign(case="../a b/$(x) é?.png")
     names = [file_name(row) for _, row in chosen.iterrows()]
     assert names[0] == "right/Normal-1-x-é"
     assert len(set(names)) == len(names)
@@ -91,21 +91,21 @@ def test_names_are_safe_and_told_apart(make: Make) -> None:
 
 
 def test_classes_that_differ_by_signs_alone_have_pictures_of_their_own(make: Make) -> None:
-    chosen = choose(make(cases=24, seeds=1), 1).head(2)
+    chosen = choose_examples(make(cases=24, seeds=1), 1).head(2)
     chosen = chosen.assign(label=["HER2+", "HER2-"], rank=1, right=True, case=["a/1.png", "b/1.png"])
-    found = dict(pictures(chosen, [Shown(sample) for sample in chosen["sample"]]))
+    found = dict(draw_pictures(chosen, [Shown(sample) for sample in chosen["sample"]]))
     assert list(found) == ["right/HER2-1-1.jpg", "right/HER2-1-1-other.jpg"]
 
 
 @pytest.mark.slow
 def test_one_figure_is_held_at_a_time(make: Make) -> None:
-    chosen = choose(make(cases=24, seeds=1), 1)
+    chosen = choose_examples(make(cases=24, seeds=1), 1)
     threshold = gc.get_threshold()
     gc.set_threshold(200_000, *threshold[1:])  # as commands do
     try:
         gc.collect()
         before = figures()
-        for _ in pictures(chosen, [Shown(sample) for sample in chosen["sample"]]):
+        for _ in draw_pictures(chosen, [Shown(sample) for sample in chosen["sample"]]):
             assert figures() <= before + 1
     finally:
         gc.set_threshold(*threshold)
@@ -117,10 +117,10 @@ def figures() -> int:
 
 def test_every_case_has_a_small_picture(make: Make) -> None:
     before = "matplotlib.pyplot" in sys.modules
-    chosen = choose(make(cases=24, views=("cc", "mlo"), seeds=1), 1).head(4)
+    chosen = choose_examples(make(cases=24, views=("cc", "mlo"), seeds=1), 1).head(4)
     noise = np.random.default_rng(0).integers(0, 256, (460, 700, 3), np.uint8)
     shown = [Shown(sample, noise, {"one": np.full((460, 700), 0.3, np.float32)}) for sample in chosen["sample"]]
-    found = dict(pictures(chosen, shown))
+    found = dict(draw_pictures(chosen, shown))
     assert len(found) == chosen["case"].nunique() == 2
     for data in found.values():
         assert Image.open(BytesIO(data)).format == "JPEG"
@@ -130,7 +130,7 @@ def test_every_case_has_a_small_picture(make: Make) -> None:
 
 @pytest.mark.parametrize("maps", [0, 1, 3])
 def test_a_figure_holds_the_maps_on_one_scale_and_says_what_they_are(make: Make, maps: int) -> None:
-    rows = choose(make(cases=24), 1)
+    rows = choose_examples(make(cases=24), 1)
     rows = rows[rows["case"] == rows["case"].iloc[0]]
     values = np.full((40, 60), np.nan, np.float32)
     values[:20] = 0.5
@@ -156,9 +156,9 @@ def test_a_figure_holds_the_maps_on_one_scale_and_says_what_they_are(make: Make,
 def test_names_of_classes_and_files_are_no_formulas(make: Make) -> None:
     predictions = make(cases=24, seeds=1, classes=("a$", "$b_{$"))
     rename = {"case": predictions["case"] + "$x_{$.png"}
-    chosen = choose(predictions.assign(**rename), 1)
+    chosen = choose_examples(predictions.assign(**rename), 1)
     shown = (
         Shown(row["sample"], maps={"$b_{$": np.eye(40, 60, dtype=np.float32)}) for row in chosen.to_dict("records")
     )
-    for _, picture in pictures(chosen, shown):
+    for _, picture in draw_pictures(chosen, shown):
         assert Image.open(BytesIO(picture)).format == "JPEG"

@@ -7,8 +7,8 @@ import pytest
 import sklearn.metrics as reference
 
 from src.evaluation import metrics
-from src.evaluation.metrics import METRICS, bootstrap_weights, interval, measure, patient_groups
-from src.evaluation.predictions import average
+from src.evaluation.metrics import METRICS, bootstrap_weights, measure_cases, patient_groups, percentile_interval
+from src.evaluation.predictions import average_by_case
 
 Make = Callable[..., pd.DataFrame]
 NAMES = sorted(METRICS)
@@ -116,9 +116,9 @@ def test_absent_classes_are_left_out() -> None:
 
 def test_interval_leaves_out_what_is_no_number() -> None:
     values = np.arange(1001.0)
-    assert interval(values) == (25.0, 975.0)
-    assert interval(np.append(values, np.nan)) == (25.0, 975.0)
-    assert np.isnan(interval(np.full(3, np.nan))).all()
+    assert percentile_interval(values) == (25.0, 975.0)
+    assert percentile_interval(np.append(values, np.nan)) == (25.0, 975.0)
+    assert np.isnan(percentile_interval(np.full(3, np.nan))).all()
 
 
 def test_weights_draw_whole_patients() -> None:
@@ -148,21 +148,21 @@ def test_unknown_patients_are_groups_of_their_own() -> None:
 
 
 def test_measure_names_every_metric(make: Make) -> None:
-    found = measure(average(make(cases=40)), replicates=20)
+    found = measure_cases(average_by_case(make(cases=40)), replicates=20)
     assert set(found) == {f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")} | {"accuracy_std"}
     assert all(found[f"{name}_low"] <= found[f"{name}_high"] for name in METRICS)
 
 
 def test_measure_does_not_depend_on_the_order_of_rows(make: Make) -> None:
-    cases = average(make(cases=40))
-    assert measure(cases.sample(frac=1, random_state=1), replicates=50) == measure(cases, replicates=50)
-    assert measure(cases, replicates=50, seed=1) != measure(cases, replicates=50)
+    cases = average_by_case(make(cases=40))
+    assert measure_cases(cases.sample(frac=1, random_state=1), replicates=50) == measure_cases(cases, replicates=50)
+    assert measure_cases(cases, replicates=50, seed=1) != measure_cases(cases, replicates=50)
 
 
 def test_accuracy_std_is_the_population_one_over_folds() -> None:
     cases = pd.DataFrame({"case": list("abcd"), "patient": "", "label": "x", "fold": [1, 1, 2, 2]})
     cases = cases.assign(p_x=[0.9, 0.9, 0.9, 0.1], p_y=[0.1, 0.1, 0.1, 0.9])
-    found = measure(cases, replicates=5)
+    found = measure_cases(cases, replicates=5)
     assert found["accuracy"] == 0.75
     assert found["accuracy_std"] == 0.25
     assert "auc" not in found  # one class only: it cannot be computed
@@ -170,11 +170,11 @@ def test_accuracy_std_is_the_population_one_over_folds() -> None:
 
 
 def test_measure_refuses_no_replicates_and_unknown_labels(make: Make) -> None:
-    cases = average(make())
+    cases = average_by_case(make())
     with pytest.raises(ValueError, match=r"`replicates >= 1` must hold, but got replicates=0"):
-        measure(cases, replicates=0)
+        measure_cases(cases, replicates=0)
     with pytest.raises(ValueError, match="but got 'Odd'"):
-        measure(cases.assign(label="Odd"), replicates=1)
+        measure_cases(cases.assign(label="Odd"), replicates=1)
 
 
 def cases_of(correct: np.ndarray, patients: np.ndarray) -> pd.DataFrame:
@@ -189,16 +189,16 @@ def test_intervals_cover_the_truth_when_cases_of_a_patient_are_alike() -> None:
     patients, trials = np.arange(60).repeat(4), 120
     for trial in range(trials):
         cases = cases_of((generator.random(60) < 0.8).repeat(4), patients)
-        found = measure(cases, replicates=200, seed=trial, names=["accuracy"])
+        found = measure_cases(cases, replicates=200, seed=trial, names=["accuracy"])
         held += found["accuracy_low"] <= 0.8 <= found["accuracy_high"]
-        found = measure(cases.assign(patient=""), replicates=200, seed=trial, names=["accuracy"])
+        found = measure_cases(cases.assign(patient=""), replicates=200, seed=trial, names=["accuracy"])
         naive += found["accuracy_low"] <= 0.8 <= found["accuracy_high"]
     assert 0.88 <= held / trials <= 1
     assert naive / trials < 0.8  # what ignoring patients costs: about 0.66 is expected
 
 
 def test_a_thousand_replicates_of_400_cases_are_quick(make: Make) -> None:
-    cases = average(make(cases=400, seeds=1))
+    cases = average_by_case(make(cases=400, seeds=1))
     start = time.perf_counter()
-    measure(cases)
+    measure_cases(cases)
     assert time.perf_counter() - start < 4  # 0.2 s on one idle core

@@ -13,10 +13,10 @@ from src.evaluation.optimism import (
     LedgerEntry,
     best_cell,
     best_seed,
-    claim,
-    figure,
-    ledger,
-    scores,
+    compare_claim,
+    mean_accuracy,
+    optimism_ledger,
+    score_cases,
 )
 from tests.support.simulation import pair, table
 
@@ -33,7 +33,7 @@ def guesses(generator: np.random.Generator, seeds: int = 1, patients: int = 60) 
 
 def test_a_figure_is_that_of_the_table_by_fold(make: Make) -> None:
     predictions = make(cases=40, seeds=3)
-    assert figure(scores(predictions)) == pytest.approx(fold_table(predictions)["mean"].iloc[0])
+    assert mean_accuracy(score_cases(predictions)) == pytest.approx(fold_table(predictions)["mean"].iloc[0])
 
 
 def test_the_best_of_the_seeds_by_hand(make: Make) -> None:
@@ -86,15 +86,17 @@ def test_the_best_of_one_fold_has_no_honest_figure() -> None:
 def test_folds_may_differ_and_patients_are_drawn_alike() -> None:
     tables = pair(np.random.default_rng(0), patients=100, accuracies=(0.9, 0.7), paired=0.9)
     other = tables["two"].assign(fold=tables["two"]["fold"] % 5 + 1)
-    entry = claim("folds by image", "m", tables["one"], other, replicates=300)
-    assert entry.optimism == pytest.approx(figure(scores(tables["one"])) - figure(scores(other)))
+    entry = compare_claim("folds by image", "m", tables["one"], other, replicates=300)
+    assert entry.optimism == pytest.approx(
+        mean_accuracy(score_cases(tables["one"])) - mean_accuracy(score_cases(other))
+    )
     assert 0 < entry.low < entry.optimism < entry.high
-    same = claim("folds by image", "m", other, other, replicates=300)
+    same = compare_claim("folds by image", "m", other, other, replicates=300)
     assert (same.optimism, same.low, same.high) == (0, 0, 0)
 
 
 def test_the_ledger_is_a_table_even_if_it_is_empty() -> None:
-    assert ledger([]).columns.tolist() == COLUMNS
-    found = ledger([LedgerEntry(practice="a", model="m", note="no such run yet")])
+    assert optimism_ledger([]).columns.tolist() == COLUMNS
+    found = optimism_ledger([LedgerEntry(practice="a", model="m", note="no such run yet")])
     assert found.columns.tolist() == COLUMNS
     assert found.loc[0, ["claimed", "honest", "optimism", "low", "high"]].isna().all()

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.evaluation.predictions import align, average, check_predictions, classes, columns
+from src.evaluation.predictions import (
+    align_tables,
+    average_by_case,
+    check_predictions,
+    class_names,
+    probability_columns,
+)
 
 Make = Callable[..., pd.DataFrame]
 with_fixtures = settings(
@@ -15,8 +21,8 @@ with_fixtures = settings(
 
 
 def test_classes_keep_the_order_of_the_columns(make: Make) -> None:
-    assert classes(make()) == ["Normal", "Benign", "InSitu", "Invasive"]
-    assert columns(make(classes=("b", "a"))) == ["p_b", "p_a"]
+    assert class_names(make()) == ["Normal", "Benign", "InSitu", "Invasive"]
+    assert probability_columns(make(classes=("b", "a"))) == ["p_b", "p_a"]
 
 
 def test_check_accepts_a_table(make: Make) -> None:
@@ -68,10 +74,12 @@ def test_check_names_three_cases_and_counts_the_rest(make: Make) -> None:
 
 def test_align_concatenates(make: Make) -> None:
     first, second = make("resnet"), make("vgg", draw=1)
-    aligned = align({"a": first, "b": second[second.columns[::-1]]})  # columns in another order are the same columns
+    aligned = align_tables(
+        {"a": first, "b": second[second.columns[::-1]]}
+    )  # columns in another order are the same columns
     assert len(aligned) == len(first) + len(second)
-    assert classes(aligned) == classes(first)
-    pd.testing.assert_frame_equal(align({"a": first}), first)
+    assert class_names(aligned) == class_names(first)
+    pd.testing.assert_frame_equal(align_tables({"a": first}), first)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +100,12 @@ def test_align_concatenates(make: Make) -> None:
 )
 def test_align_refuses_by_name(make: Make, break_it: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        align({"one": make("resnet"), "two": break_it(make("vgg"))})
+        align_tables({"one": make("resnet"), "two": break_it(make("vgg"))})
 
 
 def test_align_needs_a_run() -> None:
     with pytest.raises(ValueError, match="at least one run"):
-        align({})
+        align_tables({})
 
 
 def test_average_by_hand_over_samples_views_seeds_models() -> None:
@@ -111,7 +119,7 @@ def test_average_by_hand_over_samples_views_seeds_models() -> None:
     table = pd.DataFrame(rows, columns=["view", "model", "seed", "p_yes"])
     table = table.assign(sample=["1", "2", "3", "1", "1"], case="x", patient="", label="yes", fold=2)
     table.insert(0, "p_no", 1 - table["p_yes"])
-    cases = average(table)
+    cases = average_by_case(table)
     assert cases.columns.tolist() == ["case", "patient", "label", "fold", "p_no", "p_yes"]
     assert cases.iloc[0, :4].tolist() == ["x", "", "yes", 2]
     np.testing.assert_allclose(cases[["p_no", "p_yes"]], [[0.2, 0.8]])
@@ -123,14 +131,14 @@ def test_average_does_not_depend_on_the_order_of_rows(make: Make, order: object,
     table = pd.concat([make("b", views=views), make("a", views=views, draw=1)], ignore_index=True)
     shuffled = list(range(len(table)))
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    pd.testing.assert_frame_equal(average(table.iloc[shuffled]), average(table), check_exact=True)
+    pd.testing.assert_frame_equal(average_by_case(table.iloc[shuffled]), average_by_case(table), check_exact=True)
 
 
 @with_fixtures
 @given(draw=st.integers(0, 10_000), signal=st.floats(0, 300), seeds=st.integers(1, 3))
 def test_average_stays_on_the_simplex(make: Make, draw: int, signal: float, seeds: int) -> None:
-    cases = average(make(draw=draw, signal=signal, seeds=seeds, views=("cc", "mlo")))
-    values = cases[columns(cases)].to_numpy()
+    cases = average_by_case(make(draw=draw, signal=signal, seeds=seeds, views=("cc", "mlo")))
+    values = cases[probability_columns(cases)].to_numpy()
     assert (values >= 0).all()
     np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-12)
     assert cases["case"].is_monotonic_increasing
@@ -140,5 +148,5 @@ def test_average_stays_on_the_simplex(make: Make, draw: int, signal: float, seed
 @given(draw=st.integers(0, 10_000))
 def test_fusion_of_a_model_with_itself_is_itself(make: Make, draw: int) -> None:
     one = make("a", draw=draw)
-    both = align({"one": one, "two": one.assign(model="b")})
-    pd.testing.assert_frame_equal(average(both), average(one), check_exact=True)
+    both = align_tables({"one": one, "two": one.assign(model="b")})
+    pd.testing.assert_frame_equal(average_by_case(both), average_by_case(one), check_exact=True)

@@ -9,8 +9,8 @@ import pytest
 from src.evaluation.comparison import BETTER, NOT_SHOWN, WORSE
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION, SPREAD, fold_table, published_table
-from src.evaluation.published import against, evaluate_published
-from src.evaluation.side_by_side import beside
+from src.evaluation.published import evaluate_published, subtract_published
+from src.evaluation.side_by_side import published_beside_ours
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_verdicts_are_about_ours() -> None:
     rows = [("a", "accuracy", 81), ("b", "accuracy", 81), ("Model fusion", "accuracy", 60), ("nobody", "accuracy", 80)]
     rows += [("a", "auc", 98), ("a", "sensitivity", 99)]
     published = pd.DataFrame(rows, columns=["model", "metric", "value"]).assign(std=np.nan, note="")
-    found = against(beside(published.astype({"value": float}), ours()), ours())
+    found = subtract_published(published_beside_ours(published.astype({"value": float}), ours()), ours())
     assert found["verdict"].tolist() == [NOT_SHOWN, WORSE, BETTER, NOT_SHOWN, WORSE, NOT_SHOWN]
     assert found["difference"].tolist()[:3] == [-1, -11, 25]
     assert found["high"][0] == pytest.approx(-1 + 4 * np.sqrt(2))

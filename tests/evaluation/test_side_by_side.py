@@ -8,15 +8,15 @@ import pytest
 
 from src.evaluation.evaluation import evaluate
 from src.evaluation.fold_tables import FUSION
-from src.evaluation.predictions import align
+from src.evaluation.predictions import align_tables
 from src.evaluation.side_by_side import (
     Group,
     axes_title,
-    beside,
-    gaps,
     group_table,
     mean_of_folds,
-    scored,
+    protocol_gaps,
+    published_beside_ours,
+    score_models,
     side_by_side,
 )
 from src.evaluation.two_classes import Binary
@@ -25,7 +25,7 @@ Make = Callable[..., pd.DataFrame]
 
 
 def group(tables: list[pd.DataFrame], leaks: bool = False, patients: float = np.nan, **axes: str) -> Group:
-    predictions = align({str(number): table for number, table in enumerate(tables)})
+    predictions = align_tables({str(number): table for number, table in enumerate(tables)})
     evaluation = evaluate(predictions, Binary(), 5)
     return Group(
         axes=axes, leaks=leaks, patients=patients, predictions=predictions, binary=Binary(), evaluation=evaluation
@@ -50,7 +50,7 @@ def test_a_row_holds_what_the_table_by_fold_does(make: Make) -> None:
 
 def test_the_mean_of_folds_is_that_of_the_table(make: Make) -> None:
     predictions = make(cases=40, seeds=3)
-    scores = scored(predictions)["resnet"]
+    scores = score_models(predictions)["resnet"]
     folds = pd.get_dummies(scores["fold"]).to_numpy(dtype=np.float64)
     right = scores["right"].to_numpy()
     weights = np.ones((2, len(scores)))
@@ -72,7 +72,7 @@ def test_two_classes_have_sensitivity_and_specificity(make: Make) -> None:
 def test_the_gap_is_the_difference_of_the_means(make: Make) -> None:
     weak, strong = make("a", cases=40, signal=0.7), refolded(make("a", cases=40, signal=2.5, draw=1), 4)
     groups = [group([strong], True, protocol="image_kfold"), group([weak], protocol="kfold")]
-    found = gaps(groups, replicates=200)
+    found = protocol_gaps(groups, replicates=200)
     assert found[["model", "leaking", "other"]].to_numpy().tolist() == [["a", "image_kfold", "kfold"]]
     means = [each.evaluation.table.loc["a", "mean"] for each in groups]
     assert found.loc[0, "gap"] == pytest.approx(means[0] - means[1])
@@ -82,7 +82,7 @@ def test_the_gap_is_the_difference_of_the_means(make: Make) -> None:
 def test_the_same_predictions_have_no_gap_and_no_doubt_of_it(make: Make) -> None:
     """As both protocols are drawn with the same patients."""
     groups = [group([make()], True, protocol="image_kfold"), group([make()], protocol="kfold")]
-    assert gaps(groups, replicates=50)[["gap", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
+    assert protocol_gaps(groups, replicates=50)[["gap", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
 
 
 def test_a_gap_is_between_groups_that_differ_in_nothing_else(make: Make) -> None:
@@ -91,17 +91,19 @@ def test_a_gap_is_between_groups_that_differ_in_nothing_else(make: Make) -> None
         for protocol, leaks in (("image_kfold", True), ("kfold", False), ("published", False))
         for patients in ("8", "0")
     ]
-    found = gaps(groups, replicates=5)
+    found = protocol_gaps(groups, replicates=5)
     assert found["other"].tolist() == ["kfold", "published", "kfold", "published"]
     assert found["training_patients"].tolist() == ["8", "8", "0", "0"]
-    assert gaps([each for each in groups if not each.leaks], replicates=5).empty
+    assert protocol_gaps([each for each in groups if not each.leaks], replicates=5).empty
 
 
 def test_other_cases_may_be_held_out(make: Make) -> None:
     """A holdout by image and one by patient report different cases."""
     cases = make(cases=40)
     one, other = (cases[cases["case"].astype(int) % 4 == part].assign(fold=1) for part in (1, 2))
-    found = gaps([group([one], True, protocol="image_holdout"), group([other], protocol="holdout")], replicates=50)
+    found = protocol_gaps(
+        [group([one], True, protocol="image_holdout"), group([other], protocol="holdout")], replicates=50
+    )
     assert np.isfinite(found[["gap", "low", "high"]].to_numpy(dtype=np.float64)).all()
 
 
@@ -134,7 +136,7 @@ def test_published_figures_stand_beside_ours(make: Make) -> None:
         }
     )
     table = group_table([few, one], replicates=5)
-    found = beside(published, table)
+    found = published_beside_ours(published, table)
     assert found.columns.tolist() == ["model", "metric", "published", "published_std", "all patients", "note"]
     rows = table[(table["model"] == "a") & (table["patients"] == 9)].iloc[0]
     np.testing.assert_allclose(found["all patients"], [rows["mean"], 100 * rows["auc"], np.nan, np.nan])

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from src.evaluation.evaluation import evaluate
-from src.evaluation.metrics import measure
-from src.evaluation.predictions import average
-from src.evaluation.slices import UNKNOWN, largest, natural, slice_facts, slice_table
+from src.evaluation.metrics import measure_cases
+from src.evaluation.predictions import average_by_case
+from src.evaluation.slices import UNKNOWN, largest_values, natural_order, slice_facts, slice_table
 from src.evaluation.two_classes import Binary
 
 Make = Callable[..., pd.DataFrame]
@@ -34,7 +34,7 @@ def test_a_slice_is_the_evaluation_of_its_cases(make: Make) -> None:
     assert table["cases"].tolist() == [48, 16, 16, 16]
     assert table["patients"].tolist() == [24, 16, 16, 16]
     part = predictions[predictions["sample"].isin(facts["sample"][facts["margins"] == "spiculated"])]
-    whole = measure(average(part), 20)
+    whole = measure_cases(average_by_case(part), 20)
     row = table.iloc[2]
     for name in ("accuracy", "balanced_accuracy", "auc"):
         assert row[name] == whole[name]
@@ -48,7 +48,7 @@ def test_a_column_that_differs_within_a_case_slices_samples(make: Make) -> None:
     assert table["value"].tolist() == ["", "cc", "mlo"]
     assert table["cases"].tolist() == [24] * 3
     for view in ("cc", "mlo"):
-        found = measure(average(predictions[predictions["view"] == view]), 5)
+        found = measure_cases(average_by_case(predictions[predictions["view"] == view]), 5)
         assert table.set_index("value").loc[view, "accuracy"] == found["accuracy"]
     facts = slice_facts(manifest(predictions, magnification=["40X", "100X"]), ["magnification"])
     table = evaluate(predictions, replicates=5, facts=facts).slices
@@ -98,11 +98,11 @@ def test_a_column_that_cannot_slice_is_refused(make: Make) -> None:
 
 
 def test_values_are_in_their_natural_order() -> None:
-    assert sorted(["", "400X", "b", "40X", "100X", "a2", "a10"], key=natural) == [
+    assert sorted(["", "400X", "b", "40X", "100X", "a2", "a10"], key=natural_order) == [
         "40X", "100X", "400X", "a2", "a10", "b", "",
     ]  # fmt: skip
 
 
 def test_the_largest_slices_of_each_column_are_kept_in_order() -> None:
     table = pd.DataFrame({"column": ["x"] * 4 + ["y"], "value": list("abcde"), "cases": [5, 9, 9, 1, 2]})
-    assert largest(table, 2)["value"].tolist() == ["b", "c", "e"]
+    assert largest_values(table, 2)["value"].tolist() == ["b", "c", "e"]

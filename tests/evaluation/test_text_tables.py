@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.fold_tables import FUSION, SPREAD
-from src.evaluation.optimism import LedgerEntry, ledger
+from src.evaluation.optimism import LedgerEntry, optimism_ledger
 from src.evaluation.side_by_side import SideBySide
 from src.evaluation.text_tables import (
     BAD,
@@ -137,8 +137,8 @@ def test_a_ledger_has_the_entries_with_figures() -> None:
         LedgerEntry(practice="p", model="a", note="what would give it"),
         LedgerEntry(practice="q", model="b", claimed=90, honest=85.5, optimism=4.5, low=-1, high=10, note="n"),
     ]
-    assert tabulate_ledger(ledger(entries)).rows == [["q", "b", "90.0", "85.5", "+4.5 (-1.0 to +10.0)", "n"]]
-    assert tabulate_ledger(ledger([])).rows == []
+    assert tabulate_ledger(optimism_ledger(entries)).rows == [["q", "b", "90.0", "85.5", "+4.5 (-1.0 to +10.0)", "n"]]
+    assert tabulate_ledger(optimism_ledger([])).rows == []
 
 
 def test_ours_against_the_published() -> None:

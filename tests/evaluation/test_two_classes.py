@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.predictions import average
-from src.evaluation.two_classes import Binary, missed, set_points, view_title
+from src.evaluation.predictions import average_by_case
+from src.evaluation.two_classes import Binary, count_missed, set_points, view_title
 
 Make = Callable[..., pd.DataFrame]
 CARCINOMA = ["InSitu", "Invasive"]
@@ -33,16 +33,16 @@ def test_sum() -> None:
 
 
 def test_empty_positive_means_the_second_of_two_and_else_no_view(make: Make) -> None:
-    cases = average(make(classes=("benign", "malignant")))
+    cases = average_by_case(make(classes=("benign", "malignant")))
     view = Binary()(cases)
     assert view is not None
     np.testing.assert_allclose(view["p_positive"], cases["p_malignant"])
     assert (view["label"] == "positive").tolist() == (cases["label"] == "malignant").tolist()
-    assert Binary()(average(make())) is None
+    assert Binary()(average_by_case(make())) is None
 
 
 def test_the_usual_words_make_the_first_of_two_positive_and_it_is_noted(make: Make) -> None:
-    cases = average(make(classes=("cancer", "healthy")))
+    cases = average_by_case(make(classes=("cancer", "healthy")))
     view = Binary()(cases)
     assert view is not None
     np.testing.assert_allclose(view["p_positive"], cases["p_cancer"])
@@ -59,7 +59,7 @@ def test_a_view_names_both_sides() -> None:
 
 
 def test_the_first_of_two_classes_may_be_positive(make: Make) -> None:
-    cases = average(make(classes=("benign", "malignant")))
+    cases = average_by_case(make(classes=("benign", "malignant")))
     view = Binary(positive=["benign"])(cases)
     assert view is not None
     np.testing.assert_allclose(view["p_positive"], cases["p_benign"])
@@ -67,7 +67,7 @@ def test_the_first_of_two_classes_may_be_positive(make: Make) -> None:
 
 @pytest.mark.parametrize("reduce", ["max", "sum"])
 def test_a_call_at_one_half_is_the_most_probable_class(make: Make, reduce: str) -> None:
-    cases = pd.concat([average(make(cases=40)), one_case([0.5, 0.0, 0.5, 0.0])], ignore_index=True)
+    cases = pd.concat([average_by_case(make(cases=40)), one_case([0.5, 0.0, 0.5, 0.0])], ignore_index=True)
     view = Binary(positive=CARCINOMA, reduce=reduce)(cases)
     assert view is not None
     top = view[["p_negative", "p_positive"]].to_numpy().argmax(axis=1)
@@ -105,8 +105,8 @@ def test_set_points_and_missed_by_hand() -> None:
     np.testing.assert_allclose(points["accuracy"], [3 / 5, 3 / 5])
     np.testing.assert_allclose(points["accuracy_std"], [(1 - 1 / 3) / 2, (2 / 3 - 1 / 2) / 2])
     cases = pd.DataFrame({"label": ["InSitu", "InSitu", "Invasive", "Benign", "Normal"]})
-    assert missed(cases, view, CARCINOMA, 0.5) == {"InSitu": 1, "Invasive": 1}
-    assert missed(cases, view, CARCINOMA, 0.3) == {"InSitu": 0, "Invasive": 1}
+    assert count_missed(cases, view, CARCINOMA, 0.5) == {"InSitu": 1, "Invasive": 1}
+    assert count_missed(cases, view, CARCINOMA, 0.3) == {"InSitu": 0, "Invasive": 1}
 
 
 def test_a_class_without_cases_has_no_rate() -> None:

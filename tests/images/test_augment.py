@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from src.images.augment import Augment, NoAugment, StainJitter, jitter, natural_density
+from src.images.augment import Augment, NoAugment, StainJitter, jitter_stains, natural_density
 from tests.support import transcription
 from tests.support.images import REFERENCES, assert_equal_but_for_rounding, read, tissue
 
@@ -27,14 +27,14 @@ def test_jitter_gives_the_released_images(shared: Path, name: str) -> None:
     folder = shared / "reference"
     factors = json.loads((folder / "stain_multipliers.json").read_text())[name]
     image = planar(read(folder / f"{name}_macenko_released.png"))
-    made = jitter(natural_density(image), np.array([factors["hematoxylin"], factors["eosin"]]))
+    made = jitter_stains(natural_density(image), np.array([factors["hematoxylin"], factors["eosin"]]))
     assert_equal_but_for_rounding(made.permute(1, 2, 0).numpy(), read(folder / f"{name}_macenko_released_stain.png"))
 
 
 def test_jitter_is_the_formulas() -> None:
     image = tissue()
     for multipliers in ([0.7, 1.3], [1.0, 1.0], [1.3, 0.9]):
-        made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
+        made = jitter_stains(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
         assert_equal_but_for_rounding(made, transcription.jitter(image, np.array(multipliers)))
 
 
@@ -44,7 +44,7 @@ def test_jitter_is_the_formulas() -> None:
     st.tuples(st.floats(0, 3), st.floats(0, 3)),
 )
 def test_jitter_is_the_formulas_for_any_image(image: np.ndarray, multipliers: tuple[float, float]) -> None:
-    made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
+    made = jitter_stains(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
     expected = transcription.jitter(image, np.array(multipliers))
     assert np.abs(made.astype(int) - expected.astype(int)).max() <= 1
 
@@ -53,7 +53,7 @@ def test_jitter_is_the_formulas_for_any_image(image: np.ndarray, multipliers: tu
 def test_all_colours_are_jittered_as_in_double_precision(multipliers: tuple[float, float]) -> None:
     axis = np.arange(0, 256, 3, dtype=np.uint8)
     image = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(len(axis), -1, 3)
-    made = jitter(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
+    made = jitter_stains(natural_density(planar(image)), np.array(multipliers)).permute(1, 2, 0).numpy()
     difference = made.astype(int) - transcription.jitter(image, np.array(multipliers)).astype(int)
     assert np.abs(difference).max() <= 1
     assert (difference == 0).mean() >= 0.9998
@@ -64,7 +64,9 @@ def test_where_channels_lie_changes_nothing() -> None:
     beside = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     assert torch.equal(natural_density(image), natural_density(beside))
     factors = np.array([0.8, 1.2])
-    assert torch.equal(jitter(natural_density(image), factors), jitter(natural_density(image).contiguous(), factors))
+    assert torch.equal(
+        jitter_stains(natural_density(image), factors), jitter_stains(natural_density(image).contiguous(), factors)
+    )
 
 
 @pytest.mark.parametrize("augment", ALL, ids=lambda augment: type(augment).__name__)

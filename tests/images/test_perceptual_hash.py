@@ -14,7 +14,7 @@ from PIL import Image
 from src.data import image_file
 from src.data.leaks import DISTANCE
 from src.images import BadImage, perceptual_hash
-from src.images.perceptual_hash import PerceptualHash, near
+from src.images.perceptual_hash import PerceptualHash, find_near_pairs
 from tests.support.images import tissue
 
 Pixels = np.ndarray
@@ -97,7 +97,9 @@ def test_real_images_are_told_apart_and_their_copies_found(shared: Path) -> None
     hashes = np.stack([PerceptualHash()(pixels) for pixels in images.values()])
     assert len(images) == 137
     names = list(images)
-    pairs = [(names[first], names[second]) for first, second, _ in np.concatenate(list(near(hashes, DISTANCE)))]
+    pairs = [
+        (names[first], names[second]) for first, second, _ in np.concatenate(list(find_near_pairs(hashes, DISTANCE)))
+    ]
     assert pairs == [("benign/mdb144.jpg", "malignant/mdb144.jpg")]
     chosen = range(0, len(names), 4)
     for name, alter in ALTERATIONS.items():
@@ -140,17 +142,20 @@ def test_the_search_finds_what_brute_force_finds(
         patch.setattr(perceptual_hash, "BLOCK", block)
         patch.setattr(perceptual_hash, "CANDIDATES", candidates)
         patch.setattr(perceptual_hash, "RADII", (radius,))
-        assert np.concatenate(list(near(hashes, distance))).tolist() == brute_force(hashes, distance)
+        assert np.concatenate(list(find_near_pairs(hashes, distance))).tolist() == brute_force(hashes, distance)
 
 
 def test_of_many_images_few_are_compared() -> None:
     """With more images the work of each grows little, as what is looked up may differ in a bit."""
     for count, grown in ((1_000, 1), (100_000, 7), (1_000_000, 13)):
-        assert min(perceptual_hash.work(count, 256, DISTANCE, radius) for radius in perceptual_hash.RADII) < 400 * grown
+        assert (
+            min(perceptual_hash.estimate_work(count, 256, DISTANCE, radius) for radius in perceptual_hash.RADII)
+            < 400 * grown
+        )
 
 
 def test_many_equal_hashes_are_all_found() -> None:
     hashes = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 8, 32), dtype=np.uint8), 600, axis=0)
-    pairs = np.concatenate(list(near(hashes, DISTANCE)))
+    pairs = np.concatenate(list(find_near_pairs(hashes, DISTANCE)))
     assert len(pairs) == 600 * 599 // 2
     assert not pairs[:, 2].any()

@@ -15,7 +15,7 @@ from src.maps.attribution import (
     feature_map,
     grad_cam,
     integrated_gradients,
-    strength,
+    measure_strength,
 )
 
 
@@ -132,7 +132,7 @@ def test_integrated_gradients_are_complete() -> None:
 
 def test_what_equals_the_baseline_has_no_part_in_it() -> None:
     image = spot(64, 64, 16, 40)
-    found = strength(brightness(), image[None], 1)[0]
+    found = measure_strength(brightness(), image[None], 1)[0]
     assert found[20:28, 44:52].min() > 20 * found[40:].max()
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from src.evaluation.fold_tables import correctness
-from src.evaluation.predictions import average
+from src.evaluation.fold_tables import mark_correct
+from src.evaluation.predictions import average_by_case
 from src.evaluation.text_tables import BAD, TextTable
 from src.reporting import results
 from src.reporting.composition import compose_page
@@ -127,8 +127,8 @@ class TestTables:
     def test_all_misclassified_cases_are_listed(self, material: ReportMaterial, report: ReportPage) -> None:
         group = main_group(material)
         listed = table(section(report, "errors").blocks, "Misclassified by the fusion of 2 cells: ")
-        cases = average(group.predictions).set_index("case")
-        wrong = cases.index[~correctness(cases.reset_index()).to_numpy()]
+        cases = average_by_case(group.predictions).set_index("case")
+        wrong = cases.index[~mark_correct(cases.reset_index()).to_numpy()]
         assert {row[0] for row in listed.rows} == set(wrong)
         assert len(listed.rows) == len(wrong) > 0
         assert f": {len(wrong)} of 48 cases: kfold" in listed.caption

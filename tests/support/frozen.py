@@ -7,7 +7,7 @@ import pandas as pd
 
 from src.cell import Cell
 from src.data.image_file import file_digest as content_digest
-from src.evaluation.map_figures import choose
+from src.evaluation.map_figures import choose_examples
 from src.methods.frozen.extraction import Extraction
 from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
@@ -41,7 +41,9 @@ def predict(one: Cell, store: Path, workers: int = 2) -> Outcome:
 def examples(one: Cell, predictions: pd.DataFrame, store: Path, count: int = 1) -> CellTask:
     """The task of explaining so many cases of each class, right and wrong."""
     task = task_of(one, store)
-    shown = choose(predictions.assign(model="run"), count).merge(task.manifest[["sample", "content"]], on="sample")
+    shown = choose_examples(predictions.assign(model="run"), count).merge(
+        task.manifest[["sample", "content"]], on="sample"
+    )
     return replace(task, manifest=shown)
 
 

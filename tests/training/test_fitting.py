@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from src.training.fitting import CHECKPOINT, Trained, learning_rate
-from src.training.network import NetworkWithHead, tensors
+from src.training.network import NetworkWithHead, copy_tensors
 from src.training.parameters import FineTuning, Phase
-from src.training.torch_settings import exact
+from src.training.torch_settings import compute_exactly
 from tests.support.networks import LABELS, classifier, fit
 
 TWO_PHASES = [Phase(trainable="head", epochs=2, learning_rate=0.05), Phase(steps=8, learning_rate=0.01)]
 
 
 def train(folder: Path, finetune: FineTuning, network: NetworkWithHead | None = None, **given: object) -> Trained:
-    with exact(torch.device("cpu")):
+    with compute_exactly(torch.device("cpu")):
         return fit(folder, finetune, **given)(network or classifier(hidden=finetune.hidden), lambda _: None)
 
 
@@ -64,7 +64,7 @@ def test_the_best_epoch_is_taken_and_survives_a_kill(tmp_path: Path, after: int)
         left = list(losses)
 
         def stopping(network: NetworkWithHead) -> float:
-            states.append(tensors(network.eval()))
+            states.append(copy_tensors(network.eval()))
             return left.pop(0)
 
         def record(name: str, value: float, epoch: int) -> None:
@@ -86,7 +86,7 @@ def test_the_best_epoch_is_taken_and_survives_a_kill(tmp_path: Path, after: int)
 
 def test_the_encoder_stays_as_it_was_where_only_the_head_learns(tmp_path: Path) -> None:
     network = classifier()
-    before = tensors(network)
+    before = copy_tensors(network)
     after = train(tmp_path / "head", FineTuning(trainable="head", epochs=2, learning_rate=0.1), network).weights
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert "encoder.normalisation.running_mean" in before

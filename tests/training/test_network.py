@@ -5,19 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from src.training.network import fill, layers, oriented, tensors
+from src.training.network import build_head, copy_tensors, fill_tensors, orient_crops
 from tests.support.networks import CROPS, classifier
 
 
 def test_heads() -> None:
-    kinds = [[type(layer).__name__ for layer in layers(6, 2, hidden, 0.5)] for hidden in ([], [8, 4])]
+    kinds = [[type(layer).__name__ for layer in build_head(6, 2, hidden, 0.5)] for hidden in ([], [8, 4])]
     assert kinds == [["Dropout", "Linear"], ["Linear", "ReLU", "Dropout"] * 2 + ["Linear"]]
-    assert nn.Sequential(*layers(6, 2, [8, 4], 0.5))(torch.zeros(3, 6)).shape == (3, 2)
+    assert nn.Sequential(*build_head(6, 2, [8, 4], 0.5))(torch.zeros(3, 6)).shape == (3, 2)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
 def test_orientations_are_different_and_as_many(count: int) -> None:
-    made = list(oriented(CROPS[:1], count))
+    made = list(orient_crops(CROPS[:1], count))
     assert len({each.numpy().tobytes() for each in made}) == count
     assert torch.equal(made[0], CROPS[:1])
 
@@ -51,6 +51,6 @@ def test_weights_go_out_and_come_in() -> None:
     with torch.no_grad():
         for parameter in one.parameters():
             parameter.add_(1)
-    fill(other, tensors(one))
-    for name, values in tensors(one).items():
-        np.testing.assert_array_equal(tensors(other)[name], values)
+    fill_tensors(other, copy_tensors(one))
+    for name, values in copy_tensors(one).items():
+        np.testing.assert_array_equal(copy_tensors(other)[name], values)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.training.parameters import FineTuning, Phase, parts
+from src.training.parameters import FineTuning, Phase, count_parts
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_steps_are_as_many_as_were_asked_for(images: int, together: int, steps: 
 
 @given(images=st.integers(2, 200), most=st.integers(2, 9))
 def test_no_part_has_a_single_image_where_two_are_needed(images: int, most: int) -> None:
-    sizes = [len(part) for part in np.array_split(np.arange(images), parts(images, most, fewest=2))]
+    sizes = [len(part) for part in np.array_split(np.arange(images), count_parts(images, most, fewest=2))]
     assert min(sizes) >= 2
     assert max(sizes) <= max(most, 3)
-    alone = [len(part) for part in np.array_split(np.arange(images), parts(images, most))]
+    alone = [len(part) for part in np.array_split(np.arange(images), count_parts(images, most))]
     assert sizes == alone or min(alone) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.images.augment import jitter, natural_density
+from src.images.augment import jitter_stains, natural_density
 from src.training.transforms import Pipeline, StainJitterTransform
 from tests.support.commands import ROOT
 from tests.support.images import tissue
@@ -41,7 +41,7 @@ def test_stain_jitter_is_the_projects() -> None:
     image = tissue(shape=(30, 40))
     factors = np.array([0.8, 1.15])
     planes = torch.from_numpy(image).permute(2, 0, 1).contiguous()
-    expected = jitter(natural_density(planes), factors).permute(1, 2, 0).numpy()
+    expected = jitter_stains(natural_density(planes), factors).permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(transform.apply(image, multipliers=factors), expected)
     transform.set_random_seed(0)
     draws = np.array([transform.get_params()["multipliers"] for _ in range(200)])

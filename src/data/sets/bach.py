@@ -13,7 +13,7 @@ from src.data.found_files import EXTENSIONS
 from src.data.image_file import SizeRule
 from src.data.manifest import check_manifest, list_first
 from src.data.reader import ArchiveRecord, Reader
-from src.evaluation.predictions import classes as predicted_classes
+from src.evaluation.predictions import class_names as predicted_classes
 from src.system.checks import at_least, one_of
 from src.system.next_commands import download_command
 from src.system.spreadsheets import read_text

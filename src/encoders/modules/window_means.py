@@ -49,14 +49,14 @@ class Windows:
     def __init__(self, network: Extractor, sizes: Iterable[int], label: str) -> None:
         self.sizes = sorted(sizes)
         self.length, self.device = network.length, network.device
-        if not isinstance(network, Averaging) or not averages(network, self.sizes[0]):
+        if not isinstance(network, Averaging) or not averages_maps(network, self.sizes[0]):
             raise ValueError(
                 f"crop.sharing=map needs an encoder whose descriptors are means of feature maps, of crops that it does "
                 f"not resize (encoder.input_size=0), and {label} is none: take crop.sharing=exact, or an encoder such "
                 "as resnet, vgg or mobilenet"
             )
         self.network = network
-        self.layers = layers(network, self.sizes)
+        self.layers = measure_layers(network, self.sizes)
         self.stride = max(layer.stride for layer in self.layers)
 
     def __call__(self, crops: torch.Tensor) -> torch.Tensor:
@@ -94,7 +94,7 @@ class Windows:
         }
 
 
-def averages(network: Averaging, size: int) -> bool:
+def averages_maps(network: Averaging, size: int) -> bool:
     """Whether an encoder's descriptor of a crop is the mean of its maps."""
     noise = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     crop = noise.to(network.device)
@@ -106,7 +106,7 @@ def averages(network: Averaging, size: int) -> bool:
     return bool(difference.norm() <= TOLERANCE * descriptor.norm())
 
 
-def layers(network: Averaging, sizes: list[int]) -> list[Layer]:
+def measure_layers(network: Averaging, sizes: list[int]) -> list[Layer]:
     """What the maps of an encoder are to pixels, measured."""
     found: list[Layer] = []
     for size in sizes:

@@ -161,7 +161,7 @@ class FineTune(Method):
         """Yield what each model, of a name, says of its rows, by its stored weights."""
         import torch
 
-        from src.training.torch_settings import exact
+        from src.training.torch_settings import compute_exactly
 
         cell = task.cell
         total = sum(len(rows) for _, _, rows in asked) * cell.crop.count
@@ -171,6 +171,6 @@ class FineTune(Method):
             for _, model, rows in asked:
                 alike = last is not None and (model.encoder, model.finetune) == (last.encoder, last.finetune)
                 network, last = model.network(device, network if alike else None), model
-                with exact(torch.device(device)):
+                with compute_exactly(torch.device(device)):
                     answer = predict_rows(network, images, rows, cell.crop.count, orientations, count)
                 yield answer

@@ -159,13 +159,13 @@ class Learning:
         import torch
 
         from src.training.fitting import CHECKPOINT
-        from src.training.torch_settings import exact
+        from src.training.torch_settings import compute_exactly
 
         wanted = self.recipe(job)
         folder = self.store.open(wanted)
         with (
             exclusive_training(folder, job.name),
-            exact(torch.device(self.device)) as loose,
+            compute_exactly(torch.device(self.device)) as loose,
             count_up_to(fit.images(), count) as counted,
         ):
             if self.store.fit(wanted) is not None:
@@ -300,7 +300,7 @@ def fewest_images(cell: Cell, device: str) -> int:
 
     size = cell.crop.size
     blank = torch.zeros((3, size, size), dtype=torch.uint8)
-    found = training.fewest(with_drawn_weights(cell.encoder, 0).load(device), blank)
+    found = training.find_smallest_batch(with_drawn_weights(cell.encoder, 0).load(device), blank)
     if cell.finetune.batch < found:
         raise ValueError(
             f"batch normalisation has a single value of each channel of one image where {cell.encoder.label} is "

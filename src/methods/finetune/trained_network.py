@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float32, Float64
 
 from src.encoders.network_encoder import RANDOM
-from src.encoders.weights import drawing
+from src.encoders.weights import seed_draws
 from src.methods.crop_batches import crop_batches, in_parts
 from src.methods.finetune.images_in_memory import Images
 from src.methods.preparation import prefetch, samples_of
@@ -41,12 +41,12 @@ class FineTuned:
 
         One `like` it, of another fit of the same cell, gets its weights, which takes less time than a new one.
         """
-        from src.training.network import fill
+        from src.training.network import fill_tensors
 
         if like is None:
             empty = replace(self.encoder, weights=RANDOM).load(device, auxiliary=self.finetune.auxiliary > 0)
             like = with_head(empty, self.finetune, self.classes, 0)
-        fill(like, load_tensors(self.path))
+        fill_tensors(like, load_tensors(self.path))
         return like
 
     def save(self, stem: Path) -> None:
@@ -58,7 +58,7 @@ def with_head(network: Any, finetune: FineTuning, classes: list[str], seed: int)
     """Return a network with a new head whose weights are drawn from `seed`, ready to predict."""
     from src.training.network import NetworkWithHead
 
-    with drawing(seed):
+    with seed_draws(seed):
         return NetworkWithHead(network, len(classes), finetune.hidden, finetune.dropout).eval().requires_grad_(False)
 
 
