@@ -16,7 +16,7 @@ class Extractor(Protocol):
     device: "torch.device"
 
     def __call__(self, crops: "torch.Tensor") -> "torch.Tensor":
-        """The descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
+        """Return the descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
 
         A crop's descriptor does not depend on its neighbours in a batch of the same shape.
         Errors: ValueError for crops of another type or shape, or too small.
@@ -28,7 +28,7 @@ class Averaging(Extractor, Protocol):
     """An extractor whose descriptors are means over an image, of maps that all its crops can share."""
 
     def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
-        """The maps (n, channels, height, width), float32, of the images (n, 3, height, width), uint8.
+        """Return the maps (n, channels, height, width), float32, of the images (n, 3, height, width), uint8.
 
         Their means, one after the other, are the descriptors; there are none where an encoder has descriptors of
         another kind. Maps have strides of their own, and do not depend on neighbours in a batch of the same shape.
@@ -74,11 +74,14 @@ class Encoder(ABC):
 
     @abstractmethod
     def load(self, device: str = "cpu") -> Extractor:
-        """The encoder on a device, ready for crops."""
+        """Return the encoder on a device, ready for crops."""
 
 
 def check_crops(crops: "torch.Tensor", square: bool = True) -> int:
-    """The shorter side of crops; ValueError unless they are uint8 and (n, 3, size, size), or not so if not `square`."""
+    """Return the shorter side of crops.
+
+    ValueError unless they are uint8 and (n, 3, size, size), or not so if not `square`.
+    """
     import torch
 
     shape = tuple(crops.shape)

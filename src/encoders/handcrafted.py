@@ -75,7 +75,7 @@ class Handcrafted(Encoder):
         return list(self.describe(np.zeros((self.smallest, self.smallest, 3), np.uint8)))
 
     def digest(self) -> str:
-        """The library that computes the features, and its version."""
+        """Return the library that computes the features, and its version."""
         return f"scikit-image-{version('scikit-image')}"
 
     def check_size(self, size: int) -> None:
@@ -87,11 +87,11 @@ class Handcrafted(Encoder):
             )
 
     def load(self, device: str = "cpu") -> "HandcraftedExtractor":
-        """The features, ready for crops; they are computed on the CPU, whatever the device."""
+        """Return the features, ready for crops; they are computed on the CPU, whatever the device."""
         return HandcraftedExtractor(self)
 
     def describe(self, crop: UInt8[np.ndarray, "size size 3"]) -> Features:
-        """The features of a crop by name, in the order of the descriptor."""
+        """Return the features of a crop by name, in the order of the descriptor."""
         grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
         return {
             **cooccurrence(grey, self.distances, self.levels),
@@ -113,7 +113,7 @@ class HandcraftedExtractor:
         self.device = torch.device("cpu")
 
     def __call__(self, crops: "torch.Tensor") -> "torch.Tensor":
-        """The descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
+        """Return the descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
 
         Errors: ValueError for crops of another type or shape, or smaller than distances and radii allow.
         """
@@ -159,7 +159,7 @@ def patterns(grey: UInt8[np.ndarray, "height width"], radii: list[int]) -> Featu
 def binary_patterns(
     grey: UInt8[np.ndarray, "height width"], radius: int
 ) -> UInt8[np.ndarray, "inner_height inner_width"]:
-    """The uniform, rotation-invariant pattern of each pixel that is `radius` from the border at least.
+    """Return the uniform, rotation-invariant pattern of each pixel that is `radius` from the border at least.
 
     scikit-image's `local_binary_pattern(grey, 8 * radius, radius, "uniform")` in a tenth of its time. Places on the
     circle are rounded to 1 / 256 of a pixel, so that all sums are of whole numbers below 2 ** 24: exact in float32,
@@ -201,7 +201,7 @@ def gradients(grey: UInt8[np.ndarray, "height width"], orientations: int) -> Fea
 def weighted(
     bins: Int[np.ndarray, "height width"], weights: Float[np.ndarray, "height width"], count: int
 ) -> Float[np.ndarray, " count"]:
-    """The share that each bin has of the weights; zeros where there is no weight."""
+    """Return the share that each bin has of the weights; zeros where there is no weight."""
     sums = np.bincount(bins.ravel(), weights.ravel(), count)
     return sums / max(sums.sum(), np.finfo(np.float32).tiny)
 

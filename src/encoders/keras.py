@@ -44,7 +44,7 @@ class Keras(NetworkEncoder):
         return {}
 
     def fetch(self) -> Path:
-        """The file of Keras' own weights, in Keras' cache."""
+        """Return the file of Keras' own weights, in Keras' cache."""
         check_address(self.url, self.architecture)
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         try:
@@ -57,15 +57,15 @@ class Keras(NetworkEncoder):
         import_keras()
 
     def endings(self) -> list[str]:
-        """The endings that a weights file may have: Keras' formats that hold arrays only."""
+        """Return the endings that a weights file may have: Keras' formats that hold arrays only."""
         return list(ENDINGS)
 
     def names(self) -> list[str]:
-        """The names under which a folder may hold the weights, in the order of preference."""
+        """Return the names under which a folder may hold the weights, in the order of preference."""
         return [self.architecture + ending for ending in ENDINGS]
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
-        """The model without its top, and the length of its descriptors."""
+        """Return the model without its top, and the length of its descriptors."""
         from src.encoders.modules.readouts import Averages
 
         keras = import_keras()
@@ -91,7 +91,7 @@ class Keras(NetworkEncoder):
         return [model.get_layer(name).output for name in self.layers] or [model.output]
 
     def maps(self, module: Any, pixels: "torch.Tensor") -> "list[torch.Tensor]":
-        """The outputs that are averaged."""
+        """Return the outputs that are averaged."""
         return list(module.feature_maps(pixels))
 
     def fill(self, module: Any, path: Path) -> None:

@@ -99,7 +99,7 @@ class NetworkEncoder(Encoder):
         self.known = {self.architecture: {}}
 
     def own(self) -> dict[str, Any]:
-        """What the library says of `following` for the architecture."""
+        """Return what the library says of `following` for the architecture."""
         return {}
 
     @property
@@ -113,7 +113,7 @@ class NetworkEncoder(Encoder):
         return self.weights == RANDOM
 
     def digest(self) -> str:
-        """The identity of the weights: the SHA-256 of their file, or the seed and the libraries that draw them.
+        """Return the identity of the weights: the SHA-256 of their file, or the seed and the libraries that draw them.
 
         Published weights are fetched for it. Errors: as `load`, for what concerns the file.
         """
@@ -123,7 +123,7 @@ class NetworkEncoder(Encoder):
         return "-".join([RANDOM, str(self.seed), *(f"{name}-{version(name)}" for name in self.libraries)])
 
     def locate(self) -> Path | None:
-        """The weights' file, fetched first if it is published and not here yet; None for random weights.
+        """Return the weights' file, fetched first if it is published and not here yet; None for random weights.
 
         Errors: ValueError if the file cannot be found, or cannot be fetched.
         """
@@ -134,7 +134,7 @@ class NetworkEncoder(Encoder):
         return find_weights(self.weights, self.architecture, self.endings(), self.names())
 
     def load(self, device: str = "cpu", auxiliary: bool = False) -> "Network":
-        """The network with its weights on a device, ready for crops; its module can be trained.
+        """Return the network with its weights on a device, ready for crops; its module can be trained.
 
         With `auxiliary` the network has its auxiliary classifiers, without their last layers, where the architecture
         has some (`Network.auxiliary_lengths`); those that a weights file lacks are drawn from `seed`.
@@ -178,11 +178,11 @@ class NetworkEncoder(Encoder):
         return ValueError(f"{self.architecture} cannot take {asked} ({reason}): {resized}")
 
     def native_size(self) -> int:
-        """The size in pixels that the network was made for; 0 where the library does not say."""
+        """Return the size in pixels that the network was made for; 0 where the library does not say."""
         return 0
 
     def published(self) -> str:
-        """The word in `weights` that means the publisher's."""
+        """Return the word in `weights` that means the publisher's."""
         return IMAGENET
 
     @abstractmethod
@@ -191,7 +191,7 @@ class NetworkEncoder(Encoder):
 
     @abstractmethod
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
-        """The network on the CPU with random weights, and the length of its descriptors.
+        """Return the network on the CPU with random weights, and the length of its descriptors.
 
         It takes prepared pixels (n, 3, size, size) and gives descriptors (n, length). One with auxiliary classifiers
         has the attribute `auxiliary_lengths`, and in training gives the list of the descriptors and theirs.
@@ -214,15 +214,15 @@ class NetworkEncoder(Encoder):
             import_module(name)
 
     def endings(self) -> list[str]:
-        """The endings that a weights file may have."""
+        """Return the endings that a weights file may have."""
         return [SAFETENSORS, *TORCH_FILES]
 
     def names(self) -> list[str]:
-        """The names under which a folder may hold the weights, in the order of preference."""
+        """Return the names under which a folder may hold the weights, in the order of preference."""
         return [self.architecture + SAFETENSORS]
 
     def files(self) -> str:
-        """What `encoder.weights=PATH` may be, in words."""
+        """Return what `encoder.weights=PATH` may be, in words."""
         endings, names = ", ".join(self.endings()), " or ".join(self.names())
         return f"a file of these weights ({endings}) or a folder that holds {names}"
 
@@ -248,7 +248,7 @@ class Network:
         self._std = torch.tensor(encoder.std, device=self.device).view(1, 3, 1, 1)
 
     def __call__(self, crops: "torch.Tensor") -> "torch.Tensor":
-        """The descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
+        """Return the descriptors (n, length), float32, of the crops (n, 3, size, size), uint8, red, green, blue.
 
         A crop's descriptor does not depend on its neighbours in a batch of the same shape.
         Errors: ValueError for crops of another type or shape, or smaller than the network takes.
@@ -260,7 +260,7 @@ class Network:
             raise self.encoder.refusal(crops.shape[-1], error) from None
 
     def maps(self, images: "torch.Tensor") -> "list[torch.Tensor]":
-        """The maps (n, channels, height, width), float32, whose means are the descriptors (`Averaging`).
+        """Return the maps (n, channels, height, width), float32, whose means are the descriptors (`Averaging`).
 
         There are none where crops are resized, each by itself.
         Errors: as for crops, and ValueError for a backend that is not torch: it would compile for every shape of image.
@@ -283,7 +283,7 @@ class Network:
         self.encoder.check_smallest(check_crops(crops, square))
 
     def prepare(self, crops: "torch.Tensor") -> "torch.Tensor":
-        """The crops as the network takes them: float32, resized, scaled, in its order of channels."""
+        """Return the crops as the network takes them: float32, resized, scaled, in its order of channels."""
         import torch
         from torch.nn.functional import interpolate
 

@@ -20,7 +20,7 @@ class Pool(ABC):
     def __call__(
         self, descriptors: Float32[np.ndarray, "augmentation crop feature"]
     ) -> Float32[np.ndarray, "augmentation feature"]:
-        """The pooled descriptors of an image's augmentations; `ValueError` for those that cannot be pooled."""
+        """Return the pooled descriptors of an image's augmentations; `ValueError` for those that cannot be pooled."""
 
     def check(self, descriptors: Float32[np.ndarray, "..."]) -> None:
         """Raise `ValueError` for descriptors, as few as there may be yet, that cannot be pooled."""
@@ -42,7 +42,7 @@ class PowerMean(Pool):
     def __call__(
         self, descriptors: Float32[np.ndarray, "augmentation crop feature"]
     ) -> Float32[np.ndarray, "augmentation feature"]:
-        """The pooled descriptors of an image's augmentations.
+        """Return the pooled descriptors of an image's augmentations.
 
         Errors: ValueError for no crops, and for negative numbers unless p is 1: their power mean is not defined.
         """
@@ -68,7 +68,7 @@ def _relative(
     maximum: Float32[np.ndarray, "augmentation feature"],
     p: float,
 ) -> Float32[np.ndarray, "augmentation feature"]:
-    """The power mean as a fraction of the maximum: no power of a number up to 1 overflows."""
+    """Return the power mean as a fraction of the maximum: no power of a number up to 1 overflows."""
     scale = np.where(maximum > 0, maximum, np.float32(1))  # where all are 0, so is their mean
     fractions = (descriptors / scale[:, np.newaxis]) ** np.float32(p)
     return np.asarray(fractions.mean(axis=1, dtype=np.float64) ** (1 / p), dtype=np.float32)

@@ -47,7 +47,7 @@ class Timm(NetworkEncoder):
         one_of(READOUTS, readout=self.readout)
 
     def own(self) -> dict[str, Any]:
-        """What timm's configuration of the architecture says, with the tag that is given, or timm's first."""
+        """Return what timm's configuration of the architecture says, with the tag that is given, or timm's first."""
         import timm
 
         self._check_name()
@@ -71,7 +71,7 @@ class Timm(NetworkEncoder):
         return RELEASED if self.repository else IMAGENET
 
     def fetch(self) -> Path:
-        """The file of the published weights: of an installed package, or from the Hugging Face hub."""
+        """Return the file of the published weights: of an installed package, or from the Hugging Face hub."""
         if self.package and (path := find_installed(self.package)):
             return path
         repository = self.repository or f"timm/{self.architecture.partition('.')[0]}.{self.tag}"
@@ -84,7 +84,7 @@ class Timm(NetworkEncoder):
             raise explain_unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), advice) from None
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
-        """The model without its head, and the length of its descriptors."""
+        """Return the model without its head, and the length of its descriptors."""
         from src.encoders.modules.readouts import ClassMean, Stages
 
         model = self._create()
@@ -107,7 +107,7 @@ class Timm(NetworkEncoder):
             module.eval()(torch.empty(1, 3, size, size))
 
     def native_size(self) -> int:
-        """The size of `arguments`, or of timm's configuration."""
+        """Return the size of `arguments`, or of timm's configuration."""
         import timm
 
         record = timm.models.get_pretrained_cfg(self.architecture)
@@ -136,7 +136,10 @@ class Timm(NetworkEncoder):
             raise ValueError(f"encoder.arguments do not suit {self.architecture}: {error}") from None
 
     def _arguments(self) -> dict[str, Any]:
-        """The arguments for timm, with the class of the layer that is named; timm itself knows activations by name."""
+        """Return the arguments for timm, with the class of the layer that is named.
+
+        Timm itself knows activations by name.
+        """
         import timm.layers
 
         name = self.arguments.get("mlp_layer")

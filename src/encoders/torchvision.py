@@ -46,11 +46,11 @@ class Torchvision(NetworkEncoder):
         one_of(ARCHITECTURES, architecture=self.architecture)
 
     def own(self) -> dict[str, Any]:
-        """What torchvision's models have in common, and where they differ."""
+        """Return what torchvision's models have in common, and where they differ."""
         return OWN.get(self.architecture, {})
 
     def fetch(self) -> Path:
-        """The file of torchvision's own weights, in torch's cache."""
+        """Return the file of torchvision's own weights, in torch's cache."""
         check_address(self.url, self.architecture)
         start = Path(self.url).stem.rpartition("-")[2]
         try:
@@ -59,7 +59,7 @@ class Torchvision(NetworkEncoder):
             raise explain_unreachable(self.architecture, self.url, error, self.files()) from None
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
-        """The model without its last layer, and the length of its descriptors."""
+        """Return the model without its last layer, and the length of its descriptors."""
         from torch import nn
         from torchvision import models
 
@@ -77,7 +77,7 @@ class Torchvision(NetworkEncoder):
         return model, 512
 
     def maps(self, module: "torch.nn.Module", pixels: "torch.Tensor") -> "list[torch.Tensor]":
-        """The last convolutions' maps of GoogLeNet and SqueezeNet."""
+        """Return the last convolutions' maps of GoogLeNet and SqueezeNet."""
         if self.architecture in ("alexnet", "vgg16"):
             return []
         for name, layer in module.named_children():  # in the order in which they are called
@@ -92,6 +92,6 @@ class Torchvision(NetworkEncoder):
 
 
 def _cache() -> Path:
-    """The folder where torch.hub keeps weights; found without torch, which takes seconds to import."""
+    """Return the folder where torch.hub keeps weights; found without torch, which takes seconds to import."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
     return Path(os.environ.get("TORCH_HOME", home)).expanduser() / "hub" / "checkpoints"

@@ -61,7 +61,10 @@ def _either(choices: Sequence[str]) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal; computed once per process while the file stays as it is."""
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Computed once per process while the file stays as it is.
+    """
     status = path.stat()
     return _hash(path, "sha256", status.st_size, status.st_mtime_ns)
 
@@ -82,7 +85,7 @@ def check_address(url: str, architecture: str) -> None:
 
 
 def fetch_weights(url: str, folder: Path, algorithm: str, start: str) -> Path:
-    """The file of `url` in `folder`, downloaded unless it is there, whose hash starts with `start`.
+    """Return the file of `url` in `folder`, downloaded unless it is there, whose hash starts with `start`.
 
     Where a download broke off, the rest is fetched. One process at a time fetches into a folder; another waits.
     Errors: OSError if the host cannot be reached, ValueError if what came has another hash.
@@ -126,7 +129,7 @@ def _download(url: str, part: Path) -> None:
 
 
 def find_installed(package: str) -> Path | None:
-    """The weights file that a Python package brings, found without importing it; None if it is not installed."""
+    """Return the weights file that a Python package brings, found without importing it; None if it is not installed."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
@@ -136,7 +139,7 @@ def find_installed(package: str) -> Path | None:
 
 
 def fetch_from_hub(repository: str, name: str) -> Path:
-    """The file `name` of a repository on the Hugging Face hub, from the hub's cache if it is there.
+    """Return the file `name` of a repository on the Hugging Face hub, from the hub's cache if it is there.
 
     Errors: OSError if the hub cannot be reached or refuses the file (gated repositories need a licence and a login).
     """
@@ -161,7 +164,7 @@ def _reach(url: str) -> None:
 
 
 def explain_unreachable(architecture: str, source: str, reason: object, files: str, advice: str = "") -> ValueError:
-    """The error that says which weights could not be had, why, and what to choose instead."""
+    """Return the error that says which weights could not be had, why, and what to choose instead."""
     because = str(reason).strip().partition("\n")[0]
     return ValueError(
         f"the weights of {architecture} could not be fetched from {source} ({because}). {advice}"
@@ -187,7 +190,7 @@ def seed_draws(seed: int) -> Iterator[None]:
 
 
 def read_weights(path: Path) -> dict[str, "torch.Tensor"]:
-    """The tensors of a state dict, by name.
+    """Return the tensors of a state dict, by name.
 
     Errors: ValueError if the file is damaged, or holds something else than tensors by name.
     """

@@ -74,10 +74,8 @@ def compare(
 
     `ratios` are those of held-out to training cases by name; else the folds are taken to learn from all the others.
 
-    Raises
-    ------
-    ValueError
-        Fewer than two tables, an unknown reference, or other cases, classes, labels, patients or folds.
+    Errors: ValueError for fewer than two tables, an unknown reference, or other cases, classes, labels, patients or
+    folds.
     """
     same = align_runs(tables)
     names = _reference_first(list(same), reference)
@@ -95,7 +93,10 @@ def compare(
 
 
 def align_runs(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The tables with their classes in one order; ValueError where they cannot be compared, saying who differs."""
+    """Return the tables with their classes in one order.
+
+    ValueError where they cannot be compared, saying who differs.
+    """
     if len(tables) < 2:
         raise ValueError(f"a comparison needs two runs or more, but got {len(tables)}: {', '.join(tables) or 'none'}")
     named = {name: table.assign(model=name + " / " + table["model"].astype(str)) for name, table in tables.items()}
@@ -144,7 +145,7 @@ def comparison_tasks(tables: Mapping[str, pd.DataFrame], binary: Binary) -> Iter
 
 
 def case_contributions(metric: str, ours: Probabilities, theirs: Probabilities, labels: Labels) -> Cases:
-    """What each case adds to the difference of a metric, ours less theirs: the sum is the difference.
+    """Return what each case adds to the difference of a metric, ours less theirs: the sum is the difference.
 
     To exchange our prediction and theirs of some cases is to turn the signs of what these cases add. That of the AUC,
     too, if ranks are exchanged (Bandos, Rockette and Gur 2005): the difference is then linear in the signs, and a case
@@ -163,7 +164,7 @@ def case_contributions(metric: str, ours: Probabilities, theirs: Probabilities, 
 def add_verdicts(
     table: pd.DataFrame, parts: Float[np.ndarray, "cases rows"], groups: Groups, folds: Groups, seed: int
 ) -> pd.DataFrame:
-    """The table with its last columns, from what each case adds to the difference of each row."""
+    """Return the table with its last columns, from what each case adds to the difference of each row."""
     spread = Spread.of(parts, groups, folds)
     difference = table["difference"].to_numpy(dtype=np.float64)
     p = np.maximum(sign_flip_test(_sums(parts, groups), seed), spread.test(difference))
@@ -181,7 +182,7 @@ def add_verdicts(
 
 
 def sign_flip_test(by_patient: Float[np.ndarray, "patients rows"], seed: int) -> Rows:
-    """The two-sided p of a sum over patients, each of whose signs could as well be the other.
+    """Return the two-sided p of a sum over patients, each of whose signs could as well be the other.
 
     All signs are gone through where at most 14 patients differ from 0, else 19999 draws of them, which with what was
     seen are 20000. What is not a number stays so.
@@ -215,7 +216,7 @@ class Spread:
 
     @classmethod
     def of(cls, parts: Float[np.ndarray, "cases rows"], groups: Groups, folds: Groups) -> "Spread":
-        """The spread of the sums over cases."""
+        """Return the spread of the sums over cases."""
         by_patient, by_fold = _sums(parts, groups), _sums(parts - parts.mean(axis=0), folds)
         return cls(
             patients=len(by_patient),
@@ -235,7 +236,7 @@ class Spread:
         return np.sqrt(total), freedom
 
     def test(self, difference: Rows) -> Rows:
-        """The two-sided p of Student's t: 0 where the error is 0 and the difference is not, 1 where both are."""
+        """Return the two-sided p of Student's t: 0 where the error is 0 and the difference is not, 1 where both are."""
         from scipy.stats import t
 
         error, freedom = self.error(self.between)
@@ -287,7 +288,7 @@ def mcnemar_test(ours: Bool[np.ndarray, " cases"], theirs: Bool[np.ndarray, " ca
 
 
 def resampled_t(differences: Float[np.ndarray, "folds seeds"], ratio: float) -> float:
-    """The p of the corrected resampled t-test (Nadeau and Bengio 2003) of differences by fold and seed.
+    """Return the p of the corrected resampled t-test (Nadeau and Bengio 2003) of differences by fold and seed.
 
     t = mean / sqrt((1 / J + ratio) variance) with J - 1 degrees of freedom, J being the number of differences and
     `ratio` that of held-out to training cases. Not a number with fewer than two folds, or where all differences are one
@@ -306,7 +307,7 @@ def resampled_t(differences: Float[np.ndarray, "folds seeds"], ratio: float) -> 
 
 
 def held_out_ratio(tables: Mapping[str, pd.DataFrame]) -> float:
-    """The mean over folds of the ratio of held-out cases to all others; not a number where there is one fold."""
+    """Return the mean over folds of the ratio of held-out cases to all others; not a number where there is one fold."""
     folds = next(iter(tables.values())).drop_duplicates("case").groupby("fold").size()
     return float((folds / (folds.sum() - folds)).mean()) if len(folds) > 1 else float("nan")
 
@@ -344,7 +345,7 @@ def _values(cases: pd.DataFrame) -> Probabilities:
 
 
 def _drawn(task: Task, replicates: int, seed: int, progress: Progress) -> dict[tuple[str, str], Values]:
-    """Each table's metrics at the same draws of patients, by the names of the table and the metric."""
+    """Return each table's metrics at the same draws of patients, by the names of the table and the metric."""
     names = list(task.mean)
     work = ((weights, name) for weights in bootstrap_weights(task.groups, replicates, seed) for name in names)
     found: dict[tuple[str, str], list[Values]] = {(name, metric): [] for name in names for metric in task.metrics}
@@ -357,7 +358,7 @@ def _drawn(task: Task, replicates: int, seed: int, progress: Progress) -> dict[t
 def _row(
     task: Task, metric: str, name: str, reference: str, drawn: Mapping[tuple[str, str], Values], ratio: float
 ) -> dict[str, Any]:
-    """A row without its verdict."""
+    """Return a row without its verdict."""
     once: Weights = np.ones((1, len(task.labels)))
     value, other = (float(METRICS[metric](task.mean[each], task.labels, once)[0]) for each in (name, reference))
     low, high = percentile_interval(drawn[name, metric] - drawn[reference, metric])
@@ -377,7 +378,7 @@ def _row(
 
 
 def _by_fold(task: Task, metric: str, name: str, reference: str) -> Float[np.ndarray, "folds seeds"]:
-    """The difference of each fold and seed; of tables of different seeds that of each fold, over all seeds."""
+    """Return the difference of each fold and seed; of tables of different seeds that of each fold, over all seeds."""
     ours, theirs = task.seeds[name], task.seeds[reference]
     seeds = [(ours[seed], theirs[seed]) for seed in ours] if list(ours) == list(theirs) else []
     folds = np.eye(int(task.folds.max()) + 1)[task.folds].T
@@ -387,7 +388,7 @@ def _by_fold(task: Task, metric: str, name: str, reference: str) -> Float[np.nda
 
 
 def _places(ours: Cases, theirs: Cases, positive: Bool[np.ndarray, " cases"]) -> Cases:
-    """What each case adds to the difference of the area under the ROC curve."""
+    """Return what each case adds to the difference of the area under the ROC curve."""
     from scipy.stats import rankdata
 
     ranks = np.stack([rankdata(ours), rankdata(theirs)])
@@ -400,7 +401,7 @@ def _places(ours: Cases, theirs: Cases, positive: Bool[np.ndarray, " cases"]) ->
 
 
 def _sums(parts: Float[np.ndarray, "cases rows"], groups: Groups) -> Float[np.ndarray, "groups rows"]:
-    """The sums over the cases of each group."""
+    """Return the sums over the cases of each group."""
     found = np.zeros((int(groups.max()) + 1, parts.shape[1]))
     np.add.at(found, groups, parts)
     found[np.abs(found) < 1e-12] = 0.0  # what cancels out but for rounding
@@ -408,13 +409,16 @@ def _sums(parts: Float[np.ndarray, "cases rows"], groups: Groups) -> Float[np.nd
 
 
 def _scaled(centred: Float[np.ndarray, "groups rows"]) -> Rows:
-    """The variance of the sum of what independent groups add."""
+    """Return the variance of the sum of what independent groups add."""
     variance: Rows = len(centred) / max(len(centred) - 1, 1) * (centred**2).sum(axis=0)
     return variance
 
 
 def _detectable(asked: Float[np.ndarray, " draws"], deviation: float) -> float:
-    """The mean of a normal number that is above `asked` with a probability of 80 % on average; 0 without deviation."""
+    """Return the mean of a normal number that is above `asked` with a probability of 80 % on average.
+
+    0 without deviation.
+    """
     from scipy.optimize import brentq
     from scipy.stats import norm
 
@@ -425,7 +429,7 @@ def _detectable(asked: Float[np.ndarray, " draws"], deviation: float) -> float:
 
 
 def _drawn_signs(patients: int, seed: int) -> Iterator[Float[np.ndarray, "draws patients"]]:
-    """The draws in chunks, whose size bounds the memory and changes no draw."""
+    """Yield the draws in chunks, whose size bounds the memory and changes no draw."""
     generator, rows = np.random.default_rng([seed, patients]), min(1000, max(1, CHUNK // patients))
     for start in range(0, DRAWS, rows):
         yield 2.0 * generator.integers(2, size=(min(rows, DRAWS - start), patients)) - 1.0
@@ -434,7 +438,7 @@ def _drawn_signs(patients: int, seed: int) -> Iterator[Float[np.ndarray, "draws 
 def _as_far(
     by_patient: Float[np.ndarray, "patients rows"], seen: Rows, signs: Iterable[Float[np.ndarray, "draws patients"]]
 ) -> Rows:
-    """How many draws of signs are as far from 0 as what was seen, or farther, but for rounding."""
+    """Return how many draws of signs are as far from 0 as what was seen, or farther, but for rounding."""
     wanted = seen * (1 - 1e-9) - 1e-14
     counts = [(np.abs(each @ by_patient) >= wanted).sum(axis=0) for each in signs]
     return np.stack(counts).sum(axis=0).astype(np.float64)

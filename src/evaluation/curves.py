@@ -11,7 +11,7 @@ from src.evaluation.proportions import wilson_interval
 
 
 def roc_curve(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"]) -> pd.DataFrame:
-    """The ROC curve: `false_positive_rate, true_positive_rate, threshold`, from (0, 0) to (1, 1).
+    """Return the ROC curve: `false_positive_rate, true_positive_rate, threshold`, from (0, 0) to (1, 1).
 
     A point holds for scores at or above its threshold; the first one is infinite. Points within a line are omitted.
     """
@@ -28,7 +28,7 @@ def roc_curve(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " ca
 
 
 def area_under_curve(curve: pd.DataFrame) -> float:
-    """The area under a ROC curve."""
+    """Return the area under a ROC curve."""
     return float(np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"]))
 
 

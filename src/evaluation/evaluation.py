@@ -113,7 +113,7 @@ def evaluate(
 
 
 def not_above_the_commonest(result: Evaluation) -> list[str]:
-    """A note where the accuracy is not shown to exceed that of always naming the most frequent class."""
+    """Return a note where the accuracy is not shown to exceed that of always naming the most frequent class."""
     name, share = result.commonest
     accuracy, low = result.metrics["accuracy"], result.metrics["accuracy_low"]
     if low > share:
@@ -124,7 +124,7 @@ def not_above_the_commonest(result: Evaluation) -> list[str]:
 
 
 def few_patients(cases: pd.DataFrame) -> list[str]:
-    """A note where intervals by bootstrap are too narrow, as patients are few."""
+    """Return a note where intervals by bootstrap are too narrow, as patients are few."""
     count = len(np.unique(patient_groups(cases)))
     if count >= FEW_PATIENTS:
         return []
@@ -138,7 +138,7 @@ def few_patients(cases: pd.DataFrame) -> list[str]:
 def measure_slices(
     predictions: pd.DataFrame, facts: pd.DataFrame | None, binary: Binary, replicates: int, seed: int
 ) -> pd.DataFrame:
-    """The metrics by view and by the columns of `facts`; empty where there is nothing but all the cases."""
+    """Return the metrics by view and by the columns of `facts`; empty where there is nothing but all the cases."""
     given = pd.DataFrame({"sample": []}) if facts is None else facts
     if len(view_names(predictions)) < 2 and len(given.columns) < 2:
         return pd.DataFrame()
@@ -146,7 +146,7 @@ def measure_slices(
 
 
 def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The ROC curve of each class against the rest; a class that no case has, or every case, has none."""
+    """Return the ROC curve of each class against the rest; a class that no case has, or every case, has none."""
     truth = {name: (cases["label"] == name).to_numpy(dtype=bool) for name in class_names(cases)}
     possible = {name: each for name, each in truth.items() if each.any() and not each.all()}
     return {name: roc_curve(each, cases[f"p_{name}"].to_numpy(dtype=np.float64)) for name, each in possible.items()}
@@ -155,7 +155,7 @@ def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def with_two_classes(
     result: Evaluation, cases: pd.DataFrame, view: pd.DataFrame, binary: Binary, replicates: int, seed: int
 ) -> Evaluation:
-    """The evaluation with the figures of its two-class view."""
+    """Return the evaluation with the figures of its two-class view."""
     positive = binary.positives(result.classes)
     curves = {name: curve for name, curve in one_against_rest(view).items() if name == POSITIVE}
     return replace(

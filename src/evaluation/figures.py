@@ -31,7 +31,7 @@ GREY = "#666666"
 
 
 def draw_figures(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure.Figure]":
-    """The figures "roc", "confusion", "reliability" and "slices", those whose data are known.
+    """Return the figures "roc", "confusion", "reliability" and "slices", those whose data are known.
 
     `note` is printed under each title, such as "image-level folds: optimistic".
     """
@@ -46,7 +46,7 @@ def draw_figures(evaluation: Evaluation, note: str = "") -> "dict[str, matplotli
 
 
 def draw_roc(evaluation: Evaluation, note: str = "") -> "matplotlib.figure.Figure":
-    """The ROC curves; of a two-class view with its set points, and the interval of its area."""
+    """Return the ROC curves; of a two-class view with its set points, and the interval of its area."""
     figure = _figure(6.0, 6.0)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)))
@@ -64,7 +64,7 @@ def draw_roc(evaluation: Evaluation, note: str = "") -> "matplotlib.figure.Figur
 
 
 def draw_confusion(counts: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figure":
-    """The confusion matrix: counts, and their share of the true class, which is also the shade."""
+    """Return the confusion matrix: counts, and their share of the true class, which is also the shade."""
     size = len(counts)
     figure = _figure(max(6.0, 2.2 + 0.85 * size), max(5.4, 1.6 + 0.85 * size))
     axes = figure.add_subplot()
@@ -130,7 +130,10 @@ def draw_slices(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figur
 
 
 def draw_groups(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Figure":
-    """The accuracy in percent of each model in each group, with its 95 % interval; hollow where patients leak."""
+    """Return the accuracy in percent of each model in each group, with its 95 % interval.
+
+    Hollow where patients leak.
+    """
     models, groups = table["model"].unique().tolist(), table["group"].unique().tolist()
     figure = _figure(7.0, max(3.0, 1.8 + (0.25 + 0.2 * len(groups)) * len(models)))
     axes = figure.add_subplot()
@@ -198,7 +201,7 @@ def draw_training(table: pd.DataFrame, note: str = "") -> "matplotlib.figure.Fig
 
 
 def to_svg(figure: "matplotlib.figure.Figure") -> bytes:
-    """A figure as SVG without a background, its letters as paths; the same bytes for the same figure."""
+    """Return a figure as SVG without a background, its letters as paths; the same bytes for the same figure."""
     import matplotlib
 
     file = io.BytesIO()
@@ -208,7 +211,7 @@ def to_svg(figure: "matplotlib.figure.Figure") -> bytes:
 
 
 def _views(table: pd.DataFrame) -> list[str]:
-    """What two-class figures hold against what."""
+    """Return what two-class figures hold against what."""
     found = dict.fromkeys(table["view"]) if "view" in table and "binary_auc" in table else {}
     return [f"AUC: {view}" for view in found if view]
 
@@ -241,7 +244,7 @@ def _draw_line(axes: Any, rows: pd.DataFrame, label: str) -> None:
 
 
 def _error(values: pd.Series, rows: pd.DataFrame) -> Float[np.ndarray, "2 values"]:
-    """The distances from values to the ends `low` and `high` of their intervals."""
+    """Return the distances from values to the ends `low` and `high` of their intervals."""
     distances: Float[np.ndarray, "2 values"] = np.maximum([values - rows["low"], rows["high"] - values], 0.0)
     return distances
 
@@ -261,7 +264,7 @@ def _patient_axis(axes: Any, patients: pd.Series) -> None:
 
 
 def _headed(rows: pd.DataFrame) -> tuple[list[str], list[int]]:
-    """The labels from the top, each column's name above its values, and the places of the values."""
+    """Return the labels from the top, each column's name above its values, and the places of the values."""
     labels: list[str] = []
     places: list[int] = []
     for column, part in rows.groupby("column", sort=False):
@@ -333,7 +336,10 @@ def _draw_cell(axes: Any, row: int, column: int, count: int, share: float, size:
 
 
 def image_of(figure: "matplotlib.figure.Figure", **options: Any) -> bytes:
-    """The bytes of a figure as an image file, by `savefig` with these options; it is laid out once and drawn once."""
+    """Return the bytes of a figure as an image file, by `savefig` with these options.
+
+    It is laid out once and drawn once.
+    """
     file = io.BytesIO()
     with _literal(figure):
         engine = figure.get_layout_engine()
@@ -346,7 +352,7 @@ def image_of(figure: "matplotlib.figure.Figure", **options: Any) -> bytes:
 
 @contextmanager
 def _literal(figure: "matplotlib.figure.Figure") -> Iterator[None]:
-    """Where a figure is drawn with its texts as they are: names of classes, files and runs are no formulas.
+    """Yield where a figure is drawn with its texts as they are: names of classes, files and runs are no formulas.
 
     A letter that the font lacks is drawn as a box, as the tables beside the figures have it.
     """
@@ -360,13 +366,13 @@ def _literal(figure: "matplotlib.figure.Figure") -> Iterator[None]:
 
 
 def _entry(name: object) -> str:
-    """A name as an entry of a legend, which leaves out what begins with an underscore."""
+    """Return a name as an entry of a legend, which leaves out what begins with an underscore."""
     text = str(name)
     return f" {text}" if text.startswith("_") else text
 
 
 def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
-    """An empty figure of this size in inches that belongs to no window and to no global state."""
+    """Return an empty figure of this size in inches that belongs to no window and to no global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=150, layout="constrained")

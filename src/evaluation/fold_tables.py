@@ -17,13 +17,13 @@ RESULT_METRICS = ["accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivi
 
 
 def mark_correct(cases: pd.DataFrame) -> pd.Series:
-    """Whether the most probable class of each case (the first one of a tie) is its label."""
+    """Return whether the most probable class of each case (the first one of a tie) is its label."""
     highest = cases[probability_columns(cases)].to_numpy(dtype=np.float64).argmax(axis=1)
     return pd.Series(highest == label_numbers(cases), index=cases.index)
 
 
 def seed_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The accuracy, in 0..1, of each model, seed and fold: `model, seed, fold, accuracy`; models as they appear.
+    """Return the accuracy, in 0..1, of each model, seed and fold: `model, seed, fold, accuracy`; models as they appear.
 
     A case's probabilities are averaged over its views first.
     """
@@ -37,7 +37,7 @@ def seed_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def fold_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The published kind of table in percent: a row per model, columns `f1..fK, mean, std`.
+    """Return the published kind of table in percent: a row per model, columns `f1..fK, mean, std`.
 
     Of more than one model also "std over models" (population) and "Model fusion", the accuracy of the mean
     probabilities. A model's `std` is the population one over its folds *and seeds*, the fusion's that over its folds.
@@ -58,13 +58,13 @@ def fold_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def fusion_row(correct: pd.Series, folds: pd.Series) -> pd.DataFrame:
-    """The fused row of the table alone, in percent, from whether each case is correct."""
+    """Return the fused row of the table alone, in percent, from whether each case is correct."""
     row = 100 * accuracy_by_fold(correct, folds).to_frame(FUSION).T
     return _with_mean(row, row.std(axis=1, ddof=0))
 
 
 def mark_best(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether a value is the best of its column, as shown: the highest of each fold and of the mean, ties too.
+    """Return whether a value is the best of its column, as shown: the highest of each fold and of the mean, ties too.
 
     The row "std over models", those of a single view (they may be of fewer cases) and the column `std` take no part,
     nor does a table of one row.
@@ -79,18 +79,18 @@ def mark_best(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_one_view(name: str, names: list[str]) -> bool:
-    """Whether a row among those of `names` is of one view of a model, or of the fusion, that has a row, too."""
+    """Return whether a row among those of `names` is of one view of a model, or of the fusion, that has a row, too."""
     model, _, view = name.rpartition(" ")
     return view in VIEWS and model in names
 
 
 def round_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The table at one decimal, as published."""
+    """Return the table at one decimal, as published."""
     return table.round(1)
 
 
 def published_table(path: str | Path) -> pd.DataFrame:
-    """A table of the same shape from a CSV file with the columns `model, f1..fK, mean, std`."""
+    """Return a table of the same shape from a CSV file with the columns `model, f1..fK, mean, std`."""
     table = read_text(path, "a table of published figures")
     folds = [f"f{number}" for number in range(1, len(table.columns) - 2)]
     expected = ["model", *folds, "mean", "std"]
@@ -100,7 +100,7 @@ def published_table(path: str | Path) -> pd.DataFrame:
 
 
 def published_results(path: str | Path) -> pd.DataFrame:
-    """Published figures: rows `model, metric, value, std, note`, `std` not a number where it is not known.
+    """Return published figures: rows `model, metric, value, std, note`, `std` not a number where it is not known.
 
     From a CSV file of `published_table`'s form, or with the columns `model, metric, value` and where wished `std` and
     `note`. `model` is the name of a row of ours (`ResNet-400`, `Model fusion`), `metric` one of `accuracy`, `auc`,
@@ -141,7 +141,7 @@ def _over_seeds(accuracies: pd.DataFrame) -> pd.DataFrame:
 
 
 def _single_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
-    """The models' rows in percent, from what `seed_accuracy` gives."""
+    """Return the models' rows in percent, from what `seed_accuracy` gives."""
     rows = 100 * _over_seeds(accuracies)
     spread = 100 * accuracies.groupby("model")["accuracy"].std(ddof=0)
     return _with_mean(rows, spread.reindex(rows.index))
@@ -153,7 +153,7 @@ def _fused(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame) -> pd.DataFrame:
-    """The row of a model, or of the fusion, below those of its single views where it has two or more."""
+    """Return the row of a model, or of the fusion, below those of its single views where it has two or more."""
     rows = predictions if name == FUSION else predictions[predictions["model"] == name]
     parts = {view: rows[rows["view"] == view] for view in view_names(rows)}
     if len(parts) < 2:
@@ -164,6 +164,6 @@ def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame) -> pd.Data
 
 
 def _with_mean(rows: pd.DataFrame, spread: pd.Series) -> pd.DataFrame:
-    """The rows with their columns named `f<fold>`, and with the columns `mean` and `std`."""
+    """Return the rows with their columns named `f<fold>`, and with the columns `mean` and `std`."""
     named = rows.set_axis([f"f{fold}" for fold in rows.columns], axis=1)
     return named.assign(mean=rows.mean(axis=1), std=spread).rename_axis("model")

@@ -40,7 +40,7 @@ class Explained(Protocol):
 
 
 def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The samples of `count` right and `count` wrong cases of each class, by the models of the first seed.
+    """Return the samples of `count` right and `count` wrong cases of each class, by the models of the first seed.
 
     They are those of the highest probability of the class that is predicted: the most confidently right, and the most
     confidently wrong. By class, the right ones first, then by `rank`, 1 being the most confident.
@@ -72,7 +72,7 @@ def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def draw_pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Iterator[tuple[str, bytes]]:
-    """The name and the bytes (JPEG) of a picture of each case of `examples` (from `choose_examples`).
+    """Yield the name and the bytes (JPEG) of a picture of each case of `examples` (from `choose_examples`).
 
     `explanations` are those of its rows, in their order; they are taken case by case.
     """
@@ -96,7 +96,7 @@ def file_name(row: "pd.Series[Any]") -> str:
 
 
 def draw_maps(rows: pd.DataFrame, explanations: list[Explained]) -> "matplotlib.figure.Figure":
-    """The figure of one case: for each of its images (views) a row, with the maps laid over it beside it."""
+    """Return the figure of one case: for each of its images (views) a row, with the maps laid over it beside it."""
     from matplotlib.figure import Figure
 
     panels = 1 + max(len(each.maps) for each in explanations)
@@ -139,7 +139,7 @@ def show_image(axes: Any, image: Any, name: str) -> None:
 
 
 def case_title(row: "pd.Series[Any]", width: int) -> str:
-    """The case, its classes, and why it is shown, in lines of `width` letters."""
+    """Return the case, its classes, and why it is shown, in lines of `width` letters."""
     kind = "right" if row["right"] else "wrong"
     which = "the most confident" if row["rank"] == 1 else f"number {row['rank']} by confidence"
     classes = f"true {row['label']}, predicted {row['predicted']} with probability {row['confidence']:.2f}"

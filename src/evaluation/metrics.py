@@ -28,19 +28,19 @@ FEWEST = 16
 
 
 def accuracy(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
-    """The share of cases whose most probable class is their own (the first one of a tie)."""
+    """Return the share of cases whose most probable class is their own (the first one of a tie)."""
     return _mean(weights, (probabilities.argmax(axis=1) == labels).astype(np.float64))
 
 
 def balanced_accuracy(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
-    """The mean over the present classes of the share of a class that is recognised."""
+    """Return the mean over the present classes of the share of a class that is recognised."""
     truth = _one_hot(labels, probabilities.shape[1])
     hit = truth & _one_hot(probabilities.argmax(axis=1), probabilities.shape[1])
     return _known_mean(_ratio(weights @ hit.astype(np.float64), weights @ truth.astype(np.float64)))
 
 
 def macro_f1(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
-    """The mean of the classes' F1, over the classes that occur as a label or as a prediction."""
+    """Return the mean of the classes' F1, over the classes that occur as a label or as a prediction."""
     truth = _one_hot(labels, probabilities.shape[1])
     predicted = _one_hot(probabilities.argmax(axis=1), probabilities.shape[1])
     hits = weights @ (truth & predicted).astype(np.float64)
@@ -48,7 +48,7 @@ def macro_f1(probabilities: Probabilities, labels: Labels, weights: Weights) -> 
 
 
 def auc(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
-    """The area under the ROC curve; a tie counts half. Two classes: that of the second class.
+    """Return the area under the ROC curve; a tie counts half. Two classes: that of the second class.
 
     More classes: the mean of each class against the rest, over the classes for which it can be computed.
     """
@@ -59,14 +59,14 @@ def auc(probabilities: Probabilities, labels: Labels, weights: Weights) -> Value
 
 
 def log_loss(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
-    """The mean of -ln p(label) in nats, with p clipped to [eps, 1 - eps] of float64 as scikit-learn does."""
+    """Return the mean of -ln p(label) in nats, with p clipped to [eps, 1 - eps] of float64 as scikit-learn does."""
     eps = np.finfo(np.float64).eps
     own = probabilities[np.arange(len(labels)), labels]
     return _mean(weights, -np.log(np.clip(own, eps, 1 - eps)))
 
 
 def brier(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
-    """The mean over cases of the squared error of the probabilities, summed over the classes (Brier 1950): 0..2.
+    """Return the mean over cases of the squared error of the probabilities, summed over the classes (Brier 1950): 0..2.
 
     For two classes it is half that sum, the squared error of the second class alone: 0..1. Both are scikit-learn's
     convention (`brier_score_loss(scale_by_half="auto")`).
@@ -95,13 +95,16 @@ METRICS: dict[str, Metric] = {
 
 
 def confidence_bins(confidence: Float[np.ndarray, " cases"], bins: int) -> Int[np.ndarray, " cases"]:
-    """The bin, from 0, of each confidence in 0..1: bin m covers (m / bins, (m + 1) / bins]; 0 is in the first."""
+    """Return the bin, from 0, of each confidence in 0..1: bin m covers (m / bins, (m + 1) / bins].
+
+    0 is in the first.
+    """
     numbers: Int[np.ndarray, " cases"] = np.ceil(confidence * bins).astype(np.int64) - 1
     return numbers.clip(0, bins - 1)
 
 
 def label_numbers(cases: pd.DataFrame) -> Labels:
-    """The number (cases) of each case's label among the classes of the table."""
+    """Return the number (cases) of each case's label among the classes of the table."""
     numbers = pd.Index(class_names(cases)).get_indexer(pd.Index(cases["label"]))
     if (numbers < 0).any():
         wrong = cases["label"].iloc[int(np.argmin(numbers))]
@@ -110,7 +113,7 @@ def label_numbers(cases: pd.DataFrame) -> Labels:
 
 
 def patient_groups(cases: pd.DataFrame) -> Int[np.ndarray, " cases"]:
-    """The number of each case's patient, from 0; a case of an unknown patient ("") is a group of its own."""
+    """Return the number of each case's patient, from 0; a case of an unknown patient ("") is a group of its own."""
     known = cases["patient"] != ""
     names = ("patient " + cases["patient"]).where(known, "case " + cases["case"])
     return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
@@ -132,7 +135,10 @@ def bootstrap_weights(groups: Int[np.ndarray, " cases"], replicates: int, seed: 
 
 
 def percentile_interval(values: Values) -> tuple[float, float]:
-    """The 95 % percentile interval of bootstrap values, of those that are numbers; not a number where none is."""
+    """Return the 95 % percentile interval of bootstrap values, of those that are numbers.
+
+    Not a number where none is.
+    """
     known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan")
@@ -161,7 +167,7 @@ def bootstrap_intervals(
 def measure_cases(
     cases: pd.DataFrame, replicates: int = 1000, seed: int = 0, names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, float]:
-    """The metrics `names` of a table of cases, each with `_low` and `_high`, and `accuracy_std`; fractions.
+    """Return the metrics `names` of a table of cases, each with `_low` and `_high`, and `accuracy_std`; fractions.
 
     The 95 % interval of the accuracy is Wilson's at the effective number of cases (`src.evaluation.proportions`), those
     of the others are a percentile bootstrap over patients; `accuracy_std` is the population standard deviation of the
@@ -189,7 +195,7 @@ def accuracy_by_fold(correct: pd.Series, folds: pd.Series) -> pd.Series:
 
 
 def prefix_names(found: dict[str, float], prefix: str) -> dict[str, float]:
-    """The same values under names that begin with `prefix`."""
+    """Return the same values under names that begin with `prefix`."""
     return {prefix + name: value for name, value in found.items()}
 
 
@@ -198,14 +204,14 @@ def _mean(weights: Weights, values: Float[np.ndarray, " cases"]) -> Values:
 
 
 def _ratio(above: Float[np.ndarray, "..."], below: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """The quotient; not a number where `below` is 0."""
+    """Return the quotient; not a number where `below` is 0."""
     quotient = np.full(above.shape, np.nan)
     np.divide(above, below, out=quotient, where=below > 0)
     return quotient
 
 
 def _known_mean(values: Float[np.ndarray, "replicates class_names"]) -> Values:
-    """The mean over the classes whose value is a number; not a number where none is."""
+    """Return the mean over the classes whose value is a number; not a number where none is."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))
 
@@ -216,7 +222,7 @@ def _one_hot(numbers: Int[np.ndarray, " cases"], count: int) -> Bool[np.ndarray,
 
 
 def _area(scores: Float[np.ndarray, " cases"], positive: Bool[np.ndarray, " cases"], weights: Weights) -> Values:
-    """The weighted probability that a positive case scores above a negative one, a tie counting half."""
+    """Return the weighted probability that a positive case scores above a negative one, a tie counting half."""
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # the first case of each different score
     ordered = weights[:, order]

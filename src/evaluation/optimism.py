@@ -56,7 +56,7 @@ def compare_claim(
 
 
 def best_seed(model: str, predictions: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> LedgerEntry:
-    """The best of a run's seeds beside the mean over them."""
+    """Return the best of a run's seeds beside the mean over them."""
     found = {int(str(number)): score_cases(rows) for number, rows in predictions.groupby("seed")}
     if len(found) < 2:
         return LedgerEntry(practice=BEST_SEED, model=model, note="one seed: seeds=[0,1,2,3,4] would show it")
@@ -89,7 +89,7 @@ def score_cases(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_accuracy(scores: pd.DataFrame) -> float:
-    """The accuracy in percent: the mean of the folds'."""
+    """Return the accuracy in percent: the mean of the folds'."""
     folds = pd.get_dummies(scores["fold"]).to_numpy(dtype=np.float64)
     right = scores["right"].to_numpy(dtype=np.float64)
     return 100 * float(mean_of_folds(right, folds, np.ones((1, len(scores))))[0])

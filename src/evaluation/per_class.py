@@ -11,7 +11,7 @@ from src.evaluation.proportions import clustered_wilson
 
 
 def class_table(cases: pd.DataFrame) -> pd.DataFrame:
-    """A row per class, fractions: `class, cases, patients, recall, recall_low, recall_high, precision, f1, auc`.
+    """Return a row per class, fractions: `class, cases, patients, recall, recall_low, recall_high, precision, f1, auc`.
 
     The interval of the recall (the sensitivity for the class) is Wilson's at the effective number of cases, as cases of
     a patient are alike; the AUC is that of the class against the rest. Not a number where it cannot be computed.

@@ -49,7 +49,7 @@ SIGNS = {"+": 1, "-": -1, "\N{MINUS SIGN}": -1}
 
 
 def usual_positive(names: Sequence[str]) -> str | None:
-    """The one of two classes that is usually the positive one; None where their names do not tell.
+    """Return the one of two classes that is usually the positive one; None where their names do not tell.
 
     It is the only one whose name says so, or else the other of the only one whose name says that it is negative.
     """
@@ -76,12 +76,12 @@ def tell_sense(name: str) -> int:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name in lower case, those of `CamelCase` and `snake_case`, too."""
+    """Return the words of a name in lower case, those of `CamelCase` and `snake_case`, too."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
 def _negated(word: str) -> list[str]:
-    """A word, or its negation and the rest of it where that is a word of the lists: non, cancerous."""
+    """Return a word, or its negation and the rest of it where that is a word of the lists: non, cancerous."""
     for start in ("non", "un"):
         if word.startswith(start) and word.removeprefix(start) in POSITIVE_WORDS | NEGATIVE_WORDS:
             return [start, word.removeprefix(start)]

@@ -12,28 +12,25 @@ TOLERANCE = 1e-6
 
 
 def class_names(predictions: pd.DataFrame) -> list[str]:
-    """The names of the classes, in the order of the columns `p_<class>`."""
+    """Return the names of the classes, in the order of the columns `p_<class>`."""
     return [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
 
 
 def probability_columns(predictions: pd.DataFrame) -> list[str]:
-    """The names of the columns that hold probabilities, in the order of the classes."""
+    """Return the names of the columns that hold probabilities, in the order of the classes."""
     return [f"p_{name}" for name in class_names(predictions)]
 
 
 def view_names(predictions: pd.DataFrame) -> list[str]:
-    """The different views of the samples, in order; "" where samples have none."""
+    """Return the different views of the samples, in order; "" where samples have none."""
     return sorted(predictions["view"].unique().tolist())
 
 
 def check_predictions(predictions: pd.DataFrame) -> None:
     """Refuse a table that is no predictions table.
 
-    Raises
-    ------
-    ValueError
-        It lacks a column, a probability is impossible, a label is no class, a sample is predicted twice under one key,
-        or a case has two labels, held-out folds or patients. The message names the offender.
+    Errors: ValueError for it lacks a column, a probability is impossible, a label is no class, a sample is predicted
+    twice under one key, or a case has two labels, held-out folds or patients. The message names the offender.
     """
     _check_columns(predictions)
     _check_probabilities(predictions)
@@ -49,13 +46,10 @@ def check_predictions(predictions: pd.DataFrame) -> None:
 
 
 def align_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One predictions table of all the runs in `tables` (name of the run: its table), for their fusion.
+    """Return one predictions table of all the runs in `tables` (name of the run: its table), for their fusion.
 
-    Raises
-    ------
-    ValueError
-        The runs cannot be fused: other classes, other cases, another label, fold or patient of a case, or a model's
-        name that occurs twice. The message names the runs and up to three of the offenders.
+    Errors: ValueError for the runs cannot be fused: other classes, other cases, another label, fold or patient of a
+    case, or a model's name that occurs twice. The message names the runs and up to three of the offenders.
     """
     if not tables:
         raise ValueError("at least one run is needed to align, but got none")
@@ -76,7 +70,7 @@ def align_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def average_by_case(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per case, ordered by case: `case, patient, label, fold, p_<class>...`.
+    """Return one row per case, ordered by case: `case, patient, label, fold, p_<class>...`.
 
     The probabilities are the mean over the samples of a view, then over views, then seeds, then models.
     """

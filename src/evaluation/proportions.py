@@ -9,7 +9,7 @@ NORMAL_975 = 1.959963984540054  # the 97.5 % quantile of the standard normal dis
 def wilson_interval(
     share: Float[np.ndarray, " bins"], count: Float[np.ndarray, " bins"]
 ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-    """The 95 % score interval of a share of `count` trials (Wilson 1927)."""
+    """Return the 95 % score interval of a share of `count` trials (Wilson 1927)."""
     square = NORMAL_975**2
     middle = (share + square / (2 * count)) / (1 + square / count)
     half = NORMAL_975 / (1 + square / count) * np.sqrt(share * (1 - share) / count + square / (4 * count**2))

@@ -22,7 +22,7 @@ OF_PUBLISHED = ["model", "metric", "published", "published_std", "note"]
 
 
 def subtract_published(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Our figures less published ones, from the tables that `src.evaluation.side_by_side` makes.
+    """Return our figures less published ones, from the tables that `src.evaluation.side_by_side` makes.
 
     Columns: `model, metric, group, published, published_std, ours, difference, low, high, p_holm, verdict, note`, in
     percent and points, a row per published figure and group. The published figure is taken to vary as ours does and

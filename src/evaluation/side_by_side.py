@@ -60,7 +60,7 @@ class Group:
         return axes_title(self.axes)
 
     def accuracy(self, model: str) -> tuple[float, float]:
-        """The mean and the deviation, in percent, of a row of the table by fold."""
+        """Return the mean and the deviation, in percent, of a row of the table by fold."""
         table = self.evaluation.table
         return float(table["mean"].to_dict()[model]), float(table["std"].to_dict()[model])
 
@@ -84,26 +84,26 @@ class SideBySide:
 def side_by_side(
     groups: Sequence[Group], published: pd.DataFrame | None = None, replicates: int = 1000, seed: int = 0
 ) -> SideBySide:
-    """The groups side by side, and beside published results (`src.evaluation.fold_tables.published_results`)."""
+    """Return the groups side by side, and beside published results (`src.evaluation.fold_tables.published_results`)."""
     table = group_table(groups, replicates, seed)
     found = pd.DataFrame() if published is None else published_beside_ours(published, table)
     return SideBySide(table=table, gaps=protocol_gaps(groups, replicates, seed), published=found)
 
 
 def axes_title(axes: Mapping[str, str]) -> str:
-    """The name of a group that its axes make: `kfold`, `kfold 8 patients`."""
+    """Return the name of a group that its axes make: `kfold`, `kfold 8 patients`."""
     return " ".join(axis_title(name, value) for name, value in axes.items())
 
 
 def axis_title(name: str, value: str) -> str:
-    """How the value of an axis is called: kfold, 8 patients, data.task=binary."""
+    """Return how the value of an axis is called: kfold, 8 patients, data.task=binary."""
     if name == TRAINING:
         return "all patients" if value == ALL else f"{value} patients"
     return value if name in BARE else f"{name}={value}"
 
 
 def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """A row per model, its groups in order; the fusion last. Columns:
+    """Return a row per model, its groups in order; the fusion last. Columns:
 
     `model`, the axes, `group` (its title), `leaks`, `patients`; in percent `mean, std` as in the table by fold, and
     `low, high`; fractions `auc` and, of the two-class view, `binary_accuracy, binary_auc` (all with `_low, _high`),
@@ -143,7 +143,7 @@ def protocol_gaps(groups: Sequence[Group], replicates: int = 1000, seed: int = 0
 
 
 def protocol_pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
-    """A group that leaks and one that does not, which differ in nothing but the protocol."""
+    """Yield a group that leaks and one that does not, which differ in nothing but the protocol."""
     for leaking in groups:
         for other in groups:
             differ = {name for name in leaking.axes if leaking.axes[name] != other.axes[name]}
@@ -178,7 +178,7 @@ def score_models(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
-    """The ends, in 0..1, of the interval of the mean of the folds of a table of scores (`score_models`).
+    """Return the ends, in 0..1, of the interval of the mean of the folds of a table of scores (`score_models`).
 
     Where folds are alike in size, and there is one seed, it is that of the accuracy of all cases.
     """
@@ -190,7 +190,7 @@ def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
 def mean_of_folds(
     right: Float[np.ndarray, " cases"], fold: Float[np.ndarray, "cases folds"], weights: Weights
 ) -> Values:
-    """The mean over folds of the weighted mean of `right`; `fold` is 1 where a case is of a fold.
+    """Return the mean over folds of the weighted mean of `right`; `fold` is 1 where a case is of a fold.
 
     A fold of which no case has a weight takes no part.
     """
@@ -208,7 +208,7 @@ def _scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def replicate_means(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> list[Values]:
-    """The mean of the folds of each table of scores, at each of the same draws of patients."""
+    """Return the mean of the folds of each table of scores, at each of the same draws of patients."""
     every = pd.concat(tables, ignore_index=True)
     ends = np.cumsum([len(table) for table in tables])[:-1]
     right = np.split(every["right"].to_numpy(dtype=np.float64), ends)
@@ -221,7 +221,7 @@ def replicate_means(tables: Sequence[pd.DataFrame], replicates: int, seed: int) 
 
 
 def _areas(group: Group, model: str, replicates: int, seed: int) -> Mapping[str, float]:
-    """The AUC of a model or of the fusion, and what its two-class view gives."""
+    """Return the AUC of a model or of the fusion, and what its two-class view gives."""
     rows = group.predictions if model == FUSION else group.predictions[group.predictions["model"] == model]
     cases = average_by_case(rows)
     view = group.binary(cases)
@@ -239,7 +239,7 @@ def _areas(group: Group, model: str, replicates: int, seed: int) -> Mapping[str,
 
 
 def _ours(ours: pd.DataFrame, model: str, metric: str) -> float:
-    """Our value in percent of a published one; not a number where there is none."""
+    """Return our value in percent of a published one; not a number where there is none."""
     column, unit = ("mean", 1) if metric == "accuracy" else (metric, 100)
     values = ours[column].to_dict() if column in ours else {}
     return unit * float(values.get(model, np.nan))

@@ -21,12 +21,9 @@ WHOLE_NUMBERS = r"^(-?\d+)\.0$"
 
 
 def slice_facts(manifest: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """The columns `sample` and `names` of a manifest as text, "" where a value is not known.
+    """Return the columns `sample` and `names` of a manifest as text, "" where a value is not known.
 
-    Raises
-    ------
-    ValueError
-        The manifest lacks one of the columns, or one has more than 30 different values.
+    Errors: ValueError for the manifest lacks one of the columns, or one has more than 30 different values.
     """
     names = list(dict.fromkeys(names))
     known = [str(name) for name in manifest if name not in IDENTITIES]
@@ -46,7 +43,7 @@ def slice_facts(manifest: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def slice_table(
     predictions: pd.DataFrame, facts: pd.DataFrame, binary: Binary, replicates: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """A row per value of each column of `facts` (`sample`, and others as text), in the values' natural order.
+    """Return a row per value of each column of `facts` (`sample`, and others as text), in the values' natural order.
 
     Columns: `column, value, cases, patients`, and `accuracy, balanced_accuracy, auc`, each with `_low` and `_high`;
     fractions, not a number where they cannot be computed, such as the AUC of a single class. `binary_auc` is added
@@ -66,19 +63,19 @@ def slice_table(
 
 
 def natural_order(value: str) -> tuple[bool, list[tuple[float, str]]]:
-    """A key that sorts 40X before 100X, and "" last."""
+    """Return a key that sorts 40X before 100X, and "" last."""
     parts = re.findall(r"(\d+)|(\D+)", value)
     return not value, [(float(number or "inf"), text) for number, text in parts]
 
 
 def largest_values(table: pd.DataFrame, limit: int = 12) -> pd.DataFrame:
-    """The rows of a slice table without those beyond the `limit` values of a column with the most cases."""
+    """Return the rows of a slice table without those beyond the `limit` values of a column with the most cases."""
     place = table.groupby("column")["cases"].rank(method="first", ascending=False)
     return table[place <= limit]
 
 
 def _columns(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[str, pd.Series]:
-    """The values (rows of predictions) by column, those of the view first."""
+    """Return the values (rows of predictions) by column, those of the view first."""
     of_sample = facts.set_index("sample")
     names = [str(name) for name in of_sample if name != "view"]
     found = {name: predictions["sample"].map(of_sample[name]).fillna("") for name in names}

@@ -27,7 +27,7 @@ def best_so_far(trials: pd.DataFrame, minimize: bool) -> "pd.Series[float]":
 def draw_studies(
     trials: pd.DataFrame, importance: Mapping[str, float], keys: list[str], objective: str, minimize: bool, note: str
 ) -> "dict[str, matplotlib.figure.Figure]":
-    """The figures "history", "slice", and where it is known "importance" of a study that varied `keys`."""
+    """Return the figures "history", "slice", and where it is known "importance" of a study that varied `keys`."""
     figures = {"history": draw_history(trials, objective, minimize, note)}
     if (trials["state"] == COMPLETE).any():
         figures["slice"] = draw_slices(trials, keys, objective, note)
@@ -37,7 +37,7 @@ def draw_studies(
 
 
 def draw_history(trials: pd.DataFrame, objective: str, minimize: bool, note: str) -> "matplotlib.figure.Figure":
-    """The value of every trial, and the best so far; that of a pruned trial is of the folds before its end."""
+    """Return the value of every trial, and the best so far; that of a pruned trial is of the folds before its end."""
     figure = _figure(7.0, 4.5)
     axes = figure.add_subplot()
     for state, colour, marker in ((COMPLETE, BLUE, "o"), (PRUNED, GREY, "x")):
@@ -56,7 +56,7 @@ def draw_history(trials: pd.DataFrame, objective: str, minimize: bool, note: str
 
 
 def draw_importance(importance: Mapping[str, float], objective: str, note: str) -> "matplotlib.figure.Figure":
-    """The share of each parameter in what makes a trial good."""
+    """Return the share of each parameter in what makes a trial good."""
     figure = _figure(7.0, 1.6 + 0.4 * len(importance))
     axes = figure.add_subplot()
     ordered = sorted(importance.items(), key=lambda item: (item[1], item[0]))
@@ -70,7 +70,7 @@ def draw_importance(importance: Mapping[str, float], objective: str, note: str) 
 
 
 def draw_slices(trials: pd.DataFrame, keys: list[str], objective: str, note: str) -> "matplotlib.figure.Figure":
-    """The value of every complete trial by each parameter; later trials are darker."""
+    """Return the value of every complete trial by each parameter; later trials are darker."""
     complete = trials[trials["state"] == COMPLETE]
     columns = min(3, len(keys))
     rows = -(-len(keys) // columns)
@@ -97,7 +97,10 @@ def draw_slices(trials: pd.DataFrame, keys: list[str], objective: str, note: str
 
 
 def place_values(axes: Any, values: "pd.Series[Any]") -> Any:
-    """Where values stand on the axis: numbers where they are, others side by side; logarithmic over two decades."""
+    """Return where values stand on the axis: numbers where they are, others side by side.
+
+    Logarithmic over two decades.
+    """
     numbers = pd.to_numeric(values, errors="coerce")
     if values.map(lambda value: isinstance(value, bool)).any() or not np.isfinite(numbers.astype(float)).all():
         names = sorted(values.astype(str).unique())

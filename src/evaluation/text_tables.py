@@ -43,11 +43,11 @@ class TextTable:
     folded: bool = False
 
     def worded(self, column: int) -> bool:
-        """Whether a column holds words."""
+        """Return whether a column holds words."""
         return column < self.text or column >= len(self.header) - self.last
 
     def select(self, headings: Mapping[str, str]) -> "TextTable":
-        """The columns named, under other headings, in this order; those of words stay the first ones."""
+        """Return the columns named, under other headings, in this order; those of words stay the first ones."""
         places = [self.header.index(name) for name in headings]
         tones = {(row, places.index(place)): tone for (row, place), tone in self.tones.items() if place in places}
         rows = [[row[place] for place in places] for row in self.rows]
@@ -55,7 +55,7 @@ class TextTable:
 
 
 def to_markdown(table: TextTable) -> str:
-    """The table in Markdown, the best values bold, and its notes as paragraphs; ends with a new line."""
+    """Return the table in Markdown, the best values bold, and its notes as paragraphs; ends with a new line."""
     rows = [
         [f"**{text}**" if table.tones.get((place, column)) == BEST else text for column, text in enumerate(row)]
         for place, row in enumerate(table.rows)
@@ -66,7 +66,7 @@ def to_markdown(table: TextTable) -> str:
 
 
 def tabulate_folds(table: pd.DataFrame, caption: str = "") -> TextTable:
-    """A table by fold (`src.evaluation.fold_tables`) at one decimal, as published; the best values stand out."""
+    """Return a table by fold (`src.evaluation.fold_tables`) at one decimal, as published; the best values stand out."""
     values = round_table(table).to_numpy(float)
     rows = [[str(name), *map(number, line)] for name, line in zip(table.index, values, strict=True)]
     tones = {(row, 1 + column): BEST for row, column in np.argwhere(mark_best(table)).tolist()}
@@ -74,7 +74,7 @@ def tabulate_folds(table: pd.DataFrame, caption: str = "") -> TextTable:
 
 
 def tabulate_groups(together: SideBySide, caption: str = "") -> TextTable:
-    """The groups side by side, in percent: protocols in columns with their gaps, all else in rows."""
+    """Return the groups side by side, in percent: protocols in columns with their gaps, all else in rows."""
     table, gaps = together.table, together.gaps
     axes = [str(name) for name in table.columns[1 : table.columns.tolist().index("group")]]
     protocols = [name for name in axes if name.split(".")[0] == PROTOCOL]
@@ -100,7 +100,7 @@ def tabulate_groups(together: SideBySide, caption: str = "") -> TextTable:
 
 
 def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
-    """Published figures beside ours, in percent."""
+    """Return published figures beside ours, in percent."""
     published = together.published
     ours = [str(name) for name in published if name not in ("model", "metric", "published", "published_std", "note")]
     noted = ["note"] if (published["note"] != "").any() else []
@@ -123,7 +123,7 @@ def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
 def tabulate_comparison(
     table: pd.DataFrame, caption: str = "", title: Callable[[str], str] = titled, notes: list[str] | None = None
 ) -> TextTable:
-    """A comparison (`src.evaluation.comparison.compare`): areas as fractions, all else in percent and points.
+    """Return a comparison (`src.evaluation.comparison.compare`): areas as fractions, all else in percent and points.
 
     `title` says how a metric is called.
     """
@@ -142,7 +142,7 @@ def tabulate_comparison(
 
 
 def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
-    """The entries of a ledger (`src.evaluation.optimism`) that have figures, in percent and points."""
+    """Return the entries of a ledger (`src.evaluation.optimism`) that have figures, in percent and points."""
     rows = [
         [
             str(row["practice"]),
@@ -179,7 +179,7 @@ def tabulate_against(table: pd.DataFrame, caption: str = "") -> TextTable:
 def tabulate_slices(
     slices: pd.DataFrame, figure: Callable[[Mapping[Any, Any], str], str], title: Callable[[str], str]
 ) -> TextTable:
-    """The metrics by slice (`src.evaluation.slices`); of a column with many values those with the most cases.
+    """Return the metrics by slice (`src.evaluation.slices`); of a column with many values those with the most cases.
 
     `figure` says the metric of a name in a row, and `title` how it is called.
     """
@@ -197,12 +197,12 @@ def tabulate_slices(
 
 
 def views_of_groups(together: SideBySide) -> list[str]:
-    """What the two-class figures of the groups hold against what."""
+    """Return what the two-class figures of the groups hold against what."""
     return [f"two-class figures: {view}" for view in dict.fromkeys(together.table["view"]) if view]
 
 
 def _notes_on_groups(together: SideBySide) -> list[str]:
-    """What a reader of the groups side by side has to know."""
+    """Return what a reader of the groups side by side has to know."""
     lines = ["mean +- population deviation over folds (and seeds), 95 % interval over patients"]
     lines += views_of_groups(together)
     if together.table["leaks"].any():
@@ -231,7 +231,7 @@ def _accuracy(row: Mapping[Any, Any]) -> str:
 
 
 def _gap(gaps: pd.DataFrame, key: Mapping[str, Any], pair: tuple[str, str]) -> str:
-    """The gap of a model between two protocols."""
+    """Return the gap of a model between two protocols."""
     wanted = {**key, "leaking": pair[0], "other": pair[1]}
     found = gaps[(gaps[list(wanted)] == list(wanted.values())).all(axis=1)].to_dict("records")
     return signed(*(found[0][name] for name in ("gap", "low", "high"))) if found else MISSING

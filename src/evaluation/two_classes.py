@@ -44,7 +44,10 @@ class Binary:
             raise ValueError(f"`thresholds` must be one or more in 0..1, but got thresholds={self.thresholds}")
 
     def __call__(self, cases: pd.DataFrame) -> pd.DataFrame | None:
-        """The cases with the columns `p_negative, p_positive` and the labels "negative" and "positive"; or no view."""
+        """Return the cases with the columns `p_negative, p_positive` and the labels "negative" and "positive".
+
+        Or no view.
+        """
         positive = self.positives(class_names(cases))
         if not positive:
             return None
@@ -53,7 +56,10 @@ class Binary:
         return two_class(cases, positive, score)
 
     def positives(self, names: list[str]) -> list[str]:
-        """The positive ones among the classes `names`, in their order; empty where there is no two-class view."""
+        """Return the positive ones among the classes `names`, in their order.
+
+        Empty where there is no two-class view.
+        """
         unknown = [name for name in self.positive if name not in names]
         if unknown:
             raise ValueError(f"`positive` must name classes of {names}, but got {unknown}")
@@ -64,7 +70,10 @@ class Binary:
         return [name for name in names if name in self.positive]
 
     def notes(self, names: list[str]) -> list[str]:
-        """What a reader has to know of a positive class that nobody chose; nothing where one was, or there is none."""
+        """Return what a reader has to know of a positive class that nobody chose.
+
+        Nothing where one was, or there is none.
+        """
         if self.positive or len(names) != 2:
             return []
         (positive,) = self.positives(names)
@@ -80,13 +89,13 @@ class Binary:
 
 
 def view_title(positive: Sequence[str], names: Sequence[str]) -> str:
-    """What a two-class view holds against what: `cancer (positive) against healthy`."""
+    """Return what a two-class view holds against what: `cancer (positive) against healthy`."""
     rest = [name for name in names if name not in positive]
     return f"{' + '.join(positive)} (positive) against {' + '.join(rest) if len(rest) < 4 else 'the rest'}"
 
 
 def two_class(cases: pd.DataFrame, positive: list[str], score: Float[np.ndarray, " cases"]) -> pd.DataFrame:
-    """The table of cases with two classes, from the score in 0..1 of the positive one."""
+    """Return the table of cases with two classes, from the score in 0..1 of the positive one."""
     label = np.where(cases["label"].isin(positive), POSITIVE, NEGATIVE)
     table = cases[["case", "patient", "fold"]].assign(label=label, p_negative=1 - score, p_positive=score)
     return table[["case", "patient", "label", "fold", "p_negative", "p_positive"]]
@@ -101,7 +110,10 @@ def set_points(view: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:
 
 
 def count_missed(cases: pd.DataFrame, view: pd.DataFrame, positive: list[str], threshold: float) -> dict[str, int]:
-    """How many cases of each positive class are not called positive at the threshold; both tables in one order."""
+    """Return how many cases of each positive class are not called positive at the threshold.
+
+    Both tables in one order.
+    """
     lost = ~_called(view, threshold)
     return {name: int((lost & (cases["label"] == name).to_numpy(dtype=bool)).sum()) for name in positive}
 

@@ -19,5 +19,5 @@ class Auxiliaries(models.GoogLeNet):  # type: ignore[misc]
             branch.fc2 = nn.Identity()
 
     def eager_outputs(self, x: Tensor, aux2: Tensor | None, aux1: Tensor | None) -> Tensor | list[Tensor | None]:
-        """The descriptors (n, 1024); in training the list of them and those of both branches, each (n, 1024)."""
+        """Return the descriptors (n, 1024); in training the list of them and those of both branches, each (n, 1024)."""
         return [x, aux1, aux2] if self.training else x

@@ -33,7 +33,7 @@ class Stages(nn.Module):
         return torch.cat([maps.mean((2, 3)) for maps in self.feature_maps(pixels)], dim=1)
 
     def feature_maps(self, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The last activations of each block but the first (n, channels, height, width)."""
+        """Yield the last activations of each block but the first (n, channels, height, width)."""
         maps, blocks = pixels, 0
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):  # a block ends where pooling begins, after the activation
@@ -43,7 +43,7 @@ class Stages(nn.Module):
             maps = layer(maps)
 
     def length(self) -> int:
-        """How many channels the blocks but the first have together."""
+        """Return how many channels the blocks but the first have together."""
         channels, lengths = 0, []
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
@@ -85,7 +85,7 @@ class Averages(nn.Module):
         return torch.cat([maps.mean((2, 3)) for maps in self.feature_maps(pixels)], dim=1)
 
     def feature_maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """The outputs of the Keras model (n, channels, height, width)."""
+        """Return the outputs of the Keras model (n, channels, height, width)."""
         import keras
 
         with keras.device(str(pixels.device)):  # Keras moves its tensors to the accelerator unless told

@@ -16,7 +16,7 @@ Shape = tuple[int, int]
 
 
 def window_means(maps: torch.Tensor, cells: int, step: int) -> torch.Tensor:
-    """The means over all windows of `cells` x `cells` of maps (n, channels, height, width), `step` apart.
+    """Return the means over all windows of `cells` x `cells` of maps (n, channels, height, width), `step` apart.
 
     (n, rows, columns, channels), double: by an integral image (Crow 1984), whose sums in double precision lose nothing
     that a float32 would show.
@@ -60,7 +60,7 @@ class Windows:
         self.stride = max(layer.stride for layer in self.layers)
 
     def __call__(self, crops: torch.Tensor) -> torch.Tensor:
-        """The descriptors (n, windows, length) of the windows of images."""
+        """Return the descriptors (n, windows, length) of the windows of images."""
         shape = (crops.shape[2], crops.shape[3])
         with torch.inference_mode():
             maps = self.network.maps(crops)
@@ -68,7 +68,7 @@ class Windows:
         return torch.cat(parts, dim=1)
 
     def descriptors_of(self, maps: list[torch.Tensor], shape: Shape, size: int) -> torch.Tensor:
-        """The descriptors (n, windows, length) of the windows of one size."""
+        """Return the descriptors (n, windows, length) of the windows of one size."""
         rows, columns = self.grid(shape, size)
         means = [
             window_means(each, layer.cells[size], self.stride // layer.stride)[:, :rows, :columns]
@@ -77,16 +77,16 @@ class Windows:
         return torch.cat(means, dim=3).float().flatten(1, 2)
 
     def fitting(self, shape: Shape) -> list[int]:
-        """The sizes that fit an image of a height and width."""
+        """Return the sizes that fit an image of a height and width."""
         return [size for size in self.sizes if size <= min(shape)]
 
     def grid(self, shape: Shape, size: int) -> Shape:
-        """How many rows and columns of windows of a size there are; their tops and lefts are `stride` apart."""
+        """Return how many rows and columns of windows of a size there are; their tops and lefts are `stride` apart."""
         rows, columns = ((side - size) // self.stride + 1 for side in shape)
         return rows, columns
 
     def split(self, described: torch.Tensor, shape: Shape) -> dict[int, torch.Tensor]:
-        """The descriptors (n, rows, columns, length) by size, of those that a call gave of images of a shape."""
+        """Return the descriptors (n, rows, columns, length) by size, of those that a call gave of images of a shape."""
         grids = {size: self.grid(shape, size) for size in self.fitting(shape)}
         parts = torch.split(described, [rows * columns for rows, columns in grids.values()], dim=1)
         return {
@@ -95,7 +95,7 @@ class Windows:
 
 
 def averages_maps(network: Averaging, size: int) -> bool:
-    """Whether an encoder's descriptor of a crop is the mean of its maps."""
+    """Return whether an encoder's descriptor of a crop is the mean of its maps."""
     noise = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     crop = noise.to(network.device)
     maps = network.maps(crop)
@@ -107,7 +107,7 @@ def averages_maps(network: Averaging, size: int) -> bool:
 
 
 def measure_layers(network: Averaging, sizes: list[int]) -> list[Layer]:
-    """What the maps of an encoder are to pixels, measured."""
+    """Return what the maps of an encoder are to pixels, measured."""
     found: list[Layer] = []
     for size in sizes:
         side = size if size < 2 * SPAN else SPAN + size % SPAN  # a stride more of pixels is a cell more
