@@ -29,7 +29,7 @@ def view_names(predictions: pd.DataFrame) -> list[str]:
 def check_predictions(predictions: pd.DataFrame) -> None:
     """Refuse a table that is no predictions table.
 
-    Errors: ValueError for it lacks a column, a probability is impossible, a label is no class, a sample is predicted
+    Errors: ValueError if it lacks a column, a probability is impossible, a label is no class, a sample is predicted
     twice under one key, or a case has two labels, held-out folds or patients. The message names the offender.
     """
     _check_columns(predictions)
@@ -48,7 +48,7 @@ def check_predictions(predictions: pd.DataFrame) -> None:
 def align_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one predictions table of all the runs in `tables` (name of the run: its table), for their fusion.
 
-    Errors: ValueError for the runs cannot be fused: other classes, other cases, another label, fold or patient of a
+    Errors: ValueError if the runs cannot be fused: other classes, other cases, another label, fold or patient of a
     case, or a model's name that occurs twice. The message names the runs and up to three of the offenders.
     """
     if not tables:

@@ -23,7 +23,7 @@ WHOLE_NUMBERS = r"^(-?\d+)\.0$"
 def slice_facts(manifest: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Return the columns `sample` and `names` of a manifest as text, "" where a value is not known.
 
-    Errors: ValueError for the manifest lacks one of the columns, or one has more than 30 different values.
+    Errors: ValueError if the manifest lacks one of the columns, or one has more than 30 different values.
     """
     names = list(dict.fromkeys(names))
     known = [str(name) for name in manifest if name not in IDENTITIES]
