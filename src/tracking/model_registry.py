@@ -178,9 +178,9 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 sys.path.insert(0, str(folder / "code"))
 import pandas as pd
-from src.served import CELLS, answer, members
+from src.served import CELLS, answer_request, load_members
 
-found = answer(members(folder / CELLS), pd.read_parquet(folder / "question.parquet"))
+found = answer_request(load_members(folder / CELLS), pd.read_parquet(folder / "question.parquet"))
 found.to_parquet(folder / "answer.parquet")
 own = {name for name, module in list(sys.modules.items()) if "." not in name and getattr(module, "__file__", None)}
 holders = importlib.metadata.packages_distributions()
