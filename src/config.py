@@ -262,7 +262,16 @@ def register(schemas: Iterable[type]) -> None:
     """
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
     for schema in schemas:
-        ConfigStore.instance().store(group="schema", name=schema.__name__, node=schema)
+        ConfigStore.instance().store(group="schema", name=schema.__name__, node=schema_node(schema))
+
+
+def schema_node(schema: type) -> DictConfig:
+    """Return a schema as a config, which takes any key where a parameter is said to be `open`."""
+    node: DictConfig = OmegaConf.structured(schema)
+    for each in fields(schema):
+        if each.metadata.get("open"):
+            OmegaConf.set_struct(node[each.name], False)
+    return node
 
 
 def take_own(folder: Path) -> None:

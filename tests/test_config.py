@@ -1,5 +1,6 @@
 """Every committed config composes and becomes objects; the direction is YAML to dataclass, in one step."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from src.cli.command import explain_error
 from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt, refuse_unknown
 from src.methods.method import Method
+from src.models.saved import describe
 from tests.support.configs import composed
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
@@ -20,6 +22,7 @@ GIVEN = {
     "data=folder": ["data.root=images"],
     "data=csv": ["data.path=table.csv"],
     "protocol=published": ["protocol.path=folds.csv"],
+    "classifier=sklearn": ["classifier.estimator=sklearn.naive_bayes.GaussianNB"],
     "classifier=tuned": ["classifier.study=NAME"],
 }
 """What the user has to give."""
@@ -155,6 +158,18 @@ def test_a_part_of_a_config_is_not_built_with_an_unknown_key() -> None:
         config = compose("config", ["+data.convrt=true"])
     with pytest.raises(ValueError, match=r"there is no convrt.*did you mean convert\?"):
         build(config.data)
+
+
+def test_parameters_of_an_estimator_are_given_by_name() -> None:
+    estimator = "classifier.estimator=sklearn.ensemble.ExtraTreesClassifier"
+    given = composed("classifier=sklearn", estimator, "classifier.parameters.n_estimators=9")
+    assert given.classifier.parameters == {"n_estimators": 9}
+    forest = composed("classifier=random_forest", "classifier.parameters.max_depth=3").classifier
+    assert forest.parameters == {"n_estimators": 500, "max_features": "sqrt", "min_samples_leaf": 1, "max_depth": 3}
+    described = describe(forest)
+    assert rebuilt(json.loads(json.dumps(described))) == forest
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigCompositionException):
+        compose("config", ["classifier=random_forest", "classifier.n_estimators=9"])
 
 
 @pytest.mark.parametrize("override", ["seeds=[[0]]", "seeds=[{a: 1}]", "binary.thresholds=[0.5,[1]]"])

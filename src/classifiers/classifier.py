@@ -82,6 +82,9 @@ class Classifier(ABC):
         """Return the identity of what it knows besides its parameters; empty where that is nothing."""
         return ""
 
+    def check_tunable(self) -> None:  # noqa: B027  # those of most are
+        """Raise `ValueError` where its parameters are not to be chosen by a study."""
+
     def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return what a reader has to know; `ValueError` where splits and data of these digests may not be predicted.
 

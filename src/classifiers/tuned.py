@@ -83,6 +83,13 @@ class Tuned(Classifier):
         """Return the identity of what the study chose: it may be made anew under its name."""
         return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
 
+    def check_tunable(self) -> None:
+        """Raise `ValueError`: they were chosen by one."""
+        raise ValueError(
+            "classifier=tuned has parameters of another study, which knew the cases that are held out inside of folds: "
+            "tune another, such as classifier=lightgbm"
+        )
+
     def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return what a reader has to know; `ValueError` where parameters may have seen what is held out."""
         chosen = self.record

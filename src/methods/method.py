@@ -143,6 +143,8 @@ class Method(ABC):
     """Whether the encoder is trained: one with random weights need not stay so."""
     idle: ClassVar[tuple[str, ...]] = ()
     """Groups of the config that mean nothing to it."""
+    varied: ClassVar[tuple[str, ...]] = ()
+    """The operators that a study may vary: none of them asks for other descriptors, or other prepared images."""
 
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads that prepare images, and folds that learn at the same time; one per processor unless given."""
@@ -157,6 +159,10 @@ class Method(ABC):
     def use(self, executor: Executor) -> None:
         """Have an executor do the work; `ValueError` where it cannot."""
         self.executor = executor
+
+    def method_for(self, encoder: Encoder) -> "Method":
+        """Return the method that is used with an encoder: this one, or another where it cannot do with it."""
+        return self
 
     def check_device(self, encoder: Encoder) -> None:
         """Raise `ValueError`, first of all, where a device is named that this machine lacks; a cluster has its own."""

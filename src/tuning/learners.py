@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import singledispatch
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -19,12 +20,11 @@ from src.methods.fold_models import by_view, join_predictions, leave_out, model_
 from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.frozen.frozen import ALL, Frozen, Pooled, fit_fold
 from src.methods.likeness import Known
-from src.methods.method import CellTask, Outcome
+from src.methods.method import CellTask, Method, Outcome
 from src.methods.preparation import samples_of
 from src.recipes import descriptor_recipe, fit_recipe
 from src.storage.store import Store, recipe_digest
 from src.system.progress import Progress
-from src.tuning.search_space import FROZEN, TRAINED
 
 HELD = 4
 """Sets of pooled descriptors that are held at once: a view and an exponent have one."""
@@ -62,7 +62,7 @@ def hold_out_one(splits: pd.DataFrame, fold: int) -> pd.DataFrame:
 class Descriptors:
     """Learns on pooled descriptors (`read`), those of a view and an exponent being read once."""
 
-    operators: ClassVar[tuple[str, ...]] = FROZEN
+    operators: ClassVar[tuple[str, ...]] = Frozen.varied
 
     manifest: pd.DataFrame
     rows: pd.DataFrame
@@ -124,7 +124,7 @@ class Descriptors:
 class Networks:
     """Trains networks on prepared images. What a trial trained is deleted at its end."""
 
-    operators: ClassVar[tuple[str, ...]] = TRAINED
+    operators: ClassVar[tuple[str, ...]] = FineTune.varied
 
     method: "Prepared"
     task: CellTask
@@ -173,7 +173,17 @@ class Prepared(FineTune):
         return images, self.bad[self.bad["sample"].isin(task.manifest["sample"])]
 
 
-def descriptors(method: Frozen, task: CellTask) -> Descriptors:
+@singledispatch
+def learner_of(method: Method, task: CellTask, work: Path) -> Learner:
+    """Return what learns again and again as a method does, with all done that does not depend on what is varied.
+
+    `work` is a folder for what trials train. A method of another kind registers its own, or is none that is tuned.
+    """
+    raise ValueError(f"method={type(method).__name__.lower()} has no parameters that a study chooses")
+
+
+@learner_of.register
+def descriptors(method: Frozen, task: CellTask, work: Path) -> Descriptors:
     """Return what learns on descriptors, once all are stored."""
     wanted = descriptor_recipe(task.cell, task.cell.encoder.digest())
     encoded, bad = method.encode(task, wanted)
@@ -185,6 +195,7 @@ def descriptors(method: Frozen, task: CellTask) -> Descriptors:
     return Descriptors(task.manifest, leave_out(task.manifest, bad), read, bad, facts)
 
 
+@learner_of.register
 def networks(method: FineTune, task: CellTask, work: Path) -> Networks:
     """Return what trains networks, once all images are prepared."""
     method.checked(task.cell)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from src.cell import Cell
 
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 RANGE, CHOICES = ("low", "high", "log", "step"), "choices"
-FROZEN, TRAINED = ("classifier", "pool"), ("finetune",)
-"""The operators that a study may vary: none of them asks for other descriptors, or other prepared images."""
 Values = dict[str, Any]
 
 
@@ -109,24 +107,32 @@ def flatten_search(search: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 
 def dimension(key: str, limits: Mapping[str, Any], cell: Cell, operators: tuple[str, ...]) -> Dimension:
     """Return a dimension; `ValueError` where the key or its limits are none."""
-    operator, _, name = key.partition(".")
+    operator, _, path = key.partition(".")
+    name, _, below = path.partition(".")
     if operator not in operators:
         ways = " and ".join(f"{each}.*" for each in operators)
         raise ValueError(
             f"the search holds {key}, but a study varies {ways} here: sweep others by `python -m src.run -m`"
         )
     known = {each.name: each.type for each in fields(getattr(cell, operator))}
-    if name not in known:
+    if name not in known or bool(below) != is_dictionary(known[name]):
         kind = type(getattr(cell, operator)).__name__
         raise ValueError(
-            f"the search holds {key}, but {kind} has no {name}; it has {', '.join(known)}: take the search=OPTION that "
+            f"the search holds {key}, but {kind} has no {path}; it has {', '.join(known)}: take the search=OPTION that "
             f"belongs to {operator}={kind.lower()}, or the {operator} that the search is for"
         )
     if CHOICES in limits:
         return chosen(key, limits, known[name])
+    if below:  # whose type no one says
+        return ranged(key, limits, whole=all(type(limits.get(end)) is int for end in ("low", "high")))
     if known[name] not in (int, float):
         raise ValueError(f"the search holds {key}, which is no number: give search.{key}.choices=[...]")
     return ranged(key, limits, whole=known[name] is int)
+
+
+def is_dictionary(kind: Any) -> bool:
+    """Return whether a parameter holds others by name, which the operator checks."""
+    return get_origin(kind) is dict
 
 
 def chosen(key: str, limits: Mapping[str, Any], kind: Any) -> Dimension:
@@ -169,6 +175,8 @@ def apply_values(cell: Cell, values: Mapping[str, Any]) -> Cell:
     """Return a cell with other parameters, by dotted key; `ValueError` where an operator refuses one."""
     changed: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
-        operator, _, name = key.partition(".")
-        changed.setdefault(operator, {})[name] = value
+        operator, _, path = key.partition(".")
+        name, _, below = path.partition(".")
+        given = changed.setdefault(operator, {})
+        given[name] = {**given.get(name, getattr(getattr(cell, operator), name)), below: value} if below else value
     return replace(cell, **{name: replace(getattr(cell, name), **given) for name, given in changed.items()})

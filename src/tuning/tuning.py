@@ -13,17 +13,16 @@ import numpy as np
 import pandas as pd
 
 from src.cell import Cell
-from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, Tuned, optimistic_note
+from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, optimistic_note
 from src.data.splits import FIT, KFold, assign_roles
 from src.evaluation.metrics import METRICS, label_numbers
 from src.evaluation.predictions import average_by_case, probability_columns
-from src.methods.finetune.finetune import EPOCHS, FineTune
-from src.methods.frozen.frozen import Frozen
+from src.methods.finetune.finetune import EPOCHS
 from src.methods.method import CellTask, Method, Outcome
 from src.recipes import data_digest, splits_digest, study_recipe
 from src.system.checks import at_least, one_of
-from src.tuning.learners import Learner, descriptors, networks
-from src.tuning.search_space import FROZEN, TRAINED, Values, apply_values, space
+from src.tuning.learners import Learner, learner_of
+from src.tuning.search_space import Values, apply_values, space
 from src.tuning.studies import PRUNERS, SAMPLERS, Owner, Search, Watch, open_storage
 
 log = logging.getLogger(__name__)
@@ -154,14 +153,11 @@ class Tuning:
 
     def learner(self, task: CellTask, splits: pd.DataFrame) -> Learner:
         """Return what learns with the parameters of a trial, with all done that does not depend on them."""
-        cell = task.cell
-        if isinstance(self.method, FineTune) and cell.encoder.trainable:
-            return networks(self.method, task, self.work)
-        method = self.method.frozen() if isinstance(self.method, FineTune) else self.method
-        # Before any work.
-        cell.classifier.check(splits_digest(splits), data_digest(task.manifest), cell.training_patients)
-        assert isinstance(method, Frozen), "there is no other method"
-        return descriptors(method, task)
+        method = self.method.method_for(task.cell.encoder)
+        if "classifier" in method.varied:  # before any work
+            patients = task.cell.training_patients
+            task.cell.classifier.check(splits_digest(splits), data_digest(task.manifest), patients)
+        return learner_of(method, task, self.work)
 
 
 def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) -> Search:
@@ -169,20 +165,16 @@ def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) 
 
     `place` is where they are kept (`src.tuning.studies.open_storage`).
     """
-    if isinstance(cell.classifier, Tuned):
-        raise ValueError(
-            "classifier=tuned has parameters of another study, which knew the cases that are held out inside of folds: "
-            "tune classifier=lightgbm, logistic or knn"
-        )
-    trained = isinstance(method, FineTune) and cell.encoder.trainable
-    if plan.n_jobs > 1 and trained:
+    cell.classifier.check_tunable()
+    method = method.method_for(cell.encoder)
+    if plan.n_jobs > 1 and method.trains:
         raise ValueError(
             f"n_jobs={plan.n_jobs}, but networks are trained one after the other here: take n_jobs=1, and start "
             "the same command with resume=true on other machines, with storage= the address of a database"
         )
     search = Search(
         name=plan.study,
-        space=space(plan.search, cell, TRAINED if trained else FROZEN),
+        space=space(plan.search, cell, method.varied),
         storage=open_storage(place),
         trials=plan.trials,
         minimize=OBJECTIVES[plan.objective],

@@ -11,12 +11,17 @@ from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.classifiers.tuned import Tuned
 from tests.support.descriptors import problem
+from tests.support.estimators import FOREST, LDA, MLP, SVM
 
 CHOSEN = Tuned(study="given", folder=str(Path(__file__).parent))
-ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn(), CHOSEN]
+ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn(), CHOSEN, FOREST, SVM, MLP, LDA]
 
 
-@pytest.mark.parametrize("classifier", ALL, ids=lambda classifier: type(classifier).__name__)
+def name_of(classifier: Classifier) -> str:
+    return str(getattr(classifier, "estimator", type(classifier).__name__)).rpartition(".")[2]
+
+
+@pytest.mark.parametrize("classifier", ALL, ids=name_of)
 @pytest.mark.parametrize("classes", [2, 3])
 class TestConformance:
     def test_gives_a_model_per_seed(self, classifier: Classifier, classes: int) -> None:
@@ -55,7 +60,7 @@ class TestConformance:
     def test_is_saved_without_a_pickle(self, classifier: Classifier, classes: int, tmp_path: Path) -> None:
         classifier.fit(*problem(classes), classes, 1, [0])[0].save(tmp_path / "fold01-seed0")
         (file,) = tmp_path.iterdir()
-        assert file.suffix in {".txt", ".safetensors"}
+        assert file.suffix in {".txt", ".safetensors", ".skops"}
         assert b"pickle" not in file.read_bytes()
 
     def test_comes_back_from_its_file(self, classifier: Classifier, classes: int, tmp_path: Path) -> None:

@@ -7,18 +7,22 @@ import optuna
 import pytest
 
 from src.classifiers.lightgbm import LightGBM
+from src.methods.finetune.finetune import FineTune
+from src.methods.frozen.frozen import Frozen
 from src.training.parameters import FineTuning, Phase
-from src.tuning.search_space import FROZEN, TRAINED, apply_values, space
+from src.tuning.search_space import apply_values, space
 from tests.support.cells import cell as any_cell
+from tests.support.estimators import FOREST
 
 CELL = any_cell(Path("unused"), classifier=LightGBM())
+LIMITS = {"low": 1, "high": 9}
 
 
 def test_nested_and_dotted_keys_are_the_same() -> None:
     dotted = {"classifier.rounds": {"low": 5, "high": 9}, "pool.p": {"choices": [1, 3]}}
     nested = {"classifier": {"rounds": {"low": 5, "high": 9}}, "pool": {"p": {"choices": [1, 3]}}}
-    assert space(dotted, CELL, FROZEN) == space(nested, CELL, FROZEN)
-    assert space(dotted, CELL, FROZEN).keys == ["classifier.rounds", "pool.p"]
+    assert space(dotted, CELL, Frozen.varied) == space(nested, CELL, Frozen.varied)
+    assert space(dotted, CELL, Frozen.varied).keys == ["classifier.rounds", "pool.p"]
 
 
 def test_a_trials_values_are_within_the_limits_and_of_the_parameters_types() -> None:
@@ -29,7 +33,7 @@ def test_a_trials_values_are_within_the_limits_and_of_the_parameters_types() -> 
         "classifier.learning_rate": {"low": 1e-3, "high": 1, "log": True},
         "pool.p": {"choices": [1, 3, float("inf")]},
     }
-    found = space(search, CELL, FROZEN)
+    found = space(search, CELL, Frozen.varied)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(40):
         values = found.suggest(study.ask())
@@ -44,7 +48,39 @@ def test_a_trials_values_are_within_the_limits_and_of_the_parameters_types() -> 
         assert found.values(values) == values
 
 
-LIMITS = {"low": 1, "high": 9}
+def test_parameters_of_an_estimator_are_varied_and_the_others_stay() -> None:
+    forest = any_cell(Path("unused"), classifier=FOREST)
+    search = {
+        "classifier.parameters": {
+            "max_depth": {"low": 2, "high": 9},
+            "max_features": {"low": 0.1, "high": 1, "log": True},
+            "class_weight": {"choices": [None, "balanced"]},
+        }
+    }
+    found = space(search, forest, Frozen.varied)
+    assert found.keys == [f"classifier.parameters.{name}" for name in ("max_depth", "max_features", "class_weight")]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        values = found.suggest(study.ask())
+        parameters = apply_values(forest, values).classifier.parameters
+        assert type(parameters["max_depth"]) is int
+        assert 0.1 <= parameters["max_features"] <= 1
+        assert parameters == FOREST.parameters | {name.split(".")[2]: value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"parameters.max_dept": LIMITS}, "max_dept=1, which is refused: .* no parameter max_dept; .* max_depth?"),
+        ({"parameters.max_depth": LIMITS | {"low": 0}}, "max_depth=0, which is refused: .*'max_depth' parameter"),
+        ({"parameters": {"choices": [1]}}, "Sklearn has no parameters; it has estimator, parameters"),
+        ({"estimator.max_depth": LIMITS}, "Sklearn has no estimator.max_depth"),
+    ],
+    ids=str,
+)
+def test_what_an_estimator_does_not_take_is_named(search: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        space({"classifier": search}, any_cell(Path("unused"), classifier=FOREST), Frozen.varied)
 
 
 @pytest.mark.parametrize(
@@ -76,19 +112,19 @@ LIMITS = {"low": 1, "high": 9}
 )
 def test_what_cannot_be_varied_is_named(search: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        space(search, CELL, FROZEN)
+        space(search, CELL, Frozen.varied)
 
 
 def test_words_are_chosen_from_and_not_drawn_between() -> None:
     with pytest.raises(ValueError, match=r"is no number: give search.finetune.optimizer.choices"):
-        space({"finetune.optimizer": LIMITS}, CELL, TRAINED)
+        space({"finetune.optimizer": LIMITS}, CELL, FineTune.varied)
     with pytest.raises(
         ValueError, match="which is refused: `optimizer` must be one of adamw, .*finetune.optimizer=adam"
     ):
-        space({"finetune.optimizer": {"choices": ["adam"]}}, CELL, TRAINED)
+        space({"finetune.optimizer": {"choices": ["adam"]}}, CELL, FineTune.varied)
 
 
 def test_what_phases_override_is_not_varied() -> None:
     phased = any_cell(Path("unused"), finetune=FineTuning(phases=[Phase(epochs=2)]))
     with pytest.raises(ValueError, match=r"finetune.phases are given, so that finetune.learning_rate has no effect"):
-        space({"finetune.learning_rate": {"low": 1e-4, "high": 1e-2}}, phased, TRAINED)
+        space({"finetune.learning_rate": {"low": 1e-4, "high": 1e-2}}, phased, FineTune.varied)

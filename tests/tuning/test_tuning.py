@@ -160,7 +160,7 @@ def test_on_many_random_labels_nested_stays_at_chance_and_flagged_is_above(tmp_p
 def test_parameters_of_another_study_are_not_tuned(tmp_path: Path) -> None:
     from src.classifiers.tuned import Tuned
 
-    with pytest.raises(ValueError, match="tune classifier=lightgbm, logistic or knn"):
+    with pytest.raises(ValueError, match="tune another, such as classifier=lightgbm"):
         tuned(Problem(), tmp_path, cell(classifier=Tuned(study="other")))
 
 

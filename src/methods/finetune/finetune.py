@@ -10,6 +10,7 @@ import pandas as pd
 from src.cell import Cell
 from src.data.splits import assign_roles
 from src.encoders.device import resolve_device
+from src.encoders.encoder import Encoder
 from src.executors.executor import Executor
 from src.executors.local import Local
 from src.images.crop import MAP
@@ -47,6 +48,7 @@ class FineTune(Method):
 
     trains: ClassVar[bool] = True
     idle: ClassVar[tuple[str, ...]] = ("augment", "pool", "classifier")
+    varied: ClassVar[tuple[str, ...]] = ("finetune",)
 
     memory: float = 4.0
     """Prepared images that are kept in memory, GiB; those beyond are prepared again for each epoch."""
@@ -130,6 +132,10 @@ class FineTune(Method):
         check_transforms(task)
         images = Images(task.cell, self.memory, self.workers)
         return images, images.prepare(task)
+
+    def method_for(self, encoder: Encoder) -> Method:
+        """Return this method, or that for encoders that cannot be trained."""
+        return self if encoder.trainable else self.frozen()
 
     def frozen(self) -> Frozen:
         """Return the method for encoders that cannot be trained."""

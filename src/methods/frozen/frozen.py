@@ -53,6 +53,7 @@ class Frozen(Method):
     """
 
     idle: ClassVar[tuple[str, ...]] = ("finetune",)
+    varied: ClassVar[tuple[str, ...]] = ("classifier", "pool")
 
     batch: int = 16
     """Crops that are encoded together; halved where they do not fit the device's memory."""
