@@ -97,9 +97,9 @@ class Sklearn(Classifier):
     standardise: bool = True
     """Whether each descriptor is brought to mean 0 and deviation 1, by those of the training part."""
     calibration: int = 0
-    """Folds of the training part, whole patients together, on which the scores of an estimator are turned into
-    probabilities (Platt 1999) that did not see them; it itself learns from all. At most as many as the rarest class has
-    patients. 0: its own probabilities."""
+    """Folds of the training part, whole patients together, whose scores by the other folds say how sure to be: the
+    probabilities are the softmax of scores over a temperature (Guo et al. 2017, https://arxiv.org/abs/1706.04599). The
+    estimator itself learns from all. At most as many as the rarest class has patients. 0: its own probabilities."""
 
     def __post_init__(self) -> None:
         """Check estimator and parameters, as far as they can be without data."""
@@ -156,7 +156,7 @@ class Sklearn(Classifier):
         if not self.calibration:
             return estimator
         parts = whole_groups(self.calibration, labels, groups, fold)
-        return CalibratedClassifierCV(estimator, cv=parts, ensemble=False)
+        return CalibratedClassifierCV(estimator, method="temperature", cv=parts, ensemble=False)
 
 
 def classifier_class(path: str) -> Any:
