@@ -27,8 +27,8 @@ from src.classifiers.classifier import (
     standardiser,
     together,
 )
-from src.system.checks import holds, meant
-from src.system.files import replace
+from src.system.checks import holds, suggest_choice
+from src.system.files import replace_file
 
 OURS = {"random_state": "seeds", "n_jobs": "method.workers"}
 """Parameters that are set here, and what in a config they follow from."""
@@ -78,7 +78,7 @@ class Estimated(Model):
         import sklearn
 
         content = {"pipeline": self.pipeline, "classes": self.classes, "version": sklearn.__version__}
-        replace(stem.with_suffix(self.suffix), archive(content))
+        replace_file(stem.with_suffix(self.suffix), archive(content))
 
 
 @dataclass(kw_only=True)
@@ -202,7 +202,7 @@ def check_names(kind: Any, parameters: dict[str, Any]) -> None:
             raise ValueError(f"classifier.parameters.{name} is set by {OURS[name]}: leave it out")
         if name not in known:
             raise ValueError(
-                f"{kind.__name__} has no parameter {name}; it has {', '.join(known) or 'none'}{meant(name, known)}"
+                f"{kind.__name__} has no parameter {name}; it has {', '.join(known) or 'none'}{suggest_choice(name, known)}"
             )
 
 
