@@ -201,9 +201,8 @@ def check_names(kind: Any, parameters: dict[str, Any]) -> None:
         if name in OURS:
             raise ValueError(f"classifier.parameters.{name} is set by {OURS[name]}: leave it out")
         if name not in known:
-            raise ValueError(
-                f"{kind.__name__} has no parameter {name}; it has {', '.join(known) or 'none'}{suggest_choice(name, known)}"
-            )
+            near = suggest_choice(name, known)
+            raise ValueError(f"{kind.__name__} has no parameter {name}; it has {', '.join(known) or 'none'}{near}")
 
 
 def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int) -> list[Any]:
