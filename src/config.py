@@ -254,7 +254,7 @@ class Download:
 COMMANDS = (Experiment, Tune, Fuse, Compare, Runs, Sync, Report, Predict, Register, Serve, Download)
 
 
-def register(schemas: Iterable[type]) -> None:
+def register_schemas(schemas: Iterable[type]) -> None:
     """Make schemas known to Hydra under their names: a config file opens with `/schema/NAME@_here_`.
 
     Hydra copies what it loads from whenever it looks at a group, for `--help` 250 times: the one store that there is
@@ -282,11 +282,11 @@ def take_own(folder: Path) -> None:
     for option in sorted(CONF.rglob("*.yaml")):
         if (own := folder / option.relative_to(CONF)).is_file() and not own.samefile(option):
             raise ValueError(f"options have names of their own, but {own} has that of {option}: rename it")
-    register(import_own(folder))
+    register_schemas(import_own(folder))
 
 
 import_ours()
-register([*COMMANDS, Tracking, *operators().values()])
+register_schemas([*COMMANDS, Tracking, *operators().values()])
 
 
 def build(config: DictConfig) -> Any:
@@ -328,7 +328,7 @@ def no_key(key: str, parent: DictConfig) -> str:
     return f"there is no {key}; the keys of {node or 'this command'} are {', '.join(known)}{more}{near}"
 
 
-def rebuilt(description: Mapping[str, Any]) -> Any:
+def rebuild_operator(description: Mapping[str, Any]) -> Any:
     """Return the operator that `src.models.saved.describe_operator` described; `ValueError` where it has changed."""
     name, revision = description["operator"], description.get("revision")
     schema = operators().get(name)
@@ -347,7 +347,7 @@ def rebuilt(description: Mapping[str, Any]) -> Any:
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
 
 
-def settled(config: DictConfig) -> DictConfig:
+def settle_config(config: DictConfig) -> DictConfig:
     """Return a config with what follows from other parameters of the encoder, as the object of it has it."""
     following = getattr(OmegaConf.get_type(config.encoder), "following", ()) if "encoder" in config else ()
     if not following:
@@ -358,7 +358,7 @@ def settled(config: DictConfig) -> DictConfig:
     return config
 
 
-def flat(config: DictConfig) -> dict[str, Any]:
+def flatten_config(config: DictConfig) -> dict[str, Any]:
     """Return a config's values by dotted key, interpolations resolved, and what follows from them."""
-    values = OmegaConf.to_container(settled(config), resolve=True, throw_on_missing=True)
+    values = OmegaConf.to_container(settle_config(config), resolve=True, throw_on_missing=True)
     return flatten_recipe(cast("dict[str, Any]", values))

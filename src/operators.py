@@ -61,9 +61,9 @@ def import_own(folder: Path) -> list[type]:
     `ValueError` where a file cannot be imported, or what it holds is no whole operator with a name of its own.
     """
     known = operators()
-    before = set(derived())
+    before = set(derived_classes())
     import_files(folder)
-    own = [kind for kind in derived() if kind not in before]
+    own = [kind for kind in derived_classes() if kind not in before]
     for kind in own:
         check_own(kind, known)
         known[kind.__name__] = kind
@@ -73,7 +73,7 @@ def import_own(folder: Path) -> list[type]:
 def operators() -> dict[str, type]:
     """Return all operators, by the names of their classes."""
     found: dict[str, type] = {}
-    for kind in filter(is_operator, derived()):
+    for kind in filter(is_operator, derived_classes()):
         found.setdefault(kind.__name__, kind)
     return found
 
@@ -83,7 +83,7 @@ def is_operator(kind: type) -> bool:
     return "__dataclass_fields__" in vars(kind) and not isabstract(kind)
 
 
-def derived() -> Iterator[type]:
+def derived_classes() -> Iterator[type]:
     """Yield `KINDS` and all classes that derive from them, those nearest to them first."""
     kinds = list(KINDS)
     for kind in kinds:  # which grows

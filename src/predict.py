@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from src.cli.command import command
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import print_table, say
-from src.config import COPIES, Predict, build, rebuilt
+from src.config import COPIES, Predict, build, rebuild_operator
 from src.evaluation.predictions import class_names
 from src.evaluation.text_tables import TextTable
 from src.system.files import check_file, check_unwritten, replace_file
@@ -28,12 +28,12 @@ def main(config: DictConfig) -> None:
     options: Predict = build(config)
     check_outputs(options)
     from src.data.new_images import list_images
-    from src.data.sets.bach import check_submission, submission
+    from src.data.sets.bach import check_submission, make_submission
     from src.data.summary import describe_manifest
     from src.models.prediction import predict_new
     from src.models.saved import load_all_fitted
     from src.storage.store import Store
-    from src.tracking.model_registry import locate
+    from src.tracking.model_registry import locate_model
 
     store = Store(options.store, Path(options.workspace) / COPIES) if options.store else None
     if store is not None:
@@ -43,8 +43,8 @@ def main(config: DictConfig) -> None:
     for line in describe_manifest(listing.images, listing.left_out):
         say(f"input: {line}")
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
-        located = locate(options.tracking, options.model, Path(place))
-        members = load_all_fitted(located.folders, rebuilt, options.weights)
+        located = locate_model(options.tracking, options.model, Path(place))
+        members = load_all_fitted(located.folders, rebuild_operator, options.weights)
         for member in members:
             workers = options.workers or os.cpu_count() or 1
             member.method = changed(member.method, workers=workers, device=options.device)
@@ -59,7 +59,7 @@ def main(config: DictConfig) -> None:
     if options.members:
         write_table(prediction.members, options.members)
     show_prediction(prediction)
-    write_table(submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
+    write_table(make_submission(prediction.table) if options.format == "bach" else prediction.table, options.output)
     say(f"written to {options.output}")
     if (prediction.table["reason"] != "").all():
         raise ValueError(f"no case could be predicted; {options.output} holds the reasons")

@@ -6,7 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.terminal import say
-from src.config import build, flat
+from src.config import build, flatten_config
 from src.recipes import config_digest
 from src.sweeps.processes import sweeping_command
 from src.sweeps.resume import DIGEST, POINT, Sweep, earlier_runs, supersede_runs, wants_resume
@@ -50,7 +50,7 @@ def ensure_cell(config: DictConfig, sweep: Sweep | None) -> None:
         if sweep:
             supersede_runs(tracking, old, run.id)
         (run.folder / "config.yaml").write_text(mask_passwords(OmegaConf.to_yaml(config, resolve=True)))
-        params = chosen_options() | flat(config)
+        params = chosen_options() | flatten_config(config)
         run.log(params={key: value for key, value in params.items() if key != "resume"})  # no trait of the cell
         experiment = build(config)
         tell_idle(experiment, sweep)

@@ -11,7 +11,7 @@ from src.evaluation.text_tables import TextTable
 from src.evaluation.wording import MISSING, measured
 from src.system.next_commands import next_command
 from src.tracking import CELL, SWEEP, RunRecord, Tracking
-from src.tracking.run_names import began
+from src.tracking.run_names import begin_time
 
 HEADER = ["began", "id", "name", "kind", "status", "data", "accuracy, % (95 %)"]
 SHORT = 8
@@ -61,7 +61,7 @@ def table_rows(runs: list[RunRecord], cells: Counter[str]) -> list[list[str]]:
     ids = short_ids([run.id for run in runs])
     return [
         [
-            began(run),
+            begin_time(run),
             short,
             run.name,
             f"sweep of {cells[run.id]}" if run.kind == SWEEP else "run",

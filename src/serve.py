@@ -14,10 +14,10 @@ from src.config import Serve, build
 def main(config: DictConfig) -> None:
     """Check model and port, and let MLflow's server take this process's place."""
     options: Serve = build(config)
-    from src.tracking.model_registry import called
+    from src.tracking.model_registry import resolve_version
     from src.tracking.server import in_use
 
-    model = called(options.tracking, options.model)
+    model = resolve_version(options.tracking, options.model)
     if in_use(options.host, options.port):
         raise ValueError(f"port {options.port} of {options.host} is in use: give another, port={options.port + 1}")
     say(f"serving {model} at http://{options.host}:{options.port}/invocations; Ctrl-C ends it")

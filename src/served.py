@@ -18,7 +18,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 import src
-from src.config import rebuilt, take_own
+from src.config import rebuild_operator, take_own
 from src.models.prediction import predict_new
 from src.models.saved import CELLS, Member, load_all_fitted, packed_cells
 from src.system import memory
@@ -48,7 +48,7 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
 def load_members(cells: Path) -> list[Member]:
     """Return the fitted cells of a folder, to run on what this machine has."""
     take_own(Path(src.__path__[0]).parent)  # a user's own files go with a model, beside `src`
-    found = load_all_fitted(packed_cells(cells), rebuilt)
+    found = load_all_fitted(packed_cells(cells), rebuild_operator)
     for member in found:
         member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)
     return found

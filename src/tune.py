@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.classifiers.tuned import STUDY, TUNED
 from src.cli.evaluations import save_figure, slug
 from src.cli.terminal import say
-from src.config import Experiment, Tune, build, flat
+from src.config import Experiment, Tune, build, flatten_config
 from src.recipes import config_digest
 from src.sweeps.callback import cell_name
 from src.sweeps.processes import sweeping_command
@@ -84,7 +84,7 @@ def log_configs(config: DictConfig, run: TrackedRun) -> None:
     cell = {key: value for key, value in values.items() if key in own}
     for name, content in (("config.yaml", cell), ("tune.yaml", values)):
         (run.folder / name).write_text(mask_passwords(OmegaConf.to_yaml(OmegaConf.create(content))))
-    run.log(params=flat(config) | chosen_options())
+    run.log(params=flatten_config(config) | chosen_options())
 
 
 def watch_trials(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
@@ -102,9 +102,9 @@ def watch_trials(plan: Tune, tracking: Tracking, run: TrackedRun) -> Watch:
 
 def process_owner() -> Owner:
     """Return the marks of this process, and what says whether that of others is gone."""
-    from src.tracking.process_life import dead, process_marks
+    from src.tracking.process_life import is_dead, process_marks
 
-    return Owner(marks=process_marks(), gone=dead)
+    return Owner(marks=process_marks(), gone=is_dead)
 
 
 @dataclass

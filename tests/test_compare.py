@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from src.cli.verdicts import describe_comparison, fit_terminal, write_comparison
 from src.compare import comparison_notes, held_out_ratios, newest_sweep, of_runs, of_sweep, spell_experiment
-from src.config import CONF, Compare, flat
+from src.config import CONF, Compare, flatten_config
 from src.evaluation.two_classes import Binary
 from src.sweeps.ledger import OTHERS, Ledger, makes_predictions, overrides_of
 from src.system.next_commands import key_of, override
@@ -274,10 +274,10 @@ def test_the_ledgers_command_leads_to_the_same_values(program: str, given: list[
     config = {"run": "config", "tune": "tune"}[program]
     made = compose(config, given, return_hydra_config=True)
     choices = {str(group): str(option) for group, option in made.hydra.runtime.choices.items()}
-    wanted = flat(compose(config, given))
+    wanted = flatten_config(compose(config, given))
     params = {key: str(value) for key, value in wanted.items()} | choices
     overrides = overrides_of(params, program, "protocol=image_kfold")
-    found = flat(compose(config, overrides))
+    found = flatten_config(compose(config, overrides))
     method = params["method"]
     alike = [
         key for key in wanted if makes_predictions(key, method) or key.split(".")[0] in ("protocol", "trials", "search")

@@ -9,7 +9,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from src.cli.command import explain_error
-from src.config import CONF, Download, Experiment, Fuse, Tune, build, flat, rebuilt, refuse_unknown
+from src.config import CONF, Download, Experiment, Fuse, Tune, build, flatten_config, rebuild_operator, refuse_unknown
 from src.methods.method import Method
 from src.models.saved import describe
 from tests.support.configs import composed
@@ -45,11 +45,11 @@ def test_every_command_composes(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_search_varies_what_there_is(name: str) -> None:
-    from src.tuning.search_space import space
+    from src.tuning.search_space import parse_space
 
     tuned = composed(f"search={name}", name="tune")
     assert isinstance(tuned, Tune)
-    assert len(space(tuned.search, tuned, ("classifier", "pool", "finetune")).dimensions) > 0
+    assert len(parse_space(tuned.search, tuned, ("classifier", "pool", "finetune")).dimensions) > 0
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -110,7 +110,7 @@ def test_the_two_class_view_is_the_data_sets() -> None:
 def test_what_follows_from_an_architecture_is_part_of_a_runs_config() -> None:
     def encoder(*overrides: str) -> dict[str, object]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            values = flat(compose("config", ["encoder=mobilenet", *overrides]))
+            values = flatten_config(compose("config", ["encoder=mobilenet", *overrides]))
         return {key: values[f"encoder.{key}"] for key in ("label", "tag", "mean", "input_size")}
 
     usual = [0.485, 0.456, 0.406]
@@ -123,14 +123,14 @@ def test_what_follows_from_an_architecture_is_part_of_a_runs_config() -> None:
 
 def test_values_are_flattened_and_resolved() -> None:
     config = OmegaConf.create({"a": {"b": 1, "c": "${a.b}"}, "d": [1, 2]})
-    assert flat(config) == {"a.b": 1, "a.c": 1, "d": [1, 2]}
+    assert flatten_config(config) == {"a.b": 1, "a.c": 1, "d": [1, 2]}
 
 
 def test_a_model_is_served_by_the_revision_that_made_it() -> None:
     description = {"operator": "StainJitter", "revision": 2, "count": 3, "low": 0.7, "high": 1.3}
-    assert rebuilt(description).count == 3
+    assert rebuild_operator(description).count == 3
     with pytest.raises(ValueError, match="made by StainJitter of revision 1, but here is revision 2"):
-        rebuilt(description | {"revision": 1})
+        rebuild_operator(description | {"revision": 1})
 
 
 UNKNOWN = {
@@ -167,7 +167,7 @@ def test_parameters_of_an_estimator_are_given_by_name() -> None:
     forest = composed("classifier=random_forest", "classifier.parameters.max_depth=3").classifier
     assert forest.parameters == {"n_estimators": 500, "max_features": "sqrt", "min_samples_leaf": 1, "max_depth": 3}
     described = describe(forest)
-    assert rebuilt(json.loads(json.dumps(described))) == forest
+    assert rebuild_operator(json.loads(json.dumps(described))) == forest
     with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigCompositionException):
         compose("config", ["classifier=random_forest", "classifier.n_estimators=9"])
 

@@ -8,7 +8,7 @@ import pytest
 from src.config import Runs
 from src.runs import is_asked, of_sweep, short_ids, table_rows, top_level
 from src.tracking import CELL, SUPERSEDED, SWEEP, Tracking
-from src.tracking.datasets import dataset
+from src.tracking.datasets import describe_dataset
 from tests.support.commands import run
 
 MANIFEST = pd.DataFrame({"sample": ["a.png"], "case": ["a"], "patient": [""], "view": [""], "label": ["x"]})
@@ -17,7 +17,7 @@ MANIFEST = pd.DataFrame({"sample": ["a.png"], "case": ["a"], "patient": [""], "v
 def leave(tracking: Tracking, name: str, data: str, parent: str = "") -> str:
     with tracking.run(name, CELL, parent) as opened:
         opened.log(metrics={"accuracy": 0.75, "accuracy_low": 0.5, "accuracy_high": 0.875})
-        opened.log_data(dataset(data, "d" * 36, f"/{data}", MANIFEST))
+        opened.log_data(describe_dataset(data, "d" * 36, f"/{data}", MANIFEST))
     return opened.id
 
 

@@ -93,12 +93,12 @@ class Classifier(ABC):
         return []
 
 
-def together(features: Features | Parts) -> Features:
+def join_parts(features: Features | Parts) -> Features:
     """Return the rows of all parts as one array."""
     return features if isinstance(features, np.ndarray) else np.concatenate(features)
 
 
-def standardiser(features: Features) -> "StandardScaler":
+def fit_standardiser(features: Features) -> "StandardScaler":
     """Return what subtracts each column's mean and divides by its deviation: by infinity where that is of rounding.
 
     So a column that does not vary is 0, whatever it holds in rows that come later: divided by what is rounding, one
@@ -115,7 +115,7 @@ def standardiser(features: Features) -> "StandardScaler":
 M = TypeVar("M", bound=Model)
 
 
-def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
     """Write a model's arrays and facts as safetensors, whole or not at all.
 
     safetensors writes an array's memory as it lies, so columns first would come back as rows first.
@@ -125,8 +125,8 @@ def save(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: di
     replace_file(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
 
 
-def load(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:
-    """Return the model that is `stored` as these arrays and facts by `save`; `ValueError` where it is not."""
+def load_tensors(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:
+    """Return the model that is `stored` as these arrays and facts by `save_tensors`; `ValueError` where it is not."""
     from safetensors import SafetensorError
 
     try:

@@ -13,10 +13,10 @@ from src.classifiers.classifier import (
     Model,
     Parts,
     Probabilities,
-    load,
+    join_parts,
+    load_tensors,
     over_all_classes,
-    save,
-    together,
+    save_tensors,
 )
 from src.system.checks import at_least, one_of
 
@@ -53,7 +53,7 @@ class Neighbours(Model):
     @classmethod
     def load(cls, path: Path) -> "Neighbours":
         """Return the model of a file."""
-        return load(path, cls.stored)
+        return load_tensors(path, cls.stored)
 
     def save(self, stem: Path) -> None:
         """Write descriptors and labels as safetensors."""
@@ -62,7 +62,7 @@ class Neighbours(Model):
             "metric": self.fitted.metric,
             "classes": str(self.classes),
         }
-        save(stem.with_suffix(self.suffix), {"features": self.features, "labels": self.labels}, parameters)
+        save_tensors(stem.with_suffix(self.suffix), {"features": self.features, "labels": self.labels}, parameters)
 
 
 @dataclass(kw_only=True)
@@ -90,7 +90,7 @@ class Knn(Classifier):
         groups: Groups | None = None,
     ) -> list[Model]:
         """Return the same model for every seed."""
-        features = together(features)
+        features = join_parts(features)
         if self.neighbours > len(features):
             raise ValueError(
                 f"classifier.neighbours={self.neighbours} is more than the {len(features)} descriptors of fold "

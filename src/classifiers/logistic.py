@@ -17,11 +17,11 @@ from src.classifiers.classifier import (
     Model,
     Parts,
     Probabilities,
-    load,
+    fit_standardiser,
+    join_parts,
+    load_tensors,
     over_all_classes,
-    save,
-    standardiser,
-    together,
+    save_tensors,
 )
 from src.system.checks import at_least, holds
 
@@ -52,12 +52,12 @@ class Linear(Model):
     @classmethod
     def load(cls, path: Path) -> "Linear":
         """Return the model of a file."""
-        return load(path, cls.stored)
+        return load_tensors(path, cls.stored)
 
     def save(self, stem: Path) -> None:
         """Write the coefficients as safetensors."""
         tensors = {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present}
-        save(stem.with_suffix(self.suffix), tensors, {"classes": str(self.classes)})
+        save_tensors(stem.with_suffix(self.suffix), tensors, {"classes": str(self.classes)})
 
 
 @dataclass(kw_only=True)
@@ -89,8 +89,8 @@ class Logistic(Classifier):
         """Return the same model for every seed."""
         from sklearn.linear_model import LogisticRegression
 
-        features = together(features)
-        scaler = standardiser(features)
+        features = join_parts(features)
+        scaler = fit_standardiser(features)
         fitted = LogisticRegression(C=self.c, max_iter=self.iterations).fit(scaler.transform(features), labels)
         coefficients, intercept = fitted.coef_, fitted.intercept_
         if len(coefficients) == 1:  # two classes: scikit-learn keeps the second's logit only

@@ -23,9 +23,9 @@ from src.classifiers.classifier import (
     Model,
     Parts,
     Probabilities,
+    fit_standardiser,
+    join_parts,
     over_all_classes,
-    standardiser,
-    together,
 )
 from src.system.checks import holds, suggest_choice
 from src.system.files import replace_file
@@ -68,7 +68,7 @@ class Estimated(Model):
 
     def predict(self, features: Features) -> Probabilities:
         """Return class probabilities; by one thread, as a forest's would add its trees up in any order."""
-        with limited(1):
+        with limit_threads(1):
             probabilities = self.pipeline.predict_proba(features).astype(np.float64)
         probabilities /= probabilities.sum(axis=1, keepdims=True)  # what was float32 sums to nearly 1
         return over_all_classes(probabilities, self.pipeline.classes_, self.classes)
@@ -78,7 +78,7 @@ class Estimated(Model):
         import sklearn
 
         content = {"pipeline": self.pipeline, "classes": self.classes, "version": sklearn.__version__}
-        replace_file(stem.with_suffix(self.suffix), archive(content))
+        replace_file(stem.with_suffix(self.suffix), dump_archive(content))
 
 
 @dataclass(kw_only=True)
@@ -131,21 +131,21 @@ class Sklearn(Classifier):
         """Return a model per seed."""
         from sklearn.pipeline import Pipeline
 
-        features = together(features)
+        features = join_parts(features)
         steps: list[tuple[str, Any]] = []
         if self.standardise:
-            steps = [("standardise", standardiser(features))]
+            steps = [("standardise", fit_standardiser(features))]
             features = steps[0][1].transform(features)
         draws = "random_state" in classifier_class(self.estimator)().get_params(deep=False)
         models: list[Model] = []
         for seed in seeds if draws else seeds[:1]:
             made = self.made(fold, {"random_state": (1000 * seed + fold) % 2**32} if draws else {}, labels, groups)
             try:
-                with limited(threads):
+                with limit_threads(threads):
                     fitted = made.fit(features, labels)
             except ValueError as error:
                 raise ValueError(f"{self.estimator} cannot learn from fold {fold}'s training part: {error}") from None
-            models.append(Estimated(Pipeline([*steps, ("classify", slimmed(fitted))]), classes))
+            models.append(Estimated(Pipeline([*steps, ("classify", drop_covariances(fitted))]), classes))
         return models if draws else models * len(seeds)
 
     def made(self, fold: int, drawn: dict[str, int], labels: Labels, groups: Groups | None) -> Any:
@@ -219,7 +219,7 @@ def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int) -
     return list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))
 
 
-def slimmed(fitted: Any) -> Any:
+def drop_covariances(fitted: Any) -> Any:
     """Return a fitted estimator without the covariances of descriptors: a discriminant analysis needs them no more."""
     for each in (fitted, *(of.estimator for of in getattr(fitted, "calibrated_classifiers_", ()))):
         vars(each).pop("covariance_", None)
@@ -227,7 +227,7 @@ def slimmed(fitted: Any) -> Any:
 
 
 @contextmanager
-def limited(threads: int) -> Iterator[None]:
+def limit_threads(threads: int) -> Iterator[None]:
     """Have scikit-learn use so many threads here, and no processes."""
     from joblib import parallel_config
     from threadpoolctl import threadpool_limits
@@ -243,7 +243,7 @@ def is_of_sklearn(name: str) -> bool:
     return isinstance(found, type) and found.__module__ == module
 
 
-def archive(content: Any) -> bytes:
+def dump_archive(content: Any) -> bytes:
     """Return skops' archive of an object, the same of the same: with neither addresses in memory nor times."""
     from skops.io import dumps
 

@@ -32,7 +32,7 @@ from src.cli.arguments import (
     parse_override,
     split_arguments,
 )
-from src.config import CONF, ROOT, no_key, refuse_unknown, settled, take_own
+from src.config import CONF, ROOT, no_key, refuse_unknown, settle_config, take_own
 from src.data.found_files import printable_name
 from src.system import memory
 from src.system.addresses import mask_passwords
@@ -135,7 +135,7 @@ def show_one(name: str) -> None:
         print(f"# the first of {cells} cells")
     options = split_arguments(sys.argv[1:])[0]
     if {"job", "--cfg=job"} & set(options) and not any(option.startswith(("-p", "--package")) for option in options):
-        print(OmegaConf.to_yaml(settled(config), resolve="--resolve" in options), end="")
+        print(OmegaConf.to_yaml(settle_config(config), resolve="--resolve" in options), end="")
         sys.exit()
 
 

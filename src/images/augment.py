@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jaxtyping import Float64, UInt8
 
 from src.images.crop import interleave_channels
-from src.images.stain import DENSITY, WHITE, strips
+from src.images.stain import DENSITY, WHITE, split_strips
 from src.system.checks import at_least, holds
 from src.system.draws import keyed_generator
 
@@ -113,7 +113,7 @@ def jitter_stains(density: "Tensor", multipliers: Float64[np.ndarray, "2"]) -> "
     densities = density.permute(1, 2, 0).contiguous().numpy()
     made = np.empty(densities.shape, np.uint8)
     room: Any = None
-    for strip, out in zip(strips(densities), strips(made), strict=True):
+    for strip, out in zip(split_strips(densities), split_strips(made), strict=True):
         room = cv2.transform(strip, affine, room)
         cv2.threshold(cv2.exp(room, room), 256, 0, cv2.THRESH_TRUNC, room)
         # Light is positive, so that this is above -1, and truncated to 0 at the least.

@@ -40,7 +40,7 @@ LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1
 OPPONENT = np.diag([1 / np.sqrt(3), 1 / np.sqrt(6), 1 / np.sqrt(2)]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
 
 
-def strips(pixels: Shaped[np.ndarray, "_ _ 3"]) -> Iterator[Any]:
+def split_strips(pixels: Shaped[np.ndarray, "_ _ 3"]) -> Iterator[Any]:
     """Yield strips (1, n, 3) of `STRIP` pixels and some of the next one's, which do not count: views if contiguous."""
     row = pixels.reshape(1, -1, 3)
     for start in range(0, row.shape[1], STRIP):
@@ -50,7 +50,7 @@ def strips(pixels: Shaped[np.ndarray, "_ _ 3"]) -> Iterator[Any]:
 def dark_in_all(image: Image, density: float) -> Mask:
     """Return the pixels (row by row) whose optical density reaches a threshold in all three channels."""
     red, green, blue = cv2.split(image)
-    return np.asarray(cv2.max(cv2.max(red, green), blue)).ravel() <= darkest(density)
+    return np.asarray(cv2.max(cv2.max(red, green), blue)).ravel() <= lightest_dense_value(density)
 
 
 def dark_on_average(image: Image, density: float) -> Mask:
@@ -62,10 +62,10 @@ def dark_on_average(image: Image, density: float) -> Mask:
 
 def dark_in_luminance(image: Image, density: float) -> Mask:
     """Return the pixels (row by row) the optical density of whose luminance (ITU-R BT.601) reaches a threshold."""
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)).ravel() <= darkest(density)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)).ravel() <= lightest_dense_value(density)
 
 
-def darkest(density: float) -> int:
+def lightest_dense_value(density: float) -> int:
     """Return the lightest 8-bit value whose optical density reaches a threshold, or -1 where none does."""
     return int(np.flatnonzero(DENSITY >= density).max(initial=-1))
 
@@ -104,20 +104,20 @@ def upper_percentiles(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], perc
     count = pixels.size // 3
     rank = (count - 1) * percent / 100
     bounds = [np.percentile(values, max(percent - 1, 0)) for values in measure(pixels.reshape(1, -1, 3)[:, ::64])]
-    for number, tail in enumerate(tails(measure, pixels, bounds)):
+    for number, tail in enumerate(find_tails(measure, pixels, bounds)):
         first = count - len(tail)
         if rank < first:
-            yield float(np.percentile(tails(measure, pixels, [-np.inf] * len(bounds))[number], percent))
+            yield float(np.percentile(find_tails(measure, pixels, [-np.inf] * len(bounds))[number], percent))
             continue
         low, high = int(rank) - first, min(int(rank) + 1, count - 1) - first
         ordered = np.partition(tail, [low, high]).astype(np.float64)
         yield float(ordered[low] + (ordered[high] - ordered[low]) * (rank % 1))
 
 
-def tails(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], bounds: list[Any]) -> list[Numbers]:
+def find_tails(measure: Measure, pixels: UInt8[np.ndarray, "_ _ 3"], bounds: list[Any]) -> list[Numbers]:
     """Return the values of each quantity that reach its bound."""
     kept = []
-    for strip in strips(pixels):
+    for strip in split_strips(pixels):
         measured = (values[:STRIP] for values in measure(strip))
         kept.append([values.compress(values >= bound) for values, bound in zip(measured, bounds, strict=True)])
     return [np.concatenate(parts) for parts in zip(*kept, strict=True)]
@@ -151,7 +151,7 @@ def transmit(image: Image, mixing: Matrix) -> Image:
     result = np.empty(image.shape, np.uint8)
     density: Any = None
     light: Any = None
-    for strip, out in zip(strips(image), strips(result), strict=True):
+    for strip, out in zip(split_strips(image), split_strips(result), strict=True):
         density = cv2.LUT(strip, DENSITY, density)
         light = cv2.transform(density, affine, light)
         # Truncated as `ndarray.astype` does when released. The next strip overwrites the overlap.

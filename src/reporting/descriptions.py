@@ -32,17 +32,19 @@ def crops(params: Params) -> str:
     if not size:
         return option
     pixels = f"{size} x {size} pixels"
-    if not windowed(params) and "crop.shorter" not in params:
+    if not is_windowed(params) and "crop.shorter" not in params:
         return f"whole images resized to {pixels}"
     if "crop.shorter" in params:
         return f"the central {pixels} of images whose shorter side is {params['crop.shorter']}"
     count = int(params.get("crop.count", "1"))
     shared = " on shared maps" if params.get("crop.sharing") == "map" else ""
     fitted = ", larger where crops would not fit" if params.get("crop.fit") == "True" else ""
-    return f"{counted(count, 'crop')} of {pixels}{shared} at scale {plain(params.get('crop.scale', '1'))}{fitted}"
+    return (
+        f"{counted(count, 'crop')} of {pixels}{shared} at scale {shorten_number(params.get('crop.scale', '1'))}{fitted}"
+    )
 
 
-def windowed(params: Params) -> bool:
+def is_windowed(params: Params) -> bool:
     """Return whether an image is seen through windows that are cut from it, rather than as a whole or its centre."""
     return params.get("crop") != "whole" and "crop.shorter" not in params
 
@@ -56,7 +58,7 @@ def augmentation(params: Params) -> str:
 def classifier(params: Params) -> str:
     """Return the classifier, with the pooling of the descriptors that it learns from."""
     name, p = params.get("classifier", ""), params.get("pool.p", "")
-    return f"{name} on descriptors pooled with p = {plain(p)}" if name and p else name
+    return f"{name} on descriptors pooled with p = {shorten_number(p)}" if name and p else name
 
 
 def training(params: Params) -> str:
@@ -67,7 +69,7 @@ def training(params: Params) -> str:
     phases = parse_param(given.get("phases", "[]")) or [given]
     parts = [", then ".join(map(phase, phases))]
     parts.append(f"{given['optimizer']}, {given.get('schedule', 'constant')} rate" if "optimizer" in given else "")
-    parts.append(f"batches of {batch(given)}" if "batch" in given else "")
+    parts.append(f"batches of {batch_size(given)}" if "batch" in given else "")
     parts.append(transforms(given.get("transforms", "[]")))
     share = float(given.get("validation", "0"))
     parts.append(f"stopped by {100 * share:g} % of the training patients" if share else "")
@@ -83,7 +85,7 @@ def phase(given: Mapping[str, Any]) -> str:
     return f"{layers}{length}" + (f" at a learning rate of {float(rate):g}" if rate else "")
 
 
-def batch(given: Mapping[str, str]) -> int:
+def batch_size(given: Mapping[str, str]) -> int:
     """Return the images behind a step."""
     return int(given["batch"]) * int(given.get("accumulate", "1"))
 
@@ -94,6 +96,6 @@ def transforms(text: str) -> str:
     return f"images varied by {listed(names)}" if names else "images not varied further"
 
 
-def plain(value: str) -> str:
+def shorten_number(value: str) -> str:
     """Return a number as short as it can be: 3 for 3.0."""
     return value.removesuffix(".0")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from src.evaluation.text_tables import BAD, TextTable
 from src.evaluation.wording import number
-from src.reporting.descriptions import windowed
+from src.reporting.descriptions import is_windowed
 from src.reporting.gathering import OF_CLASS, ReportedExample, ReportMaterial, Split
 from src.reporting.sections import Block, Commands, Gallery, Heading, Picture, Section, Text
 from src.reporting.typesetting import MISSING, command, counted, duration, listed
@@ -44,7 +44,7 @@ def example_section(material: ReportMaterial) -> Section | None:
     if not material.examples:
         return None
     said = "For each class the case that was most confidently right, and the one most confidently wrong."
-    if any(cell.method == "frozen" and windowed(cell.params) for cell in material.done):
+    if any(cell.method == "frozen" and is_windowed(cell.params) for cell in material.done):
         said += (
             " Maps of frozen descriptors judge single windows, by a model that learnt from descriptors of many: "
             "they tell where a class is more likely than elsewhere, and need not average to the answer for the image."

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from src.cell import IDLE, Cell
 from src.classifiers.tuned import FLAGGED, NESTED
-from src.config import flat
+from src.config import flatten_config
 from src.sweeps.fusion import IMAGE_LEVEL as BY_IMAGE
 from src.sweeps.fusion import leaks_patients
 from src.system.next_commands import HERE, next_command, override
@@ -190,7 +190,7 @@ def overrides_of(params: Mapping[str, str], program: str, change: str) -> list[s
     if lacking := sorted(OmegaConf.missing_keys(ours)):
         given += [override(key, params[key]) for key in lacking]
         ours = compose(config, [*HERE.overrides, *given])
-    values = flat(ours)
+    values = flatten_config(ours)
     keys = [key for key in params if is_remade(key, method) and key in values and key not in usual]
     return given + [override(key, params[key]) for key in keys if params[key] != str(values[key])]
 

@@ -14,7 +14,7 @@ from src.cli.command import explain_error, is_out_of_memory
 from src.cli.evaluations import cell_summary, show_evaluation, write_evaluation
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
-from src.config import COPIES, Experiment, settled
+from src.config import COPIES, Experiment, settle_config
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable
 from src.system.next_commands import after_run, key_of
@@ -39,7 +39,7 @@ def attempt_cell(task: Callable[[DictConfig, Sweep | None], None], config: DictC
     try:
         Store(config.store)  # an address that holds keys is refused before it is written anywhere
         check_writable(workspace=str(config.workspace))
-        task(settled(config), sweep)
+        task(settle_config(config), sweep)
     except Exception as error:
         if sweep is None:
             raise
@@ -210,13 +210,13 @@ def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame",
 
 def record_inputs(experiment: Experiment, material: CellInputs, run: "TrackedRun") -> None:
     """Write and log what a run learns from."""
-    from src.tracking.datasets import dataset
+    from src.tracking.datasets import describe_dataset
 
     material.splits.to_csv(run.folder / "splits.csv", index=False)
     material.manifest.to_csv(run.folder / "manifest.csv", index=False)
     run.log(tags=material.facts)
     data = experiment.data
-    run.log_data(dataset(data.title, material.facts["data"], data.root, material.manifest))
+    run.log_data(describe_dataset(data.title, material.facts["data"], data.root, material.manifest))
 
 
 def evaluate_outcome(

@@ -55,7 +55,7 @@ def download_command(data: str) -> str:
 
 def after_run(name: str, run: str) -> str:
     """Return what a run that is alone ends with: its id, and what may be done with it."""
-    return listed(
+    return list_commands(
         f"{name} is run {run}",
         {
             "as one page": next_command("report", f"runs=[{run}]", "output=FILE.html"),
@@ -71,10 +71,10 @@ def after_sweep(name: str, sweep: str, cells: int) -> str:
     page = {"as one page": next_command("report", f"sweep={sweep}", "output=FILE.html")}
     mean = {"on new images": next_command("predict", f"model={sweep}", "input=FOLDER", "output=FILE.csv")}
     again = {"fused again": next_command("fuse", f"sweep={sweep}")}
-    return listed(f"{name} is sweep {sweep}", compare | page | mean | again)
+    return list_commands(f"{name} is sweep {sweep}", compare | page | mean | again)
 
 
-def listed(title: str, commands: Mapping[str, str]) -> str:
+def list_commands(title: str, commands: Mapping[str, str]) -> str:
     """Return commands by what they do, one to a line; at the end those that show all runs."""
     workspace = f" WORKSPACE={shlex.quote(HERE.workspace)}" if HERE.workspace else ""
     pages = {} if HERE.tracking else {"in MLflow": f"make ui{workspace}"}

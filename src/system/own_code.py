@@ -25,14 +25,14 @@ def import_file(file: Path) -> ModuleType:
     try:
         module = import_module(file.stem)
     except Exception as error:  # whatever a user's own code may do
-        raise ValueError(f"{file} cannot be imported: {located(error, file.parent)}") from error
+        raise ValueError(f"{file} cannot be imported: {locate_error(error, file.parent)}") from error
     other = getattr(module, "__file__", None)
     if other is None or not file.samefile(other):
         raise ValueError(f"{file} has the name of another module, {other or 'one of Python itself'}: rename the file")
     return module
 
 
-def located(error: Exception, folder: Path) -> str:
+def locate_error(error: Exception, folder: Path) -> str:
     """Return what an error is, and the line of the folder's code that it comes from."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
     file, line = (frames[-1].filename, frames[-1].lineno) if frames else ("", None)

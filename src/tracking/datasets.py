@@ -18,12 +18,12 @@ TYPES = {"i": "long", "u": "long", "f": "double", "b": "boolean", "M": "datetime
 """MLflow's names of NumPy's kinds; all else is text."""
 
 
-def dataset(name: str, digest: str, root: str, manifest: pd.DataFrame) -> dict[str, str]:
+def describe_dataset(name: str, digest: str, root: str, manifest: pd.DataFrame) -> dict[str, str]:
     """Return a data set as MLflow keeps it: name, digest, source, and as JSON the manifest's columns and its counts.
 
     Of `digest` the beginning is kept, as it stands beside the name in lists.
     """
-    columns = [{"name": str(column), "type": TYPES.get(kind(manifest[column]), "string")} for column in manifest]
+    columns = [{"name": str(column), "type": TYPES.get(column_kind(manifest[column]), "string")} for column in manifest]
     classes = manifest.drop_duplicates("case")["label"].value_counts(sort=False)
     profile = {
         "num_rows": len(manifest),
@@ -48,13 +48,13 @@ def of_runs(runs: Iterable[RunRecord]) -> list[dict[str, str]]:
     return list({(each["name"], each["digest"]): dict(each) for each in given}.values())
 
 
-def kind(column: "pd.Series[Any]") -> str:
+def column_kind(column: "pd.Series[Any]") -> str:
     """Return NumPy's letter for what a column holds; `O` for what NumPy does not know."""
     return str(getattr(column.dtype, "kind", "O"))
 
 
-def link(client: "MlflowClient", run: str, described: dict[str, str]) -> None:
-    """Make a data set of `dataset` the input of a run; a second time changes nothing."""
+def link_dataset(client: "MlflowClient", run: str, described: dict[str, str]) -> None:
+    """Make a data set of `describe_dataset` the input of a run; a second time changes nothing."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     tags = [InputTag(CONTEXT, "cross-validation")]

@@ -16,11 +16,11 @@ from src.tracking.process_life import process_marks
 LIBRARIES = ("torch", "timm", "keras", "lightgbm", "numpy", "scikit-learn", "opencv-python-headless", "mlflow")
 
 
-def environment() -> dict[str, str]:
+def describe_environment() -> dict[str, str]:
     """Return what a run is tagged with: code, versions, machine, process, command."""
     # An image of our code has no checkout: it says what it was built from.
-    commit = os.environ.get("TENFOLD_COMMIT") or git("rev-parse", "HEAD")
-    status = git("status", "--porcelain")
+    commit = os.environ.get("TENFOLD_COMMIT") or ask_git("rev-parse", "HEAD")
+    status = ask_git("status", "--porcelain")
     program = Path(sys.argv[0])
     return {
         "git_commit": commit or "unknown",
@@ -28,14 +28,14 @@ def environment() -> dict[str, str]:
         "command": mask_passwords(" ".join([f"python -m src.{program.stem}", *map(shlex.quote, sys.argv[1:])])),
         "mlflow.source.name": f"src/{program.name}",  # its page shows what follows the last slash
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME") or user(),
+        "mlflow.user": os.environ.get("MLFLOW_TRACKING_USERNAME") or find_user(),
         "python": platform.python_version(),
         **{f"version.{name}": version(name) for name in LIBRARIES},
         **process_marks(),
     }
 
 
-def user() -> str:
+def find_user() -> str:
     """Return who is logged in; empty where the machine knows no name."""
     try:
         return getpass.getuser()
@@ -43,7 +43,7 @@ def user() -> str:
         return ""
 
 
-def git(*arguments: str) -> str:
+def ask_git(*arguments: str) -> str:
     """Return what git prints of the code's checkout; empty where it is none, or no git."""
     if shutil.which("git") is None:
         return ""

@@ -49,7 +49,7 @@ class Located:
     packed: bool = False
 
 
-def locate(tracking: Tracking, model: str, place: Path) -> Located:
+def locate_model(tracking: Tracking, model: str, place: Path) -> Located:
     """Return the model of a run or sweep (id or name), or a registered one (NAME, NAME@ALIAS, NAME/VERSION).
 
     What does not lie in files of this machine is fetched into `place`. `ValueError` where there is no such model.
@@ -62,16 +62,18 @@ def locate(tracking: Tracking, model: str, place: Path) -> Located:
         name = model.removeprefix("models:/")
         version = version_of(tracking, name) if "@" in name or "/" in name else newest_version(tracking, name)
         if version is None:
-            raise ValueError(f"{tracking.missing(model)}, nor is a model registered under it{hint(tracking, name)}")
-        return registered(tracking, version, place)
+            raise ValueError(
+                f"{tracking.missing(model)}, nor is a model registered under it{suggest_models(tracking, name)}"
+            )
+        return fetch_registered(tracking, version, place)
     if model == run.name and not tracking.offline and (version := newest_version(tracking, model)):
         log.warning(f"{model} is also the name of a registered model: {model}/{version.version} is that one")
     title = f"{run.name} ({run.id})"
-    runs = fitting(tracking, run) if run.kind == SWEEP else [run]
+    runs = finished_cells(tracking, run) if run.kind == SWEEP else [run]
     return Located(title, run.id, [folder_of(tracking, each, place) for each in runs])
 
 
-def fitting(tracking: Tracking, sweep: RunRecord) -> list[RunRecord]:
+def finished_cells(tracking: Tracking, sweep: RunRecord) -> list[RunRecord]:
     """Return the finished cells of a sweep; `ValueError` where there are none, or they are not one model."""
     runs = [run for run in tracking.children(sweep.id) if run.finished]
     if not runs:
@@ -110,20 +112,22 @@ def version_of(tracking: Tracking, name: str) -> "ModelVersion":
     try:
         return client.get_model_version_by_alias(stem, which) if "@" in name else client.get_model_version(stem, which)
     except MlflowException as error:
-        raise ValueError(f"no registered model is {name}: {said(error)}{hint(tracking, stem)}") from None
+        raise ValueError(
+            f"no registered model is {name}: {first_line(error)}{suggest_models(tracking, stem)}"
+        ) from None
 
 
-def called(tracking: Tracking, model: str) -> str:
+def resolve_version(tracking: Tracking, model: str) -> str:
     """Return NAME/VERSION of a registered model (NAME, NAME@ALIAS, NAME/VERSION); `ValueError` where there is none."""
     name = model.removeprefix("models:/")
     version = version_of(tracking, name) if "@" in name or "/" in name else newest_version(tracking, name)
     if version is None:
         ours = f"`{next_command('register', 'model=RUN', 'name=NAME')}` makes one"
-        raise ValueError(f"no registered model is {name}{hint(tracking, name)}; {ours}")
+        raise ValueError(f"no registered model is {name}{suggest_models(tracking, name)}; {ours}")
     return f"{version.name}/{version.version}"
 
 
-def said(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what an error of MLflow says to people: its first line, without the code, as part of a sentence."""
     return re.sub(r"^[A-Z_]+: ", "", str(error).splitlines()[0]).rstrip(".")
 
@@ -134,7 +138,7 @@ def newest_version(tracking: Tracking, name: str) -> "ModelVersion | None":
     return max(versions, key=lambda version: int(version.version), default=None)
 
 
-def hint(tracking: Tracking, name: str) -> str:
+def suggest_models(tracking: Tracking, name: str) -> str:
     """Return in words which registered models and runs have names like this one; empty where none have."""
     found = [model.name for model in tracking.client.search_registered_models(max_results=1000)]
     found += [run.name for run in tracking.search(status=FINISHED)]
@@ -142,19 +146,19 @@ def hint(tracking: Tracking, name: str) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def registered(tracking: Tracking, version: "ModelVersion", place: Path) -> Located:
+def fetch_registered(tracking: Tracking, version: "ModelVersion", place: Path) -> Located:
     """Return a registered model; `ValueError` where it was registered by something else."""
     from mlflow.artifacts import download_artifacts
 
     title = f"{version.name}/{version.version}"
-    point(tracking)
+    point_mlflow(tracking)
     cells = Path(download_artifacts(f"models:/{title}", dst_path=str(place))) / "artifacts" / CELLS
     if not cells.is_dir():
         raise ValueError(f"the registered model {title} is not one of `python -m src.register`, or its files are gone")
     return Located(title, str(version.run_id or ""), packed_cells(cells), packed=True)
 
 
-def point(tracking: Tracking) -> None:
+def point_mlflow(tracking: Tracking) -> None:
     """Point MLflow itself, which takes no client for models, to where runs are kept."""
     import mlflow
 
@@ -190,7 +194,7 @@ pinned = [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for na
 """
 
 
-def rehearse(cells: Path, question: pd.DataFrame, code: list[Path]) -> Rehearsal:
+def rehearse_model(cells: Path, question: pd.DataFrame, code: list[Path]) -> Rehearsal:
     """Ask a packed model in a process of its own, which knows nothing of the config; `code` is what goes with it.
 
     The libraries are all those that it loaded, so that an environment made of them predicts the same.
@@ -211,15 +215,15 @@ def rehearse(cells: Path, question: pd.DataFrame, code: list[Path]) -> Rehearsal
         return Rehearsal(question, pd.read_parquet(folder / "answer.parquet"), requirements)
 
 
-def example(side: int, view: str) -> pd.DataFrame:
+def make_example(side: int, view: str) -> pd.DataFrame:
     """Return what a model is asked as an example: a drawn image of so many pixels a side. No patient's goes along."""
     draws = np.random.default_rng(0)
-    pixels = tissue.draw("Benign", tissue.slide(draws), max(side, 64), max(side, 64), draws)
+    pixels = tissue.draw_tissue("Benign", tissue.make_slide(draws), max(side, 64), max(side, 64), draws)
     file = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     return pd.DataFrame({"image": [base64.b64encode(file.tobytes()).decode()], "case": ["example"], "view": [view]})
 
 
-def register(
+def register_model(
     tracking: Tracking, located: Located, cells: Path, rehearsal: Rehearsal, code: list[Path], name: str, alias: str
 ) -> str:
     """Log a packed model to the run that made it, register it under an alias, and return the version.
@@ -232,7 +236,7 @@ def register(
     from mlflow.models import Model
 
     client = tracking.client
-    point(tracking)
+    point_mlflow(tracking)
     mlflow.set_experiment(experiment_id=client.get_run(located.run).info.experiment_id)
     try:
         logged = Model.log(
@@ -244,7 +248,7 @@ def register(
             python_model=str(code[0] / "served.py"),
             code_paths=list(map(str, code)),
             artifacts={CELLS: str(cells)},
-            signature=signature(rehearsal),
+            signature=make_signature(rehearsal),
             input_example=rehearsal.question,
             pip_requirements=rehearsal.requirements,
         )
@@ -252,11 +256,11 @@ def register(
         client.set_registered_model_alias(name, alias, version)
         client.set_model_version_tag(name, version, "made_by", located.title)
     except MlflowException as error:
-        raise ValueError(f"MLflow refuses {name}@{alias}: {said(error)}") from None
+        raise ValueError(f"MLflow refuses {name}@{alias}: {first_line(error)}") from None
     return version
 
 
-def signature(rehearsal: Rehearsal) -> "ModelSignature":
+def make_signature(rehearsal: Rehearsal) -> "ModelSignature":
     """Return what the model takes, `case` and `view` being optional, and what it answers."""
     from mlflow.models import ModelSignature, infer_signature
     from mlflow.types import ColSpec, DataType, Schema

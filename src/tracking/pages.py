@@ -39,7 +39,7 @@ HEADLINE = ("accuracy", "balanced_accuracy", "auc", "binary_auc")
 """The metrics that stand first, and on the model's page."""
 
 
-def description(folder: Path, run: str) -> str:
+def describe_page(folder: Path, run: str) -> str:
     """Return a run's description in Markdown: table and notes, figures with their intervals, pictures.
 
     It is empty where there is no table. `folder` holds the artefacts, `run` is the id under which the server has them;
@@ -52,8 +52,8 @@ def description(folder: Path, run: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST].rsplit(chr(10), 1)[0]}\n\n... and more in the artefact `{table.name}`"
     pictures = [name for name in FIGURES if (folder / name).exists() and not run.startswith("spooled")]
-    shown = [picture(run, name) for name in pictures]
-    return "\n\n".join(filter(None, [text, headline(folder / "metrics.json"), *shown]))
+    shown = [embed_picture(run, name) for name in pictures]
+    return "\n\n".join(filter(None, [text, write_headline(folder / "metrics.json"), *shown]))
 
 
 def fused_first(table: str) -> str:
@@ -63,14 +63,14 @@ def fused_first(table: str) -> str:
     return "\n".join([*lines[:2], *fused, *(line for line in lines[2:] if line not in fused)])
 
 
-def headline(file: Path) -> str:
+def write_headline(file: Path) -> str:
     """Return the first figures of a run with their intervals as a sentence; empty where it has none of its own."""
     metrics: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
     known = [name for name in HEADLINE if name in metrics and metrics[name] == metrics[name]]
     return capital(", ".join(f"{titled(name)} {measured(metrics, name, level=True)}" for name in known))
 
 
-def picture(run: str, name: str) -> str:
+def embed_picture(run: str, name: str) -> str:
     """Return an artefact as a picture: its address holds from any page of the server that has it."""
     return f"![{Path(name).stem}](get-artifact?path={name}&run_uuid={run})"
 

@@ -22,7 +22,7 @@ STALE = 300.0
 
 
 @cache
-def machine() -> str:
+def identify_machine() -> str:
     """Return within what a process number means one process: this start of the machine, and this container.
 
     Two containers may have one host name, but not one namespace of processes.
@@ -34,7 +34,7 @@ def machine() -> str:
         return f"{platform.node()} {uuid.getnode():x}"
 
 
-def born(pid: int) -> str:
+def process_birth(pid: int) -> str:
     """Return when a process of this machine began, in the kernel's words; empty where it does not live.
 
     With it a number that was given to another process is not taken for the first.
@@ -56,33 +56,33 @@ def process_marks() -> dict[str, str]:
     """Return the tags that say which process a run belongs to, and that it lives."""
     return {
         "host": platform.node(),
-        "machine": machine(),
+        "machine": identify_machine(),
         "pid": str(os.getpid()),
-        "born": born(os.getpid()),
+        "born": process_birth(os.getpid()),
         "process": PROCESS,
-        HEARTBEAT: now(),
+        HEARTBEAT: heartbeat_time(),
     }
 
 
-def now() -> str:
+def heartbeat_time() -> str:
     """Return a heartbeat: the time in seconds."""
     return str(int(time.time()))
 
 
-def dead(tags: Mapping[str, str]) -> bool:
+def is_dead(tags: Mapping[str, str]) -> bool:
     """Return whether the process that a run's tags name has ended.
 
     On this machine that is known; of a process elsewhere it is assumed when its heart has not beaten for `STALE`.
     """
     if tags.get("process") == PROCESS:
         return False
-    if tags.get("machine") == machine():
-        return born(int(tags["pid"])) != tags["born"]
+    if tags.get("machine") == identify_machine():
+        return process_birth(int(tags["pid"])) != tags["born"]
     return time.time() - float(tags.get(HEARTBEAT, "0")) > STALE
 
 
 @contextmanager
-def beating(beat: Callable[[], None]) -> Iterator[None]:
+def keep_beating(beat: Callable[[], None]) -> Iterator[None]:
     """Call `beat` now and then, by a thread of its own, while the block runs."""
     ended = threading.Event()
 

@@ -32,7 +32,7 @@ class RunRecord:
     metrics
         Its figures; of one that is logged by step the last.
     datasets
-        As `src.tracking.datasets.dataset` describes them: one, but for a sweep over several.
+        As `src.tracking.datasets.describe_dataset` describes them: one, but for a sweep over several.
     artifacts
         The address of the folder of its files; empty where it began in the spool.
     """
@@ -171,8 +171,8 @@ def read_run(run: "Run") -> RunRecord:
         id=str(info.run_id),
         name=str(info.run_name),
         status=str(info.status),
-        start=moment(info.start_time),
-        end=moment(info.end_time) if info.end_time else None,
+        start=read_time(info.start_time),
+        end=read_time(info.end_time) if info.end_time else None,
         params=dict(run.data.params),
         tags=known_tags(run.data.tags),
         metrics=dict(run.data.metrics),
@@ -181,6 +181,6 @@ def read_run(run: "Run") -> RunRecord:
     )
 
 
-def moment(milliseconds: int) -> datetime:
+def read_time(milliseconds: int) -> datetime:
     """Return a time as MLflow counts it, in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -17,15 +17,15 @@ import pandas as pd
 
 from src.system.addresses import mask_passwords
 from src.system.files import nearest_existing, replace_file, writing_refusal
-from src.tracking.environment import environment
-from src.tracking.pages import EXPERIMENT, NOTE, description
-from src.tracking.process_life import beating, dead, now
-from src.tracking.run_names import check_kind, newest_run, several, told, word
+from src.tracking.environment import describe_environment
+from src.tracking.pages import EXPERIMENT, NOTE, describe_page
+from src.tracking.process_life import heartbeat_time, is_dead, keep_beating
+from src.tracking.run_names import check_kind, kind_word, newest_run, tell_run, tell_several
 from src.tracking.run_record import RunRecord, read_run
-from src.tracking.server import Unreachable, quieten, reach
-from src.tracking.spool import Outbox, Sent, Spool, away_errors, deliver, first_line, milliseconds
+from src.tracking.server import Unreachable, quieten_mlflow, reach_server
+from src.tracking.spool import Outbox, Sent, Spool, away_errors, deliver_spool, first_line, now_in_milliseconds
 from src.tracking.status import FAILED, FINISHED, KILLED, RUNNING
-from src.tracking.tags import HEARTBEAT, KIND, PARENT, SPOOLED, stored, stored_name
+from src.tracking.tags import HEARTBEAT, KIND, PARENT, SPOOLED, stored_name, stored_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,7 +56,7 @@ class TrackedRun:
         tags: Mapping[str, Any] | None = None,
     ) -> None:
         """Log; metrics that are not numbers (such as the AUC of one class) are left out."""
-        moment = milliseconds()
+        moment = now_in_milliseconds()
         self.outbox.log(
             params={name: mask_passwords(str(value)) for name, value in (params or {}).items()},
             metrics=[(name, float(value), moment, 0) for name, value in (metrics or {}).items() if value == value],
@@ -65,18 +65,18 @@ class TrackedRun:
 
     def log_steps(self, name: str, values: Mapping[int, float]) -> None:
         """Log a metric that has a value per step, such as a fold."""
-        moment = milliseconds()
+        moment = now_in_milliseconds()
         self.outbox.log(metrics=[(name, float(value), moment, step) for step, value in values.items()])
 
     def present(self, status: str) -> None:
         """Let the run's page open with its table and figures, and link the model of a run that finished."""
-        if text := description(self.folder, self.id):
+        if text := describe_page(self.folder, self.id):
             self.log(tags={NOTE: text})
         if status == FINISHED and (self.folder / "model").is_dir():
             self.outbox.log(model=True)
 
     def log_data(self, described: Mapping[str, str]) -> None:
-        """Link a data set, as `src.tracking.datasets.dataset` describes it."""
+        """Link a data set, as `src.tracking.datasets.describe_dataset` describes it."""
         self.outbox.log(inputs=dict(described))
 
 
@@ -112,7 +112,7 @@ class Tracking:
     @property
     def address(self) -> str:
         """The address of database or server as MLflow takes it."""
-        return sqlite(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else self.uri
+        return sqlite_address(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else self.uri
 
     @property
     def there(self) -> bool:
@@ -122,16 +122,16 @@ class Tracking:
     def connect(self) -> "MlflowClient":
         """Return the client; `Unreachable` where the server does not answer now."""
         if self.served:
-            quieten()
-            reach(self.uri)
+            quieten_mlflow()
+            reach_server(self.uri)
         return self.client
 
     @cached_property
     def client(self) -> "MlflowClient":
         """The client, once the server answers or the database exists; `ValueError` where neither can be had."""
-        quieten()
+        quieten_mlflow()
         if self.served:
-            reach(self.uri)
+            reach_server(self.uri)
             from mlflow import MlflowClient
 
             return MlflowClient(self.uri)
@@ -153,7 +153,7 @@ class Tracking:
             if not database.exists():
                 with tempfile.TemporaryDirectory(dir=database.parent) as folder:
                     made = Path(folder) / database.name
-                    DatabaseClient(sqlite(made)).search_experiments()
+                    DatabaseClient(sqlite_address(made)).search_experiments()
                     made.replace(database)
             client = DatabaseClient(self.address)
             self.find_or_create(client)
@@ -228,7 +228,7 @@ class Tracking:
 
     def beats(self, run_id: str) -> AbstractContextManager[None]:
         """Show, while the context lasts, that the process of a run lives."""
-        return beating(lambda: self.beat(run_id))
+        return keep_beating(lambda: self.beat(run_id))
 
     def beat(self, run_id: str) -> None:
         """Show that the process of a run lives."""
@@ -237,17 +237,17 @@ class Tracking:
             if run_id.startswith(SPOOLED):
                 entry.beat()
             else:
-                self.client.set_tag(run_id, stored_name(HEARTBEAT), now())
+                self.client.set_tag(run_id, stored_name(HEARTBEAT), heartbeat_time())
 
     def create(self, name: str, kind: str, parent: str = "", tags: Mapping[str, str] | None = None) -> str:
         """Create a run that is RUNNING, and return its id. One with a parent begins in the spool if it must."""
-        described = environment() | {KIND: kind} | ({PARENT: parent} if parent else {}) | dict(tags or {})
+        described = describe_environment() | {KIND: kind} | ({PARENT: parent} if parent else {}) | dict(tags or {})
         if self.offline:
             return self.spooled.begin(name, described)
         try:
             client = self.connect()
             return str(
-                client.create_run(self.find_or_create(client), run_name=name, tags=stored(described)).info.run_id
+                client.create_run(self.find_or_create(client), run_name=name, tags=stored_tags(described)).info.run_id
             )
         except away_errors():
             if not parent:
@@ -256,7 +256,7 @@ class Tracking:
 
     def reopen(self, run_id: str, tags: Mapping[str, str] | None = None) -> None:
         """Make an ended run RUNNING, as this process's."""
-        described = environment() | dict(tags or {})
+        described = describe_environment() | dict(tags or {})
         if run_id.startswith(SPOOLED):
             self.spooled.entry(run_id).add(tags=described, end={})
             return
@@ -280,13 +280,13 @@ class Tracking:
                 return
             except away_errors():
                 pass
-        entry.add(end={"status": status, "time": milliseconds()})
+        entry.add(end={"status": status, "time": now_in_milliseconds()})
 
     def bury(self) -> None:
         """Mark as KILLED the runs that a dead process left RUNNING."""
         for run in self.search(status=RUNNING):
             # Its process may have ended it between the two looks.
-            if dead(run.tags) and self.find(run.id).status == RUNNING:
+            if is_dead(run.tags) and self.find(run.id).status == RUNNING:
                 self.end(run.id, KILLED)
 
     def search(self, tags: Mapping[str, str] | None = None, status: str = "", name: str = "") -> list[RunRecord]:
@@ -298,9 +298,9 @@ class Tracking:
             if wanted.items() <= run.tags.items() and status in ("", run.status) and name in ("", run.name)
         ]
         if not self.offline and self.there:
-            clauses = [f"tags.`{key}` = {quoted(value)}" for key, value in wanted.items()]
+            clauses = [f"tags.`{key}` = {quote_text(value)}" for key, value in wanted.items()]
             clauses += [f"attributes.status = '{status}'"] if status else []
-            clauses += [f"attributes.run_name = {quoted(name)}"] if name else []
+            clauses += [f"attributes.run_name = {quote_text(name)}"] if name else []
             where = [self.find_or_create(self.client)]
             listed = [*map(read_run, self.client.search_runs(where, " and ".join(clauses), max_results=MANY))]
             sent = {run.tags.get(SPOOLED) for run in listed}
@@ -312,7 +312,9 @@ class Tracking:
         found = self.known(name, kind)
         if found is None:
             newest = dict.fromkeys(run.name for run in self.search({KIND: kind} if kind else {})[::-1])
-            there = f"the newest are {', '.join(list(newest)[:5])}" if newest else f"there are no {word(kind)}s yet"
+            there = (
+                f"the newest are {', '.join(list(newest)[:5])}" if newest else f"there are no {kind_word(kind)}s yet"
+            )
             raise ValueError(f"{self.missing(name, kind)}; {there}")
         return found
 
@@ -328,14 +330,14 @@ class Tracking:
             return found
         runs = self.search(of_kind, name=name) or self.beginning(name, of_kind)
         if len(runs) > 1:
-            log.warning(several(name, runs))
+            log.warning(tell_several(name, runs))
         if not runs and (others := self.search(name=name) or self.beginning(name, {})):
             check_kind(others[-1], kind)
         return newest_run(runs) if runs else None
 
     def missing(self, name: str, kind: str = "") -> str:
         """Return that there is no run of a name."""
-        return f"no {word(kind)} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}"
+        return f"no {kind_word(kind)} has the id or name {name!r} in experiment {self.experiment!r} of {self.uri}"
 
     def by_id(self, run_id: str) -> RunRecord | None:
         """Return the run of an id, also of the one that it had in the spool."""
@@ -357,7 +359,9 @@ class Tracking:
             return []
         found = [run for run in self.search(tags) if run.id.startswith(start)]
         if len(found) > 1:
-            raise ValueError(f"{len(found)} ids begin with {start}: {', '.join(map(told, found))}; give more of one")
+            raise ValueError(
+                f"{len(found)} ids begin with {start}: {', '.join(map(tell_run, found))}; give more of one"
+            )
         return found
 
     def children(self, sweep: str) -> list[RunRecord]:
@@ -366,10 +370,10 @@ class Tracking:
         return sorted(runs, key=lambda run: int(run.job or len(runs)))
 
     def deliver(self, patience: float = 0.0) -> Iterator[Sent]:
-        """Send what is spooled, run by run (`src.tracking.spool.deliver`)."""
+        """Send what is spooled, run by run (`src.tracking.spool.deliver_spool`)."""
         if self.spooled.entries():
             client = self.connect()
-            yield from deliver(client, self.find_or_create(client), self.spooled, patience)
+            yield from deliver_spool(client, self.find_or_create(client), self.spooled, patience)
 
     def predictions(self, run: RunRecord) -> pd.DataFrame:
         """Return the predictions table of a run; `ValueError` where it has none."""
@@ -392,7 +396,7 @@ class Tracking:
         found = {path for path in kept if path.startswith(f"{folder}/")}
         if not run.id.startswith(SPOOLED):
             with had_now(f"the artefacts of run {run.name} ({run.id})"):
-                found |= set(below(self.client, run.id, folder))
+                found |= set(artefacts_below(self.client, run.id, folder))
         return sorted(found)
 
     def attach(self, run_id: str, name: str, text: str) -> None:
@@ -430,7 +434,7 @@ class Tracking:
         raise ValueError(f"{called} has no {name}; finished runs do")
 
 
-def sqlite(database: Path | str) -> str:
+def sqlite_address(database: Path | str) -> str:
     """Return the address of a database file: in one, % begins a sign's number, and ? ends the path.
 
     Where that matters the driver is named: else MLflow would make a folder that is called like the address.
@@ -440,7 +444,7 @@ def sqlite(database: Path | str) -> str:
     return f"{SQLITE if told == path else 'sqlite+pysqlite:///'}{told}"
 
 
-def quoted(text: str) -> str:
+def quote_text(text: str) -> str:
     """Return a text as MLflow's searches take it, which have no way to write both kinds of quotes."""
     quote = '"' if "'" in text else "'"
     return quote + text.replace(quote, "") + quote
@@ -455,10 +459,10 @@ def had_now(what: str) -> Iterator[None]:
         raise Unreachable(f"{what} cannot be had now: {first_line(error)}") from None
 
 
-def below(client: "MlflowClient", run_id: str, folder: str) -> Iterator[str]:
+def artefacts_below(client: "MlflowClient", run_id: str, folder: str) -> Iterator[str]:
     """Yield the paths of all artefacts below a folder."""
     for item in client.list_artifacts(run_id, folder):
         if item.is_dir:
-            yield from below(client, run_id, item.path)
+            yield from artefacts_below(client, run_id, item.path)
         else:
             yield str(item.path)

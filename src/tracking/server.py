@@ -21,7 +21,7 @@ class Unreachable(ValueError):  # noqa: N818
     """The tracking server does not answer, or not as it should."""
 
 
-def quieten() -> None:
+def quieten_mlflow() -> None:
     """Keep MLflow from reporting home, from asking a dead server for minutes, and from talking over our tables."""
     import logging
 
@@ -49,7 +49,7 @@ def in_use(host: str, port: int) -> bool:
     return False
 
 
-def reach(uri: str) -> None:
+def reach_server(uri: str) -> None:
     """Raise `Unreachable`, with what to do, unless a tracking server answers and knows us."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking._tracking_service.utils import get_default_host_creds

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.system.next_commands import next_command
-from src.tracking.datasets import link
+from src.tracking.datasets import link_dataset
 from src.tracking.pages import link_model
-from src.tracking.process_life import dead
-from src.tracking.run_record import RunRecord, moment, read_run
+from src.tracking.process_life import is_dead
+from src.tracking.run_record import RunRecord, read_run, read_time
 from src.tracking.server import Unreachable
 from src.tracking.status import KILLED, RUNNING
-from src.tracking.tags import HEARTBEAT, PARENT, SPOOLED, stored
+from src.tracking.tags import HEARTBEAT, PARENT, SPOOLED, stored_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -84,11 +84,11 @@ class SpooledRun:
             lines = self.file.read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [record for line in lines if (record := parsed(line))]
+        return [record for line in lines if (record := parse_record(line))]
 
     def found(self, key: str) -> Record:
         """Return the last record of a kind; an empty one where there is none."""
-        return last(self.records(), key)
+        return last_record(self.records(), key)
 
     def take(self, folder: Path) -> None:
         """Move a folder's files into the artefacts."""
@@ -106,7 +106,7 @@ class SpooledRun:
     def run(self) -> RunRecord | None:
         """Return a run that began here; None where it did not, or has been sent."""
         records = self.records()
-        begun, end = last(records, "begun"), last(records, "end")
+        begun, end = last_record(records, "begun"), last_record(records, "end")
         if not begun:
             return None
         tags = begun["tags"] | {name: value for each in records for name, value in each.get("tags", {}).items()}
@@ -116,8 +116,8 @@ class SpooledRun:
             id=self.id,
             name=begun["name"],
             status=end.get("status", RUNNING),
-            start=moment(begun["time"]),
-            end=moment(end["time"]) if "time" in end else None,
+            start=read_time(begun["time"]),
+            end=read_time(end["time"]) if "time" in end else None,
             params={name: value for each in records for name, value in each.get("params", {}).items()},
             tags=tags,
             metrics={name: value for each in records for name, value, *_ in each.get("metrics", [])},
@@ -125,7 +125,7 @@ class SpooledRun:
         )
 
 
-def parsed(line: str) -> Record:
+def parse_record(line: str) -> Record:
     """Return the record of a line; an empty one where the line was cut off."""
     try:
         return dict(json.loads(line))
@@ -133,7 +133,7 @@ def parsed(line: str) -> Record:
         return {}
 
 
-def last(records: list[Record], key: str) -> Record:
+def last_record(records: list[Record], key: str) -> Record:
     """Return the last record of a kind; an empty one where there is none."""
     return next((record[key] for record in reversed(records) if key in record), {})
 
@@ -155,7 +155,7 @@ class Spool:
     def begin(self, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run that the server has not heard of, and return its id."""
         entry = self.entry(f"spooled-{uuid.uuid4().hex}")
-        entry.add(begun={"name": name, "time": milliseconds(), "tags": dict(tags)})
+        entry.add(begun={"name": name, "time": now_in_milliseconds(), "tags": dict(tags)})
         return entry.id
 
     def runs(self) -> list[RunRecord]:
@@ -164,7 +164,7 @@ class Spool:
         return sorted(found, key=lambda run: run.start)
 
 
-def milliseconds() -> int:
+def now_in_milliseconds() -> int:
     """Return the time as MLflow counts it."""
     return int(time.time() * 1000)
 
@@ -186,7 +186,7 @@ class Outbox:
             self.catch_up()
         if self.client is not None and not self.entry.exists:
             try:
-                send(self.client, self.entry.id, record)
+                send_record(self.client, self.entry.id, record)
                 return
             except away_errors() as error:
                 self.fall_back(error)
@@ -209,7 +209,7 @@ class Outbox:
         try:
             client = self.connect()
             for record in self.entry.records():
-                send(client, self.entry.id, record)
+                send_record(client, self.entry.id, record)
         except away_errors():
             return
         shutil.rmtree(self.entry.folder)
@@ -228,22 +228,22 @@ class Outbox:
                 shutil.rmtree(folder)
                 return
         self.entry.take(folder)
-        self.entry.add(end={"status": status, "time": milliseconds()})
+        self.entry.add(end={"status": status, "time": now_in_milliseconds()})
         log.warning("run %s is kept in %s; `%s` sends it", self.entry.id, self.entry.folder, next_command("sync"))
 
 
-def send(client: "MlflowClient", run: str, record: Record) -> None:
+def send_record(client: "MlflowClient", run: str, record: Record) -> None:
     """Send one record of a run."""
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(name, value) for name, value in record.get("params", {}).items()]
-    tags = [RunTag(name, value) for name, value in stored(record.get("tags", {})).items()]
+    tags = [RunTag(name, value) for name, value in stored_tags(record.get("tags", {})).items()]
     metrics = [Metric(*point) for point in record.get("metrics", [])]
     for start in range(0, max(len(params), len(tags), len(metrics)), BATCH):
         part = slice(start, start + BATCH)
         client.log_batch(run, metrics[part], params[part], tags[part])
     if "inputs" in record:
-        link(client, run, record["inputs"])
+        link_dataset(client, run, record["inputs"])
     if "model" in record:
         link_model(client, run)
 
@@ -262,7 +262,7 @@ class Sending(ValueError):  # noqa: N818
     """Another process sends what is kept."""
 
 
-def deliver(client: "MlflowClient", experiment: str, spool: Spool, patience: float = 0.0) -> Iterator[Sent]:
+def deliver_spool(client: "MlflowClient", experiment: str, spool: Spool, patience: float = 0.0) -> Iterator[Sent]:
     """Send all that is kept, run by run; what fails is left, and told.
 
     Errors: Sending, where another process does so and goes on for so many seconds.
@@ -275,16 +275,16 @@ def deliver(client: "MlflowClient", experiment: str, spool: Spool, patience: flo
         with FileLock(spool.root / ".lock", timeout=patience):
             # A parent before its cells.
             for entry in sorted(spool.entries(), key=lambda entry: entry.found("begun").get("time", 0)):
-                yield attempt(client, experiment, entry)
+                yield deliver_run(client, experiment, entry)
     except Timeout:
         raise Sending(f"another process is sending what is kept in {spool.root}; wait until it has ended") from None
 
 
-def attempt(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
+def deliver_run(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
     """Send what is kept of one run, if it has ended or its process is dead."""
     sent = Sent(entry.id, entry.found("begun").get("name", ""))
     try:
-        end = entry.found("end") or {"status": KILLED} if over(client, entry) else {}
+        end = entry.found("end") or {"status": KILLED} if is_complete(client, entry) else {}
         run = server_run(client, experiment, entry) if end else ""
         if not run:
             sent.left = "its sweep is not sent yet" if end else "it is still running"
@@ -292,7 +292,7 @@ def attempt(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
         there = client.get_run(run).info
         sent.run, sent.name = run, str(there.run_name)
         for record in entry.records():
-            send(client, run, record)
+            send_record(client, run, record)
         for file in entry.files():
             place = file.parent.relative_to(entry.folder / "artifacts").as_posix()
             client.log_artifact(run, str(file), None if place == "." else place)
@@ -306,12 +306,12 @@ def attempt(client: "MlflowClient", experiment: str, entry: SpooledRun) -> Sent:
     return sent
 
 
-def over(client: "MlflowClient", entry: SpooledRun) -> bool:
+def is_complete(client: "MlflowClient", entry: SpooledRun) -> bool:
     """Return whether nothing more will be added to an entry."""
     if entry.found("end"):
         return True
     run = entry.run() or read_run(client.get_run(entry.id))
-    return run.status != RUNNING or dead(run.tags)
+    return run.status != RUNNING or is_dead(run.tags)
 
 
 def server_run(client: "MlflowClient", experiment: str, entry: SpooledRun) -> str:
@@ -326,7 +326,7 @@ def server_run(client: "MlflowClient", experiment: str, entry: SpooledRun) -> st
         tags[PARENT] = on_server(client, experiment, tags[PARENT])
         if not tags[PARENT]:
             return ""
-    made = client.create_run(experiment, begun["time"], stored(tags) | {SPOOLED: entry.id}, begun["name"])
+    made = client.create_run(experiment, begun["time"], stored_tags(tags) | {SPOOLED: entry.id}, begun["name"])
     return str(made.info.run_id)
 
 

@@ -21,7 +21,7 @@ HIDDEN = ("machine", "pid", "born", "process", HEARTBEAT, "python", JOB, "point"
 """What a page would begin with, and nobody reads; the versions of libraries, too. No search is by one of them."""
 
 
-def stored(tags: Mapping[str, str]) -> dict[str, str]:
+def stored_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags under the names that they have in MLflow."""
     return {stored_name(name): value for name, value in tags.items()}
 

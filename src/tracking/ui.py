@@ -11,13 +11,13 @@ from src.tracking.server import in_use
 def main(workspace: str, port: int) -> None:
     """Let MLflow's pages on a workspace's runs take this process's place."""
     tracking = Tracking(uri=f"sqlite:///{workspace}/mlflow.db", artifacts=f"{workspace}/artifacts")
-    print(f"the runs: {address(tracking, workspace, port)}", flush=True)
+    print(f"the runs: {list_address(tracking, workspace, port)}", flush=True)
     # One worker serves a person; several that begin on a busy machine are taken for dead, and begun again for ever.
     pages = ["-m", "mlflow", "ui", "--port", str(port), "--workers", "1", "--backend-store-uri", tracking.address]
     os.execv(sys.executable, [sys.executable, *pages])
 
 
-def address(tracking: Tracking, workspace: str, port: int) -> str:
+def list_address(tracking: Tracking, workspace: str, port: int) -> str:
     """Return the address of the list of a workspace's runs; `ValueError` where there are none, or no port."""
     if not tracking.there:
         raise ValueError(f"no runs are tracked in {workspace}: name another folder, make ui WORKSPACE=FOLDER")

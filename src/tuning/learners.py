@@ -183,7 +183,7 @@ def learner_of(method: Method, task: CellTask, work: Path) -> Learner:
 
 
 @learner_of.register
-def descriptors(method: Frozen, task: CellTask, work: Path) -> Descriptors:
+def prepare_descriptors(method: Frozen, task: CellTask, work: Path) -> Descriptors:
     """Return what learns on descriptors, once all are stored."""
     wanted = descriptor_recipe(task.cell, task.cell.encoder.digest())
     encoded, bad = method.encode(task, wanted)
@@ -196,7 +196,7 @@ def descriptors(method: Frozen, task: CellTask, work: Path) -> Descriptors:
 
 
 @learner_of.register
-def networks(method: FineTune, task: CellTask, work: Path) -> Networks:
+def prepare_networks(method: FineTune, task: CellTask, work: Path) -> Networks:
     """Return what trains networks, once all images are prepared."""
     method.checked(task.cell)
     prepared = Prepared(**{each.name: getattr(method, each.name) for each in fields(method)})

@@ -70,12 +70,12 @@ class Space:
         return [dimension.key for dimension in self.dimensions]
 
 
-def space(search: Mapping[str, Any], cell: Cell, operators: tuple[str, ...]) -> Space:
+def parse_space(search: Mapping[str, Any], cell: Cell, operators: tuple[str, ...]) -> Space:
     """Return what a study of a cell varies, of these operators of its; `ValueError` names a key that cannot be."""
     given = dict(flatten_search(search))
     if not given:
         raise ValueError("a search varies something: search=lightgbm, or search.classifier.c.low=... and .high=...")
-    found = Space([dimension(key, limits, cell, operators) for key, limits in given.items()])
+    found = Space([parse_dimension(key, limits, cell, operators) for key, limits in given.items()])
     for each in found.dimensions:
         for value in each.ends():
             try:
@@ -105,7 +105,7 @@ def flatten_search(search: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
             yield from flatten_search(value, f"{key}.")
 
 
-def dimension(key: str, limits: Mapping[str, Any], cell: Cell, operators: tuple[str, ...]) -> Dimension:
+def parse_dimension(key: str, limits: Mapping[str, Any], cell: Cell, operators: tuple[str, ...]) -> Dimension:
     """Return a dimension; `ValueError` where the key or its limits are none."""
     operator, _, path = key.partition(".")
     name, _, below = path.partition(".")
@@ -122,12 +122,12 @@ def dimension(key: str, limits: Mapping[str, Any], cell: Cell, operators: tuple[
             f"belongs to {operator}={kind.lower()}, or the {operator} that the search is for"
         )
     if CHOICES in limits:
-        return chosen(key, limits, known[name])
+        return parse_choices(key, limits, known[name])
     if below:  # whose type no one says
-        return ranged(key, limits, whole=all(type(limits.get(end)) is int for end in ("low", "high")))
+        return parse_range(key, limits, whole=all(type(limits.get(end)) is int for end in ("low", "high")))
     if known[name] not in (int, float):
         raise ValueError(f"the search holds {key}, which is no number: give search.{key}.choices=[...]")
-    return ranged(key, limits, whole=known[name] is int)
+    return parse_range(key, limits, whole=known[name] is int)
 
 
 def is_dictionary(kind: Any) -> bool:
@@ -135,7 +135,7 @@ def is_dictionary(kind: Any) -> bool:
     return get_origin(kind) is dict
 
 
-def chosen(key: str, limits: Mapping[str, Any], kind: Any) -> Dimension:
+def parse_choices(key: str, limits: Mapping[str, Any], kind: Any) -> Dimension:
     """Return a dimension of choices."""
     choices = list(limits[CHOICES]) if isinstance(limits[CHOICES], list) else []
     if set(limits) != {CHOICES} or not choices:
@@ -148,7 +148,7 @@ def chosen(key: str, limits: Mapping[str, Any], kind: Any) -> Dimension:
     return Dimension(key=key, choices=choices)
 
 
-def ranged(key: str, limits: Mapping[str, Any], whole: bool) -> Dimension:
+def parse_range(key: str, limits: Mapping[str, Any], whole: bool) -> Dimension:
     """Return a dimension from a number to another."""
     if not {"low", "high"} <= set(limits):
         raise ValueError(f"search.{key} must hold low and high, or choices, but got {dict(limits)}")

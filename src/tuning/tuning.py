@@ -22,7 +22,7 @@ from src.methods.method import CellTask, Method, Outcome
 from src.recipes import data_digest, splits_digest, study_recipe
 from src.system.checks import at_least, one_of
 from src.tuning.learners import Learner, learner_of
-from src.tuning.search_space import Values, apply_values, space
+from src.tuning.search_space import Values, apply_values, parse_space
 from src.tuning.studies import PRUNERS, SAMPLERS, Owner, Search, Watch, open_storage
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Question:
         tables: list[pd.DataFrame] = []
         for part in self.parts:
             tables.append(by_case(self.learner.trial(cell, part, place)))
-            yield score(self.objective, tables[-1]), score(self.objective, pd.concat(tables))
+            yield score_cases(self.objective, tables[-1]), score_cases(self.objective, pd.concat(tables))
 
     def forget(self, place: str) -> None:
         """Delete what was kept of a trial."""
@@ -174,7 +174,7 @@ def search_of(plan: Plan, cell: Cell, method: Method, place: str, owner: Owner) 
         )
     search = Search(
         name=plan.study,
-        space=space(plan.search, cell, method.varied),
+        space=parse_space(plan.search, cell, method.varied),
         storage=open_storage(place),
         trials=plan.trials,
         minimize=OBJECTIVES[plan.objective],
@@ -194,7 +194,7 @@ def run_studies(
 ) -> tuple[Outcome, Chosen]:
     """Run a plan's studies, and return the outer predictions by what was chosen, and what that is."""
     cell = task.cell
-    questions = nested(plan, learner, task, splits) if plan.nested else flagged(plan, learner, cell, splits)
+    questions = ask_nested(plan, learner, task, splits) if plan.nested else ask_flagged(plan, learner, cell, splits)
     inner_folds = plan.inner_folds if plan.nested else 0
     asked = study_recipe(cell, plan.asked, inner_folds, learner.operators, learner.recipe, task.manifest, splits)
     search.begin(list(questions), asked)
@@ -207,7 +207,7 @@ def run_studies(
     for fold in folds_of(splits):
         name = study_name(plan, fold)
         search.settle(name, questions[name], watch)
-        choices[fold] = choose(search, name, cell)
+        choices[fold] = choose_parameters(search, name, cell)
     tell_choices(plan, choices)
     outcomes = [learner.learn(choice.cell, learner.part(cell, splits, fold)) for fold, choice in choices.items()]
     chosen = Chosen(
@@ -219,7 +219,7 @@ def run_studies(
     return join_outcomes(plan, outcomes, choices, used, chosen), chosen
 
 
-def nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFrame) -> dict[str, Question]:
+def ask_nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFrame) -> dict[str, Question]:
     """Return what the study of each outer fold asks: its training part is all that it knows."""
     cell = task.cell
     part = assign_roles(task.manifest, splits, cell.training_patients, seed=cell.seed)
@@ -228,17 +228,19 @@ def nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFrame) -
         known = set(part["case"][(part["fold"] == fold) & (part["role"] == FIT)])
         rows = learner.rows[learner.rows["case"].isin(known)]
         # The patients were chosen: all of those that are left are learnt from.
-        question = Question(learner, replace(cell, training_patients=0), inner(plan, cell, rows, fold), plan.objective)
+        question = Question(
+            learner, replace(cell, training_patients=0), inner_splits(plan, cell, rows, fold), plan.objective
+        )
         questions[study_name(plan, fold)] = question
     return questions
 
 
-def flagged(plan: Plan, learner: Learner, cell: Cell, splits: pd.DataFrame) -> dict[str, Question]:
+def ask_flagged(plan: Plan, learner: Learner, cell: Cell, splits: pd.DataFrame) -> dict[str, Question]:
     """Return what the one study of all outer folds asks: how well their held-out parts are predicted."""
     return {study_name(plan, 0): Question(learner, cell, splits, plan.objective)}
 
 
-def inner(plan: Plan, cell: Cell, rows: pd.DataFrame, fold: int) -> pd.DataFrame:
+def inner_splits(plan: Plan, cell: Cell, rows: pd.DataFrame, fold: int) -> pd.DataFrame:
     """Return the inner splits of a fold's training part: stratified, whole patients together."""
     try:
         return KFold(folds=plan.inner_folds, seed=cell.seed).split(rows)
@@ -264,13 +266,13 @@ def by_case(predictions: pd.DataFrame) -> pd.DataFrame:
     return average_by_case(predictions.assign(model=""))
 
 
-def score(objective: str, cases: pd.DataFrame) -> float:
+def score_cases(objective: str, cases: pd.DataFrame) -> float:
     """Return a metric of cases."""
     probabilities = cases[probability_columns(cases)].to_numpy(dtype=np.float64)
     return float(METRICS[objective](probabilities, label_numbers(cases), np.ones((1, len(cases))))[0])
 
 
-def choose(search: Search, name: str, cell: Cell) -> Choice:
+def choose_parameters(search: Search, name: str, cell: Cell) -> Choice:
     """Return the parameters of the best trial of a study."""
     best = search.best(name)
     values = search.space.values(best.params)
@@ -280,11 +282,11 @@ def choose(search: Search, name: str, cell: Cell) -> Choice:
 def tell_choices(plan: Plan, choices: Mapping[int, Choice]) -> None:
     """Say what was chosen."""
     for choice in {choice.study: choice for choice in choices.values()}.values():
-        values = " ".join(f"{key}={shown(value)}" for key, value in choice.values.items())
+        values = " ".join(f"{key}={format_value(value)}" for key, value in choice.values.items())
         log.info("%s: %s %.4f in trial %d, %s", choice.study, plan.objective, choice.value, choice.trial, values)
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as short text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

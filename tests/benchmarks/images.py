@@ -14,7 +14,7 @@ from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 from torchstain.torch.normalizers import TorchMacenkoNormalizer
 
 from src.data import image_file as files
-from src.data.synthetic.tissue import draw, slide
+from src.data.synthetic.tissue import draw_tissue, make_slide
 from src.images.augment import StainJitter, jitter_stains, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
@@ -31,7 +31,7 @@ IMAGE = "from tests.benchmarks import images; image = images.tissue(1024, 768)"
 def tissue(width: int, height: int, seed: int = 0) -> np.ndarray:
     """A drawn H&E image."""
     generator = np.random.default_rng(seed)
-    return draw("Benign", slide(generator), width, height, generator)
+    return draw_tissue("Benign", make_slide(generator), width, height, generator)
 
 
 def same(one: np.ndarray, other: np.ndarray) -> str:

@@ -238,10 +238,10 @@ def manifest(made: Simulation) -> None:
     """Read the table, and every file's bytes."""
     from src.methods.reading import read_images
     from src.recipes import data_digest
-    from src.tracking.datasets import dataset
+    from src.tracking.datasets import describe_dataset
 
     found, _ = read_images(made.reader, made.reader.manifest(), made.store, 2, Progress())
-    dataset("scale", data_digest(found), made.reader.root, found)
+    describe_dataset("scale", data_digest(found), made.reader.root, found)
 
 
 def splits(made: Simulation) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.config import rebuilt
+from src.config import rebuild_operator
 from src.methods import likeness as known_images
 from src.methods.likeness import MOST, Known, distance_by_case, distance_threshold
 from src.methods.method import Method
@@ -32,7 +32,7 @@ def test_copies_are_recognised_however_few_descriptors_are_kept(
 ) -> None:
     monkeypatch.setattr(known_images, "MOST", 5)
     one = cell(images) if method is FROZEN else trained_cell(images, finetune=tuned(epochs=1))
-    member = load_fitted(kept(one, method, tmp_path)[1], rebuilt)
+    member = load_fitted(kept(one, method, tmp_path)[1], rebuild_operator)
     first = replace(member, models=dict([min(member.models.items())]), known=dict([min(member.known.items())]))
     assert asked([first], images).copies == 12
     assert asked([first], copied(images, tmp_path / "new")).copies == 12

@@ -17,7 +17,7 @@ from src.classifiers.classifier import Classifier
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
-from src.config import rebuilt
+from src.config import rebuild_operator
 from src.data.new_images import list_images
 from src.data.sets.table import Table
 from src.encoders.handcrafted import Handcrafted
@@ -58,7 +58,7 @@ class TestCopiesOfTheImages:
     )
     def test_are_predicted_as_in_the_run(self, images: Path, tmp_path: Path, classifier: Classifier) -> None:
         outcome, folder = kept(cell(images, classifier=classifier, seeds=[0, 3]), FROZEN, tmp_path)
-        predicted = asked([load_fitted(folder, rebuilt)], copied(images, tmp_path / "new"))
+        predicted = asked([load_fitted(folder, rebuild_operator)], copied(images, tmp_path / "new"))
         both = beside(outcome, predicted.members)
         assert len(both) == len(outcome.predictions) == 24
         for name in ("p_one", "p_two"):
@@ -69,23 +69,23 @@ class TestCopiesOfTheImages:
     def test_are_predicted_as_in_the_run_by_trained_networks(self, images: Path, tmp_path: Path) -> None:
         outcome, folder = kept(trained_cell(images), TRAINED, tmp_path)
         shutil.rmtree(tmp_path / "store")  # the folder holds the networks
-        predicted = asked([load_fitted(folder, rebuilt)], copied(images, tmp_path / "new"))
+        predicted = asked([load_fitted(folder, rebuild_operator)], copied(images, tmp_path / "new"))
         both = beside(outcome, predicted.members)
         assert len(both) == 12
         np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
-        one = asked([load_fitted(folder, rebuilt)], tmp_path / "new" / "copy of 003.png").table.iloc[0]
+        one = asked([load_fitted(folder, rebuild_operator)], tmp_path / "new" / "copy of 003.png").table.iloc[0]
         among = predicted.table.set_index("case").loc["copy of 003.png"]
         np.testing.assert_allclose([one["p_one"], one["distance"]], [among["p_one"], among["distance"]], atol=1e-6)
 
     def test_are_predicted_as_in_the_run_where_nothing_can_be_trained(self, images: Path, tmp_path: Path) -> None:
         one = cell(images, encoder=Handcrafted(label="Features"), crop=Crop(size=32, scale=0.5, count=2))
         outcome, folder = kept(one, TRAINED, tmp_path)
-        both = beside(outcome, asked([load_fitted(folder, rebuilt)], copied(images, tmp_path / "new")).members)
+        both = beside(outcome, asked([load_fitted(folder, rebuild_operator)], copied(images, tmp_path / "new")).members)
         np.testing.assert_allclose(both["p_one_new"], both["p_one"], rtol=0, atol=1e-6)
 
     def test_are_as_far_as_they_were(self, images: Path, tmp_path: Path) -> None:
         _, folder = kept(cell(images), FROZEN, tmp_path)
-        member = load_fitted(folder, rebuilt)
+        member = load_fitted(folder, rebuild_operator)
         table = asked([member], copied(images, tmp_path / "new")).table
         own = member.known["all"].table()["distance"]
         np.testing.assert_allclose(sorted(table["distance"]), sorted(own / distance_threshold(own)))
@@ -109,7 +109,7 @@ class TestTwoViews:
 
     def test_a_row_per_case(self, model: tuple[Outcome, Path, Path]) -> None:
         outcome, folder, root = model
-        predicted = asked([load_fitted(folder, rebuilt)], root / "manifest.csv")
+        predicted = asked([load_fitted(folder, rebuild_operator)], root / "manifest.csv")
         assert predicted.table["case"].tolist() == ["case0", "case1", "case2", "case3"]
         both = beside(outcome, predicted.members)
         assert len(both) == 8
@@ -120,7 +120,7 @@ class TestTwoViews:
         rows = pd.read_csv(root / "manifest.csv")
         rows[rows["sample"] != "one/004.png"].to_csv(root / "fewer.csv", index=False)
         all_views, fewer = (
-            asked([load_fitted(folder, rebuilt)], root / name) for name in ("manifest.csv", "fewer.csv")
+            asked([load_fitted(folder, rebuild_operator)], root / name) for name in ("manifest.csv", "fewer.csv")
         )
         own = all_views.members[all_views.members["sample"] == "one/000.png"]["p_one"].mean()
         assert fewer.table.loc[0, "p_one"] == pytest.approx(own, abs=1e-12)
@@ -130,13 +130,13 @@ class TestTwoViews:
         _, folder, root = model
         rows = pd.read_csv(root / "manifest.csv").replace("one/004.png", "gone.png")
         rows.to_csv(root / "gone.csv", index=False)
-        first = asked([load_fitted(folder, rebuilt)], root / "gone.csv").table.iloc[0]
+        first = asked([load_fitted(folder, rebuild_operator)], root / "gone.csv").table.iloc[0]
         assert (first["outcome"], first["reason"]) == ("predicted", "gone.png: the file is missing")
         assert first["p_one"] + first["p_two"] == pytest.approx(1)
 
     def test_images_without_a_view_are_refused(self, model: tuple[Outcome, Path, Path]) -> None:
         with pytest.raises(ValueError, match="has models of the views cc and mlo, but one/000.png is of view ''"):
-            asked([load_fitted(model[1], rebuilt)], model[2])
+            asked([load_fitted(model[1], rebuild_operator)], model[2])
 
 
 class TestBadImages:
@@ -146,7 +146,7 @@ class TestBadImages:
         (new / "letter.png").write_text("Dear Sir")
         Image.fromarray(np.full((100, 130, 3), 250, np.uint8)).save(new / "white.png")
         Image.fromarray(tissue(seed=99, shape=(20, 20))).save(new / "small.png")
-        table = asked([load_fitted(folder, rebuilt)], new).table.set_index("case")
+        table = asked([load_fitted(folder, rebuild_operator)], new).table.set_index("case")
         bad = table[table["outcome"] != "predicted"]
         assert bad["reason"].map(lambda reason: reason.partition(": ")[2][:22]).to_dict() == {
             "letter.png": "the file is not an ima",
@@ -156,7 +156,7 @@ class TestBadImages:
         assert set(bad["outcome"]) == {"left out"}
         assert bad[["p_one", "distance"]].isna().all(axis=None)
         assert set(bad["label"]) == {""}
-        good = asked([load_fitted(folder, rebuilt)], copied(images, tmp_path / "good")).table.set_index("case")
+        good = asked([load_fitted(folder, rebuild_operator)], copied(images, tmp_path / "good")).table.set_index("case")
         pd.testing.assert_frame_equal(table.drop(bad.index), good)
 
     def test_alone_are_a_table_without_figures(self, images: Path, tmp_path: Path) -> None:
@@ -165,14 +165,14 @@ class TestBadImages:
         for model in models:
             for name in ("letter.png", "absent.csv"):
                 (tmp_path / "absent.csv").write_text("sample\nabsent.png\n")
-                row = asked([load_fitted(model, rebuilt)], tmp_path / name).table.iloc[0]
+                row = asked([load_fitted(model, rebuild_operator)], tmp_path / name).table.iloc[0]
                 assert (row["outcome"], row["label"]) == ("left out", "")
                 assert pd.isna(row["unlike"])
 
     def test_pass_where_the_run_let_them(self, images: Path, tmp_path: Path) -> None:
         _, folder = kept(cell(images, on_bad_image="pass"), FROZEN, tmp_path)
         Image.fromarray(np.full((100, 130, 3), 250, np.uint8)).save(tmp_path / "white.png")
-        row = asked([load_fitted(folder, rebuilt)], tmp_path / "white.png").table.iloc[0]
+        row = asked([load_fitted(folder, rebuild_operator)], tmp_path / "white.png").table.iloc[0]
         assert row["outcome"] == "passed"
         assert row["label"] in ("one", "two")
         assert row["unlike"]
@@ -199,15 +199,15 @@ class TestSeveralCells:
         folders = [kept(one, FROZEN, tmp_path / str(number))[1] for number, one in enumerate(cells)]
         new, count = copied(images, tmp_path / "new"), Counted()
         listing = list_images(new)
-        alone = [asked([load_fitted(folder, rebuilt)], new).table for folder in folders]
-        together = predict_new(load_all_fitted(folders, rebuilt), listing.images, listing.root, count)
+        alone = [asked([load_fitted(folder, rebuild_operator)], new).table for folder in folders]
+        together = predict_new(load_all_fitted(folders, rebuild_operator), listing.images, listing.root, count)
         assert count.crops == 12 * 2 * 3
         np.testing.assert_allclose(together.table["p_one"], (alone[0]["p_one"] + alone[1]["p_one"]) / 2)
         assert sorted(together.members["model"].unique()) == ["one (1)", "one (2)"]
 
     def test_of_other_classes_are_refused(self, images: Path, tmp_path: Path) -> None:
         folder = kept(cell(images), FROZEN, tmp_path)[1]
-        member = load_fitted(folder, rebuilt)
+        member = load_fitted(folder, rebuild_operator)
         other = replace(member, name="other", classes=["one", "three"])
         with pytest.raises(ValueError, match="one has one, two and other has one, three"):
             asked([member, other], images)
@@ -218,7 +218,7 @@ def test_fold_models_may_have_different_heads(images: Path, tmp_path: Path) -> N
     members = []
     for name, hidden, dropout in (("plain", [], 0.0), ("hidden", [4], 0.0), ("dropped", [4], 0.5)):
         one = trained_cell(images, finetune=tuned(hidden=hidden, dropout=dropout, epochs=1))
-        members.append(load_fitted(kept(one, TRAINED, tmp_path / name)[1], rebuilt))
+        members.append(load_fitted(kept(one, TRAINED, tmp_path / name)[1], rebuild_operator))
     names = sorted(members[0].models)
     mixed = {name: members[number].models[name] for number, name in enumerate(names[:3])}
     together = asked([replace(members[0], models=mixed)], images).members
@@ -232,9 +232,9 @@ def test_blocks_of_images_change_nothing(images: Path, tmp_path: Path, monkeypat
     _, folder = kept(cell(images), FROZEN, tmp_path)
     new = copied(images, tmp_path / "new")
     (new / "letter.png").write_text("Dear Sir")
-    at_once = asked([load_fitted(folder, rebuilt)], new)
+    at_once = asked([load_fitted(folder, rebuild_operator)], new)
     monkeypatch.setattr(prediction, "BLOCK", 5)
-    by_block = asked([load_fitted(folder, rebuilt)], new)
+    by_block = asked([load_fitted(folder, rebuild_operator)], new)
     pd.testing.assert_frame_equal(by_block.table, at_once.table, rtol=1e-9)
     assert list(by_block.members) == ["sample", "case", "view", "fold", "seed", "p_one", "p_two", "model"]
     assert len(by_block.members) == len(at_once.members) == 24
@@ -246,12 +246,12 @@ class TestStore:
         monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
         (tmp_path / "temporary").mkdir()
         before = sorted((tmp_path / "store").rglob("*"))
-        table = asked([load_fitted(folder, rebuilt)], images).table
+        table = asked([load_fitted(folder, rebuild_operator)], images).table
         assert sorted((tmp_path / "store").rglob("*")) == before
         count = Counted()
         new = list_images(images)
         kept_ones = predict_new(
-            [load_fitted(folder, rebuilt)], new.images, new.root, count, store=Store(tmp_path / "store")
+            [load_fitted(folder, rebuild_operator)], new.images, new.root, count, store=Store(tmp_path / "store")
         )
         assert count.crops == 0
         pd.testing.assert_frame_equal(kept_ones.table, table)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from src.config import rebuilt
+from src.config import rebuild_operator
 from src.data.sets.table import Table
 from src.encoders.torchvision import Torchvision
 from src.models.saved import DESCRIPTION, load_all_fitted, load_fitted, pack_fitted, packed_cells
@@ -38,8 +38,8 @@ class TestWeights:
         folder, weights = model
         weights.rename(weights.with_name("moved.pth"))
         with pytest.raises(ValueError, match="model one was fitted are gone.*weights=PATH"):
-            asked([load_fitted(folder, rebuilt)], images)
-        moved = load_fitted(folder, rebuilt, weights=str(weights.with_name("moved.pth")))
+            asked([load_fitted(folder, rebuild_operator)], images)
+        moved = load_fitted(folder, rebuild_operator, weights=str(weights.with_name("moved.pth")))
         assert len(asked([moved], images).table) == 12
 
     def test_that_differ_are_refused(self, images: Path, model: tuple[Path, Path]) -> None:
@@ -47,21 +47,21 @@ class TestWeights:
         state = torch.load(weights, weights_only=True)
         torch.save({name: tensor + 1 for name, tensor in state.items()}, weights)
         with pytest.raises(ValueError, match="model one was fitted are others than those here"):
-            asked([load_fitted(folder, rebuilt)], images)
+            asked([load_fitted(folder, rebuild_operator)], images)
 
     def test_that_no_file_holds_are_asked_of_no_file(self, images: Path, tmp_path: Path) -> None:
         folder = kept(cell(images), FROZEN, tmp_path)[1]
-        member = replace(load_fitted(folder, rebuilt), weights="of another version")
+        member = replace(load_fitted(folder, rebuild_operator), weights="of another version")
         with pytest.raises(ValueError, match="others than those here .*: install the versions of the libraries"):
             asked([member], images)
 
     def test_are_packed_without_a_pickle(self, images: Path, model: tuple[Path, Path], tmp_path: Path) -> None:
         folder, weights = model
-        before = asked([load_fitted(folder, rebuilt)], images).table
-        pack_fitted([folder], rebuilt, tmp_path / "packed")
+        before = asked([load_fitted(folder, rebuild_operator)], images).table
+        pack_fitted([folder], rebuild_operator, tmp_path / "packed")
         weights.unlink()
         shutil.move(tmp_path / "packed", tmp_path / "elsewhere")
-        after = asked(load_all_fitted(packed_cells(tmp_path / "elsewhere"), rebuilt), images).table
+        after = asked(load_all_fitted(packed_cells(tmp_path / "elsewhere"), rebuild_operator), images).table
         pd.testing.assert_frame_equal(after, before, check_exact=True)
         assert {file.suffix for file in (tmp_path / "elsewhere").rglob("*") if file.is_file()} == {
             ".safetensors",
@@ -72,13 +72,13 @@ class TestWeights:
         folder, weights = model
         weights.unlink()
         with pytest.raises(ValueError, match="are gone"):
-            pack_fitted([folder], rebuilt, tmp_path / "packed")
+            pack_fitted([folder], rebuild_operator, tmp_path / "packed")
 
 
 class TestFolder:
     def test_without_a_description_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="holds no model.json, so that it is no whole model: run the cell again"):
-            load_fitted(tmp_path, rebuilt)
+            load_fitted(tmp_path, rebuild_operator)
 
     def test_made_by_another_revision_is_refused(self, images: Path, tmp_path: Path) -> None:
         folder = kept(cell(images), FROZEN, tmp_path)[1]
@@ -86,7 +86,7 @@ class TestFolder:
         description["cell"]["crop"]["revision"] = 0
         (folder / DESCRIPTION).write_text(json.dumps(description))
         with pytest.raises(ValueError, match="made by Crop of revision 0, but here is revision 1"):
-            load_fitted(folder, rebuilt)
+            load_fitted(folder, rebuild_operator)
 
     @pytest.mark.parametrize("pattern", ["fold*", "known/*"])
     def test_that_is_not_whole_is_refused(self, images: Path, tmp_path: Path, pattern: str) -> None:
@@ -94,7 +94,7 @@ class TestFolder:
         gone = sorted(folder.glob(pattern))[0]
         gone.unlink()
         with pytest.raises(ValueError, match=f"model one .* is not whole: {gone.stem} is missing"):
-            load_fitted(folder, rebuilt)
+            load_fitted(folder, rebuild_operator)
 
     def test_names_no_patient(self, tmp_path: Path) -> None:
         root = folder_of_images(tmp_path / "images", 8)

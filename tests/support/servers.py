@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from src.tracking.server import quieten
+from src.tracking.server import quieten_mlflow
 
 
 def free_port() -> int:
@@ -40,7 +40,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> "Server":
-        quieten()
+        quieten_mlflow()
         store = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         files = ["--artifacts-destination", str(self.folder / "artifacts")]
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]

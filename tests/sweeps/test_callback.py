@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from src.cli.command import explain_error
-from src.config import CONF, settled
+from src.config import CONF, settle_config
 from src.sweeps.callback import cell_name, check_cells, finish_sweep, indistinct_groups, varied_values
 from src.sweeps.fusion import fuse_sweep, name_in_group, published_at, told_by, training_patients
 from src.sweeps.resume import Sweep
@@ -210,7 +210,7 @@ def test_what_is_wrong_with_the_cells_of_a_sweep_is_said_before_it_begins(swept:
 def test_an_encoder_stands_in_a_cells_name_by_its_label_alone(option: str) -> None:
     """As in the tables of papers, ResNet-400; two options of one label are told apart."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = settled(compose("config", [f"encoder={option}", "encoder.weights=random", "crop=half400"]))
+        config = settle_config(compose("config", [f"encoder={option}", "encoder.weights=random", "crop=half400"]))
     swept = Sweep("id", ["encoder", "crop"])
     assert cell_name(config, {"encoder": option, "crop": "half400"}, swept) == f"{config.encoder.label}-400"
     assert indistinct_groups({"encoder": ["resnet", "vgg", "keras_vgg"]}) == ["encoder"]

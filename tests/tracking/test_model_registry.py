@@ -27,7 +27,7 @@ from PIL import Image
 from src.config import CONF
 from src.encoders.torchvision import Torchvision
 from src.tracking import CELL, SWEEP, Tracking
-from src.tracking.model_registry import example, locate, version_of
+from src.tracking.model_registry import locate_model, make_example, version_of
 from tests.support.commands import QUICK, ROOT, run
 from tests.support.commands import tracking as tracking_of
 
@@ -50,7 +50,7 @@ class TestLocating:
     def test_a_run_by_name_or_id(self, tracking: Tracking, tmp_path: Path) -> None:
         run_id = finished(tracking, "one")
         for model in ("one", run_id):
-            located = locate(tracking, model, tmp_path / "place")
+            located = locate_model(tracking, model, tmp_path / "place")
             assert located.run == run_id
             assert [(folder / "model.json").read_text() for folder in located.folders] == ["{}"]
         assert not (tmp_path / "place").exists()
@@ -58,50 +58,50 @@ class TestLocating:
     @pytest.mark.parametrize("name", ["SqueezeNet-32 data.root=/data/a", "a@b", "models:/a"])
     def test_a_run_whose_name_looks_like_a_models(self, tracking: Tracking, tmp_path: Path, name: str) -> None:
         run_id = finished(tracking, name)
-        assert locate(tracking, name, tmp_path).run == run_id
+        assert locate_model(tracking, name, tmp_path).run == run_id
 
     def test_a_sweeps_finished_cells(self, tracking: Tracking, tmp_path: Path) -> None:
         sweep = tracking.create("pair", SWEEP)
         for name in "ab":
             finished(tracking, name, sweep, splits="s")
         tracking.create("c", CELL, sweep)
-        assert len(locate(tracking, "pair", tmp_path).folders) == 2
+        assert len(locate_model(tracking, "pair", tmp_path).folders) == 2
 
     def test_a_run_that_is_kept_in_the_spool(self, tmp_path: Path) -> None:
         offline = Tracking(spool=f"{tmp_path}/spool", offline=True)
         run_id = finished(offline, "kept")
-        located = locate(offline, "kept", tmp_path)
+        located = locate_model(offline, "kept", tmp_path)
         assert located.run == run_id
         assert [(folder / "model.json").read_text() for folder in located.folders] == ["{}"]
 
     def test_a_run_whose_model_has_been_sent_from_the_spool(self, tracking: Tracking, tmp_path: Path) -> None:
         run_id = finished(tracking, "sent")
         (tmp_path / "spool" / run_id / "artifacts" / "model").mkdir(parents=True)  # its files are gone, others are not
-        (folder,) = locate(replace(tracking, spool=f"{tmp_path}/spool"), "sent", tmp_path / "place").folders
+        (folder,) = locate_model(replace(tracking, spool=f"{tmp_path}/spool"), "sent", tmp_path / "place").folders
         assert (folder / "model.json").read_text() == "{}"
 
     def test_cells_of_different_folds_are_no_model(self, tracking: Tracking, tmp_path: Path) -> None:
         sweep = tracking.create("pair", SWEEP)
         ids = [finished(tracking, name, sweep, splits=name) for name in "ab"]
         with pytest.raises(ValueError, match=f"not one model: give one of its 2 runs, such as a .{ids[0]}."):
-            locate(tracking, "pair", tmp_path)
+            locate_model(tracking, "pair", tmp_path)
 
     def test_what_has_no_model_is_named(self, tracking: Tracking, tmp_path: Path) -> None:
         tracking.create("empty", SWEEP)
         with tracking.run("bare", CELL):
             pass
         with pytest.raises(ValueError, match="sweep empty .* has no finished cells"):
-            locate(tracking, "empty", tmp_path)
+            locate_model(tracking, "empty", tmp_path)
         with pytest.raises(ValueError, match="run bare .*FINISHED.* has no model"):
-            locate(tracking, "bare", tmp_path)
+            locate_model(tracking, "bare", tmp_path)
         with pytest.raises(ValueError, match="no registered model is bare/1"):
-            locate(tracking, "models:/bare/1", tmp_path)
+            locate_model(tracking, "models:/bare/1", tmp_path)
         with pytest.raises(ValueError, match="no run has the id or name 'bear'.*did you mean bare"):
-            locate(tracking, "bear", tmp_path)
+            locate_model(tracking, "bear", tmp_path)
 
 
 def test_the_example_is_an_image() -> None:
-    row = example(100, "cc").iloc[0]
+    row = make_example(100, "cc").iloc[0]
     assert Image.open(io.BytesIO(base64.b64decode(row["image"]))).size == (100, 100)
     assert (row["case"], row["view"]) == ("example", "cc")
 

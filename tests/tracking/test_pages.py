@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from src.evaluation.fold_tables import FUSION
 from src.evaluation.text_tables import tabulate_folds, to_markdown
 from src.tracking import CELL, SWEEP, TrackedRun, Tracking
-from src.tracking.datasets import dataset, of_runs
-from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, description, headline, link_model
+from src.tracking.datasets import describe_dataset, of_runs
+from src.tracking.pages import EXPERIMENT, LONGEST, NOTE, describe_page, link_model, write_headline
 
 MANIFEST = pd.DataFrame(
     {
@@ -36,7 +36,7 @@ def tracking(tmp_path: Path) -> Tracking:
 def leave(run: TrackedRun) -> None:
     """What a cell leaves, as far as the pages go."""
     run.log({"encoder": "resnet", "encoder.label": "ResNet"}, {"accuracy": 0.75, "accuracy_low": 0.5, "ece": 0.1})
-    run.log_data(dataset("demo", "d" * 40, "/data/demo", MANIFEST))
+    run.log_data(describe_dataset("demo", "d" * 40, "/data/demo", MANIFEST))
     (run.folder / "metrics.json").write_text(json.dumps({"accuracy": 0.75, "accuracy_low": 0.5, "accuracy_high": 1.0}))
     (run.folder / "table.md").write_text("| model | mean |\n| --- | ---: |\n| ResNet-96 | 75.0 |\n\nuntrained\n")
     (run.folder / "roc.png").write_bytes(b"picture")
@@ -45,7 +45,7 @@ def leave(run: TrackedRun) -> None:
 
 
 def test_a_data_set_is_described_by_what_it_counts() -> None:
-    described = dataset("demo", "d" * 40, "/data/demo", MANIFEST)
+    described = describe_dataset("demo", "d" * 40, "/data/demo", MANIFEST)
     profile = json.loads(described["profile"])
     assert profile == {
         "num_rows": 3,
@@ -82,7 +82,7 @@ def test_the_fused_row_stands_first(tmp_path: Path) -> None:
         {"f1": [50.0, 60.0, 70.0], "mean": [50.0, 60.0, 70.0], "std": [0.0, 0.0, 0.0]}, index=["A", "B", FUSION]
     )
     (tmp_path / "table.md").write_text(to_markdown(tabulate_folds(table)) + "\na note\n")
-    lines = description(tmp_path, "1").splitlines()
+    lines = describe_page(tmp_path, "1").splitlines()
     assert [line.split("|")[1].strip(" *") for line in lines[2:5]] == [FUSION, "A", "B"]
     assert lines[-1] == "a note"
 
@@ -102,8 +102,8 @@ def test_a_page_shows_the_tags_that_are_for_people(tracking: Tracking) -> None:
 def test_first_figures_are_a_sentence_of_those_that_are_known(tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     file.write_text('{"accuracy": NaN, "balanced_accuracy": 0.5, "binary_auc": 0.75, "ece": 0.1}')
-    assert headline(file) == "Balanced accuracy 0.500, two-class AUC 0.750"
-    assert headline(tmp_path / "none.json") == ""
+    assert write_headline(file) == "Balanced accuracy 0.500, two-class AUC 0.750"
+    assert write_headline(tmp_path / "none.json") == ""
 
 
 def test_a_second_time_changes_nothing(tracking: Tracking) -> None:
@@ -155,8 +155,8 @@ def test_the_experiment_is_one_of_trained_models(tracking: Tracking) -> None:
 def test_a_run_that_the_server_does_not_know_yet_has_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "table.md").write_text("| a |\n")
     (tmp_path / "roc.png").write_bytes(b"picture")
-    assert description(tmp_path, "spooled-1") == "| a |"
-    assert description(tmp_path / "nothing", "1") == ""
+    assert describe_page(tmp_path, "spooled-1") == "| a |"
+    assert describe_page(tmp_path / "nothing", "1") == ""
 
 
 @given(st.integers(0, 3000))
@@ -165,7 +165,7 @@ def test_a_description_fits_into_a_tag(rows: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "table.md").write_text("| model | mean |\n" + "| ResNet-96 | 75.0 |\n" * rows)
-        text = description(Path(folder), "1")
+        text = describe_page(Path(folder), "1")
     assert len(text) < LONGEST + 100
     assert all(line in ("| model | mean |", "| ResNet-96 | 75.0 |") for line in text.splitlines()[: min(rows, 100)])
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from src.tracking import CELL, SWEEP, Tracking
-from src.tracking.datasets import dataset
-from src.tracking.model_registry import locate
+from src.tracking.datasets import describe_dataset
+from src.tracking.model_registry import locate_model
 
 MANIFEST = pd.DataFrame({"sample": ["a.png"], "case": ["a"], "patient": [""], "view": [""], "label": ["x"]})
 
@@ -21,7 +21,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
 
 def leave(tracking: Tracking, name: str, data: str, kind: str = CELL) -> str:
     with tracking.run(name, kind) as run:
-        run.log_data(dataset(data, "d" * 36, f"/{data}", MANIFEST))
+        run.log_data(describe_dataset(data, "d" * 36, f"/{data}", MANIFEST))
         (run.folder / "model").mkdir()
         (run.folder / "model" / "model.json").write_text("{}")
     return run.id
@@ -64,7 +64,7 @@ def test_the_models_of_several_runs_are_told_apart(
 ) -> None:
     leave(tracking, "twice", "moles")
     newest = leave(tracking, "twice", "polyps")
-    assert locate(tracking, "twice", tmp_path).run == newest
+    assert locate_model(tracking, "twice", tmp_path).run == newest
     assert "twice is the name of 2; taken is the newest" in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_a_registered_model_of_a_runs_name_is_said(
     run = leave(tracking, "both", "moles")
     tracking.client.create_registered_model("both")
     tracking.client.create_model_version("both", tmp_path.as_uri(), run)
-    assert locate(tracking, "both", tmp_path).run == run
+    assert locate_model(tracking, "both", tmp_path).run == run
     assert "both is also the name of a registered model: both/1 is that one" in caplog.text
 
 

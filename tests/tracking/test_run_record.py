@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from src.tracking import CELL, JOB, RunRecord, Tracking
-from src.tracking.datasets import dataset
+from src.tracking.datasets import describe_dataset
 from src.tracking.run_record import parse_param
 
 MANIFEST = pd.DataFrame({"sample": ["a.png"], "case": ["a"], "patient": [""], "view": [""], "label": ["x"]})
@@ -23,7 +23,7 @@ def test_a_run_is_told_in_our_words_wherever_it_is_kept(tmp_path: Path, offline:
     with keep.run("one", CELL, "sweep", {JOB: "3"}) as run:
         run.log(params=PARAMS, metrics={"accuracy": 0.5}, tags={"audit_patients": 2, "splits": "s"})
         run.log_steps("loss", {1: 2.0, 2: 1.0})
-        run.log_data(dataset("moles", "d" * 36, "/moles", MANIFEST))
+        run.log_data(describe_dataset("moles", "d" * 36, "/moles", MANIFEST))
         going = keep.find(run.id)
     found = keep.find(run.id)
     assert (going.finished, going.end, going.seconds) == (False, None, 0)

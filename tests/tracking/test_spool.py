@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.tracking import CELL, SWEEP, RunRecord, Tracking
-from src.tracking.datasets import dataset
+from src.tracking.datasets import describe_dataset
 from src.tracking.spool import AGAIN, Sending, Spool, SpooledRun
 from tests.support.servers import Server
 
@@ -32,7 +32,7 @@ def fill(tracking: Tracking, name: str, server: Server | None = None, parent: st
             server.kill()
         run.log({"crop.size": 400}, {"accuracy": 0.5, "auc": float("nan")}, {"weights": "digest"})
         run.log({f"parameter{number}": number for number in range(250)})
-        run.log_data(dataset("demo", "0" * 32, "demo", MANIFEST))
+        run.log_data(describe_dataset("demo", "0" * 32, "demo", MANIFEST))
         for step in (2, 3):
             run.log_steps("loss", {step: 1 / step})
         pd.DataFrame({"sample": ["a"]}).to_parquet(run.folder / "predictions.parquet")

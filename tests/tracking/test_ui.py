@@ -15,7 +15,7 @@ import requests
 
 from src.tracking import CELL, Tracking
 from src.tracking.pages import VIEW
-from src.tracking.ui import address
+from src.tracking.ui import list_address
 from tests.support.commands import ROOT
 from tests.support.servers import free_port
 
@@ -32,8 +32,8 @@ def test_the_address_is_that_of_a_workspace_and_shows_data_and_accuracy_first(tm
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"port {port} is in use: give another, make ui PORT={port + 1}"):
-            address(tracking, str(workspace), port)
-    found = address(tracking, str(workspace), port)
+            list_address(tracking, str(workspace), port)
+    found = list_address(tracking, str(workspace), port)
     assert (
         found
         == f"http://127.0.0.1:{port}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"

@@ -10,7 +10,7 @@ from src.classifiers.lightgbm import LightGBM
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen
 from src.training.parameters import FineTuning, Phase
-from src.tuning.search_space import apply_values, space
+from src.tuning.search_space import apply_values, parse_space
 from tests.support.cells import cell as any_cell
 from tests.support.estimators import FOREST
 
@@ -21,8 +21,8 @@ LIMITS = {"low": 1, "high": 9}
 def test_nested_and_dotted_keys_are_the_same() -> None:
     dotted = {"classifier.rounds": {"low": 5, "high": 9}, "pool.p": {"choices": [1, 3]}}
     nested = {"classifier": {"rounds": {"low": 5, "high": 9}}, "pool": {"p": {"choices": [1, 3]}}}
-    assert space(dotted, CELL, Frozen.varied) == space(nested, CELL, Frozen.varied)
-    assert space(dotted, CELL, Frozen.varied).keys == ["classifier.rounds", "pool.p"]
+    assert parse_space(dotted, CELL, Frozen.varied) == parse_space(nested, CELL, Frozen.varied)
+    assert parse_space(dotted, CELL, Frozen.varied).keys == ["classifier.rounds", "pool.p"]
 
 
 def test_a_trials_values_are_within_the_limits_and_of_the_parameters_types() -> None:
@@ -33,7 +33,7 @@ def test_a_trials_values_are_within_the_limits_and_of_the_parameters_types() -> 
         "classifier.learning_rate": {"low": 1e-3, "high": 1, "log": True},
         "pool.p": {"choices": [1, 3, float("inf")]},
     }
-    found = space(search, CELL, Frozen.varied)
+    found = parse_space(search, CELL, Frozen.varied)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(40):
         values = found.suggest(study.ask())
@@ -57,7 +57,7 @@ def test_parameters_of_an_estimator_are_varied_and_the_others_stay() -> None:
             "class_weight": {"choices": [None, "balanced"]},
         }
     }
-    found = space(search, forest, Frozen.varied)
+    found = parse_space(search, forest, Frozen.varied)
     assert found.keys == [f"classifier.parameters.{name}" for name in ("max_depth", "max_features", "class_weight")]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
@@ -80,7 +80,7 @@ def test_parameters_of_an_estimator_are_varied_and_the_others_stay() -> None:
 )
 def test_what_an_estimator_does_not_take_is_named(search: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        space({"classifier": search}, any_cell(Path("unused"), classifier=FOREST), Frozen.varied)
+        parse_space({"classifier": search}, any_cell(Path("unused"), classifier=FOREST), Frozen.varied)
 
 
 @pytest.mark.parametrize(
@@ -112,19 +112,19 @@ def test_what_an_estimator_does_not_take_is_named(search: dict[str, Any], said: 
 )
 def test_what_cannot_be_varied_is_named(search: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        space(search, CELL, Frozen.varied)
+        parse_space(search, CELL, Frozen.varied)
 
 
 def test_words_are_chosen_from_and_not_drawn_between() -> None:
     with pytest.raises(ValueError, match=r"is no number: give search.finetune.optimizer.choices"):
-        space({"finetune.optimizer": LIMITS}, CELL, FineTune.varied)
+        parse_space({"finetune.optimizer": LIMITS}, CELL, FineTune.varied)
     with pytest.raises(
         ValueError, match="which is refused: `optimizer` must be one of adamw, .*finetune.optimizer=adam"
     ):
-        space({"finetune.optimizer": {"choices": ["adam"]}}, CELL, FineTune.varied)
+        parse_space({"finetune.optimizer": {"choices": ["adam"]}}, CELL, FineTune.varied)
 
 
 def test_what_phases_override_is_not_varied() -> None:
     phased = any_cell(Path("unused"), finetune=FineTuning(phases=[Phase(epochs=2)]))
     with pytest.raises(ValueError, match=r"finetune.phases are given, so that finetune.learning_rate has no effect"):
-        space({"finetune.learning_rate": {"low": 1e-4, "high": 1e-2}}, phased, FineTune.varied)
+        parse_space({"finetune.learning_rate": {"low": 1e-4, "high": 1e-2}}, phased, FineTune.varied)

@@ -11,12 +11,12 @@ from src.classifiers.classifier import Model
 from src.classifiers.logistic import Logistic
 from src.data.splits import FIT, REPORT, KFold
 from src.methods.method import Outcome
-from src.tuning.tuning import FLAGGED, NESTED, TUNING, Plan, score
+from src.tuning.tuning import FLAGGED, NESTED, TUNING, Plan, score_cases
 from tests.support.tuning import Problem, Spying, cell, drawn, tuned
 
 
 def held_out_score(outcome: Outcome) -> float:
-    return score("balanced_accuracy", outcome.predictions)
+    return score_cases("balanced_accuracy", outcome.predictions)
 
 
 class TestNested:

@@ -207,7 +207,7 @@ def _truth(path: Path) -> dict[str, str]:
     return dict(rows)
 
 
-def submission(table: pd.DataFrame) -> pd.DataFrame:
+def make_submission(table: pd.DataFrame) -> pd.DataFrame:
     """Return the submission of the BACH challenge: `case`, the image's number, and `class`, 0..3 in its order.
 
     `ValueError` as of `check_submission`, and where an image has no label.
@@ -219,7 +219,7 @@ def submission(table: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             f"a submission has all images, but {len(lacking)} could not be predicted: {lacking.iloc[0]['reason']}"
         )
-    made = pd.DataFrame({"case": list(map(number, cases)), "class": table["label"].map(CLASSES.index)})
+    made = pd.DataFrame({"case": list(map(case_number, cases)), "class": table["label"].map(CLASSES.index)})
     return made.sort_values("case", ignore_index=True)
 
 
@@ -231,11 +231,11 @@ def check_submission(classes: list[str], cases: list[str]) -> None:
         )
     known: dict[int, str] = {}
     for case in cases:
-        if (other := known.setdefault(number(case), case)) != case:
+        if (other := known.setdefault(case_number(case), case)) != case:
             raise ValueError(f"an image of the challenge has a number of its own, but {other} and {case} share one")
 
 
-def number(case: str) -> int:
+def case_number(case: str) -> int:
     """Return the number at the end of an image's name."""
     found = re.search(r"(\d+)$", Path(case).stem)
     if found is None:

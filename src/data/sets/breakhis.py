@@ -103,7 +103,7 @@ class BreakHis(Reader):
         """One row per image on disk, whatever the task."""
         breast = self._breast()
         paths = sorted(path for path in breast.glob("*/SOB/*/*/*X/SOB_*.png"))
-        table = pd.DataFrame([parsed(path.relative_to(breast).as_posix()) for path in paths])
+        table = pd.DataFrame([parse_name(path.relative_to(breast).as_posix()) for path in paths])
         double = [name for name, count in Counter(table["case"]).items() if count > 1]
         if double:
             raise ValueError(f"an image lies in one folder, but {breast} has in several: {list_first(double)}")
@@ -132,7 +132,7 @@ class BreakHis(Reader):
             )
 
 
-def parsed(path: str) -> dict[str, str | int]:
+def parse_name(path: str) -> dict[str, str | int]:
     """What the name of an image says: case, kind (benign, malignant), subtype, magnification, slide and specimen.
 
     `path` is relative to the folder `breast`; ValueError where its folders say anything else.

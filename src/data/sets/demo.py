@@ -86,6 +86,6 @@ class Demo(Drawn):
                 }
 
     def _draw(self, folder: Path, sample: str, label: str, slide: str) -> None:
-        stained = tissue.slide(self.random(slide))
-        pixels = tissue.draw(label, stained, self.width, self.height, self.random(sample))
+        stained = tissue.make_slide(self.random(slide))
+        pixels = tissue.draw_tissue(label, stained, self.width, self.height, self.random(sample))
         Image.fromarray(pixels).save(folder / sample, compress_level=1)

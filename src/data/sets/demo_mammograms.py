@@ -90,10 +90,10 @@ class DemoMammograms(Drawn):
                 }
 
     def _draw(self, folder: Path, row: dict[str, str]) -> None:
-        breast = mammogram.breast(row["breast_density"], self.random(f"{row['patient']} {row['side']}"))
-        lesion = mammogram.lesion(row["mass_margins"], row["label"] == "malignant", self.random(row["case"]))
+        breast = mammogram.make_breast(row["breast_density"], self.random(f"{row['patient']} {row['side']}"))
+        lesion = mammogram.make_lesion(row["mass_margins"], row["label"] == "malignant", self.random(row["case"]))
         obscured = row["mass_margins"] == "OBSCURED"
-        pixels = mammogram.draw(lesion, breast, row["view"], obscured, self.size, self.random(row["sample"]))
+        pixels = mammogram.draw_mammogram(lesion, breast, row["view"], obscured, self.size, self.random(row["sample"]))
         Image.fromarray(pixels).save(folder / row["sample"], compress_level=1)
 
 

@@ -106,7 +106,7 @@ class MiniMias(Reader):
         """
         folder, listed = self._listed()
         self._check_files(folder, listed)
-        table = worst(listed)
+        table = keep_worst(listed)
         if self.region == "lesion":
             table = self._lesions(folder, listed.merge(table[["case", "lesions"]], on="case"))
         prefix = folder.relative_to(self.root)
@@ -180,14 +180,14 @@ class MiniMias(Reader):
         return table.astype({"label": pd.CategoricalDtype(list(CLASSES[self.task]))})
 
     def _listed(self) -> tuple[Path, pd.DataFrame]:
-        """The folder that files are relative to, and one row per lesion and per normal image, as of `lesions`."""
+        """The folder that files are relative to, and one row per lesion and per normal image, as of `read_lesions`."""
         candidates = (Path(self.root), Path(self.root, "all-mias"))
         for folder in candidates:
             if (folder / INFO).is_file():
-                table = lesions(folder / INFO)
+                table = read_lesions(folder / INFO)
                 return folder, table.assign(file=table["case"] + ".pgm")
             if (folder / LISTED).is_file():
-                return folder, samples(folder / LISTED)
+                return folder, read_samples(folder / LISTED)
         raise ValueError(
             f"data.root must be the folder that holds mini-MIAS' {INFO} and mdb*.pgm, or a {LISTED}, but neither of "
             f"{' and '.join(str(folder) for folder in candidates)} has one: {way_out()}"
@@ -217,8 +217,8 @@ class MiniMias(Reader):
             )
 
 
-def samples(path: Path) -> pd.DataFrame:
-    """The rows of a CSV with the columns READ as those of `lesions`, and `file`; ValueError names what is wrong."""
+def read_samples(path: Path) -> pd.DataFrame:
+    """The rows of a CSV with the columns READ as of `read_lesions`, and `file`; ValueError names what is wrong."""
     table = read_text(path, f"mini-MIAS' {LISTED}")
     if lacking := [name for name in READ if name not in table]:
         raise ValueError(
@@ -248,7 +248,7 @@ def _has_circle(table: pd.DataFrame) -> "pd.Series[bool]":
     return table[list(CIRCLE)].notna().all(axis=1)
 
 
-def lesions(path: Path) -> pd.DataFrame:
+def read_lesions(path: Path) -> pd.DataFrame:
     """One row per line of the info file that begins with an image: case, tissue, abnormality, severity and the circle.
 
     Other lines (a heading, notes) are none of it. ValueError names a line of an image that cannot be read.
@@ -268,7 +268,7 @@ def lesions(path: Path) -> pd.DataFrame:
     return table.astype(dict.fromkeys(CIRCLE, "Int64"))
 
 
-def worst(table: pd.DataFrame) -> pd.DataFrame:
+def keep_worst(table: pd.DataFrame) -> pd.DataFrame:
     """One row per image: its worst lesion, of several such the first, and `lesions`, how many it has.
 
     ValueError names an image that is normal in one line and not in another, or of two tissues.

@@ -47,12 +47,12 @@ class Lesion:
     strength: float
 
 
-def breast(density: str, rng: np.random.Generator) -> Breast:
+def make_breast(density: str, rng: np.random.Generator) -> Breast:
     """A breast of the density."""
     return Breast(density=density, brightness=float(rng.normal(0, 0.05)), contrast=float(np.exp(rng.normal(0, 0.15))))
 
 
-def lesion(margins: str, malignant: bool, rng: np.random.Generator) -> Lesion:
+def make_lesion(margins: str, malignant: bool, rng: np.random.Generator) -> Lesion:
     """A lesion with these margins (CIRCUMSCRIBED, OBSCURED, ILL_DEFINED, SPICULATED).
 
     Size, weight and (but for circumscribed ones) the edge are drawn alike for both classes.
@@ -69,7 +69,7 @@ def lesion(margins: str, malignant: bool, rng: np.random.Generator) -> Lesion:
     )
 
 
-def draw(
+def draw_mammogram(
     drawn: Lesion, around: Breast, view: str, obscured: bool, side: int, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "{side} {side} 3"]:
     """A view (cc or mlo) of a lesion, `side` pixels square; with `obscured`, gland lies over a part of its edge."""

@@ -66,7 +66,7 @@ class Sheet:
         self.free: Canvas = np.full(self.shape, 255, np.uint8)  # where stroma may still get nuclei
 
 
-def slide(rng: np.random.Generator) -> Slide:
+def make_slide(rng: np.random.Generator) -> Slide:
     """A slide's staining."""
     vectors = np.array([HAEMATOXYLIN, EOSIN]) + rng.uniform(-SPREAD, SPREAD, (2, 3))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -74,7 +74,7 @@ def slide(rng: np.random.Generator) -> Slide:
     return Slide(stains=vectors.astype(np.float32), strength=strength.astype(np.float32))
 
 
-def draw(
+def draw_tissue(
     label: str, stained: Slide, width: int, height: int, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
     """An image of Normal, Benign, InSitu or Invasive tissue on the slide."""

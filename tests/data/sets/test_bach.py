@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from src.data.sets.bach import CLASSES, Bach, submission
+from src.data.sets.bach import CLASSES, Bach, make_submission
 from src.data.splits import Published
 from tests.support.commands import ROOT
 from tests.support.datasets import BAD
@@ -196,7 +196,7 @@ class TestSubmission:
         return pd.DataFrame({"case": cases, "label": labels, "reason": "the file is missing"}).assign(**columns)
 
     def test_has_the_challenges_numbers_and_order(self) -> None:
-        made = submission(
+        made = make_submission(
             self.table(
                 ["test10.tif", "test2.tif", "a/test0.tif", "test3.tif"], ["Normal", "Invasive", "InSitu", "Benign"]
             )
@@ -213,11 +213,11 @@ class TestSubmission:
     )
     def test_refuses_what_the_challenge_would(self, cases: list[str], labels: list[str], said: str) -> None:
         with pytest.raises(ValueError, match=said):
-            submission(self.table(cases, labels))
+            make_submission(self.table(cases, labels))
 
     def test_is_for_its_classes(self) -> None:
         with pytest.raises(ValueError, match="format=bach is for models of Normal, Benign, InSitu, Invasive"):
-            submission(self.table(["1"], ["Normal"]).drop(columns="p_Benign"))
+            make_submission(self.table(["1"], ["Normal"]).drop(columns="p_Benign"))
 
 
 @pytest.mark.parametrize("content", BAD)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from src.data.manifest import list_cases
-from src.data.sets.breakhis import CLASSES, BreakHis, parsed
+from src.data.sets.breakhis import CLASSES, BreakHis, parse_name
 from src.data.splits import ImageKFold, KFold
 from tests.support.datasets import BREAKHIS, breakhis_path
 
@@ -106,7 +106,7 @@ def test_names_and_folders_must_agree(breakhis: Path) -> None:
 def test_a_subtype_of_the_other_kind_is_refused(name: str) -> None:
     kind, subtype = ("malignant", "adenosis") if "_M_" in name else ("benign", "ductal_carcinoma")
     with pytest.raises(ValueError, match="lies in the folders of its name"):
-        parsed(f"{kind}/SOB/{subtype}/slide/40X/{name}")
+        parse_name(f"{kind}/SOB/{subtype}/slide/40X/{name}")
 
 
 def test_an_image_in_two_folders_is_named(breakhis: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from src.cell import Cell
-from src.classifiers.classifier import Classifier, Model, Parts, together
+from src.classifiers.classifier import Classifier, Model, Parts, join_parts
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.data.splits import assign_roles
@@ -117,7 +117,7 @@ class Remembering(Classifier):
         threads: int = 1,
         groups: np.ndarray | None = None,
     ) -> list[Model]:
-        self.seen[fold] = together(features)
+        self.seen[fold] = join_parts(features)
         return Logistic().fit(features, labels, classes, fold, seeds)
 
 

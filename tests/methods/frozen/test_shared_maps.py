@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.config import rebuilt
+from src.config import rebuild_operator
 from src.data.new_images import list_images
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.handcrafted import Handcrafted
@@ -137,7 +137,7 @@ def test_what_is_stored_of_exact_crops_keeps_its_address() -> None:
     before = {"operator": "Crop", "revision": 1, "size": 224, "scale": 0.5, "count": 20, "orient": True}
     assert operator_recipe(Crop()) == before
     assert operator_recipe(sharing(224, 400, count=20)) == before | {"sharing": "map"}
-    assert rebuilt(operator_recipe(sharing(224, 400))) == sharing(224)
+    assert rebuild_operator(operator_recipe(sharing(224, 400))) == sharing(224)
 
 
 def test_what_cannot_be_pooled_ends_the_first_image(images: Path, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_new_images_get_descriptors_the_same_way(images: Path, tmp_path: Path) -
     one = cell(images, crop=sharing(32, 40))
     outcome = predict(one, tmp_path / "store")
     save_fitted(tmp_path / "model", "cell", one, Frozen(workers=2, batch=4, device="cpu"), outcome, ["one", "two"])
-    member = load_fitted(tmp_path / "model", rebuilt)
+    member = load_fitted(tmp_path / "model", rebuild_operator)
     new = list_images(images)
     answer = predict_new([member], new.images, new.root, Progress())
     ours = answer.members.set_index(["sample", "fold"])[["p_one", "p_two"]]
