@@ -214,7 +214,8 @@ def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int) -
     if fewest < 2:
         raise ValueError(
             f"classifier.calibration holds patients of each class out within the training part, but a class of fold "
-            f"{fold}'s has one patient (or case, where none are known): take classifier.calibration=0, or fewer folds"
+            f"{fold}'s has one patient (or case, where none are known): more protocol.folds or inner_folds leave "
+            "more to learn from; or take another classifier"
         )
     return list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))
 

@@ -141,7 +141,7 @@ class TestCalibration:
         features, labels = problem(rows=120)
         few = np.where(labels == 1, np.arange(120) // 60, np.arange(120))
         assert len(SVM.fit(features, labels, 3, 1, [0], groups=few)[0].pipeline[-1].cv) == 2
-        with pytest.raises(ValueError, match=r"a class of fold 3's has one patient .* classifier.calibration=0"):
+        with pytest.raises(ValueError, match=r"a class of fold 3's has one patient .* more protocol.folds"):
             SVM.fit(features, labels, 3, 3, [0], groups=np.where(labels == 1, 0, np.arange(120)))
 
     def test_scores_without_probabilities_get_some(self) -> None:
