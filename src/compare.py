@@ -27,7 +27,7 @@ from src.sweeps.fusion import (
     shared_cases,
     told_by,
 )
-from src.sweeps.ledger import Ledger
+from src.sweeps.ledger_runs import Ledger
 from src.system.checks import one_of
 from src.system.files import check_unwritten, check_writable
 from src.system.next_commands import next_command
@@ -108,7 +108,7 @@ def compare_named(
 ) -> VerdictPart:
     """Return how runs on the same cases and folds compare, from their predictions, both by name."""
     from src.evaluation.comparison import compare
-    from src.evaluation.optimism import optimism_ledger as table
+    from src.evaluation.optimism_ledger import optimism_ledger as table
 
     reference = next((name for name, run in runs.items() if options.reference in (name, run.id, run.name)), "")
     predictions, left_out = shared_cases(runs.values(), predictions)

@@ -49,7 +49,7 @@ def count_images(reader: "Reader") -> tuple[int, str]:
 
 def fetch_archives(reader: "Reader") -> str:
     """Fetch all that can be, and return the names of the archives that it came from."""
-    from src.data.download import obtain_archives
+    from src.data.archives import obtain_archives
 
     with byte_progress() as progress:
         archives = obtain_archives(reader, progress)

@@ -15,7 +15,7 @@ from src.cli.verdicts import describe_comparison, fit_terminal, write_comparison
 from src.compare import comparison_notes, held_out_ratios, newest_sweep, of_runs, of_sweep, spell_experiment
 from src.config import CONF, Compare, flatten_config
 from src.evaluation.two_classes import Binary
-from src.sweeps.ledger import OTHERS, Ledger, makes_predictions, overrides_of
+from src.sweeps.ledger_runs import OTHERS, Ledger, makes_predictions, overrides_of
 from src.system.next_commands import key_of, override
 from src.tracking import CELL, SWEEP, Tracking
 from tests.support.commands import QUICK, ROOT, run

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from src.cli.command import explain_error
+from src.cli.mistakes import explain_error
 from src.config import CONF, Download, Experiment, Fuse, Tune, build, flatten_config, rebuild_operator, refuse_unknown
 from src.methods.method import Method
 from src.models.saved import describe

@@ -1,4 +1,4 @@
-"""The download command; the fetching itself is tested in tests/data/test_download.py."""
+"""The download command; the fetching itself is tested in tests/data/test_archives.py."""
 
 import tarfile
 import threading

@@ -142,7 +142,7 @@ def tabulate_comparison(
 
 
 def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
-    """Return the entries of a ledger (`src.evaluation.optimism`) that have figures, in percent and points."""
+    """Return the entries of a ledger (`src.evaluation.optimism_ledger`) that have figures, in percent and points."""
     rows = [
         [
             str(row["practice"]),

@@ -13,7 +13,7 @@ from jaxtyping import Float64, UInt8
 from src.images.crop import interleave_channels
 from src.images.stain import DENSITY, WHITE, split_strips
 from src.system.checks import at_least, holds
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 
 if TYPE_CHECKING:
     from torch import Tensor

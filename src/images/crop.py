@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int, UInt8
 
 from src.images import BadImage
 from src.system.checks import at_least, holds, one_of
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 
 if TYPE_CHECKING:
     from torch import Tensor

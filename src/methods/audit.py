@@ -57,7 +57,7 @@ def audit_splits(task: CellTask, splits: pd.DataFrame) -> Audit:
 
 
 def perceptual_hashes(task: CellTask) -> tuple[dict[str, UInt8[np.ndarray, "8 octet"]], dict[str, str]]:
-    """Return the stored hashes by content (`src.methods.reading`), and why an image has none, by its name."""
+    """Return the stored hashes by content (`src.methods.image_reading`), and why an image has none, by its name."""
     wanted, samples = hash_recipe(task.cell.data), task.samples
     held = task.store.held(wanted)
     kept = [content for content in dict.fromkeys(sample.content for sample in samples) if content in held.samples]

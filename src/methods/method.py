@@ -37,7 +37,7 @@ class CellTask:
         Is told how far the work is, and the curves of trainings.
     sizes
         Height and width of the images that can be read, by content; none where any size will do. Like `content` they
-        are what the first reading found (`src.methods.reading`).
+        are what the first reading found (`src.methods.image_reading`).
     """
 
     cell: Cell

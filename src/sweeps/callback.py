@@ -15,8 +15,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli.arguments import last_of_each, values_of
-from src.cli.command import adopt_places, tell_mistakes
+from src.cli.command import adopt_places
 from src.cli.evaluations import show_groups, slug, write_groups
+from src.cli.mistakes import tell_mistakes
 from src.cli.terminal import say
 from src.config import CONF, build, refuse_unknown
 from src.evaluation.two_classes import Binary

@@ -10,8 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.cell import plain_cell
-from src.cli.command import explain_error, is_out_of_memory
 from src.cli.evaluations import cell_summary, show_evaluation, write_evaluation
+from src.cli.mistakes import explain_error, is_out_of_memory
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.config import COPIES, Experiment, settle_config
@@ -132,7 +132,7 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     """
     from src.data.summary import describe_held_out, describe_manifest
     from src.evaluation.slices import slice_facts
-    from src.methods.reading import read_images
+    from src.methods.image_reading import read_images
     from src.recipes import data_digest, splits_digest
 
     manifest = experiment.data.manifest()

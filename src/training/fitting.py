@@ -17,8 +17,8 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from src.system.draws import keyed_generator
 from src.system.files import replace_file
+from src.system.random_draws import keyed_generator
 from src.training.network import NetworkWithHead, Tensors, copy_tensors, fill_tensors
 from src.training.parameters import FineTuning, Phase, count_parts
 from src.training.torch_settings import fitting_memory

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.images import augment
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # on import, it would ask a server for newer versions
 import albumentations  # type: ignore[import-untyped]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from src.system.addresses import mask_passwords
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 from src.tuning.search_space import Space, Values
 
 if TYPE_CHECKING:

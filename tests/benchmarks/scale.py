@@ -236,7 +236,7 @@ def folder(made: Simulation) -> None:
 
 def manifest(made: Simulation) -> None:
     """Read the table, and every file's bytes."""
-    from src.methods.reading import read_images
+    from src.methods.image_reading import read_images
     from src.recipes import data_digest
     from src.tracking.datasets import describe_dataset
 

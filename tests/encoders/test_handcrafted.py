@@ -13,7 +13,7 @@ from skimage.feature import local_binary_pattern
 
 from src.encoders.encoder import Encoder
 from src.encoders.handcrafted import Handcrafted, binary_patterns
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 
 ENCODER = Handcrafted(label="Handcrafted")
 

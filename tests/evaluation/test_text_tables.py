@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.fold_tables import FUSION, SPREAD
-from src.evaluation.optimism import LedgerEntry, optimism_ledger
+from src.evaluation.optimism_ledger import LedgerEntry, optimism_ledger
 from src.evaluation.side_by_side import SideBySide
 from src.evaluation.text_tables import (
     BAD,

@@ -16,7 +16,7 @@ from src.data.sets.demo import Demo
 from src.data.sets.folder import Folder
 from src.data.splits import ImageKFold, KFold
 from src.images.perceptual_hash import PerceptualHash
-from src.methods import reading
+from src.methods import image_reading
 from src.methods.audit import Audit, audit_splits
 from src.sweeps.run_cell import fill_run
 from tests.support.cells import cell, task_of
@@ -65,7 +65,9 @@ def test_a_second_audit_decodes_no_image(tmp_path: Path, monkeypatch: pytest.Mon
     (root / "one" / "white.png").write_bytes(b"not an image")
     (root / "one" / "copy.png").write_bytes((root / "one" / "000.png").read_bytes())
     hashed: list[int] = []
-    monkeypatch.setattr(reading, "PerceptualHash", lambda: lambda image: hashed.append(0) or PerceptualHash()(image))
+    monkeypatch.setattr(
+        image_reading, "PerceptualHash", lambda: lambda image: hashed.append(0) or PerceptualHash()(image)
+    )
     first = audited(Folder(root=str(root)), tmp_path / "store")
     assert len(hashed) == 6
     (recipe,) = (tmp_path / "store").glob("*/recipe.json")

@@ -11,8 +11,8 @@ from src.encoders.torchvision import Torchvision
 from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import Macenko
+from src.methods.image_reading import read_images
 from src.methods.method import CellTask
-from src.methods.reading import read_images
 from src.storage.store import Store
 from src.system.progress import Progress
 from src.training.parameters import FineTuning

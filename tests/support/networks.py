@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from src.encoders.network_encoder import Network, NetworkEncoder
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 from src.training.fitting import Fit, TrainingMaterial
 from src.training.network import NetworkWithHead
 from src.training.parameters import FineTuning

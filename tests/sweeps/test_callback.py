@@ -15,7 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from src.cli.command import explain_error
+from src.cli.mistakes import explain_error
 from src.config import CONF, settle_config
 from src.sweeps.callback import cell_name, check_cells, finish_sweep, indistinct_groups, varied_values
 from src.sweeps.fusion import fuse_sweep, name_in_group, published_at, told_by, training_patients

@@ -11,7 +11,7 @@ from tests.support.commands import ROOT
 
 HEARD = """
 import os, signal, time
-from src.cli.command import tell_mistakes
+from src.cli.mistakes import tell_mistakes
 from src.system.interrupts import heed_signals
 signal.signal(signal.{name}, signal.SIG_DFL)  # as it is where nobody ignores it, as nohup does
 heed_signals()

@@ -22,7 +22,7 @@ from src.methods.method import CellTask
 from src.methods.preparation import Sample, prefetch, samples_of, sizes_of
 from src.recipes import fit_recipe
 from src.storage.store import TRAINING, Recipe, recipe_digest
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 from src.training.parameters import FineTuning
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from PIL import Image
 from src.data.image_file import file_digest
 from src.data.sets.bach import Bach
 from src.data.sets.folder import Folder
-from src.methods.reading import read_images
+from src.methods.image_reading import read_images
 from src.recipes import hash_recipe
 from src.storage.store import Store
 from src.system.progress import Progress

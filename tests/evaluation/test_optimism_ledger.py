@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from src.evaluation.fold_tables import fold_table
-from src.evaluation.optimism import (
+from src.evaluation.optimism_ledger import (
     BEST_CELL,
     BEST_SEED,
     LedgerEntry,

@@ -1,6 +1,6 @@
 """Random draws that are keyed by names."""
 
-from src.system.draws import keyed_generator
+from src.system.random_draws import keyed_generator
 
 
 def test_names_are_told_apart() -> None:

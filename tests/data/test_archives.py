@@ -19,8 +19,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from src.data import download
-from src.data.download import fetch_file, list_files, obtain_archives, unpack_archive
+from src.data import archives
+from src.data.archives import fetch_file, list_files, obtain_archives, unpack_archive
 from src.data.reader import ArchiveRecord, Reader
 from tests.support.commands import ROOT
 
@@ -127,7 +127,7 @@ def test_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
 def test_goes_on_where_it_was_killed(site: Site, tmp_path: Path) -> None:
     site.stop_after, site.go_on = 700_000, threading.Event()
     code = (
-        "import sys; from pathlib import Path; from src.data.download import fetch_file;"
+        "import sys; from pathlib import Path; from src.data.archives import fetch_file;"
         "fetch_file(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], lambda done, total: None)"
     )
     path = tmp_path / "file.zip"
@@ -346,8 +346,8 @@ def test_a_tar_is_read_to_the_checksum_at_its_end(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small_for_the_contents_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = zipped(tmp_path / "x.zip", {"a.txt": b"a" * 5000})
-    free = download.shutil.disk_usage(tmp_path)._replace(free=4999)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: free)
+    free = archives.shutil.disk_usage(tmp_path)._replace(free=4999)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda folder: free)
     with pytest.raises(ValueError, match=r"unpacked x\.zip needs .* GB free"):
         unpack_archive(source, tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []

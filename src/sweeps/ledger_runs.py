@@ -20,7 +20,7 @@ from src.tracking import CELL, FINISHED, KIND, RunRecord, Tracking
 if TYPE_CHECKING:
     import pandas as pd
 
-    from src.evaluation.optimism import LedgerEntry
+    from src.evaluation.optimism_ledger import LedgerEntry
 
 COUNTERPART = {
     "kfold": "image_kfold",
@@ -52,7 +52,7 @@ class Ledger:
 
     def entries(self, runs: Mapping[str, RunRecord], tables: "Mapping[str, pd.DataFrame]") -> "Iterator[LedgerEntry]":
         """Yield the entries on runs of the same cases and folds, from their predictions, both by name."""
-        from src.evaluation.optimism import best_cell, best_seed
+        from src.evaluation.optimism_ledger import best_cell, best_seed
 
         for name, run in runs.items():
             yield from self.by_image(name, run, tables[name])
@@ -66,7 +66,7 @@ class Ledger:
 
     def by_image(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what the same run claims with folds by image."""
-        from src.evaluation.optimism import IMAGE_LEVEL, LedgerEntry
+        from src.evaluation.optimism_ledger import IMAGE_LEVEL, LedgerEntry
 
         other = self.counterpart(run)
         if not (table["patient"] != "").any():
@@ -82,8 +82,8 @@ class Ledger:
 
     def tuned(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what tuning on the reported folds claims beside tuning in the training part of each."""
-        from src.evaluation.optimism import TUNED as PRACTICE
-        from src.evaluation.optimism import LedgerEntry
+        from src.evaluation.optimism_ledger import TUNED as PRACTICE
+        from src.evaluation.optimism_ledger import LedgerEntry
 
         nested = run.tuned == NESTED
         other = self.other_tuning(run, FLAGGED if nested else NESTED)
@@ -98,7 +98,7 @@ class Ledger:
         self, practice: str, name: str, run: RunRecord, other: RunRecord, claims: bool, note: str
     ) -> "Iterator[LedgerEntry]":
         """Yield the entry on two runs, the first of which `claims` or is the honest one, unless it was told before."""
-        from src.evaluation.optimism import compare_claim
+        from src.evaluation.optimism_ledger import compare_claim
 
         pair = frozenset([run.id, other.id])
         if pair in self.told:
