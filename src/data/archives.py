@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from src.data.reader import ArchiveRecord, Reader
-from src.system.downloads import BLOCK, Progress, content_length, download_rest, explain_failure, open_url, size_of
+from src.system.downloads import BLOCK, BytesDone, content_length, download_rest, explain_failure, open_url, size_of
 
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
@@ -75,7 +75,7 @@ def list_files(record: ArchiveRecord) -> dict[str, Listed]:
     return files
 
 
-def fetch_file(url: str, path: Path, size: int, md5: str, progress: Progress) -> Path:
+def fetch_file(url: str, path: Path, size: int, md5: str, progress: BytesDone) -> Path:
     """The file at `url`, checked and at `path`. Where it is there already it is only checked; where an earlier fetch
     broke off (`path`.part), the rest is fetched. Without an MD5 ("") the size alone is checked.
 
@@ -97,7 +97,7 @@ def fetch_file(url: str, path: Path, size: int, md5: str, progress: Progress) ->
     return path
 
 
-def unpack_archive(archive: Path, folder: Path, progress: Progress) -> list[Path]:
+def unpack_archive(archive: Path, folder: Path, progress: BytesDone) -> list[Path]:
     """Unpack a zip or tar archive into the folder; the paths of its files there.
 
     Nothing is written where a member would leave the folder, is a link or a device, or the disk is too small. Members
@@ -127,7 +127,7 @@ def _obtain(record: ArchiveRecord, name: str, root: Path, progress: Callable[[st
     return archive
 
 
-def _fetched(record: ArchiveRecord, name: str, folder: Path, progress: Progress) -> Path:
+def _fetched(record: ArchiveRecord, name: str, folder: Path, progress: BytesDone) -> Path:
     path = folder / name
     if path.exists() and (record.files[name] or record.direct):  # what nobody lists or is pinned needs no network
         _check_there(path, size_of(path), record.files[name])
@@ -238,7 +238,7 @@ def _contents(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     yield member.name, file
 
 
-def _unpack(archive: Path, folder: Path, total: int, progress: Progress) -> None:
+def _unpack(archive: Path, folder: Path, total: int, progress: BytesDone) -> None:
     done = 0
     with tempfile.TemporaryDirectory(prefix=f".{archive.name}.", dir=folder) as temporary:
         for name, file in _contents(archive):

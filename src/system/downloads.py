@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import requests
 
-Progress = Callable[[int, int], None]
+BytesDone = Callable[[int, int], None]
 """Takes the octets that are there, and those of the whole file."""
 BLOCK = 2**16
 """Octets: of a block that breaks off nothing is kept."""
@@ -40,7 +40,7 @@ def content_length(url: str) -> int:
     return int(length)
 
 
-def download_rest(url: str, part: Path, size: int, progress: Progress) -> None:
+def download_rest(url: str, part: Path, size: int, progress: BytesDone) -> None:
     """Append to `part` what it lacks of a file of `size` octets; begin anew where the server cannot go on.
 
     `OSError` where that breaks off: the next call goes on with what has come. Where more comes than there should be,
@@ -50,7 +50,7 @@ def download_rest(url: str, part: Path, size: int, progress: Progress) -> None:
         part.unlink()  # the server did not continue where the part ends
 
 
-def _append(url: str, part: Path, size: int, progress: Progress) -> bool:
+def _append(url: str, part: Path, size: int, progress: BytesDone) -> bool:
     """Append the rest of the file to `part`; return whether the server could go on there."""
     start = size_of(part)
     with open_url(url, {"Range": f"bytes={start}-"} if start else {}) as response:
