@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from src.config import CONF
 from src.system.next_commands import quoted_value
 
 VALUED = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
@@ -143,6 +144,12 @@ def find_config_dir(arguments: Sequence[str]) -> Path | None:
         if name in CONFIG_DIR:
             return Path(os.path.abspath(joined if equals else value))
     return None
+
+
+def list_options(group: str, arguments: Sequence[str]) -> list[str]:
+    """Return the names of a group's options, ours and those of the folder that is given beside them, in order."""
+    folders = filter(None, (CONF, find_config_dir(arguments)))
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def asks_config(arguments: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from src.cli.arguments import (
     asks_config,
     config_to_show,
     find_config_dir,
+    list_options,
     order_arguments,
     parse_override,
     split_arguments,
@@ -128,7 +129,7 @@ def check_options(arguments: Sequence[str]) -> None:
         group, value = override.get_key_element(), override.value()
         given = value.list if isinstance(value, ChoiceSweep) else [] if override.is_delete() else [value]
         wrong = [(each, why) for each in given if (why := no_option(group, each))]
-        if wrong and (options := sorted(path.stem for path in (CONF / group).glob("*.yaml"))):
+        if wrong and (options := list_options(group, arguments)):
             typed = override.input_line if len(given) == 1 else f"{group}={wrong[0][0]}"
             raise ValueError(f"`{group}` is one of {', '.join(options)}, but got {typed}: {wrong[0][1]}")
 

@@ -18,7 +18,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from src.config import CONF, ROOT, no_key
+from src.cli.arguments import list_options
+from src.config import ROOT, no_key
 from src.system import memory
 from src.system.checks import suggest_choice
 from src.system.own_code import is_own
@@ -165,5 +166,5 @@ def several_values(key: str, value: str) -> str:
 
 def explain_missing(key: str) -> str:
     """Return how to give a value that is missing; of a group with its options."""
-    options = ", ".join(sorted(path.stem for path in (CONF / key).glob("*.yaml")))
+    options = ", ".join(list_options(key, sys.argv[1:]))
     return f"{key} is missing: give it on the command line: {key}=...{f', one of {options}' if options else ''}"

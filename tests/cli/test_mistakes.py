@@ -3,6 +3,7 @@
 import errno
 import re
 import sqlite3
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -96,6 +97,15 @@ def test_what_is_missing_is_asked_for_with_its_options() -> None:
     assert explain_error(raised.value).startswith(
         "data is missing: give it on the command line: data=..., one of bach, "
     )
+
+
+def test_options_of_ones_own_are_among_those_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "biopsies.yaml").write_text("defaults: [/schema/Folder@_here_]\n")
+    monkeypatch.setattr("sys.argv", ["run", "--config-dir", str(tmp_path)])
+    error = MissingMandatoryValue("missing")
+    error.full_key = "data"
+    assert "one of bach, biopsies, breakhis" in explain_error(error)
 
 
 @pytest.mark.parametrize(
