@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from src.cli.mistakes import explain_error
 from src.config import CONF, Download, Experiment, Fuse, Tune, build, flatten_config, rebuild_operator, refuse_unknown
 from src.methods.method import Method
-from src.models.saved import describe
+from src.models.saved import describe_operator
 from tests.support.configs import composed
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
@@ -166,7 +166,7 @@ def test_parameters_of_an_estimator_are_given_by_name() -> None:
     assert given.classifier.parameters == {"n_estimators": 9}
     forest = composed("classifier=random_forest", "classifier.parameters.max_depth=3").classifier
     assert forest.parameters == {"n_estimators": 500, "max_features": "sqrt", "min_samples_leaf": 1, "max_depth": 3}
-    described = describe(forest)
+    described = describe_operator(forest)
     assert rebuild_operator(json.loads(json.dumps(described))) == forest
     with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigCompositionException):
         compose("config", ["classifier=random_forest", "classifier.n_estimators=9"])
