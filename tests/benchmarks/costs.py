@@ -12,6 +12,7 @@ from src.encoders.device import resolve_device
 from tests.benchmarks.boosting import ROUNDS, problem
 from tests.benchmarks.encoders import BATCH, call, load
 from tests.benchmarks.timing import Row, in_turns, once, time_text
+from tests.support.encoders import made
 
 SIZE = 400
 """Pixels of the crops whose encoding is timed; the work of other sizes goes with their area."""
@@ -83,7 +84,7 @@ def model() -> float:
 
 def costs() -> Iterator[Row]:
     """Encoding by each backend, and with crops that share a map; learning."""
-    device = resolve_device("auto")
+    device = resolve_device("auto", made(TABLE_1[0], weights="random"))
     by_torch = rates("torch", device)
     fastest = rates("openvino", device) if device == "cpu" and find_spec("openvino") else by_torch
     seconds = model()

@@ -31,7 +31,7 @@ def load(name: str, backend: str, precision: str, device: str) -> Network:
 
 def encode() -> Iterator[Row]:
     """Crops of 224 and 400 pixels, by encoder, backend and precision."""
-    device = resolve_device("auto")
+    device = resolve_device("auto", made(ENCODERS[0], weights="random"))
     for name in ENCODERS:
         for size in SIZES:
             ready = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8, device=device)

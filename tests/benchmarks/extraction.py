@@ -89,7 +89,7 @@ def extract_folder(one: Cell, network: Network, store: Path, batch: int, workers
 
 def extraction() -> Iterator[Row]:
     """Extraction of 2048 x 1536 images, as BACH's, against the bare encoder on crops that lie ready."""
-    device = resolve_device("auto")
+    device = resolve_device("auto", ENCODERS["resnet"])
     images = 2 if device == "cpu" else 20
     for name, encoder in ENCODERS.items():
         augmentations = AUGMENTATIONS[name] if device == "cpu" else 50
@@ -139,7 +139,7 @@ class PlainCrops(Dataset[torch.Tensor]):
 
 def plain_loop() -> Iterator[Row]:
     """Extraction of 2048 x 1536 images against a DataLoader of plain crops and timm's model."""
-    device, workers = resolve_device("auto"), os.cpu_count() or 1
+    device, workers = resolve_device("auto", ENCODERS["resnet"]), os.cpu_count() or 1
     for name, architecture in (("mobilenet", "mobilenetv2_100"), ("resnet", "resnet50")):
         with tempfile.TemporaryDirectory() as folder:
             images = write_images(Path(folder) / "images", 2, 2048, 1536)

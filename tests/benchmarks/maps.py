@@ -81,7 +81,7 @@ def descriptors(one: Cell, crops: list[Crop], network: Extractor) -> None:
 
 def share() -> Iterator[Row]:
     """Extraction of 2048 x 1536 images, crops of 400 and 650 pixels at half the scale: one map against every crop."""
-    device = resolve_device("auto")
+    device = resolve_device("auto", encoder("resnet"))
     for name in AUGMENTATIONS:
         with tempfile.TemporaryDirectory() as folder:
             shared, exact = ways(name, write_images(Path(folder) / "images", 2, 2048, 1536), device)
@@ -101,7 +101,8 @@ def drift() -> Iterator[Row]:
     settings += [("real 700 x 460", real, 224), ("real 700 x 460", real, 400)]
     settings += [("drawn 1024 x 768", drawn, size) for size in SIZES]
     for name in ("squeezenet", "mobilenet"):
-        network = encoder(name, str(SHARED / "weights")).load(resolve_device("auto"))
+        chosen = encoder(name, str(SHARED / "weights"))
+        network = chosen.load(resolve_device("auto", chosen))
         for kind, images, size in settings:
             yield f"drift, {name}, {size} of {kind}", *drift_of(network, images, size), None
 

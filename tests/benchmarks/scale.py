@@ -313,7 +313,7 @@ def audit(made: Simulation) -> None:
     from src.methods.audit import audit_splits
 
     for protocol in PROTOCOLS:
-        found = audit_splits(made.task(), made.splits(protocol), 2)
+        found = audit_splits(made.task(), made.splits(protocol))
         assert found.facts["audit_not_compared"] == 0
 
 
