@@ -1,4 +1,4 @@
-"""From files to prepared images, the same for every method: digests, scaling, normalisation, bad images."""
+"""From files to prepared images, the same for every method: reading, scaling, normalisation, bad images."""
 
 import math
 from collections import deque

@@ -35,7 +35,7 @@ CHOSEN = ("pool", "finetune")
 """The operators of a cell that a fold may have of its own, where parameters were chosen by fold."""
 
 Build = Callable[[Mapping[str, Any]], Any]
-"""Returns the operator that `describe` described."""
+"""Returns the operator that `describe_operator` described."""
 
 
 @dataclass
