@@ -108,7 +108,7 @@ def compare_named(
 ) -> VerdictPart:
     """Return how runs on the same cases and folds compare, from their predictions, both by name."""
     from src.evaluation.comparison import compare
-    from src.evaluation.optimism_ledger import optimism_ledger as table
+    from src.evaluation.optimism_ledger import optimism_ledger
 
     reference = next((name for name, run in runs.items() if options.reference in (name, run.id, run.name)), "")
     predictions, left_out = shared_cases(runs.values(), predictions)
@@ -124,7 +124,7 @@ def compare_named(
     return VerdictPart(
         title=title,
         comparison=found,
-        ledger=table(ledger.entries(runs, predictions)),
+        ledger=optimism_ledger(ledger.entries(runs, predictions)),
         notes=comparison_notes(next(iter(predictions.values())), binary) + fusion_notes(list(runs.values())) + left_out,
     )
 

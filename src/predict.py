@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from dataclasses import replace as changed
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +47,10 @@ def main(config: DictConfig) -> None:
         members = load_all_fitted(located.folders, rebuild_operator, options.weights)
         for member in members:
             workers = options.workers or os.cpu_count() or 1
-            member.method = changed(member.method, workers=workers, device=options.device)
+            member.method = replace(member.method, workers=workers, device=options.device)
             member.method.use(options.executor)
             member.method.check_device(member.cell.encoder)
-            member.cell = changed(member.cell, data=reader_of(member.cell.data, options))
+            member.cell = replace(member.cell, data=reader_of(member.cell.data, options))
         if options.format == "bach":
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
@@ -67,7 +67,7 @@ def main(config: DictConfig) -> None:
 
 def reader_of(data: "Reader", options: Predict) -> "Reader":
     """Return the reader of a run with what is asked for beside it."""
-    return changed(data, convert=data.convert or options.convert, bits=options.bits or data.bits)
+    return replace(data, convert=data.convert or options.convert, bits=options.bits or data.bits)
 
 
 def check_outputs(options: Predict) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import replace as changed
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def markdown_with_notes(evaluation: Evaluation, notes: list[str]) -> str:
     """Return the table by fold in Markdown, with what its reader has to know of it and of the two-class figures."""
     said = [f"Accuracy in %; {beside_it(evaluation)}."]
     said += [f"Two classes: {evaluation.view}."] if evaluation.view else []
-    return to_markdown(changed(tabulate_folds(evaluation.table), notes=[*said, *notes, *evaluation.notes]))
+    return to_markdown(replace(tabulate_folds(evaluation.table), notes=[*said, *notes, *evaluation.notes]))
 
 
 def slices_table(evaluation: Evaluation) -> TextTable:
@@ -101,7 +101,7 @@ def slices_table(evaluation: Evaluation) -> TextTable:
     two = f"; two classes: {evaluation.view}" if "binary_auc" in evaluation.slices else ""
     more = f"; {left} more in slices.csv" if left else ""
     rows = [[row[0] if row[0] != before[0] else "", *row[1:]] for before, row in pairwise([[""], *table.rows])]
-    return changed(table, caption=f"slices (95 % intervals){two}{more}", rows=rows)
+    return replace(table, caption=f"slices (95 % intervals){two}{more}", rows=rows)
 
 
 def metrics_table(evaluation: Evaluation) -> TextTable:

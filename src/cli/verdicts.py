@@ -1,7 +1,6 @@
 """What `python -m src.compare` shows and writes."""
 
-from dataclasses import dataclass, field
-from dataclasses import replace as changed
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +90,7 @@ def fit_terminal(table: TextTable, width: int) -> TextTable:
     if sum(widest) + 3 * len(widest) + 1 <= width:
         return table
     hint = "a wider terminal shows the other tests, output=FOLDER writes them"
-    return changed(table.select(dict(zip(MAIN, MAIN, strict=True))), notes=[hint, *table.notes])
+    return replace(table.select(dict(zip(MAIN, MAIN, strict=True))), notes=[hint, *table.notes])
 
 
 def explain_verdicts(table: "pd.DataFrame") -> list[str]:

@@ -20,7 +20,7 @@ from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
 from src.storage.store import Store
-from src.system.files import replace_file as write
+from src.system.files import replace_file
 from src.system.next_commands import next_command
 from src.system.progress import Progress
 
@@ -112,7 +112,7 @@ def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Ou
             fold: {key: describe_operator(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()
         },
     }
-    write(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+    replace_file(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def describe_operator(operator: Any) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def pack_fitted(folders: list[Path], build: Build, target: Path, weights: str = 
         kept = without_pickle(file, target / WEIGHTS / member.weights)
         description = json.loads((place / DESCRIPTION).read_text())
         description |= {"packed": f"../{kept.relative_to(target)}", "weights": sha256(kept)}
-        write(place / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+        replace_file(place / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def packed_cells(target: Path) -> list[Path]:

@@ -296,11 +296,11 @@ def fewest_images(cell: Cell, device: str) -> int:
         return 1  # no batch has fewer than two, or batch normalisation is left as it is
     import torch
 
-    from src.training import network as training
+    from src.training.network import find_smallest_batch
 
     size = cell.crop.size
     blank = torch.zeros((3, size, size), dtype=torch.uint8)
-    found = training.find_smallest_batch(with_drawn_weights(cell.encoder, 0).load(device), blank)
+    found = find_smallest_batch(with_drawn_weights(cell.encoder, 0).load(device), blank)
     if cell.finetune.batch < found:
         raise ValueError(
             f"batch normalisation has a single value of each channel of one image where {cell.encoder.label} is "

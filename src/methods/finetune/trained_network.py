@@ -17,7 +17,7 @@ from src.methods.crop_batches import crop_batches, in_parts
 from src.methods.finetune.images_in_memory import Images
 from src.methods.preparation import prefetch, samples_of
 from src.storage.store import load_tensors
-from src.system.files import replace_file as write
+from src.system.files import replace_file
 from src.training.parameters import FineTuning
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class FineTuned:
 
     def save(self, stem: Path) -> None:
         """Write the weights and what describes them as safetensors."""
-        write(stem.with_suffix(".safetensors"), self.path.read_bytes())
+        replace_file(stem.with_suffix(".safetensors"), self.path.read_bytes())
 
 
 def with_head(network: Any, finetune: FineTuning, classes: list[str], seed: int) -> "NetworkWithHead":
