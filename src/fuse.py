@@ -31,14 +31,14 @@ def main(config: DictConfig) -> None:
     if options.sweep:
         show_sweep(options, binary)
         return
-    evaluation, title, notes = evaluate_published(options) if options.published else evaluate_runs(options, binary)
+    evaluation, title, notes = evaluate_released(options) if options.published else evaluate_runs(options, binary)
     show_evaluation(evaluation, title, notes)
     if options.output:
         write_evaluation(evaluation, Path(options.output), notes)
         say(f"written to {options.output}")
 
 
-def evaluate_published(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
+def evaluate_released(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     """Return the evaluation of released predictions, from `experiments/NAME/published/crossvalidation.csv`."""
     import pandas as pd
 

@@ -141,7 +141,7 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     if not path.is_file():
         raise ValueError(f"{folder} holds no {DESCRIPTION}, so that it is no whole model: run the cell again")
     description = json.loads(path.read_text())
-    parts = {key: build(part) if is_operator(part) else part for key, part in description["cell"].items()}
+    parts = {key: build(part) if describes_operator(part) else part for key, part in description["cell"].items()}
     cell, method = Cell(**parts), build(description["method"])
     chosen = {int(fold): {key: build(part) for key, part in own.items()} for fold, own in description["chosen"].items()}
     cell = agreed_cell(description["name"], cell, list(chosen.values()))
@@ -197,7 +197,7 @@ def load_all_fitted(folders: list[Path], build: Build, weights: str = "") -> lis
     return members
 
 
-def is_operator(part: Any) -> bool:
+def describes_operator(part: Any) -> bool:
     """Return whether a part of a description is an operator's."""
     return isinstance(part, dict) and "operator" in part
 

@@ -137,7 +137,7 @@ def comparison_section(material: ReportMaterial) -> Section | None:
         reference = material.reference if material.reference in parts else next(iter(parts))
         table = compare(parts, group.binary, material.replicates, reference=reference)
         two = table["metric"].str.startswith(TWO_CLASS).any()
-        notes = [two_classes(group.evaluation)] if two else []
+        notes = [two_class_sentence(group.evaluation)] if two else []
         blocks += [*named, verdict_table(table, f"Each cell against {reference}{of_group(group)}", notes)]
     if not blocks:
         return None
@@ -150,7 +150,7 @@ def comparison_section(material: ReportMaterial) -> Section | None:
     return Section(id="comparison", title="Is one better than another?", blocks=[Text(lines=[said]), *blocks])
 
 
-def two_classes(evaluation: Evaluation) -> str:
+def two_class_sentence(evaluation: Evaluation) -> str:
     """Return what the two-class figures hold against what."""
     return f"Two classes: {evaluation.view}."
 
@@ -167,7 +167,7 @@ def error_section(material: ReportMaterial) -> Section:
         counts = group.evaluation.confusion
         blocks += [*named, Gallery(pictures=roc_pictures(group.evaluation, group_title(group), group.leaks))]
         if len(group.evaluation.set_points):
-            blocks.append(set_points({group_title(group): group.evaluation}, of_group(group)))
+            blocks.append(set_point_table({group_title(group): group.evaluation}, of_group(group)))
         rows = [[str(name), *map(str, values)] for name, values in zip(counts.index, counts.to_numpy(), strict=True)]
         header = ["True class", *(f"predicted {name}" for name in counts)]
         blocks.append(
@@ -201,7 +201,7 @@ def cell_blocks(group: Group, replicates: int) -> list[Block]:
     which = f"each of {len(found)}" if len(found) <= DRAWN else f"the first {DRAWN} of {len(found)}"
     blocks: list[Block] = [Gallery(pictures=shown, folded=f"ROC and confusion of {which} cells{of_group(group)}")]
     points = {name: each for name, each in found.items() if len(each.set_points)}
-    return [*blocks, set_points(points, f", by cell{of_group(group)}")] if points else blocks
+    return [*blocks, set_point_table(points, f", by cell{of_group(group)}")] if points else blocks
 
 
 def group_predictions(group: Group) -> dict[str, pd.DataFrame]:
@@ -250,7 +250,7 @@ def roc_words(evaluation: Evaluation) -> Iterator[str]:
         yield f"ROC curve of {against}: AUC {typeset(area)}"
 
 
-def set_points(evaluations: Mapping[str, Evaluation], of_what: str) -> TextTable:
+def set_point_table(evaluations: Mapping[str, Evaluation], of_what: str) -> TextTable:
     """Return the figures at the thresholds of the two-class view of one evaluation, or of several by name."""
     several, rows, notes = len(evaluations) > 1, [], []
     for name, evaluation in evaluations.items():
@@ -325,7 +325,7 @@ def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> T
     made = tabulate_slices(table, shown, lambda name: f"{headed(name)} (95 %)")
     left = len(table) - len(made.rows)
     notes = [f"{counted(left, 'slice')} of few cases are in slices.csv."] if left else []
-    notes += [two_classes(evaluation)] if "binary_auc" in table else []
+    notes += [two_class_sentence(evaluation)] if "binary_auc" in table else []
     made = with_headings(made, "Slice by", "Value", "Cases", "Patients")
     return replace(made, caption=f"Figures by slice{of_group}", notes=notes)
 
@@ -363,7 +363,7 @@ def metric_section(material: ReportMaterial) -> Section:
         ]
         header = ["Metric (95 % interval)", "All classes", "Two classes"][: 1 + len(sides)]
         pooled = "Of all held-out cases together; the accuracy by fold is the mean of the folds' figures."
-        notes = [pooled, *([two_classes(group.evaluation)] if len(sides) > 1 else [])]
+        notes = [pooled, *([two_class_sentence(group.evaluation)] if len(sides) > 1 else [])]
         caption = f"Metrics of {group_title(group)}{of_group(group)}"
         blocks += [*named, TextTable(caption=caption, header=header, rows=rows, notes=notes)]
     return Section(id="metrics", title="All metrics", blocks=blocks)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AXES = ("data", "protocol", "training_patients")
 """The keys, themselves or what is below them, that make cells of which one cannot be fused with the other."""
-IMAGE_LEVEL = ("image_kfold", "image_holdout")
+BY_IMAGE = ("image_kfold", "image_holdout")
 GIVEN = ("fit", "stopping")
 """The roles of cases that a fold's models know."""
 
@@ -186,7 +186,7 @@ def name_in_group(name: str, axes: Mapping[str, str]) -> str:
 def leaks_patients(run: RunRecord) -> bool:
     """Return whether patients stand on both sides of a run's splits: as its audit found, else as its protocol says."""
     audited = run.audit.get("audit_patients")
-    return run.protocol in IMAGE_LEVEL if audited is None else audited > 0
+    return run.protocol in BY_IMAGE if audited is None else audited > 0
 
 
 def training_patients(tracking: Tracking, runs: list[RunRecord]) -> float:

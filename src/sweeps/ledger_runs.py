@@ -12,8 +12,7 @@ from omegaconf import OmegaConf
 from src.cell import IDLE, Cell
 from src.classifiers.tuned import FLAGGED, NESTED
 from src.config import flatten_config
-from src.sweeps.fusion import IMAGE_LEVEL as BY_IMAGE
-from src.sweeps.fusion import leaks_patients
+from src.sweeps.fusion import BY_IMAGE, leaks_patients
 from src.system.next_commands import HERE, next_command, override
 from src.tracking import CELL, FINISHED, KIND, RunRecord, Tracking
 
