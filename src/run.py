@@ -41,8 +41,8 @@ def ensure_cell(config: DictConfig, sweep: Sweep | None) -> None:
     resume = sweep.resumed if sweep else wants_resume(config, choices, sweeping=False)
     old = earlier_runs(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.finished and run.tags.get(DIGEST) == tags[DIGEST]]
-    material = current_inputs(config) if done else None
-    if material and (same := [run for run in done if material.facts.items() <= run.tags.items()]):
+    inputs = current_inputs(config) if done else None
+    if inputs and (same := [run for run in done if inputs.facts.items() <= run.tags.items()]):
         supersede_runs(tracking, [run for run in old if sweep and run is not same[-1]], same[-1].id)
         take_over(config, tracking, same[-1], tags, sweep)
         return
@@ -55,7 +55,7 @@ def ensure_cell(config: DictConfig, sweep: Sweep | None) -> None:
         experiment = build(config)
         tell_idle(experiment, sweep)
         try:
-            evaluation, notes = fill_run(experiment, name, run, material)
+            evaluation, notes = fill_run(experiment, name, run, inputs)
         except KeyboardInterrupt:
             if sweep is None:
                 say(f"{name} (run {run.id}) was ended early: the same command takes over what is stored by now")

@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-
 SMALLER = "a smaller crop.size"
 """What to do where a crop does not fit the device's memory."""
 

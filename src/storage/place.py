@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 

@@ -18,23 +18,13 @@ from src.system.files import read_tensors
 
 Recipe = dict[str, Any]
 """All that determines a descriptor but the sample's bytes, or a trained network, as JSON values."""
-
-
 Tensors = Mapping[str, Shaped[np.ndarray, "..."]]
-
-
 KIND, FIT = "kind", "fit"
 """What the recipe of a trained network says of itself; those of descriptors say nothing."""
-
-
 WEIGHTS, TRAINING = "model.safetensors", "training.json"
 """A trained network, and how its training went."""
-
-
 RECIPE, SAMPLE, NOTE = "recipe.json", ".safetensors", ".txt"
 """What a folder holds, and of each sample its descriptors or what is wrong with its image."""
-
-
 MODEL = "model"
 """The entry of a network's file that says, as JSON, what it is."""
 

@@ -61,7 +61,7 @@ class Ledger:
             yield best_cell(tables, self.replicates)
         for name, run in runs.items():
             if run.tuned:
-                yield from self.tuned(name, run, tables[name])
+                yield from self.tuned(name, run)
 
     def by_image(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what the same run claims with folds by image."""
@@ -79,7 +79,7 @@ class Ledger:
             made = remake_command(run, f"protocol={opposite_protocol(run)}")
             yield LedgerEntry(practice=IMAGE_LEVEL, model=name, note=f"no such run yet; to make it: {made}")
 
-    def tuned(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
+    def tuned(self, name: str, run: RunRecord) -> "Iterator[LedgerEntry]":
         """Yield what tuning on the reported folds claims beside tuning in the training part of each."""
         from src.evaluation.optimism_ledger import TUNED as PRACTICE
         from src.evaluation.optimism_ledger import LedgerEntry

@@ -155,7 +155,7 @@ def fill_run(
     experiment: Experiment,
     name: str,
     run: "TrackedRun",
-    material: CellInputs | None = None,
+    inputs: CellInputs | None = None,
     tuning: "Tuning | None" = None,
 ) -> "tuple[Evaluation, list[str]]":
     """Fill a run: splits, predictions, models, evaluation; return the evaluation and what its reader has to know.
@@ -169,27 +169,27 @@ def fill_run(
     experiment.executor.check()
     experiment.method.check_device(experiment.encoder)
     say(f"{name}: data in {experiment.data.root}")
-    material = material or gather_inputs(experiment)
-    manifest, splits = material.manifest, material.splits
-    record_inputs(experiment, material, run)
+    inputs = inputs or gather_inputs(experiment)
+    manifest, splits = inputs.manifest, inputs.splits
+    record_inputs(experiment, inputs, run)
     task = CellTask(
         cell=plain_cell(experiment),
         manifest=manifest,
         store=store,
         progress=RunProgress(run=run),
-        sizes=material.sizes,
+        sizes=inputs.sizes,
     )
     leaks = audit_cell(experiment, task, splits, run)
     outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
-    keep_outcome(experiment, name, outcome, material.classes, run)
+    keep_outcome(experiment, name, outcome, inputs.classes, run)
     notes = (
         experiment.data.notes(manifest)
         + experiment.protocol.notes(splits)
         + leaks
         + outcome_remarks(experiment, outcome)
     )
-    evaluation = evaluate_outcome(experiment, outcome, material.slices, notes, run)
+    evaluation = evaluate_outcome(experiment, outcome, inputs.slices, notes, run)
     explain_examples(experiment, task, outcome, run)
     return evaluation, notes
 
@@ -208,15 +208,15 @@ def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame",
     return found.notes
 
 
-def record_inputs(experiment: Experiment, material: CellInputs, run: "TrackedRun") -> None:
+def record_inputs(experiment: Experiment, inputs: CellInputs, run: "TrackedRun") -> None:
     """Write and log what a run learns from."""
     from src.tracking.datasets import describe_dataset
 
-    material.splits.to_csv(run.folder / "splits.csv", index=False)
-    material.manifest.to_csv(run.folder / "manifest.csv", index=False)
-    run.log(tags=material.facts)
+    inputs.splits.to_csv(run.folder / "splits.csv", index=False)
+    inputs.manifest.to_csv(run.folder / "manifest.csv", index=False)
+    run.log(tags=inputs.facts)
     data = experiment.data
-    run.log_data(describe_dataset(data.title, material.facts["data"], data.root, material.manifest))
+    run.log_data(describe_dataset(data.title, inputs.facts["data"], data.root, inputs.manifest))
 
 
 def evaluate_outcome(

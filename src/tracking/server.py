@@ -1,6 +1,7 @@
 """A tracking server, before MLflow is asked to talk to it."""
 
 import errno
+import logging
 import os
 import socket
 
@@ -23,8 +24,6 @@ class Unreachable(ValueError):  # noqa: N818
 
 def quieten_mlflow() -> None:
     """Keep MLflow from reporting home, from asking a dead server for minutes, and from talking over our tables."""
-    import logging
-
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

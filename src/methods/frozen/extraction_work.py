@@ -16,6 +16,9 @@ from src.methods.frozen.single_crops import extract_single_crops
 from src.methods.preparation import Sample
 from src.system import memory
 
+LOADED: dict[str, Extractor] = {}
+"""The network of a worker's process."""
+
 
 @dataclass(kw_only=True)
 class Encoding(Extraction):
@@ -124,10 +127,6 @@ def extract_descriptors(work: Extraction, samples: list[Sample], network: Extrac
     else:
         yield from extract_single_crops(work, samples, network)
     work.store.finish()
-
-
-LOADED: dict[str, Extractor] = {}
-"""The network of a worker's process."""
 
 
 def located_cell(cell: Cell) -> Cell:

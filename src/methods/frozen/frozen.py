@@ -65,8 +65,8 @@ class Frozen(Method):
 
     def predict(self, task: CellTask, splits: pd.DataFrame) -> Outcome:
         """Predict every held-out sample."""
-        # Before any work.
         cell, manifest = task.cell, task.manifest
+        # Before any work.
         notes = cell.classifier.check(splits_digest(splits), data_digest(manifest), cell.training_patients)
         wanted = descriptor_recipe(cell, cell.encoder.digest())
         encoded, bad = self.encode(task, wanted)
