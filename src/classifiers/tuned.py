@@ -35,7 +35,7 @@ def classifiers_by_name() -> dict[str, type[Classifier]]:
 
 
 def subclasses_of(kind: type[Any]) -> Iterator[type[Any]]:
-    """Yield all that inherit from a classifier."""
+    """Yield the classes that derive from a class, at any depth."""
     for each in kind.__subclasses__():
         yield each
         yield from subclasses_of(each)
