@@ -32,7 +32,7 @@ class VerdictPart:
     notes: list[str]
 
     def verdicts(self, title: str) -> TextTable:
-        """The comparison as a table, with how it is read; `title` is that of all that is compared."""
+        """Return the comparison as a table, with how it is read; `title` is that of all that is compared."""
         against = self.comparison["reference"].iloc[0]
         caption = f"{' '.join(filter(None, [title, self.title]))}: each against {against}"
         return tabulate_comparison(self.comparison, caption, notes=explain_verdicts(self.comparison))

@@ -96,14 +96,14 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an image that was opened, as it is when upright."""
+    """Return width and height of an image that was opened, as it is when upright."""
     late = image.format == "PNG" and "exif" not in image.info  # it would be decoded for EXIF behind its pixels
     turned = not late and exif_orientation(image) in (5, 6, 7, 8)
     return (image.height, image.width) if turned else image.size
 
 
 def turn_upright(pixels: npt.NDArray[np.uint8], turn: int) -> npt.NDArray[np.uint8]:
-    """The pixels, turned by EXIF's orientation."""
+    """Return the pixels, turned by EXIF's orientation."""
     return np.array(Image.fromarray(pixels).transpose(TURNS[turn])) if turn in TURNS else pixels
 
 
@@ -129,7 +129,7 @@ def _pages(image: Image.Image) -> int:
 
 
 def _directories(image: Image.Image) -> Iterator[tuple[int, int, int]]:
-    """Width, height and kind of each page of a TIFF image."""
+    """Yield width, height and kind of each page of a TIFF image."""
     for number in count():
         try:
             image.seek(number)
@@ -144,7 +144,7 @@ def _directories(image: Image.Image) -> Iterator[tuple[int, int, int]]:
 
 
 def _numbers(image: Image.Image) -> str:
-    """What the image's values are if not unsigned whole numbers of 16 bits at most, else empty."""
+    """Return what the image's values are if not unsigned whole numbers of 16 bits at most, else empty."""
     kinds = set(_tag(image, SAMPLE_FORMAT)) - {1, 4}  # 4: not said
     if kinds:
         return NUMBERS.get(min(kinds), "complex numbers")
@@ -154,7 +154,7 @@ def _numbers(image: Image.Image) -> str:
 
 
 def _rgb(image: Image.Image) -> str:
-    """What an 8-bit RGB image is besides, else empty."""
+    """Return what an 8-bit RGB image is besides, else empty."""
     if "transparency" in image.info:
         return "RGB with a transparent colour"
     further = len(_tag(image, EXTRA_SAMPLES))
@@ -181,7 +181,7 @@ def _stuck(image: Image.Image) -> bool:
 
 
 def _tag(image: Image.Image, tag: int) -> tuple[int, ...]:
-    """The values of a TIFF image's tag; none where it has none."""
+    """Return the values of a TIFF image's tag; none where it has none."""
     value = getattr(image, "tag_v2", {}).get(tag, ())
     return tuple(map(int, value)) if isinstance(value, tuple) else (int(value),)
 
@@ -204,7 +204,7 @@ def _from_16_bits(image: Image.Image, found: Form, bits: int, content: bytes) ->
 
 
 def _top(pixels: npt.NDArray[np.integer], stored: int, bits: int) -> int:
-    """The value of white; BadImage where that is not known, or some value is above it."""
+    """Return the value of white; BadImage where that is not known, or some value is above it."""
     peak = int(pixels.max())
     if stored == 16 and not bits and peak < QUARTER:
         guess = next(depth for depth in DEPTHS if peak < 2**depth)

@@ -34,7 +34,7 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """What the file says of itself, read without its pixels; BadImage where it is no DICOM file."""
+    """Return what the file says of itself, read without its pixels; BadImage where it is no DICOM file."""
     with _decoding():
         dataset = _dataset(path, header_only=True)
         description = str(dataset.get("SeriesDescription") or "").strip()
@@ -55,7 +55,7 @@ def read_shape(path: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
 def read_dicom(
     path: str | os.PathLike[str] | BinaryIO, window: str = "stored", percentile: float = 0.5
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image as 8-bit grey, repeated to RGB; bright stays bright (MONOCHROME1 is inverted).
+    """Return the image as 8-bit grey, repeated to RGB; bright stays bright (MONOCHROME1 is inverted).
 
     By `window`, 0 and 255 are: `stored` the ends of the file's own window or look-up table (VOI LUT) where it has one,
     else as `bits`; `bits` the least and the greatest value that can be stored; `percentiles` the percentiles
@@ -73,7 +73,7 @@ def read_dicom(
 
 
 def is_binary(path: str | os.PathLike[str]) -> bool:
-    """Whether the image has two values at most, as a mask does; BadImage as of `read_dicom`."""
+    """Return whether the image has two values at most, as a mask does; BadImage as of `read_dicom`."""
     with _decoding():
         dataset = _dataset(path)
         _check(dataset)
@@ -106,7 +106,7 @@ def _decoding() -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
-    """The error's first sentence; pydicom lists all that could be installed in further lines."""
+    """Return the error's first sentence; pydicom lists all that could be installed in further lines."""
     return str(error).strip().partition("\n")[0].rstrip(":")
 
 
@@ -134,7 +134,7 @@ def _check(dataset: "Dataset") -> None:
 
 
 def _range(dataset: "Dataset") -> tuple[int, int]:
-    """The least and the greatest value that can be stored."""
+    """Return the least and the greatest value that can be stored."""
     bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation)
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 

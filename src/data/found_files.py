@@ -27,7 +27,7 @@ class Found:
 
 
 def find_files(folder: str | os.PathLike[str], endings: Sequence[str] = EXTENSIONS) -> Found:
-    """The files with one of the endings, at any depth, links to files and folders followed.
+    """Return the files with one of the endings, at any depth, links to files and folders followed.
 
     `ValueError` where the name of such a file, or of a folder that it lies in, is no UTF-8; OSError where a folder
     cannot be read.
@@ -45,7 +45,7 @@ def find_files(folder: str | os.PathLike[str], endings: Sequence[str] = EXTENSIO
 
 
 def printable_name(name: str) -> str:
-    """A file's name as text that can be written; octets that are no UTF-8 as `\\xff`."""
+    """Return a file's name as text that can be written; octets that are no UTF-8 as `\\xff`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -55,12 +55,12 @@ def is_hidden(folder: str) -> bool:
 
 
 def is_part(name: str) -> bool:
-    """Whether a folder or class is called as the parts of a split are: train, test, validation and the like."""
+    """Return whether a folder or class is called as the parts of a split are: train, test, validation and the like."""
     return PART.fullmatch(name) is not None
 
 
 def _entries(folder: str, above: tuple[str, ...], endings: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The files under a folder, and why each is left out, or ""; `above` are the real folders that it lies in."""
+    """Yield the files under a folder, and why each is left out, or ""; `above` are the real folders that it lies in."""
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
@@ -78,7 +78,7 @@ def _entries(folder: str, above: tuple[str, ...], endings: Sequence[str]) -> Ite
 
 
 def _kind(entry: "os.DirEntry[str]", endings: Sequence[str]) -> str | None:
-    """What a file is that is left out; "" where it is not, None where nobody misses it."""
+    """Return what a file is that is left out; "" where it is not, None where nobody misses it."""
     ending = os.path.splitext(entry.name)[1].lower()
     if entry.name.startswith("."):
         return "hidden images" if ending in endings else None

@@ -35,7 +35,7 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow would warn from 2**26 pixels on and refu
 def read(
     path: str | os.PathLike[str], convert: bool = False, bits: int = 0, content: bytes | None = None
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image as RGB, 0..255, upright.
+    """Return the image as RGB, 0..255, upright.
 
     An image that is not 8-bit RGB is refused, unless `convert`: grey is repeated, alpha laid over white, EXIF's
     orientation applied, 16 bits are scaled and rounded, of which `bits` are used, and palette, CMYK and YCbCr go the
@@ -64,12 +64,12 @@ def read(
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of the file; OSError where it cannot be read."""
+    """Return the bytes of the file; OSError where it cannot be read."""
     return Path(split_region(path)[0]).read_bytes()
 
 
 def size(path: str | os.PathLike[str], content: bytes | None = None) -> tuple[int, int]:
-    """Width and height in pixels, from the file's header alone; BadImage as of `read`."""
+    """Return width and height in pixels, from the file's header alone; BadImage as of `read`."""
     file, region = split_region(path)
     with _open(file if content is None else io.BytesIO(content)) as image, _decoding():
         return (region.width, region.height) if region else upright_size(image)
@@ -135,7 +135,7 @@ def _decoding() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file cannot be read."""
+    """Return why a file cannot be read."""
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
     if isinstance(error, UnidentifiedImageError):

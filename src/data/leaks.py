@@ -34,7 +34,7 @@ def find_leaks(
     hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]],
     distance: int = DISTANCE,
 ) -> pd.DataFrame:
-    """What a split should not have: the rows of `COLUMNS`, in which first and second are samples.
+    """Return what a split should not have: the rows of `COLUMNS`, in which first and second are samples.
 
     `patient`: one in several folds, by a sample in each of two. `identical` and `near_identical`: an image and the
     nearest one of another fold, or with another label; every image concerned has a row, and so a few at most.
@@ -57,7 +57,7 @@ def find_leaks(
 
 
 def find_torn_patients(rows: pd.DataFrame) -> pd.DataFrame:
-    """The known patients in several folds: a row each, of the first samples in two folds."""
+    """Return the known patients in several folds: a row each, of the first samples in two folds."""
     known = rows[rows["patient"] != ""].drop_duplicates(["patient", "fold"]).sort_values(["patient", "fold"])
     number = known.groupby("patient").cumcount()
     first, second = known[number == 0].add_suffix("_first"), known[number == 1].add_suffix("_second")
@@ -65,7 +65,7 @@ def find_torn_patients(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_twins(pairs: Iterable[pd.DataFrame], rows: pd.DataFrame) -> pd.DataFrame:
-    """The nearest image of another fold or label, for each image of `content_first, content_second, distance`.
+    """Return the nearest image of another fold or label, for each image of `content_first, content_second, distance`.
 
     Of copies in one fold with one label the first stands for all as the nearest: thousands of copies give thousands of
     rows, not millions.
@@ -105,7 +105,7 @@ def find_alike(hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]], distance: int
 
 
 def cut_portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[np.ndarray, "_ 3"]]:
-    """The rows of blocks in portions of `PORTION`; the last one, or the only one, may be empty."""
+    """Yield the rows of blocks in portions of `PORTION`; the last one, or the only one, may be empty."""
     held = np.empty((0, 3), np.int64)
     for block in blocks:
         held = np.concatenate([held, block])
@@ -116,28 +116,28 @@ def cut_portions(blocks: Iterable[Int64[np.ndarray, "_ 3"]]) -> Iterator[Int64[n
 
 
 def across_folds(findings: pd.DataFrame) -> pd.DataFrame:
-    """The findings that are leaks: of two folds, one is held out while the other is learnt from."""
+    """Return the findings that are leaks: of two folds, one is held out while the other is learnt from."""
     return findings[findings["fold_first"] != findings["fold_second"]]
 
 
 def label_conflicts(findings: pd.DataFrame) -> pd.DataFrame:
-    """The images that are alike and have different labels."""
+    """Return the images that are alike and have different labels."""
     return findings[(findings["kind"] != PATIENT) & (findings["label_first"] != findings["label_second"])]
 
 
 def count_concerned(findings: pd.DataFrame) -> int:
-    """How many patients or, of other kinds, images the findings name."""
+    """Return how many patients or, of other kinds, images the findings name."""
     images = findings[findings["kind"] != PATIENT]
     return int((findings["kind"] == PATIENT).sum()) + len({*images["first"], *images["second"]})
 
 
 def unknown_patients(manifest: pd.DataFrame) -> int:
-    """How many cases have an unknown patient."""
+    """Return how many cases have an unknown patient."""
     return int(manifest.loc[manifest["patient"] == "", "case"].nunique())
 
 
 def by_kind(findings: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The kinds that there are, patients before images, and their findings."""
+    """Return the kinds that there are, patients before images, and their findings."""
     kinds = [(kind, findings[findings["kind"] == kind]) for kind in WAYS_OUT]
     return [(kind, rows) for kind, rows in kinds if len(rows)]
 
@@ -156,7 +156,7 @@ def leak_counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int
 
 
 def leak_reasons(findings: pd.DataFrame) -> list[str]:
-    """Why figures are optimistic, for each kind of leak: how many, the first, and the way out."""
+    """Return why figures are optimistic, for each kind of leak: how many, the first, and the way out."""
     return [
         f"{count_concerned(rows)} {WAYS_OUT[kind][0]} stand on both sides of a split, first "
         f"{describe_finding(rows.iloc[0])}: {WAYS_OUT[kind][1]}"
@@ -165,7 +165,7 @@ def leak_reasons(findings: pd.DataFrame) -> list[str]:
 
 
 def conflict_notes(findings: pd.DataFrame) -> list[str]:
-    """A line on images that are alike and have different labels, where there are such."""
+    """Return a line on images that are alike and have different labels, where there are such."""
     rows = label_conflicts(findings)
     if rows.empty:
         return []
@@ -175,7 +175,7 @@ def conflict_notes(findings: pd.DataFrame) -> list[str]:
 
 
 def leak_notes(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
-    """What a reader of figures has to know: leaks, contradicting labels, unknown patients."""
+    """Return what a reader of figures has to know: leaks, contradicting labels, unknown patients."""
     notes = [f"possibly optimistic: {reason}" for reason in leak_reasons(findings)] + conflict_notes(findings)
     if count := unknown_patients(manifest):
         notes.append(
@@ -186,7 +186,7 @@ def leak_notes(findings: pd.DataFrame, manifest: pd.DataFrame) -> list[str]:
 
 
 def leak_lines(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int = 0) -> list[str]:
-    """What was found, in a line or two, also where that is nothing; so many images could not be compared."""
+    """Return what was found, in a line or two, also where that is nothing; so many images could not be compared."""
     parts = [f"{count_concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across_folds(findings))]
     known = manifest.loc[manifest["patient"] != "", "patient"].nunique()
     what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical or near-identical image"
@@ -199,7 +199,7 @@ def leak_lines(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int
 
 
 def describe_finding(finding: "pd.Series[Any]") -> str:
-    """A finding in a few words."""
+    """Return a finding in a few words."""
     if finding["kind"] == PATIENT:
         return repr(finding["patient_first"])
     sign = "~" if finding["kind"] == NEAR else "="

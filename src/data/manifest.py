@@ -25,17 +25,17 @@ def check_manifest(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.D
 
 
 def list_first(names: Sequence[str]) -> str:
-    """The first three for a message, and how many there are."""
+    """Return the first three for a message, and how many there are."""
     return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
 
 
 def as_sample(path: str) -> str:
-    """A path as people write it, as a sample: `.\\a//b.png` is `a/b.png`."""
+    """Return a path as people write it, as a sample: `.\\a//b.png` is `a/b.png`."""
     return PurePosixPath(path.replace("\\", "/")).as_posix() if path else ""
 
 
 def list_cases(manifest: pd.DataFrame) -> pd.DataFrame:
-    """One row per case, by case: case, patient ("" = unknown), label."""
+    """Return one row per case, by case: case, patient ("" = unknown), label."""
     return manifest[["case", "patient", "label"]].drop_duplicates("case").sort_values("case", ignore_index=True)
 
 
@@ -52,7 +52,7 @@ def is_among(names: "pd.Series[str]", chosen: Iterable[str]) -> "pd.Series[bool]
 
 
 def single_views(manifest: pd.DataFrame, what: str) -> list[str]:
-    """One note on the cases (`what` they are) that have one view only, where a data set has two; else none."""
+    """Return one note on the cases (`what` they are) that have one view only, where a data set has two; else none."""
     rows = manifest[manifest["view"] != ""]
     single = rows.groupby("case")["view"].agg("first")[rows.groupby("case")["view"].nunique() == 1]
     if rows["view"].nunique() < 2 or single.empty:

@@ -32,7 +32,7 @@ class Listing:
 
 
 def list_images(path: Path) -> Listing:
-    """The images of a folder, of a CSV, or one.
+    """Return the images of a folder, of a CSV, or one.
 
     A CSV has the column `sample`, and may have `case` and `view`; others mean nothing here. Where the case is empty, or
     one of `src.system.spreadsheets.MISSING`, it is the sample. In a folder, at any depth, and alone, an image is a case
@@ -56,7 +56,7 @@ def list_images(path: Path) -> Listing:
 
 
 def rows_of(samples: list[str]) -> pd.DataFrame:
-    """The rows of samples that are cases of their own, without views."""
+    """Return the rows of samples that are cases of their own, without views."""
     return pd.DataFrame({"sample": samples, "case": samples, "view": ""})
 
 

@@ -82,17 +82,17 @@ class Reader(ABC):
         return self.sized(self.manifest())
 
     def sized(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table of samples whose images have been found to have the size that they must have."""
+        """Return a table of samples whose images have been found to have the size that they must have."""
         for sample in table["sample"]:
             self.check_size(sample)
         return table
 
     def left_out(self) -> list[LeftOut]:
-        """What lies beside the samples and is not read, as far as the data set looks for it."""
+        """Return what lies beside the samples and is not read, as far as the data set looks for it."""
         return []
 
     def decoding(self) -> dict[str, Any]:
-        """The parameters that determine an image's pixels besides the bytes of its file."""
+        """Return the parameters that determine an image's pixels besides the bytes of its file."""
         if not self.convert:
             return {"convert": False}
         return {"convert": True, "conversion": conversion.REVISION} | ({"bits": self.bits} if self.bits else {})

@@ -38,7 +38,7 @@ class Region:
 
 
 def split_region(path: str | os.PathLike[str]) -> tuple[str, Region | None]:
-    """The file's path, and the region if `path` ends in one."""
+    """Return the file's path, and the region if `path` ends in one."""
     match = FRAGMENT.fullmatch(os.fspath(path))
     if match is None:
         return os.fspath(path), None
@@ -46,7 +46,7 @@ def split_region(path: str | os.PathLike[str]) -> tuple[str, Region | None]:
 
 
 def square_around(x: float, y: float, radius: float, *, size: tuple[int, int], margin: float, least: float) -> Region:
-    """The square around a circle in an image of `size` (width, height), all in pixels from the top left.
+    """Return the square around a circle in an image of `size` (width, height), all in pixels from the top left.
 
     Its side is `margin` times the diameter, or `least` where that is more, and at most the image's shorter side. Where
     it would leave the image it is moved inwards, so that it stays square and shows nothing but the image.

@@ -22,7 +22,7 @@ def plain_form(value: str) -> str:
 def unify_spellings(
     values: "pd.Series[str]", what: str, spellings: str, where: str, preferred: Sequence[str] = ()
 ) -> "pd.Series[str]":
-    """The values, of which those that differ in form only are what `spellings` says.
+    """Return the values, of which those that differ in form only are what `spellings` says.
 
     `unite`: one, written as is `preferred`, else most often. `keep`: several. `fail`: `ValueError` names them as `what`
     (plural) and `where` they are.

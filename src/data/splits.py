@@ -40,16 +40,16 @@ class SplitProtocol(ABC):
         )
 
     def remarks(self, manifest: pd.DataFrame) -> list[str]:
-        """What was made of folds that somebody else gave, for the beginning of a run."""
+        """Return what was made of folds that somebody else gave, for the beginning of a run."""
         return []
 
     def notes(self, splits: pd.DataFrame) -> list[str]:
-        """What a reader of a run's figures has to know about the splits."""
+        """Return what a reader of a run's figures has to know about the splits."""
         return []
 
     @abstractmethod
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """The fold of each row of `cases(manifest)`."""
+        """Return the fold of each row of `cases(manifest)`."""
 
 
 @dataclass(kw_only=True)
@@ -157,7 +157,7 @@ class Published(SplitProtocol):
         return f"correct the folds in {self.path}, or take protocol=kfold, which makes its own"
 
     def remarks(self, manifest: pd.DataFrame) -> list[str]:
-        """What numbers from 0 on were taken as."""
+        """Return what numbers from 0 on were taken as."""
         folds = self._written(manifest)
         if folds.all() and not self.from_zero:
             return []
@@ -169,7 +169,7 @@ class Published(SplitProtocol):
         ]
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """The CSV's folds, from 1 on; ValueError as of `_written`."""
+        """Return the CSV's folds, from 1 on; ValueError as of `_written`."""
         folds = self._written(manifest)
         return folds + self._counts_from_zero(folds)
 
@@ -181,7 +181,7 @@ class Published(SplitProtocol):
         return bool(without_gap and counts[0] <= 2 * counts[1:].max())
 
     def _written(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """The CSV's folds; ValueError names rows that are double, that miss a case, or that no case has."""
+        """Return the CSV's folds; ValueError names rows that are double, that miss a case, or that no case has."""
         rows = self._read()
         known = _cases_of(rows.index, manifest)
         self._refuse(rows.index[~rows.index.isin(known.index)], "every row is one of the manifest's", "is not")
@@ -194,7 +194,7 @@ class Published(SplitProtocol):
         return fold.loc[wanted].to_numpy(dtype=np.int64)
 
     def notes(self, splits: pd.DataFrame) -> list[str]:
-        """How many cases are never held out."""
+        """Return how many cases are never held out."""
         never = (splits["fold"] == 0).sum()
         if not never:
             return []
@@ -347,7 +347,7 @@ def _check_parts(fold: "pd.Series[int]", labels: "pd.Series[str]", way_out: str)
 
 
 def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
-    """The folds of each known patient that stands in several, by patient."""
+    """Return the folds of each known patient that stands in several, by patient."""
     known = list_cases(manifest).merge(splits, on="case").query("patient != ''")
     several = known.groupby("patient")["fold"].transform("nunique") > 1
     folds = known[several].groupby("patient")["fold"].unique()
@@ -388,7 +388,7 @@ def _check_parted(table: pd.DataFrame, patients: bool) -> None:
 
 
 def _rarest(table: pd.DataFrame, patients: bool) -> tuple[int, str]:
-    """How many units the class with the fewest has, and the same in words."""
+    """Return how many units the class with the fewest has, and the same in words."""
     counts = table.groupby("label", observed=True)["unit"].nunique()
     fewest = int(counts.min())
     unit = "patient" if patients else "case"
@@ -438,6 +438,6 @@ def _cases_of(names: "pd.Index[str]", manifest: pd.DataFrame) -> "pd.Series[str]
 
 
 def _bare(name: str) -> str:
-    """The name without the ending of an image file."""
+    """Return the name without the ending of an image file."""
     path = PurePosixPath(name)
     return str(path.with_suffix("")) if path.suffix.lower() in EXTENSIONS else name

@@ -22,7 +22,7 @@ SHOWN = 12
 
 
 def describe_manifest(images: pd.DataFrame, left_out: Sequence[LeftOut] = ()) -> list[str]:
-    """What was read, a line each: how much of what, what was left out, and what looks like a mistake.
+    """Return what was read, a line each: how much of what, what was left out, and what looks like a mistake.
 
     `images` is a manifest, or has of its columns `sample, case, view` only.
     """
@@ -45,7 +45,7 @@ def find_mistakes(manifest: pd.DataFrame) -> list[str]:
 
 
 def describe_held_out(splits: pd.DataFrame) -> str:
-    """How many cases the folds hold out, and how many they never do."""
+    """Return how many cases the folds hold out, and how many they never do."""
     folds = splits["fold"][splits["fold"] > 0]
     number = folds.nunique()
     line = f"{len(folds)} of {len(splits)} cases are held out, in {number} {_plural('fold', number)}"
@@ -81,7 +81,7 @@ def _patients(images: pd.DataFrame) -> str:
 
 
 def _kinds(left_out: Sequence[LeftOut]) -> str:
-    """How many of each kind were left out, most first, and the first of each."""
+    """Return how many of each kind were left out, most first, and the first of each."""
     ordered = sorted(left_out, key=lambda each: (each.kind, each.name))
     kinds = [(kind, [each.name for each in part]) for kind, part in groupby(ordered, lambda each: each.kind)]
     kinds.sort(key=lambda pair: -len(pair[1]))
@@ -147,7 +147,7 @@ def _one_patient(manifest: pd.DataFrame) -> str:
 
 
 def _by_class(manifest: pd.DataFrame) -> "pd.Series[int]":
-    """The number of cases by class."""
+    """Return the number of cases by class."""
     return manifest.drop_duplicates("case")["label"].value_counts(sort=False).rename(index=str)
 
 

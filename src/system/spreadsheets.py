@@ -49,7 +49,7 @@ def blank_missing(values: "pd.Series[str]", missing: Iterable[str] = MISSING) ->
 
 
 def _form(path: Path) -> str:
-    """What a file that is no text in UTF-8 is, by its first octets, and how to get one."""
+    """Return what a file that is no text in UTF-8 is, by its first octets, and how to get one."""
     with path.open("rb") as file:
         start = file.read(8)
     found = next((form for octets, form in FORMS.items() if start.startswith(octets)), "it is in another encoding")
@@ -57,7 +57,7 @@ def _form(path: Path) -> str:
 
 
 def _rows(path: Path) -> dict[int, list[str]]:
-    """The cells of the rows that have a value, by number; as many in each as in the first."""
+    """Return the cells of the rows that have a value, by number; as many in each as in the first."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = next((line for line in file if line.strip()), "")
         delimiter = max(DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))

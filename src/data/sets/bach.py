@@ -61,7 +61,7 @@ class Bach(Reader):
         at_least(0, width=self.width, height=self.height)
 
     def manifest(self) -> pd.DataFrame:
-        """One row per training image; counts, names and the table of labels are checked, each named."""
+        """Return one row per training image; counts, names and the table of labels are checked, each named."""
         if self.part == "test":
             raise ValueError(
                 "BACH's test images have no labels (data.part=test): nothing can be learned or evaluated on them"
@@ -77,7 +77,7 @@ class Bach(Reader):
         return check_manifest(manifest, self.positive)
 
     def samples(self) -> pd.DataFrame:
-        """The images of the part, whether or not they have labels, each of its size."""
+        """Return the images of the part, whether or not they have labels, each of its size."""
         return self.sized(self.unlabelled() if self.part == "test" else self.manifest())
 
     @property
@@ -87,13 +87,13 @@ class Bach(Reader):
         return SizeRule(width=self.width, height=self.height, whose="BACH's", way_out=way_out(), any_size=any_size)
 
     def notes(self, manifest: pd.DataFrame) -> list[str]:
-        """Whether the labels are without the table that comes with them."""
+        """Return whether the labels are without the table that comes with them."""
         lacking = not (self._train() / TRUTH).is_file()
         why = f"there is no {TRUTH}: labels are those of the folders, with which the files' names agree"
         return super().notes(manifest) + ([why] if lacking else [])
 
     def unlabelled(self) -> pd.DataFrame:
-        """One row per test image, as in a manifest, without label."""
+        """Return one row per test image, as in a manifest, without label."""
         photos = self._photos(TEST, lambda folder: bool(_tests(folder)), "images test0, test1, ...")
         paths = _tests(photos)
         if self.expected_test and len(paths) != self.expected_test:

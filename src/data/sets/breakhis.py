@@ -90,7 +90,7 @@ class BreakHis(Reader):
             self.slices = [name for name in self.slices if name != "subtype"]  # the classes themselves
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image of the task; own columns subtype, magnification (int) and slide."""
+        """Return one row per image of the task; own columns subtype, magnification (int) and slide."""
         table = self._found()
         self._check_counts(table)
         classes = CLASSES[self.task]
@@ -100,7 +100,7 @@ class BreakHis(Reader):
         return check_manifest(table[list(ORDER)], self.positive)
 
     def _found(self) -> pd.DataFrame:
-        """One row per image on disk, whatever the task."""
+        """Return one row per image on disk, whatever the task."""
         breast = self._breast()
         paths = sorted(path for path in breast.glob("*/SOB/*/*/*X/SOB_*.png"))
         table = pd.DataFrame([parse_name(path.relative_to(breast).as_posix()) for path in paths])

@@ -132,23 +132,23 @@ class CbisDdsm(Reader):
         return notes + ([f"images that are missing and left out (data.missing=skip): {lost}"] if lost else [])
 
     def decoding(self) -> dict[str, Any]:
-        """The parameters that determine an image's pixels besides the bytes of its file."""
+        """Return the parameters that determine an image's pixels besides the bytes of its file."""
         percentile = {"percentile": self.percentile} if self.window == "percentiles" else {}
         return {"dicom": dicom.REVISION, "window": self.window} | percentile
 
     def read(self, sample: str, content: bytes | None = None) -> UInt8[np.ndarray, "height width 3"]:
-        """The sample's image as 8-bit RGB; BadImage where it cannot be had."""
+        """Return the sample's image as 8-bit RGB; BadImage where it cannot be had."""
         return dicom.read_dicom(self._file(sample, content), self.window, self.percentile)
 
     def shape(self, sample: str, content: bytes | None = None) -> tuple[int, int]:
-        """The height and width of the sample's image, by the file's header; BadImage where it does not say."""
+        """Return the height and width of the sample's image, by the file's header; BadImage where it does not say."""
         return dicom.read_shape(self._file(sample, content))
 
     def _file(self, sample: str, content: bytes | None) -> Path | io.BytesIO:
         return Path(self.root, sample) if content is None else io.BytesIO(content)
 
     def _rows(self) -> pd.DataFrame:
-        """One row per image that the tables list: folder, case, patient, view, label and what is kept."""
+        """Return one row per image that the tables list: folder, case, patient, view, label and what is kept."""
         parts = ("train", "test") if self.part == "all" else (self.part,)
         tables = [self._table(kind, part) for kind in ABNORMALITIES[self.abnormality] for part in parts]
         lesions = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
@@ -164,7 +164,7 @@ class CbisDdsm(Reader):
         return _crops(lesions) if self.image == "crop" else _mammograms(lesions)
 
     def _table(self, kind: str, part: str) -> pd.DataFrame:
-        """A table under our names, its values checked."""
+        """Return a table under our names, its values checked."""
         path = Path(self.tables or self.root, f"{kind}_case_description_{part}_set.csv")
         table = _text(path)
         wanted = [*SHARED, *OWN[kind]]
@@ -192,7 +192,7 @@ class CbisDdsm(Reader):
 
 
 def _text(path: Path) -> pd.DataFrame:
-    """A table as text: column names with underscores throughout, and no blanks or line breaks around values."""
+    """Return a table as text: column names with underscores throughout, and no blanks or line breaks around values."""
     if not path.is_file():
         raise ValueError(
             f"CBIS-DDSM has a table {path.name}, but there is none at {path}: {ADDRESS} has it; data.tables=FOLDER if "
@@ -203,14 +203,14 @@ def _text(path: Path) -> pd.DataFrame:
 
 
 def _crops(lesions: pd.DataFrame) -> pd.DataFrame:
-    """A case per lesion; where its views disagree on the label, per view."""
+    """Return a case per lesion; where its views disagree on the label, per view."""
     case = lesions[LESION].agg("_".join, axis=1)
     differ = lesions["label"].groupby(case).transform("nunique") > 1
     return lesions.assign(case=case.where(~differ, case + "_" + lesions["view"]))
 
 
 def _mammograms(lesions: pd.DataFrame) -> pd.DataFrame:
-    """A row per mammogram and a case per breast; the values of several lesions are joined."""
+    """Return a row per mammogram and a case per breast; the values of several lesions are joined."""
     case = lesions["patient"] + "_" + lesions["side"]
     lesions = lesions.assign(case=case, label=lesions["label"].groupby(case).transform("max"))  # malignant is greater
     once = lesions.groupby("folder", sort=False)[["case", "patient", "view", "label"]].first()
@@ -263,7 +263,7 @@ def _chosen(folder: Path, image: str) -> Path | None:
 
 
 def _header(path: Path) -> Header:
-    """The file's header; an empty one where it is damaged, so that it is named when it is read."""
+    """Return the file's header; an empty one where it is damaged, so that it is named when it is read."""
     try:
         return dicom.read_header(path)
     except BadImage:

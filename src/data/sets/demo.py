@@ -44,7 +44,7 @@ class Demo(Drawn):
         holds("64 <= height <= 4096", 64 <= self.height <= 4096, height=self.height)
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image, with its slide; the images are made where they are not there yet."""
+        """Return one row per image, with its slide; the images are made where they are not there yet."""
         table = self.table()
         return check_manifest(table.assign(label=pd.Categorical(table["label"], list(CLASSES))), self.positive)
 

@@ -54,7 +54,7 @@ class DemoMammograms(Drawn):
         return check_manifest(table.assign(label=pd.Categorical(table["label"], list(CLASSES))), self.positive)
 
     def notes(self, manifest: pd.DataFrame) -> list[str]:
-        """How many lesions have one view only."""
+        """Return how many lesions have one view only."""
         return single_views(manifest, "lesions")
 
     @property

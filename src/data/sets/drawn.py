@@ -42,13 +42,13 @@ class Drawn(Reader):
         """Draw all images into the folder, which is not there yet, and write `samples.csv`, the manifest as text."""
 
     def table(self) -> pd.DataFrame:
-        """The manifest as text; the images are made where they are not there yet."""
+        """Return the manifest as text; the images are made where they are not there yet."""
         table = pd.read_csv(self._made() / "samples.csv", dtype=str, keep_default_na=False)
         table["sample"] = f"{self._name}/" + table["sample"]
         return table
 
     def random(self, name: str) -> np.random.Generator:
-        """The generator of all draws for what is called `name`."""
+        """Return the generator of all draws for what is called `name`."""
         key = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=16).digest()
         return np.random.default_rng(int.from_bytes(key, "little"))
 
@@ -58,7 +58,7 @@ class Drawn(Reader):
         return f"r{self.revision}-" + hashlib.blake2b(json.dumps(parameters).encode(), digest_size=6).hexdigest()
 
     def _made(self) -> Path:
-        """The folder of the images. One process makes it and renames it into place, others wait."""
+        """Return the folder of the images. One process makes it and renames it into place, others wait."""
         from filelock import FileLock
 
         folder = Path(self.root, self._name)

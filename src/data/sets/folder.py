@@ -29,7 +29,7 @@ class Folder(Reader):
         one_of(SPELLINGS, spellings=self.spellings)
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image, classes in alphabetical order."""
+        """Return one row per image, classes in alphabetical order."""
         root = Path(self.root)
         classes = _class_folders(root)
         found = find_files(root)
@@ -41,7 +41,7 @@ class Folder(Reader):
         return check_manifest(manifest.assign(label=pd.Categorical(labels, sorted(labels.unique()))), self.positive)
 
     def left_out(self) -> list[LeftOut]:
-        """What lies under the root and is not read."""
+        """Return what lies under the root and is not read."""
         return find_files(self.root).left_out
 
 
@@ -107,7 +107,7 @@ def _below_parts(samples: list[str]) -> dict[str, set[str]]:
 
 
 def _names(below: dict[str, set[str]], top: str) -> set[str]:
-    """What lies below the parts that lie in a folder at the top, or are it."""
+    """Return what lies below the parts that lie in a folder at the top, or are it."""
     return {name for part, names in below.items() if _top(part) == top for name in names}
 
 

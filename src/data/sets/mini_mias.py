@@ -98,7 +98,7 @@ class MiniMias(Reader):
         self.positive = self.positive or list(POSITIVE[self.task])
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image of the task, or per lesion; counts and the info file are checked.
+        """Return one row per image of the task, or per lesion; counts and the info file are checked.
 
         Own columns: side, tissue (F fatty, G fatty-glandular, D dense-glandular), abnormality (NORM or a kind of
         lesion), severity, lesions (how many the image has), and the circle of the (worst) lesion, x, y_from_bottom and
@@ -126,7 +126,7 @@ class MiniMias(Reader):
         return SizeRule(width=side, height=side, whose="mini-MIAS'", way_out=way_out(), any_size="data.size=0")
 
     def notes(self, manifest: pd.DataFrame) -> list[str]:
-        """How many images have several lesions, each a case, and how many lesions have no circle."""
+        """Return how many images have several lesions, each a case, and how many lesions have no circle."""
         if self.region == "image":
             return super().notes(manifest)
         several = sorted(set(manifest["case"].str[:6][manifest["lesions"] > 1]))
@@ -153,7 +153,7 @@ class MiniMias(Reader):
         )
 
     def _region(self, path: Path, x: int, y_from_bottom: int, radius: int) -> Region:
-        """The square around a circle, in pixels of the image as it lies there."""
+        """Return the square around a circle, in pixels of the image as it lies there."""
         try:
             size = (self.size, self.size) if self.size else image_file.size(path)  # checked when it is read
         except BadImage as error:
@@ -269,7 +269,7 @@ def read_lesions(path: Path) -> pd.DataFrame:
 
 
 def keep_worst(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per image: its worst lesion, of several such the first, and `lesions`, how many it has.
+    """Return one row per image: its worst lesion, of several such the first, and `lesions`, how many it has.
 
     ValueError names an image that is normal in one line and not in another, or of two tissues.
     """

@@ -52,7 +52,7 @@ class Table(Reader):
         return f"{path.parent.name}/{path.name}"
 
     def manifest(self) -> pd.DataFrame:
-        """One row per line of the CSV."""
+        """Return one row per line of the CSV."""
         manifest = self._spelled(self._named(read_text(self.path, "data.path")))
         self._check_labels(manifest)
         self._check_files(manifest["sample"])
@@ -60,7 +60,7 @@ class Table(Reader):
         return check_manifest(manifest.assign(label=pd.Categorical(manifest["label"], classes)), self.positive)
 
     def _named(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The CSV's columns under the manifest's names, then its own."""
+        """Return the CSV's columns under the manifest's names, then its own."""
         if table.empty:
             raise ValueError(f"data.path has a row per image, but {self.path} has none below the columns' names")
         for name, column in self.columns.items():

@@ -45,7 +45,7 @@ class Tma(Folder):
         at_least(0, expected=self.expected)
 
     def manifest(self) -> pd.DataFrame:
-        """One row per image; classes, count and the table of patients are checked."""
+        """Return one row per image; classes, count and the table of patients are checked."""
         manifest = super().manifest()
         found = list(manifest["label"].cat.categories)
         if found != list(CLASSES):

@@ -48,12 +48,12 @@ class Lesion:
 
 
 def make_breast(density: str, rng: np.random.Generator) -> Breast:
-    """A breast of the density."""
+    """Return a breast of the density."""
     return Breast(density=density, brightness=float(rng.normal(0, 0.05)), contrast=float(np.exp(rng.normal(0, 0.15))))
 
 
 def make_lesion(margins: str, malignant: bool, rng: np.random.Generator) -> Lesion:
-    """A lesion with these margins (CIRCUMSCRIBED, OBSCURED, ILL_DEFINED, SPICULATED).
+    """Return a lesion with these margins (CIRCUMSCRIBED, OBSCURED, ILL_DEFINED, SPICULATED).
 
     Size, weight and (but for circumscribed ones) the edge are drawn alike for both classes.
     """
@@ -120,7 +120,7 @@ def _shape(drawn: Lesion, side: int, rng: np.random.Generator) -> Map:
 
 
 def _outline(angle: npt.NDArray[np.float64], rough: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The radius at each angle, 1 on average: an ellipse, with waves of about `rough`."""
+    """Return the radius at each angle, 1 on average: an ellipse, with waves of about `rough`."""
     stretch, turn = np.exp(rng.uniform(0, 0.3)), angle - rng.uniform(0, np.pi)
     ellipse = np.sqrt(stretch) / np.hypot(np.cos(turn), stretch * np.sin(turn))
     orders = np.arange(2, 9)[:, None, None]

@@ -67,7 +67,7 @@ class Sheet:
 
 
 def make_slide(rng: np.random.Generator) -> Slide:
-    """A slide's staining."""
+    """Return a slide's staining."""
     vectors = np.array([HAEMATOXYLIN, EOSIN]) + rng.uniform(-SPREAD, SPREAD, (2, 3))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     strength = np.exp(rng.uniform(-STRENGTH, STRENGTH, 2))
@@ -77,7 +77,7 @@ def make_slide(rng: np.random.Generator) -> Slide:
 def draw_tissue(
     label: str, stained: Slide, width: int, height: int, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """An image of Normal, Benign, InSitu or Invasive tissue on the slide."""
+    """Return an image of Normal, Benign, InSitu or Invasive tissue on the slide."""
     sheet = Sheet(width, height, rng)
     angle = _stroma(sheet)
     {"Normal": _normal, "Benign": _benign, "InSitu": _in_situ, "Invasive": _invasive}[label](sheet)
@@ -146,7 +146,7 @@ def _streaks(sheet: Sheet, along: float, across: float) -> Map:
 
 
 def _blob(centre: Points, radius: float, rough: float, stretch: float, rng: np.random.Generator) -> Points:
-    """A closed contour, points x 2: an ellipse at a random angle whose radius wanders by `rough`."""
+    """Return a closed contour, points x 2: an ellipse at a random angle whose radius wanders by `rough`."""
     phi = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     orders = np.arange(2, 8)
     waves = rng.normal(0, rough, len(orders)) / orders**0.7
@@ -190,7 +190,7 @@ def _centres(sheet: Sheet, count: int, distance: float) -> Points:
 
 
 def _count(sheet: Sheet, low: float, high: float) -> int:
-    """A number of things for the image's area; `low` and `high` are for 768 x 576 pixels at full scale."""
+    """Return a number of things for the image's area; `low` and `high` are for 768 x 576 pixels at full scale."""
     height, width = sheet.shape
     area = height * width / (768 * 576 * sheet.scale**2)
     return max(1, round(sheet.rng.uniform(low, high) * area))
@@ -254,7 +254,7 @@ def _packed(sheet: Sheet, contour: Points, spacing: float, kind: Nuclei, holes: 
 
 
 def _depth(contour: Points, point: Points) -> float:
-    """How far inside a contour the point is, in pixels; negative outside."""
+    """Return how far inside a contour the point is, in pixels; negative outside."""
     return float(cv2.pointPolygonTest(contour.astype(np.float32), (float(point[0]), float(point[1])), True))
 
 
@@ -267,7 +267,7 @@ def _lumen(sheet: Sheet, contour: Points) -> None:
 
 
 def _shrunk(contour: Points, depth: float) -> Points:
-    """The contour moved inside by about `depth` pixels, towards its middle."""
+    """Return the contour moved inside by about `depth` pixels, towards its middle."""
     centre = contour.mean(axis=0)
     arms = contour - centre
     length = np.hypot(*arms.T)[:, None]
