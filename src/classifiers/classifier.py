@@ -115,7 +115,7 @@ def fit_standardiser(features: Features) -> "StandardScaler":
 M = TypeVar("M", bound=Model)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
+def save_model(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
     """Write a model's arrays and facts as safetensors, whole or not at all.
 
     safetensors writes an array's memory as it lies, so columns first would come back as rows first.
@@ -125,8 +125,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], f
     replace_file(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
 
 
-def load_tensors(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:
-    """Return the model that is `stored` as these arrays and facts by `save_tensors`; `ValueError` where it is not."""
+def load_model(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:
+    """Return the model that is `stored` as these arrays and facts by `save_model`; `ValueError` where it is not."""
     from safetensors import SafetensorError
 
     try:

@@ -14,9 +14,9 @@ from src.classifiers.classifier import (
     Parts,
     Probabilities,
     join_parts,
-    load_tensors,
+    load_model,
     over_all_classes,
-    save_tensors,
+    save_model,
 )
 from src.system.checks import at_least, one_of
 
@@ -53,7 +53,7 @@ class Neighbours(Model):
     @classmethod
     def load(cls, path: Path) -> "Neighbours":
         """Return the model of a file."""
-        return load_tensors(path, cls.stored)
+        return load_model(path, cls.stored)
 
     def save(self, stem: Path) -> None:
         """Write descriptors and labels as safetensors."""
@@ -62,7 +62,7 @@ class Neighbours(Model):
             "metric": self.fitted.metric,
             "classes": str(self.classes),
         }
-        save_tensors(stem.with_suffix(self.suffix), {"features": self.features, "labels": self.labels}, parameters)
+        save_model(stem.with_suffix(self.suffix), {"features": self.features, "labels": self.labels}, parameters)
 
 
 @dataclass(kw_only=True)

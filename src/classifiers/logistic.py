@@ -19,9 +19,9 @@ from src.classifiers.classifier import (
     Probabilities,
     fit_standardiser,
     join_parts,
-    load_tensors,
+    load_model,
     over_all_classes,
-    save_tensors,
+    save_model,
 )
 from src.system.checks import at_least, holds
 
@@ -52,12 +52,12 @@ class Linear(Model):
     @classmethod
     def load(cls, path: Path) -> "Linear":
         """Return the model of a file."""
-        return load_tensors(path, cls.stored)
+        return load_model(path, cls.stored)
 
     def save(self, stem: Path) -> None:
         """Write the coefficients as safetensors."""
         tensors = {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present}
-        save_tensors(stem.with_suffix(self.suffix), tensors, {"classes": str(self.classes)})
+        save_model(stem.with_suffix(self.suffix), tensors, {"classes": str(self.classes)})
 
 
 @dataclass(kw_only=True)
