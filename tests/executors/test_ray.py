@@ -23,7 +23,7 @@ CELL = [
     *("classifier=lightgbm", "classifier.min_data_in_leaf=1", "classifier.rounds=1500", "seeds=[0,1]", "name=cell"),
 ]
 """A cell of seconds in the extraction, and in boosting."""
-TASKS = ("attempt_all", "attempt")
+TASKS = ("attempt_all", "attempt_one")
 """What Ray's workers are called while they encode, and while they fit models."""
 
 
@@ -109,10 +109,10 @@ class TestBytes:
         ended(process)
         second.kill()
         assert {node is second for node, task in seen if task == "attempt_all"} == {True}
-        assert {node is second for node, task in seen if task == "attempt"} >= {False}
+        assert {node is second for node, task in seen if task == "attempt_one"} >= {False}
         assert left(tmp_path) == local
 
-    @pytest.mark.parametrize("task", ["attempt_all", "attempt"])
+    @pytest.mark.parametrize("task", ["attempt_all", "attempt_one"])
     def test_a_node_dies_in_the_middle(
         self, cluster: Cluster, local: dict[str, bytes], tmp_path: Path, task: str
     ) -> None:
