@@ -339,4 +339,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path} is damaged ({reason}); delete it and run again") from None
+    if "fit" not in checkpoint:
+        raise ValueError(f"{path} is of another version of the training; delete it and run again")
     return checkpoint

@@ -195,6 +195,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(tmp_path, FineTuning(epochs=1))
 
 
+def test_a_checkpoint_of_another_version_is_named(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "epoch": 1}, tmp_path / CHECKPOINT)
+    with pytest.raises(ValueError, match="last.ckpt is of another version of the training; delete it and run again"):
+        train(tmp_path, FineTuning(epochs=2))
+
+
 def test_nothing_global_is_left_changed_and_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
