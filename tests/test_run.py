@@ -148,7 +148,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
     name = "SqueezeNet-140"
     assert predictions_bytes(tmp_path / "killed", name) == predictions_bytes(tmp_path / "whole", name)
     keep = tracking(tmp_path / "killed")
-    runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
+    runs = keep.search()
     assert [run.status for run in runs] == ["KILLED", "FINISHED"]
     assert int(runs[1].tags["encoded_crops"]) == (16 - len(stored)) * 60
 
@@ -215,7 +215,7 @@ def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None
     errors = [process.communicate(timeout=280)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, "\n".join(errors)
     keep = tracking(tmp_path)
-    runs = keep.client.search_runs([keep.find_or_create(keep.client)])
+    runs = keep.search()
     assert sorted((run.name, run.status) for run in runs) == [(f"cell{n}", "FINISHED") for n in range(8)]
 
 

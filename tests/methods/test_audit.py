@@ -140,7 +140,7 @@ def test_a_run_states_and_records_it_or_fails_before_any_training(tmp_path: Path
     with experiment.tracking.run("warned", "cell") as warned:
         fill_run(experiment, "warned", warned)
     keep = experiment.tracking
-    runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time ASC"])
+    runs = keep.search()
     assert [each.status for each in runs] == ["FAILED", "FINISHED"]
     for each in runs:
         table = pd.read_csv(io.BytesIO(keep.artifact(each, "audit.csv")))

@@ -260,11 +260,9 @@ def finished(workspace: Path, *overrides: str) -> Tracked:
 
 def newest(workspace: Path) -> Tracked:
     keep = Tracking(uri=f"sqlite:///{workspace}/mlflow.db")
-    runs = keep.client.search_runs([keep.find_or_create(keep.client)], order_by=["attributes.start_time DESC"])
-    tags = runs[0].tags
-    done = runs[0].status == "FINISHED"
-    predicted = keep.artifact(runs[0], "predictions.parquet") if done else b""
-    return Tracked(runs[0].status, tags, predicted)
+    run = keep.search()[-1]
+    predicted = keep.artifact(run, "predictions.parquet") if run.finished else b""
+    return Tracked(run.status, run.tags, predicted)
 
 
 @STORAGE
