@@ -76,4 +76,4 @@ def test_each_example_works_by_itself(command: list[str], mine: Path, scans: Pat
     quick = [each for each in QUICK if each.partition("=")[0].partition(".")[0] not in groups]
     process = run("run", *overrides[:2], *quick, *overrides[2:], workspace=tmp_path, sweep="-m" in command[5:])
     assert process.returncode == 0, process.stderr
-    assert "is run " in process.stdout or "is sweep " in process.stdout
+    assert f"--config-dir {mine}" in process.stderr.partition("what may come next")[2]
