@@ -4,13 +4,9 @@ An operator is known because its class derives from what a group of the config h
 happens to every file of `PACKAGES`, and to those that lie in a folder given by `--config-dir`.
 """
 
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from inspect import getfile, isabstract
 from pathlib import Path
-from pkgutil import iter_modules
 
 from src.classifiers.classifier import Classifier
 from src.data.reader import Reader
@@ -23,6 +19,7 @@ from src.images.crop import Crop
 from src.images.stain import Stain
 from src.methods.method import Method
 from src.system.own_code import import_files
+from src.system.subclasses import derived_classes, import_modules
 from src.training.parameters import FineTuning
 
 KINDS: tuple[type, ...] = (
@@ -46,13 +43,9 @@ RESERVED = {"operator", "module", "revision"}
 
 
 def import_ours() -> None:
-    """Import every file that stands in one of `PACKAGES`, and of a folder there the file of its name."""
+    """Import the modules of `PACKAGES`."""
     for package in PACKAGES:
-        place = f"{__package__}.{package}"
-        for found in iter_modules(import_module(place).__path__):
-            name = f"{place}.{found.name}" + f".{found.name}" * found.ispkg
-            if find_spec(name):
-                import_module(name)
+        import_modules(f"{__package__}.{package}")
 
 
 def import_own(folder: Path) -> list[type]:
@@ -61,9 +54,9 @@ def import_own(folder: Path) -> list[type]:
     `ValueError` where a file cannot be imported, or what it holds is no whole operator with a name of its own.
     """
     known = operators()
-    before = set(derived_classes())
+    before = set(derived_classes(*KINDS))
     import_files(folder)
-    own = [kind for kind in derived_classes() if kind not in before]
+    own = [kind for kind in derived_classes(*KINDS) if kind not in before]
     for kind in own:
         check_own(kind, known)
         known[kind.__name__] = kind
@@ -73,7 +66,7 @@ def import_own(folder: Path) -> list[type]:
 def operators() -> dict[str, type]:
     """Return all operators, by the names of their classes."""
     found: dict[str, type] = {}
-    for kind in filter(is_operator, derived_classes()):
+    for kind in filter(is_operator, derived_classes(*KINDS)):
         found.setdefault(kind.__name__, kind)
     return found
 
@@ -81,15 +74,6 @@ def operators() -> dict[str, type]:
 def is_operator(kind: type) -> bool:
     """Return whether a class is an operator: a dataclass of its own that can be made."""
     return "__dataclass_fields__" in vars(kind) and not isabstract(kind)
-
-
-def derived_classes() -> Iterator[type]:
-    """Yield `KINDS` and all classes that derive from them, those nearest to them first."""
-    kinds = list(KINDS)
-    for kind in kinds:  # which grows
-        yield kind
-        further: list[type] = kind.__subclasses__()
-        kinds += [each for each in further if each not in kinds]
 
 
 def check_own(kind: type, known: dict[str, type]) -> None:

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 from src import classifiers
 from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts
 from src.system.next_commands import next_command
+from src.system.subclasses import derived_classes, import_modules
 
 TUNED, STUDY = "tuned", "study"
 """What the record of a study, and the tags of runs, say of the way and the name of tuning."""
@@ -29,16 +27,8 @@ def optimistic_note(study: str) -> str:
 
 def classifiers_by_name() -> dict[str, type[Classifier]]:
     """Return all classifiers: those of this folder, and a user's own that were imported."""
-    for module in iter_modules(classifiers.__path__):
-        import_module(f"{classifiers.__name__}.{module.name}")
-    return {kind.__name__: kind for kind in subclasses_of(Classifier)}
-
-
-def subclasses_of(kind: type[Any]) -> Iterator[type[Any]]:
-    """Yield the classes that derive from a class, at any depth."""
-    for each in kind.__subclasses__():
-        yield each
-        yield from subclasses_of(each)
+    import_modules(classifiers.__name__)
+    return {kind.__name__: kind for kind in derived_classes(Classifier)}
 
 
 @dataclass(kw_only=True)
