@@ -66,10 +66,18 @@ class Experiment(Cell):
     """Columns of the manifest by whose values the metrics are told apart, beside the views."""
     published: str = ""
     """A CSV of published figures (`src.evaluation.fold_tables.published_results`), shown beside a sweep's."""
+    inner_folds: int = 0
+    """Inner folds by which the training part of each fold is predicted out of fold, too (`src.methods.inner_folds`):
+    what is chosen on predictions is chosen on those; 0: none."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
+        holds(
+            "inner_folds = 0 or inner_folds >= 2",
+            self.inner_folds == 0 or self.inner_folds >= 2,
+            inner_folds=self.inner_folds,
+        )
         one_of(AUDIT, audit=self.audit)
         at_least(0, examples=self.examples)
         check_replicates(self.replicates)

@@ -82,6 +82,10 @@ class Classifier(ABC):
         """Return the identity of what it knows besides its parameters; empty where that is nothing."""
         return ""
 
+    def of_fold(self, fold: int) -> "Classifier":
+        """Return the classifier that learns in a fold: this one, unless each has its own parameters."""
+        return self
+
     def check_tunable(self) -> None:  # noqa: B027  # those of most are
         """Raise `ValueError` where its parameters are not to be chosen by a study."""
 

@@ -371,6 +371,12 @@ def _numbered(parts: Any, count: int) -> npt.NDArray[np.int64]:
     return folds
 
 
+def count_rarest(manifest: pd.DataFrame) -> tuple[int, str]:
+    """Return how many patients, or cases where none is known, the class with the fewest has, and the same in words."""
+    units = list_cases(manifest).assign(unit=case_groups(manifest).to_numpy())
+    return _rarest(units, patients=bool((manifest["patient"] != "").any()))
+
+
 def _check_enough(table: pd.DataFrame, folds: int, patients: bool) -> None:
     """Every fold can hold out a `unit` of every class, which is a patient or a case."""
     fewest, found = _rarest(table, patients)

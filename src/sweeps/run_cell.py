@@ -18,12 +18,13 @@ from src.config import COPIES, Experiment, settle_config
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable
 from src.system.next_commands import after_run, key_of
-from src.tracking import JOB
+from src.tracking import INNER_FOLDS, INNER_PREDICTIONS, JOB
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from src.evaluation.evaluation import Evaluation
+    from src.methods.inner_folds import Parts
     from src.methods.method import CellTask, Outcome
     from src.methods.preparation import Size
     from src.storage.store import Store
@@ -180,9 +181,13 @@ def fill_run(
         sizes=inputs.sizes,
     )
     leaks = audit_cell(experiment, task, splits, run)
+    parts = inner_parts(experiment, manifest, splits, tuning)
     outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
     keep_outcome(experiment, name, outcome, inputs.classes, run)
+    if parts:
+        inner = predict_inner(experiment, name, task, parts, outcome)
+        inner.to_parquet(run.folder / INNER_PREDICTIONS, index=False)
     notes = (
         experiment.data.notes(manifest)
         + experiment.protocol.notes(splits)
@@ -192,6 +197,36 @@ def fill_run(
     evaluation = evaluate_outcome(experiment, outcome, inputs.slices, notes, run)
     explain_examples(experiment, task, outcome, run)
     return evaluation, notes
+
+
+def inner_parts(
+    experiment: Experiment, manifest: "pd.DataFrame", splits: "pd.DataFrame", tuning: "Tuning | None"
+) -> "Parts":
+    """Return the inner splits of the folds' training parts, before any work; none where none are asked for.
+
+    A study that knew what is held out is not honest, whatever is chosen after it.
+    """
+    from src.methods.inner_folds import split_training_parts
+
+    if not experiment.inner_folds or (tuning is not None and not tuning.plan.nested):
+        return {}
+    return split_training_parts(experiment.method, plain_cell(experiment), manifest, splits, experiment.inner_folds)
+
+
+def predict_inner(
+    experiment: Experiment, name: str, task: "CellTask", parts: "Parts", outcome: "Outcome"
+) -> "pd.DataFrame":
+    """Return the predictions of the folds' training parts, and add to the outcome what their reader has to know."""
+    from src.methods.inner_folds import InnerFolds
+
+    inner = InnerFolds(
+        method=experiment.method, parts=parts, work=Path(experiment.workspace) / "inner", chosen=outcome.chosen
+    )
+    table = inner.predict(task)
+    table.insert(list(table).index("label") + 1, "model", name)
+    outcome.notes += inner.notes(task.cell, experiment.inner_folds)
+    outcome.facts[INNER_FOLDS] = experiment.inner_folds
+    return table
 
 
 def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame", run: "TrackedRun") -> list[str]:

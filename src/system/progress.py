@@ -26,3 +26,16 @@ class Progress:
 
     def point(self, curve: str, value: float, step: int) -> None:
         """Be told a point of a curve, such as the loss after an epoch."""
+
+
+class PartProgress(Progress):
+    """The progress of a part of a work, shown under its name; its curves are nobody's."""
+
+    def __init__(self, whole: Progress, name: str) -> None:
+        self.whole, self.name = whole, name
+
+    @contextmanager
+    def counting(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Announce work of the part."""
+        with self.whole.counting(f"{self.name}: {description}", total) as count:
+            yield count

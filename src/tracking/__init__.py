@@ -1,15 +1,17 @@
 """MLflow, which nothing else knows."""
 
 from src.tracking.run_record import RunRecord
-from src.tracking.runs import TrackedRun, Tracking
+from src.tracking.runs import INNER_PREDICTIONS, TrackedRun, Tracking
 from src.tracking.server import Unreachable
 from src.tracking.spool import Sending, away_errors
 from src.tracking.status import FINISHED, KILLED, RUNNING
-from src.tracking.tags import CELL, JOB, KIND, PARENT, SPOOLED, SUPERSEDED, SWEEP, SWEPT
+from src.tracking.tags import CELL, INNER_FOLDS, JOB, KIND, PARENT, SPOOLED, SUPERSEDED, SWEEP, SWEPT
 
 __all__ = [
     "CELL",
     "FINISHED",
+    "INNER_FOLDS",
+    "INNER_PREDICTIONS",
     "JOB",
     "KILLED",
     "KIND",

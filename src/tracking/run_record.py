@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from src.tracking.status import FINISHED
-from src.tracking.tags import JOB, KIND, PARENT, SUPERSEDED, SWEPT, known_tags
+from src.tracking.tags import INNER_FOLDS, JOB, KIND, PARENT, SUPERSEDED, SWEPT, known_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -122,6 +122,11 @@ class RunRecord:
     def tuned(self) -> str:
         """How its parameters were chosen (`src.classifiers.tuned`); empty where they were given."""
         return self.tags.get("tuned", "")
+
+    @property
+    def inner_folds(self) -> int:
+        """By how many inner folds it predicted the training parts of its folds; 0 where it did not."""
+        return int(self.tags.get(INNER_FOLDS, 0))
 
     @property
     def study(self) -> str:

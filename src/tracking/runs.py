@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
+INNER_PREDICTIONS = "inner_predictions.parquet"
+"""The artefact of a run with what it predicted of its folds' training parts by inner folds."""
 """With what the address of a database begins that is a file; in `tracking.uri` the file's path follows as it is."""
 MANY = 50000
 """The most runs that a server lists at once."""
@@ -378,6 +380,10 @@ class Tracking:
     def predictions(self, run: RunRecord) -> pd.DataFrame:
         """Return the predictions table of a run; `ValueError` where it has none."""
         return pd.read_parquet(io.BytesIO(self.artifact(run, "predictions.parquet")))
+
+    def inner_predictions(self, run: RunRecord) -> pd.DataFrame | None:
+        """Return what a run predicted of its folds' training parts by inner folds; None where it was not asked to."""
+        return pd.read_parquet(io.BytesIO(self.artifact(run, INNER_PREDICTIONS))) if run.inner_folds else None
 
     def curve(self, run: RunRecord, name: str) -> list[tuple[int, float]]:
         """Return the steps and values of a metric that is logged by step; Unreachable where they cannot be had now."""

@@ -14,10 +14,11 @@ import pandas as pd
 
 from src.cell import Cell
 from src.classifiers.tuned import FLAGGED, NESTED, STUDY, TUNED, optimistic_note
-from src.data.splits import FIT, KFold, assign_roles
+from src.data.splits import FIT, assign_roles
 from src.evaluation.metrics import METRICS, label_numbers
 from src.evaluation.predictions import average_by_case, probability_columns
 from src.methods.finetune.finetune import EPOCHS
+from src.methods.inner_folds import split_training_part
 from src.methods.method import CellTask, Method, Outcome
 from src.recipes import data_digest, splits_digest, study_recipe
 from src.system.checks import at_least, one_of
@@ -229,7 +230,10 @@ def ask_nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFram
         rows = learner.rows[learner.rows["case"].isin(known)]
         # The patients were chosen: all of those that are left are learnt from.
         question = Question(
-            learner, replace(cell, training_patients=0), inner_splits(plan, cell, rows, fold), plan.objective
+            learner,
+            replace(cell, training_patients=0),
+            split_training_part(rows, plan.inner_folds, cell.seed, fold),
+            plan.objective,
         )
         questions[study_name(plan, fold)] = question
     return questions
@@ -238,15 +242,6 @@ def ask_nested(plan: Plan, learner: Learner, task: CellTask, splits: pd.DataFram
 def ask_flagged(plan: Plan, learner: Learner, cell: Cell, splits: pd.DataFrame) -> dict[str, Question]:
     """Return what the one study of all outer folds asks: how well their held-out parts are predicted."""
     return {study_name(plan, 0): Question(learner, cell, splits, plan.objective)}
-
-
-def inner_splits(plan: Plan, cell: Cell, rows: pd.DataFrame, fold: int) -> pd.DataFrame:
-    """Return the inner splits of a fold's training part: stratified, whole patients together."""
-    try:
-        return KFold(folds=plan.inner_folds, seed=cell.seed).split(rows)
-    except ValueError as error:
-        said = str(error).replace("protocol.folds", "inner_folds")
-        raise ValueError(f"the training part of fold {fold} cannot be split for tuning: {said}") from None
 
 
 def study_name(plan: Plan, fold: int) -> str:
