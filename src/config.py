@@ -147,6 +147,36 @@ class Report(TrackedRuns):
 
 
 @dataclass(kw_only=True)
+class SampleSize:
+    """What `python -m src.plan` takes: what is to be known, how well, and of what patients; each a number or a list."""
+
+    accuracy: Any = None
+    """Of a difference that of the lesser way."""
+    sensitivity: Any = None
+    specificity: Any = None
+    auc: Any = None
+    difference: Any = None
+    """Of two ways' accuracies, which is to be shown."""
+    width: Any = None
+    """Of the 95 % interval, from end to end."""
+    prevalence: Any = None
+    """The share of patients that are positive."""
+    images: Any = 1.0
+    """Of a patient, on average."""
+    images_deviation: Any = 0.0
+    likeness: Any = 0.5
+    """The intraclass correlation of being right among a patient's images."""
+    correlation: Any = 0.4
+    """Phi, of being right in both ways."""
+    luck: Any = 0.0
+    """The standard deviation of a fold's accuracy from one training to the next."""
+    folds: Any = 5
+    repeats: Any = 1
+    power: Any = 0.8
+    workspace: str = "mlruns"
+
+
+@dataclass(kw_only=True)
 class Predict:
     """What `python -m src.predict` takes: a model, images, and where their predictions go."""
 
@@ -259,7 +289,7 @@ class Download:
     workspace: str = "mlruns"
 
 
-COMMANDS = (Experiment, Tune, Fuse, Compare, Runs, Sync, Report, Predict, Register, Serve, Download)
+COMMANDS = (Experiment, Tune, Fuse, Compare, Runs, Sync, Report, SampleSize, Predict, Register, Serve, Download)
 
 
 def register_schemas(schemas: Iterable[type]) -> None:
