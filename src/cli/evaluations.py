@@ -20,7 +20,7 @@ from src.evaluation.text_tables import (
     tabulate_slices,
     to_markdown,
 )
-from src.evaluation.wording import measured, percent, spread, titled
+from src.evaluation.wording import measured, percent, spread, titled, whole
 from src.system.files import replace_file
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_evaluation(evaluation: Evaluation, title: str, notes: list[str]) -> Non
                 f"  at {point['threshold']:.2f}: sensitivity {percent(point['sensitivity'])}, specificity "
                 f"{percent(point['specificity'])}, accuracy {accuracy}"
             )
-        missed = ", ".join(f"{count} {name}" for name, count in evaluation.missed.items())
+        missed = ", ".join(f"{whole(count)} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
     if len(evaluation.slices):
         print_table(slices_table(evaluation))
@@ -53,7 +53,7 @@ def show_folds(evaluation: Evaluation, title: str, notes: list[str]) -> None:
     terminal = console()
     print_table(tabulate_folds(evaluation.table, f"{title}: accuracy, %"), no_wrap=True)
     last = evaluation.table.iloc[-1]
-    over = "folds" if last.name == FUSION else "folds and seeds"
+    over = f"{evaluation.part}s" + ("" if last.name == FUSION else " and seeds")
     figure = f"{last.name}: {spread(last['mean'], last['std'], 2)} % (mean, population deviation over {over})"
     terminal.print(f"{figure}; {beside_it(evaluation)}")
     for note in [*notes, *evaluation.notes]:
@@ -77,7 +77,7 @@ def cell_summary(evaluation: Evaluation, name: str) -> str:
     """Return one line on a cell of a sweep."""
     row = evaluation.table.iloc[-1]
     auc = measured(evaluation.metrics, "auc", digits=4)
-    figure = f"accuracy by fold {spread(row['mean'], row['std'])} %"
+    figure = f"accuracy by {evaluation.part} {spread(row['mean'], row['std'])} %"
     return f"{name}: {figure} ({beside_it(evaluation)}), AUC {auc}"
 
 
@@ -122,6 +122,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
 
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "table.csv", evaluation.table.round(4).to_csv().encode())
+    if len(evaluation.folds):
+        replace_file(folder / "folds.csv", evaluation.folds.round(4).to_csv().encode())
     replace_file(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
     replace_file(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     if len(evaluation.slices):

@@ -41,7 +41,7 @@ def find_leaks(
     `manifest` has the column `content`; `hashes` are those of `src.images.perceptual_hash` by content, of the images
     that have one; `distance` is in bits.
     """
-    folds = splits.set_index("case")["fold"]
+    folds = signatures(splits)
     rows = manifest.assign(fold=manifest["case"].map(folds), label=manifest["label"].astype(str))
     rows = rows.sort_values("sample")[list(FACTS)]
     repeated = rows["content"][rows["content"].duplicated()].unique()
@@ -54,6 +54,13 @@ def find_leaks(
     findings = pd.concat([table.assign(kind=kind) for kind, table in tables.items()], ignore_index=True)
     findings = findings.rename(columns={"sample_first": "first", "sample_second": "second"})
     return findings.astype({"distance": "Int64"})[list(COLUMNS)]
+
+
+def signatures(splits: pd.DataFrame) -> pd.Series:
+    """Return, by case, its fold; of several repeats those of all of them, which differ where any of them does."""
+    if splits["repeat"].nunique() == 1:
+        return splits.set_index("case")["fold"]
+    return splits.sort_values("repeat").astype({"fold": str}).groupby("case")["fold"].agg(" ".join)
 
 
 def find_torn_patients(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,11 @@
-"""How cases are split: every protocol gives rows of case and fold, fold 0 being never held out."""
+"""How cases are split: every protocol gives rows of case, repeat and fold, fold 0 being never held out.
+
+Where splits are drawn several times (`repeats`), fold numbers run on: of 5 folds the second repeat has 6 to 10. A fold,
+and what is named after it, thus belongs to one repeat.
+"""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -17,6 +21,8 @@ from src.system.spreadsheets import read_text
 NAMES = ("case", "image", "sample")
 TRAINING, HELD_OUT = ("train", "training"), ("test", "testing", "validation", "val", "valid")
 FIT, STOPPING, REPORT, UNUSED = "fit", "stopping", "report", "unused"
+FOLDS = 10
+"""Folds unless another number is asked for: fewer where a class has fewer patients."""
 
 
 @dataclass(kw_only=True)
@@ -26,10 +32,20 @@ class SplitProtocol(ABC):
     grouped: ClassVar[bool] = False
 
     def split(self, manifest: pd.DataFrame) -> pd.DataFrame:
-        """Rows `case, fold` by case; folds count from 1, a case of fold 0 is in every training part."""
-        table = list_cases(manifest)
-        splits = pd.DataFrame({"case": table["case"], "fold": self.folds_of(manifest).astype(np.int64)})
-        return check_splits(splits, manifest, self.grouped, self.way_out)
+        """Rows `case, repeat, fold` by repeat and case; both count from 1, cases of fold 0 are always learnt from."""
+        table, parts, last = list_cases(manifest), [], 0
+        for repeat, draw in enumerate(self.draws(), start=1):
+            drawn = pd.DataFrame({"case": table["case"], "fold": draw.folds_of(manifest).astype(np.int64)})
+            part = check_splits(drawn, manifest, self.grouped, self.way_out)
+            part.insert(1, "repeat", repeat)
+            part["fold"] += np.where(part["fold"] > 0, last, 0)
+            last = int(part["fold"].max())
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def draws(self) -> "list[SplitProtocol]":
+        """Return the protocol of each repeat."""
+        return [self]
 
     @property
     def way_out(self) -> str:
@@ -53,55 +69,76 @@ class SplitProtocol(ABC):
 
 
 @dataclass(kw_only=True)
-class _Folds(SplitProtocol):
-    folds: int = 5
+class DrawnSplit(SplitProtocol):
+    """Splits that a seed draws, `repeats` times: repeat r of seed s is the first one of seed s + r - 1."""
+
+    repeats: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(2, folds=self.folds)
-        _check_seed(self.seed)
+        """Check the parameters."""
+        at_least(1, repeats=self.repeats)
+        holds("0 <= seed < 2**32", 0 <= self.seed and self.seed + self.repeats <= 2**32, seed=self.seed)
+
+    def draws(self) -> list[SplitProtocol]:
+        """Return the protocol of each repeat, with a seed of its own."""
+        return [replace(self, repeats=1, seed=self.seed + number) for number in range(self.repeats)]
+
+    def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
+        """Return, by case, what stays together: the cases of a known patient, or every case by itself."""
+        return case_groups(manifest) if self.grouped else single_cases(manifest)
 
 
 @dataclass(kw_only=True)
-class KFold(_Folds):
-    """Folds stratified by label; cases of a known patient stay together."""
+class KFold(DrawnSplit):
+    """Folds stratified by label; cases of a known patient stay together.
+
+    Without a number of `folds` there are 10, or as many as the rarest class has patients.
+    """
+
+    folds: int | None = None
 
     grouped: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        if self.folds is not None:
+            at_least(2, folds=self.folds)
+
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """By scikit-learn's StratifiedGroupKFold where patients are known, by its StratifiedKFold elsewhere."""
-        from sklearn.model_selection import StratifiedGroupKFold
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-        if not (manifest["patient"] != "").any():
-            return _stratified(manifest, self.folds, self.seed)
-        table, group = list_cases(manifest), case_groups(manifest)
-        _check_enough(table.assign(unit=group.to_numpy()), self.folds, patients=True)
-        splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=self.seed)
-        parts = splitter.split(table["case"], table["label"].astype(str).to_numpy(), group.to_numpy())
+        table, units = list_cases(manifest), self.units(manifest)
+        patients = self.grouped and bool((manifest["patient"] != "").any())
+        folds = count_folds(table.assign(unit=units.to_numpy()), self.folds, patients)
+        kind = StratifiedGroupKFold if patients else StratifiedKFold
+        splitter = kind(folds, shuffle=True, random_state=self.seed)
+        together = units.to_numpy() if patients else None
+        parts = splitter.split(table["case"], table["label"].astype(str).to_numpy(), together)
         return _numbered(parts, len(table))
 
 
 @dataclass(kw_only=True)
-class ImageKFold(_Folds):
+class ImageKFold(KFold):
     """Folds stratified by label that ignore patients, as many papers did: see `src.data.leaks`."""
 
-    def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """By scikit-learn's StratifiedKFold."""
-        return _stratified(manifest, self.folds, self.seed)
+    grouped: ClassVar[bool] = False
 
 
 @dataclass(kw_only=True)
-class Holdout(SplitProtocol):
+class Holdout(DrawnSplit):
     """One test part (fold 1) of about `fraction` of every class; cases of a known patient stay together."""
 
     fraction: float = 0.3
-    seed: int = 0
 
     grouped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
         holds("0 < fraction < 1", 0 < self.fraction < 1, fraction=self.fraction)
-        _check_seed(self.seed)
 
     def folds_of(self, manifest: pd.DataFrame) -> npt.NDArray[np.int64]:
         """Patients in random order, the largest first, go to the test part while that brings its classes nearer."""
@@ -120,21 +157,12 @@ class Holdout(SplitProtocol):
             )
         return folds
 
-    def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
-        """By case: what stays together."""
-        return case_groups(manifest)
-
 
 @dataclass(kw_only=True)
 class ImageHoldout(Holdout):
     """A test part drawn by image that ignores patients, as many papers did: see `src.data.leaks`."""
 
     grouped: ClassVar[bool] = False
-
-    def units(self, manifest: pd.DataFrame) -> "pd.Series[str]":
-        """Every case by itself."""
-        names = list_cases(manifest)["case"]
-        return names.set_axis(pd.Index(names))
 
 
 @dataclass(kw_only=True)
@@ -247,19 +275,29 @@ def assign_roles(
     it; `unused` where only so many `patients` are learnt from (0: all). `stopping` is the share of their patients.
     """
     tables = []
-    for fold in sorted(set(splits["fold"]) - {0}):
-        training = training_cases(manifest, splits, fold, patients, seed)
-        deciding = stopping_cases(manifest, training, stopping, seed)
-        conditions = [splits["fold"] == fold, is_among(splits["case"], deciding), is_among(splits["case"], training)]
-        role = np.select(conditions, [REPORT, STOPPING, FIT], UNUSED)
-        tables.append(pd.DataFrame({"case": splits["case"], "fold": fold, "role": role}))
+    for _, part in splits.groupby("repeat"):
+        for fold in sorted(set(part["fold"]) - {0}):
+            training = training_cases(manifest, part, fold, patients, seed)
+            deciding = stopping_cases(manifest, training, stopping, seed)
+            conditions = [part["fold"] == fold, is_among(part["case"], deciding), is_among(part["case"], training)]
+            role = np.select(conditions, [REPORT, STOPPING, FIT], UNUSED)
+            tables.append(pd.DataFrame({"case": part["case"], "fold": fold, "role": role}))
     return pd.concat(tables, ignore_index=True)
+
+
+def repeat_of_fold(splits: pd.DataFrame) -> dict[int, int]:
+    """Return the repeat of each fold that is held out."""
+    held_out = splits.loc[splits["fold"] > 0, ["fold", "repeat"]].drop_duplicates()
+    return {int(fold): int(repeat) for fold, repeat in held_out.itertuples(index=False)}
 
 
 def training_cases(
     manifest: pd.DataFrame, splits: pd.DataFrame, fold: int, patients: int = 0, seed: int = 0
 ) -> set[str]:
-    """The cases that a fold's models may learn from; of so many `patients` (0: all), the first of `ordered_groups`."""
+    """The cases that a fold's models may learn from; of so many `patients` (0: all), the first of `ordered_groups`.
+
+    `splits` are those of the fold's repeat.
+    """
     training = manifest[is_among(manifest["case"], splits["case"][splits["fold"] != fold])]
     group = case_groups(training)
     if not patients:
@@ -354,13 +392,20 @@ def _shared(splits: pd.DataFrame, manifest: pd.DataFrame) -> "pd.Series[str]":
     return folds.map(lambda numbers: " and ".join(str(number) for number in sorted(numbers)))
 
 
-def _stratified(manifest: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.int64]:
-    from sklearn.model_selection import StratifiedKFold
+def count_folds(table: pd.DataFrame, asked: int | None, patients: bool) -> int:
+    """Return how many folds there are: each can hold out a `unit` of every class, which is a patient or a case."""
+    fewest, found = _rarest(table, patients)
+    if fewest < (asked or 2):
+        way_out = f"protocol.folds={fewest} or fewer" if fewest > 1 else _way_out(patients, "image_kfold")
+        wanted = f"protocol.folds={asked}" if asked else "two folds"
+        raise ValueError(f"every fold holds out some of every class, but {found} for {wanted}: {way_out}")
+    return asked or min(FOLDS, fewest)
 
-    table = list_cases(manifest)
-    _check_enough(table.assign(unit=table["case"]), folds, patients=False)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return _numbered(splitter.split(table["case"], table["label"].astype(str).to_numpy()), len(table))
+
+def single_cases(manifest: pd.DataFrame) -> "pd.Series[str]":
+    """Return each case as a group of its own, by case."""
+    names = list_cases(manifest)["case"]
+    return names.set_axis(pd.Index(names))
 
 
 def _numbered(parts: Any, count: int) -> npt.NDArray[np.int64]:
@@ -375,14 +420,6 @@ def count_rarest(manifest: pd.DataFrame) -> tuple[int, str]:
     """Return how many patients, or cases where none is known, the class with the fewest has, and the same in words."""
     units = list_cases(manifest).assign(unit=case_groups(manifest).to_numpy())
     return _rarest(units, patients=bool((manifest["patient"] != "").any()))
-
-
-def _check_enough(table: pd.DataFrame, folds: int, patients: bool) -> None:
-    """Every fold can hold out a `unit` of every class, which is a patient or a case."""
-    fewest, found = _rarest(table, patients)
-    if fewest < folds:
-        way_out = f"protocol.folds={fewest} or fewer" if fewest > 1 else _way_out(patients, "image_kfold")
-        raise ValueError(f"every fold holds out some of every class, but {found} for protocol.folds={folds}: {way_out}")
 
 
 def _check_parted(table: pd.DataFrame, patients: bool) -> None:
@@ -405,10 +442,6 @@ def _way_out(patients: bool, other: str) -> str:
     if not patients:
         return "add some, or leave the class out"
     return f"add patients, leave the class out, or take protocol={other}, which ignores patients (and is flagged)"
-
-
-def _check_seed(seed: int) -> None:
-    holds("0 <= seed < 2**32", 0 <= seed < 2**32, seed=seed)
 
 
 def _nearest(counts: npt.NDArray[np.int64], fraction: float) -> npt.NDArray[np.bool_]:

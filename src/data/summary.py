@@ -46,11 +46,14 @@ def find_mistakes(manifest: pd.DataFrame) -> list[str]:
 
 def describe_held_out(splits: pd.DataFrame) -> str:
     """Return how many cases the folds hold out, and how many they never do."""
-    folds = splits["fold"][splits["fold"] > 0]
-    number = folds.nunique()
-    line = f"{len(folds)} of {len(splits)} cases are held out, in {number} {_plural('fold', number)}"
-    never = len(splits) - len(folds)
-    return line + (f"; {never} (fold 0) are learnt from and never predicted" if never else "")
+    held_out = splits[splits["fold"] > 0]
+    number, repeats = held_out["fold"].nunique(), splits["repeat"].nunique()
+    cases, every = held_out["case"].nunique(), splits["case"].nunique()
+    line = f"{cases} of {every} cases are held out, in {number} {_plural('fold', number)}"
+    line += f" of {repeats} repeats" if repeats > 1 else ""
+    never = every - cases
+    why = "in no repeat held out" if repeats > 1 else "fold 0"
+    return line + (f"; {never} ({why}) are learnt from and never predicted" if never else "")
 
 
 def _counted(images: pd.DataFrame) -> str:

@@ -6,9 +6,16 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
-from src.evaluation.fold_tables import fold_table, mark_correct
+from src.evaluation.fold_tables import FOLD, REPEAT, fold_table, mark_correct, result_table
 from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure_cases, patient_groups, prefix_names
-from src.evaluation.predictions import average_by_case, check_predictions, class_names, probability_columns, view_names
+from src.evaluation.predictions import (
+    average_by_case,
+    check_predictions,
+    class_names,
+    count_repeats,
+    probability_columns,
+    view_names,
+)
 from src.evaluation.slices import slice_table
 from src.evaluation.two_classes import POSITIVE, Binary, count_missed, set_points, view_title
 from src.evaluation.wording import percent
@@ -28,12 +35,13 @@ class Evaluation:
         Name and value, fractions: of the probabilities averaged over views, seeds and models. Two-class ones begin with
         `binary_`.
     table
-        Accuracies by model and fold in percent (`src.evaluation.fold_tables.fold_table`). A single model's row is the
-        mean over its seeds of a seed's accuracy, as published, and thus not the accuracy among the metrics.
+        Accuracies by model and fold, or by repeat where there are several, in percent
+        (`src.evaluation.fold_tables.result_table`). A single model's row is the mean over its seeds of a seed's
+        accuracy, as published, and thus not the accuracy among the metrics.
     fold_accuracy
         The accuracy (0..1) of the averaged probabilities per fold (index: the folds); `accuracy_std` is its deviation.
     confusion
-        Counts: rows are the true classes, columns the predicted ones.
+        Counts, means over repeats: rows are the true classes, columns the predicted ones.
     roc
         Name and curve: "positive" alone where there is a two-class view, else each class against the rest, where it can
         be computed.
@@ -44,10 +52,12 @@ class Evaluation:
     set_points
         `threshold, sensitivity, specificity, accuracy, accuracy_std`, a row per threshold.
     missed
-        How many cases of each positive class are missed at the last threshold.
+        How many cases of each positive class are missed at the last threshold, on average over repeats.
     slices
         The metrics of a part of the cases at a time (`src.evaluation.slices.slice_table`): empty where nothing tells
         cases apart.
+    folds
+        The table by fold where `table` is by repeat, else empty.
     notes
         What a reader of the figures has to know: a positive class that nobody chose, an accuracy that is not shown to
         exceed what naming the most frequent class gives, few patients.
@@ -62,8 +72,9 @@ class Evaluation:
     reliability: pd.DataFrame | None
     positive: list[str]
     set_points: pd.DataFrame
-    missed: dict[str, int]
+    missed: dict[str, float]
     slices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    folds: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -71,6 +82,11 @@ class Evaluation:
         """The most frequent class (the first one of a tie), and its share (0..1): the accuracy of always naming it."""
         counts = self.confusion.sum(axis=1)
         return str(counts.idxmax()), float(counts.max() / counts.sum())
+
+    @property
+    def part(self) -> str:
+        """What the columns of the table are: folds, or repeats where there are several."""
+        return FOLD if self.folds.empty else REPEAT
 
     @property
     def view(self) -> str:
@@ -92,15 +108,16 @@ def evaluate(
     check_predictions(predictions)
     binary = binary or Binary()
     cases = average_by_case(predictions)
-    view = binary(cases)
+    view, repeats = binary(cases), count_repeats(cases)
     probabilities = cases[probability_columns(cases)].to_numpy(dtype=np.float64)
     predicted = [class_names(cases)[number] for number in probabilities.argmax(axis=1)]
     result = Evaluation(
         classes=class_names(cases),
         metrics=measure_cases(cases, replicates, seed),
-        table=fold_table(predictions),
+        table=result_table(predictions),
+        folds=fold_table(predictions) if repeats > 1 else pd.DataFrame(),
         fold_accuracy=accuracy_by_fold(mark_correct(cases), cases["fold"]),
-        confusion=count_confusions(cases["label"].tolist(), predicted, class_names(cases)),
+        confusion=average_counts(count_confusions(cases["label"].tolist(), predicted, class_names(cases)), repeats),
         roc=one_against_rest(cases) if view is None else {},
         reliability=reliability_curve(probabilities, label_numbers(cases)),
         positive=[],
@@ -110,6 +127,11 @@ def evaluate(
     )
     result.notes = binary.notes(result.classes) + not_above_the_commonest(result) + few_patients(cases)
     return result if view is None else with_two_classes(result, cases, view, binary, replicates, seed)
+
+
+def average_counts(counts: pd.DataFrame, repeats: int) -> pd.DataFrame:
+    """Return counts of all repeats as those of one, on average; of one they are whole numbers."""
+    return counts if repeats == 1 else counts / repeats
 
 
 def not_above_the_commonest(result: Evaluation) -> list[str]:
@@ -157,6 +179,7 @@ def with_two_classes(
 ) -> Evaluation:
     """Return the evaluation with the figures of its two-class view."""
     positive = binary.positives(result.classes)
+    missed = count_missed(cases, view, positive, binary.thresholds[-1])
     curves = {name: curve for name, curve in one_against_rest(view).items() if name == POSITIVE}
     return replace(
         result,
@@ -164,5 +187,5 @@ def with_two_classes(
         positive=positive,
         roc=curves,
         set_points=set_points(view, binary.thresholds),
-        missed=count_missed(cases, view, positive, binary.thresholds[-1]),
+        missed={name: each / count_repeats(cases) for name, each in missed.items()},
     )

@@ -17,7 +17,7 @@ from src.evaluation.fold_tables import FUSION
 from src.evaluation.side_by_side import TRAINING
 from src.evaluation.slices import ALL, largest_values
 from src.evaluation.two_classes import POSITIVE
-from src.evaluation.wording import measured, percent
+from src.evaluation.wording import measured, percent, whole
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -68,20 +68,20 @@ def draw_confusion(counts: pd.DataFrame, note: str = "") -> "matplotlib.figure.F
     size = len(counts)
     figure = _figure(max(6.0, 2.2 + 0.85 * size), max(5.4, 1.6 + 0.85 * size))
     axes = figure.add_subplot()
-    values = counts.to_numpy()
+    values = counts.to_numpy(dtype=np.float64)
     totals = values.sum(axis=1, keepdims=True)
     shares = np.divide(values, totals, out=np.full(values.shape, np.nan), where=totals > 0)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(values.shape):
-        _draw_cell(axes, row, column, int(values[row, column]), float(shares[row, column]), size)
+        _draw_cell(axes, row, column, whole(float(values[row, column])), float(shares[row, column]), size)
     slant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if size > 4 else {}
     axes.set_xticks(range(size), counts.columns.tolist(), **slant)
     axes.set_yticks(range(size), counts.index.tolist())
     axes.set(xlabel="Predicted", ylabel="True")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    correct, total = int(np.trace(values)), int(values.sum())
-    _title(axes, f"Confusion: {correct} of {total} correct ({percent(correct / total)} %)", note)
+    correct, total = float(np.trace(values)), float(values.sum())
+    _title(axes, f"Confusion: {whole(correct)} of {whole(total)} correct ({percent(correct / total)} %)", note)
     return figure
 
 
@@ -327,10 +327,10 @@ def _draw_one_against_rest(axes: Any, evaluation: Evaluation) -> None:
     axes.legend(loc="lower right", title=title, alignment="left", framealpha=1, edgecolor="#CCCCCC")
 
 
-def _draw_cell(axes: Any, row: int, column: int, count: int, share: float, size: int) -> None:
+def _draw_cell(axes: Any, row: int, column: int, count: str, share: float, size: int) -> None:
     color = "white" if share > 0.55 else "black"
     large = 16 if size <= 5 else 12
-    axes.text(column, row - 0.08, str(count), ha="center", va="center", color=color, fontsize=large)
+    axes.text(column, row - 0.08, count, ha="center", va="center", color=color, fontsize=large)
     text = "-" if np.isnan(share) else f"{percent(share)} %"
     axes.text(column, row + 0.22, text, ha="center", va="center", color=color, fontsize=0.65 * large)
 

@@ -1,4 +1,4 @@
-"""The table of accuracies by model and fold, as Table 1 of Rakhlin et al. 2018, in percent."""
+"""The table of accuracies by model and fold, as Table 1 of Rakhlin et al. 2018, or by repeat, in percent."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.metrics import accuracy_by_fold, label_numbers
-from src.evaluation.predictions import average_by_case, probability_columns, view_names
+from src.evaluation.predictions import average_by_case, count_repeats, probability_columns, view_names
 from src.system.spreadsheets import blank_missing, read_text
 
 FUSION = "Model fusion"
 SPREAD = "std over models"
 VIEWS = ("cc", "mlo")
+FOLD, REPEAT = "fold", "repeat"
 RESULTS = ["model", "metric", "value"]
 RESULT_METRICS = ["accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivity", "specificity"]
 
@@ -22,45 +23,58 @@ def mark_correct(cases: pd.DataFrame) -> pd.Series:
     return pd.Series(highest == label_numbers(cases), index=cases.index)
 
 
-def seed_accuracy(predictions: pd.DataFrame) -> pd.DataFrame:
+def seed_accuracy(predictions: pd.DataFrame, part: str = FOLD) -> pd.DataFrame:
     """Return the accuracy, in 0..1, of each model, seed and fold: `model, seed, fold, accuracy`; models as they appear.
 
-    A case's probabilities are averaged over its views first.
+    A case's probabilities are averaged over its views first. By repeat (`part`) it is the mean of the repeat's folds.
     """
     parts = {}
     for model, of_model in predictions.groupby("model", sort=False):
         for seed, rows in of_model.groupby("seed"):
-            cases = average_by_case(rows)
-            parts[model, seed] = accuracy_by_fold(mark_correct(cases), cases["fold"])
+            parts[model, seed] = accuracy_by_part(average_by_case(rows), part)
     table: pd.DataFrame = pd.concat(parts, names=["model", "seed"]).rename("accuracy").reset_index()
     return table
 
 
-def fold_table(predictions: pd.DataFrame) -> pd.DataFrame:
+def accuracy_by_part(cases: pd.DataFrame, part: str = FOLD) -> pd.Series:
+    """Return the accuracy, in 0..1, of each fold, or of each repeat: the mean of its folds."""
+    folds = accuracy_by_fold(mark_correct(cases), cases["fold"])
+    if part == FOLD:
+        return folds
+    repeats = cases.groupby("fold")["repeat"].first()
+    return folds.groupby(repeats).mean()
+
+
+def result_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of a run: by fold, or where splits are repeated by repeat (`r1..rN, mean, std`)."""
+    return fold_table(predictions, REPEAT if count_repeats(predictions) > 1 else FOLD)
+
+
+def fold_table(predictions: pd.DataFrame, part: str = FOLD) -> pd.DataFrame:
     """Return the published kind of table in percent: a row per model, columns `f1..fK, mean, std`.
 
     Of more than one model also "std over models" (population) and "Model fusion", the accuracy of the mean
-    probabilities. A model's `std` is the population one over its folds *and seeds*, the fusion's that over its folds.
+    probabilities. A model's `std` is the population one over its folds *and seeds*, the fusion's that over its folds;
+    by repeat (`part`, columns `r1..rN`) they are those over repeats, of the mean of each one's folds.
     So it is in the paper: of ResNet-400 4.2, where the row's ten values have 3.9; the fused row's 2.6 is that of its
     values (`experiments/rakhlin2018/published/by_seed.csv`).
 
     Where there are two views or more, the rows `NAME cc`, `NAME mlo` above a model's, and above the fusion's, are those
     of the samples of one view alone, and thus of the cases that have it.
     """
-    accuracies = seed_accuracy(predictions)
-    singles = _single_rows(accuracies)
-    rows = [_by_view(predictions, str(name), singles.loc[[name]]) for name in singles.index]
+    singles = _single_rows(predictions, part)
+    rows = [_by_view(predictions, str(name), singles.loc[[name]], part) for name in singles.index]
     if len(singles) > 1:
         over_models = singles.drop(columns=["mean", "std"]).std(ddof=0).to_frame(SPREAD).T
         rows.append(over_models.assign(mean=over_models.mean(axis=1)))
-        rows.append(_by_view(predictions, FUSION, _fused(predictions)))
+        rows.append(_by_view(predictions, FUSION, _fused(predictions, part), part))
     return pd.concat(rows)[singles.columns].rename_axis("model")
 
 
-def fusion_row(correct: pd.Series, folds: pd.Series) -> pd.DataFrame:
-    """Return the fused row of the table alone, in percent, from whether each case is correct."""
-    row = 100 * accuracy_by_fold(correct, folds).to_frame(FUSION).T
-    return _with_mean(row, row.std(axis=1, ddof=0))
+def fusion_row(accuracies: pd.Series, part: str = FOLD) -> pd.DataFrame:
+    """Return the fused row of the table alone, in percent, from the accuracy (0..1) of each fold, or repeat."""
+    row = 100 * accuracies.to_frame(FUSION).T
+    return _with_mean(row, row.std(axis=1, ddof=0), part)
 
 
 def mark_best(table: pd.DataFrame) -> pd.DataFrame:
@@ -135,35 +149,31 @@ def _numbers(values: "pd.Series[str]", path: str | Path) -> "pd.Series[float]":
     return found
 
 
-def _over_seeds(accuracies: pd.DataFrame) -> pd.DataFrame:
-    means = accuracies.groupby(["model", "fold"])["accuracy"].mean().unstack("fold")
-    return means.reindex(accuracies["model"].unique().tolist())
-
-
-def _single_rows(accuracies: pd.DataFrame) -> pd.DataFrame:
-    """Return the models' rows in percent, from what `seed_accuracy` gives."""
-    rows = 100 * _over_seeds(accuracies)
+def _single_rows(predictions: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Return the models' rows in percent: means over seeds, and the deviation over folds or repeats, and seeds."""
+    accuracies = seed_accuracy(predictions, part)
+    means = accuracies.groupby(["model", part])["accuracy"].mean().unstack(part)
+    rows = 100 * means.reindex(accuracies["model"].unique().tolist())
     spread = 100 * accuracies.groupby("model")["accuracy"].std(ddof=0)
-    return _with_mean(rows, spread.reindex(rows.index))
+    return _with_mean(rows, spread.reindex(rows.index), part)
 
 
-def _fused(predictions: pd.DataFrame) -> pd.DataFrame:
-    cases = average_by_case(predictions)
-    return fusion_row(mark_correct(cases), cases["fold"])
+def _fused(predictions: pd.DataFrame, part: str) -> pd.DataFrame:
+    return fusion_row(accuracy_by_part(average_by_case(predictions), part), part)
 
 
-def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame) -> pd.DataFrame:
+def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame, part: str) -> pd.DataFrame:
     """Return the row of a model, or of the fusion, below those of its single views where it has two or more."""
     rows = predictions if name == FUSION else predictions[predictions["model"] == name]
     parts = {view: rows[rows["view"] == view] for view in view_names(rows)}
     if len(parts) < 2:
         return row
-    made = [_fused(part) if name == FUSION else _single_rows(seed_accuracy(part)) for part in parts.values()]
+    made = [(_fused if name == FUSION else _single_rows)(of_view, part) for of_view in parts.values()]
     named = [each.set_axis([f"{name} {view}"]) for each, view in zip(made, parts, strict=True)]
     return pd.concat([*named, row])
 
 
-def _with_mean(rows: pd.DataFrame, spread: pd.Series) -> pd.DataFrame:
-    """Return the rows with their columns named `f<fold>`, and with the columns `mean` and `std`."""
-    named = rows.set_axis([f"f{fold}" for fold in rows.columns], axis=1)
+def _with_mean(rows: pd.DataFrame, spread: pd.Series, part: str) -> pd.DataFrame:
+    """Return the rows with their columns named `f<fold>` or `r<repeat>`, and with the columns `mean` and `std`."""
+    named = rows.set_axis([f"{part[0]}{number}" for number in rows.columns], axis=1)
     return named.assign(mean=rows.mean(axis=1), std=spread).rename_axis("model")

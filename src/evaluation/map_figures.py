@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float32, UInt8
 
 from src.evaluation.figures import image_of
-from src.evaluation.predictions import average_by_case, class_names, probability_columns
+from src.evaluation.predictions import average_by_case, class_names, number_repeats, probability_columns
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -40,7 +40,8 @@ class Explained(Protocol):
 
 
 def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the samples of `count` right and `count` wrong cases of each class, by the models of the first seed.
+    """Return the samples of `count` right and `count` wrong cases of each class, by the models of the first seed, and
+    of the first repeat.
 
     They are those of the highest probability of the class that is predicted: the most confidently right, and the most
     confidently wrong. By class, the right ones first, then by `rank`, 1 being the most confident.
@@ -50,6 +51,7 @@ def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     `confidence` is the case's probability of the predicted class, `probability` that by the sample alone.
     """
     first = predictions[predictions["seed"] == predictions["seed"].iloc[0]]
+    first = number_repeats(first)[number_repeats(first)["repeat"] == 1]
     names = class_names(first)
     cases = average_by_case(first)
     values = cases[probability_columns(first)].to_numpy(dtype=np.float64)

@@ -1,4 +1,8 @@
-"""The predictions table: its classes, its checks, the alignment of several runs, and its mean per case."""
+"""The predictions table: its classes, its checks, the alignment of several runs, and its mean per case.
+
+Where splits are repeated every case is predicted once in each repeat: a figure is the mean over repeats of the figure
+of each, and never that of probabilities averaged over repeats, which would be a larger ensemble than any run has.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,6 +12,8 @@ import pandas as pd
 KEY = ["sample", "view", "model", "fold", "seed"]
 COLUMNS = ["sample", "case", "patient", "view", "label", "model", "fold", "seed"]
 OF_A_CASE = {"label": "labels", "fold": "held-out folds", "patient": "patients"}
+"""What a case has one of; of folds one in each repeat."""
+REPEATED = ["repeat", "case"]
 TOLERANCE = 1e-6
 
 
@@ -42,7 +48,7 @@ def check_predictions(predictions: pd.DataFrame) -> None:
         key = ", ".join(f"{name}={twice.iloc[0][name]}" for name in KEY)
         raise ValueError(f"a sample must be predicted once under one key, but {len(twice)} rows are repeated: {key}")
     for column, several in OF_A_CASE.items():
-        _check_constant(predictions, column, several)
+        _check_constant(number_repeats(predictions), column, several)
 
 
 def align_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -65,17 +71,28 @@ def align_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for name, table in others:
         _check_same_facts(first, reference, name, table)
     _check_models(tables)
-    kept = COLUMNS + probability_columns(reference)
-    return pd.concat([table[kept] for table in tables.values()], ignore_index=True)
+    kept = ["repeat", *COLUMNS, *probability_columns(reference)]
+    return pd.concat([number_repeats(table)[kept] for table in tables.values()], ignore_index=True)
+
+
+def number_repeats(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the column `repeat`: 1 throughout where it has none, as where splits were drawn once."""
+    return predictions if "repeat" in predictions else predictions.assign(repeat=1)
+
+
+def count_repeats(predictions: pd.DataFrame) -> int:
+    """Return how many repeats predictions, or cases, are of."""
+    return int(predictions["repeat"].nunique()) if "repeat" in predictions else 1
 
 
 def average_by_case(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per case, ordered by case: `case, patient, label, fold, p_<class>...`.
+    """Return one row per repeat and case, in this order: `repeat, case, patient, label, fold, p_<class>...`.
 
     The probabilities are the mean over the samples of a view, then over views, then seeds, then models.
     """
-    facts = predictions.groupby("case")[["patient", "label", "fold"]].first()
-    *_, means = stepwise_means(predictions, ["case", "model", "seed", "view"])
+    predictions = number_repeats(predictions)
+    facts = predictions.groupby(REPEATED)[["patient", "label", "fold"]].first()
+    *_, means, _ = stepwise_means(predictions, [*REPEATED, "model", "seed", "view"])
     return facts.join(means).reset_index()
 
 
@@ -129,13 +146,13 @@ def _check_probabilities(predictions: pd.DataFrame) -> None:
 
 
 def _check_constant(predictions: pd.DataFrame, column: str, several: str) -> None:
-    counts = predictions.groupby("case")[column].nunique()
-    broken = counts.index[counts > 1]
+    rows = predictions.groupby(REPEATED if column == "fold" else ["case"])[column]
+    broken = predictions.loc[rows.transform("nunique") > 1, "case"].unique()
     if len(broken):
         found = sorted(predictions.loc[predictions["case"] == broken[0], column].unique().tolist())
         raise ValueError(
             f"a case must have one {column}, but {len(broken)} have two or more {several}: "
-            f"{_some(broken)}; {broken[0]} has {found}"
+            f"{_some(pd.Index(broken))}; {broken[0]} has {found}"
         )
 
 
@@ -148,6 +165,10 @@ def _check_same_classes(first: str, reference: pd.DataFrame, name: str, table: p
 
 
 def _check_same_cases(tables: Mapping[str, pd.DataFrame]) -> None:
+    repeats = {name: count_repeats(table) for name, table in tables.items()}
+    if len(set(repeats.values())) > 1:
+        counted = ", ".join(f"run {name!r} has {count}" for name, count in repeats.items())
+        raise ValueError(f"runs must have the same number of repeats (protocol.repeats), but {counted}")
     every = pd.Index(pd.unique(pd.concat([table["case"] for table in tables.values()])))
     lacking = {name: every.difference(pd.Index(table["case"])) for name, table in tables.items()}
     found = [f"run {name!r} lacks {len(cases)}: {_some(cases)}" for name, cases in lacking.items() if len(cases)]
@@ -156,12 +177,19 @@ def _check_same_cases(tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _check_same_facts(first: str, reference: pd.DataFrame, name: str, table: pd.DataFrame) -> None:
-    one, other = (each.groupby("case")[list(OF_A_CASE)].first() for each in (reference, table))
+    one, other = (number_repeats(each).groupby(REPEATED)[list(OF_A_CASE)].first() for each in (reference, table))
+    if len(differs := one.index.symmetric_difference(other.index)):
+        repeat, case = differs[0]
+        raise ValueError(
+            f"runs must hold out the same cases in each repeat, but {len(differs)} are held out in one only of "
+            f"{first!r} and {name!r}, first {case} in repeat {repeat}"
+        )
     for column in OF_A_CASE:
-        differs = one.index[one[column] != other.loc[one.index, column]]
-        if len(differs):
+        rows = one.index[one[column] != other.loc[one.index, column]]
+        if len(rows):
+            differs = rows.get_level_values("case").unique()
             case = differs[0]
-            here, there = (facts.loc[[case], column].tolist()[0] for facts in (one, other))
+            here, there = (facts.loc[[rows[0]], column].tolist()[0] for facts in (one, other))
             raise ValueError(
                 f"a case must have the same {column} in all runs, but {len(differs)} differ: {_some(differs)}; {case} "
                 f"has {here!r} in run {first!r} and {there!r} in run {name!r}"

@@ -22,13 +22,14 @@ from src.evaluation.metrics import (
     percentile_interval,
     prefix_names,
 )
-from src.evaluation.predictions import average_by_case, class_names
+from src.evaluation.predictions import REPEATED, average_by_case, class_names
 from src.evaluation.proportions import clustered_wilson
 from src.evaluation.two_classes import Binary, set_points
 
 PROTOCOL, TRAINING = "protocol", "training_patients"
 ALL = "0"
 """The number of training patients that stands for all."""
+SCORED = [*REPEATED, "patient", "fold"]
 BARE = ("data", PROTOCOL)
 """The axes whose values speak for themselves."""
 
@@ -169,11 +170,11 @@ def published_beside_ours(published: pd.DataFrame, table: pd.DataFrame) -> pd.Da
 
 
 def score_models(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """By model, and of several also fused: `case, patient, fold, right`, the share of its seeds that know the case."""
+    """By model, and of several also fused: `repeat, case, patient, fold, right`, the share of seeds that know it."""
     found = {str(model): _scores(rows) for model, rows in predictions.groupby("model", sort=False)}
     if len(found) > 1:
         cases = average_by_case(predictions)
-        found[FUSION] = cases[["case", "patient", "fold"]].assign(right=mark_correct(cases).astype(np.float64))
+        found[FUSION] = cases[SCORED].assign(right=mark_correct(cases).astype(np.float64))
     return found
 
 
@@ -202,9 +203,9 @@ def mean_of_folds(
 
 def _scores(rows: pd.DataFrame) -> pd.DataFrame:
     tables = [average_by_case(of_seed) for _, of_seed in rows.groupby("seed")]
-    right = pd.concat([table[["case"]].assign(right=mark_correct(table).astype(np.float64)) for table in tables])
-    mean = right.groupby("case")["right"].mean()
-    return average_by_case(rows)[["case", "patient", "fold"]].merge(mean, on="case")
+    right = pd.concat([table[REPEATED].assign(right=mark_correct(table).astype(np.float64)) for table in tables])
+    mean = right.groupby(REPEATED)["right"].mean()
+    return average_by_case(rows)[SCORED].merge(mean, on=REPEATED)
 
 
 def replicate_means(tables: Sequence[pd.DataFrame], replicates: int, seed: int) -> list[Values]:

@@ -88,7 +88,7 @@ def _row(
 ) -> dict[str, str | int | float]:
     cases = average_by_case(rows)
     groups = patient_groups(cases)
-    counts = {"cases": len(cases), "patients": len(np.unique(groups))}
+    counts = {"cases": cases["case"].nunique(), "patients": len(np.unique(groups))}
     found = dict.fromkeys(_with_ends(METRICS), np.nan) | _measured(cases, replicates, seed)
     view = binary(cases) if len(class_names(cases)) > 2 else None
     if view is not None:

@@ -97,8 +97,8 @@ def view_title(positive: Sequence[str], names: Sequence[str]) -> str:
 def two_class(cases: pd.DataFrame, positive: list[str], score: Float[np.ndarray, " cases"]) -> pd.DataFrame:
     """Return the table of cases with two classes, from the score in 0..1 of the positive one."""
     label = np.where(cases["label"].isin(positive), POSITIVE, NEGATIVE)
-    table = cases[["case", "patient", "fold"]].assign(label=label, p_negative=1 - score, p_positive=score)
-    return table[["case", "patient", "label", "fold", "p_negative", "p_positive"]]
+    table = cases.filter(["repeat", "case", "patient", "label", "fold"])
+    return table.assign(label=label, p_negative=1 - score, p_positive=score)
 
 
 def set_points(view: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:

@@ -30,6 +30,11 @@ def number(value: float, digits: int = 1, sign: str = "") -> str:
     return text if float(text) else text.removeprefix("+")
 
 
+def whole(value: float) -> str:
+    """Return a number of cases, which is whole but for means over repeats."""
+    return number(value).removesuffix(".0")
+
+
 def percent(fraction: float, digits: int = 1) -> str:
     """Return a fraction in percent."""
     return number(100 * fraction, digits)

@@ -7,7 +7,7 @@ from typing import Any
 from src.evaluation import wording
 from src.evaluation.fold_tables import FUSION, SPREAD, of_one_view
 from src.evaluation.metrics import patient_groups
-from src.evaluation.predictions import average_by_case, class_names
+from src.evaluation.predictions import average_by_case, class_names, count_repeats
 from src.evaluation.side_by_side import Group
 from src.evaluation.wording import capital, ends, percent, scale, titled, unit_of
 from src.reporting import descriptions, provenance, results
@@ -43,12 +43,14 @@ def describe_design(material: ReportMaterial, group: Group) -> list[str]:
     names = class_names(cases)
     data_sets = list(filter(None, dict.fromkeys(map(descriptions.dataset, material.done))))
     folds = [counted(split.held_out["fold"].nunique(), "fold") for split in material.splits]
+    repeats = count_repeats(cases)
     protocols = listed(list(dict.fromkeys(param_values(material, "protocol"))))
     unknown = " (unknown ones counted as one each)" if (cases["patient"] == "").any() else ""
-    held = f"{counted(len(cases), 'case')} of {counted(patients, 'patient')}{unknown}"
+    held = f"{counted(cases['case'].nunique(), 'case')} of {counted(patients, 'patient')}{unknown}"
     of_classes = f"{counted(len(names), 'class', 'classes')} ({listed(names, 12)})"
     data = f"Judged on {held} of the data set {listed(data_sets) or 'unknown'}, {of_classes}."
     protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
+    protocol += f" of {repeats} repeats" if repeats > 1 else ""
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
     return [data, describe_methods(material)]
 

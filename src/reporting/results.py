@@ -13,7 +13,7 @@ from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.fold_tables import FUSION, mark_correct
 from src.evaluation.metrics import label_numbers
 from src.evaluation.per_class import class_table
-from src.evaluation.predictions import average_by_case, class_names, probability_columns
+from src.evaluation.predictions import average_by_case, class_names, count_repeats, probability_columns
 from src.evaluation.side_by_side import Group
 from src.evaluation.text_tables import (
     TextTable,
@@ -24,7 +24,7 @@ from src.evaluation.text_tables import (
     tabulate_slices,
 )
 from src.evaluation.two_classes import POSITIVE
-from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, number, percent, ranged, shown
+from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, number, percent, ranged, shown, whole
 from src.reporting.gathering import ReportMaterial
 from src.reporting.sections import Block, Gallery, Heading, Picture, Section, Text
 from src.reporting.typesetting import MISSING, counted, typeset
@@ -62,7 +62,13 @@ def fold_section(material: ReportMaterial) -> Section:
     blocks: list[Block] = []
     for group, named in each_group(material):
         blocks += named
-        blocks.append(fold_table(group.evaluation.table, f"Accuracy by fold, %{of_group(group)}", notes_on(group)))
+        blocks.append(
+            fold_table(
+                group.evaluation.table,
+                f"Accuracy by {group.evaluation.part}, %{of_group(group)}",
+                notes_on(group),
+            )
+        )
     for path, table in material.published.items():
         name = Path(path).name if Path(path).is_absolute() else path
         blocks.append(fold_table(table, f"Published accuracy by fold, % ({name})", []))
@@ -168,7 +174,9 @@ def error_section(material: ReportMaterial) -> Section:
         blocks += [*named, Gallery(pictures=roc_pictures(group.evaluation, group_title(group), group.leaks))]
         if len(group.evaluation.set_points):
             blocks.append(set_point_table({group_title(group): group.evaluation}, of_group(group)))
-        rows = [[str(name), *map(str, values)] for name, values in zip(counts.index, counts.to_numpy(), strict=True)]
+        rows = [
+            [str(name), *map(whole, values)] for name, values in zip(counts.index, counts.to_numpy(float), strict=True)
+        ]
         header = ["True class", *(f"predicted {name}" for name in counts)]
         blocks.append(
             TextTable(caption=f"Confusion as a table{of_group(group)}", header=header, rows=rows, folded=True)
@@ -186,8 +194,9 @@ def roc_pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture
     if evaluation.roc:
         alt = "; ".join(roc_words(evaluation))
         found.append(figure_picture(draw_roc(evaluation, note), f"ROC of {name}", alt))
-    right = int(counts.to_numpy().diagonal().sum())
-    alt = f"Confusion matrix of {name}: {right} of {int(counts.to_numpy().sum())} cases right"
+    values = counts.to_numpy(dtype=float)
+    right, total = whole(float(values.trace())), whole(float(values.sum()))
+    alt = f"Confusion matrix of {name}: {right} of {total} cases right"
     return [*found, figure_picture(draw_confusion(counts, note), f"Confusion of {name}", alt)]
 
 
@@ -216,12 +225,14 @@ def misclassified_table(group: Group) -> TextTable:
     wrong = (
         pd.concat([mistaken_cases(rows)["case"] for rows in parts.values()]).value_counts() if len(parts) > 1 else None
     )
-    rows = []
+    rows, repeats = [], count_repeats(group.predictions)
     for row in cases.to_dict("records"):
         known = [str(row["case"]), str(row["patient"]) or MISSING, str(row["label"]), str(row["predicted"])]
         rows.append([*known, str(row["fold"]), number(row["confidence"], 2), number(row["own"], 2)])
+        rows[-1] += [f"{row['wrong']} of {repeats}"] if repeats > 1 else []
         rows[-1] += [] if wrong is None else [f"{wrong.get(row['case'], 0)} of {len(parts)}"]
     header = ["Case", "Patient", "True", "Predicted", "Fold", "Probability of it", "of the true class"]
+    header += ["Repeats that err"] if repeats > 1 else []
     header += [] if wrong is None else ["Cells that err"]
     total = group.predictions["case"].nunique()
     caption = f"Misclassified by {group_title(group)}: {len(rows)} of {counted(total, 'case')}{of_group(group)}"
@@ -229,7 +240,10 @@ def misclassified_table(group: Group) -> TextTable:
 
 
 def mistaken_cases(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases that are wrong: `case, patient, label, fold, predicted, confidence, own`, by confidence."""
+    """Return the cases that are wrong: `case, patient, label, fold, predicted, confidence, own, wrong`, by confidence.
+
+    Of several repeats a case has the row of the one in which it is most confidently wrong; `wrong` counts them.
+    """
     cases, names = average_by_case(predictions), class_names(predictions)
     values = cases[probability_columns(cases)].to_numpy(dtype=float)
     found = cases.assign(
@@ -237,7 +251,8 @@ def mistaken_cases(predictions: pd.DataFrame) -> pd.DataFrame:
         confidence=values.max(axis=1),
         own=values[range(len(cases)), label_numbers(cases)],
     )
-    return found[~mark_correct(cases)].sort_values(["confidence", "case"], ascending=[False, True])
+    found = found[~mark_correct(cases)].sort_values(["confidence", "case"], ascending=[False, True])
+    return found.assign(wrong=found.groupby("case")["case"].transform("size")).drop_duplicates("case")
 
 
 def roc_words(evaluation: Evaluation) -> Iterator[str]:
@@ -257,7 +272,7 @@ def set_point_table(evaluations: Mapping[str, Evaluation], of_what: str) -> Text
         for point in evaluation.set_points.to_dict("records"):
             figures = [percent(point[each]) for each in ("sensitivity", "specificity", "accuracy")]
             rows.append([*([name] if several else []), number(point["threshold"], 2), *figures])
-        missed = ", ".join(f"{count} {each}" for each, count in evaluation.missed.items())
+        missed = ", ".join(f"{whole(count)} {each}" for each, count in evaluation.missed.items())
         notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}."]
     header = ["Called positive above", "Sensitivity, %", "Specificity, %", "Accuracy, %"]
     view = next(iter(evaluations.values())).view

@@ -163,6 +163,7 @@ def fill_run(
 
     With `tuning` the method predicts by parameters that it chooses.
     """
+    from src.data.splits import repeat_of_fold
     from src.methods.method import CellTask
 
     store = open_store(experiment)
@@ -184,6 +185,7 @@ def fill_run(
     parts = inner_parts(experiment, manifest, splits, tuning)
     outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
+    outcome.predictions.insert(0, "repeat", outcome.predictions["fold"].map(repeat_of_fold(splits)))
     keep_outcome(experiment, name, outcome, inputs.classes, run)
     if parts:
         inner = predict_inner(experiment, name, task, parts, outcome)

@@ -167,7 +167,7 @@ def splits_of(count: int, protocol: str) -> pd.DataFrame:
     """Rows `case, fold`."""
     rows = table(count).drop_duplicates("case")
     unit = pd.factorize(rows[PROTOCOLS[protocol]])[0]
-    return pd.DataFrame({"case": rows["case"], "fold": unit % FOLDS + 1}).reset_index(drop=True)
+    return pd.DataFrame({"case": rows["case"], "repeat": 1, "fold": unit % FOLDS + 1}).reset_index(drop=True)
 
 
 def fill(made: Simulation) -> None:

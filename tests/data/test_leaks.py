@@ -21,7 +21,7 @@ def table(rows: list[tuple[str, str, str, str, int]]) -> tuple[pd.DataFrame, pd.
     """A manifest and splits of rows `sample, patient, content, label, fold`; each image is a case."""
     manifest = pd.DataFrame(rows, columns=["sample", "patient", "content", "label", "fold"])
     manifest = manifest.assign(case=manifest["sample"], view="", label=pd.Categorical(manifest["label"]))
-    return manifest.drop(columns="fold"), manifest[["case", "fold"]]
+    return manifest.drop(columns="fold"), manifest[["case", "fold"]].assign(repeat=1)
 
 
 def hashed(content: str, *changed: int) -> np.ndarray:
@@ -201,3 +201,11 @@ def test_all_images_with_a_twin_are_named_and_no_others(rows: list[tuple[str, st
 def test_images_without_hashes_are_compared_by_their_bytes(hashes: dict[str, np.ndarray]) -> None:
     manifest, splits = table([("a", "", "x", "one", 1), ("b", "", "x", "one", 2), ("c", "", "y", "two", 2)])
     assert find_leaks(manifest, splits, hashes)["kind"].tolist() == ["identical"]
+
+
+def test_of_repeats_any_one_that_parts_images_counts() -> None:
+    manifest, splits = table([("a", "", "x", "one", 1), ("b", "", "x", "one", 1), ("c", "", "z", "one", 2)])
+    assert find_leaks(manifest, splits, {}).empty
+    again = splits.assign(repeat=2, fold=[3, 4, 3])
+    findings = find_leaks(manifest, pd.concat([splits, again]), {})
+    assert findings[["first", "second", "fold_first", "fold_second"]].to_numpy().tolist() == [["a", "b", "1 3", "1 4"]]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from src.data.splits import (
     SplitProtocol,
     assign_roles,
     check_splits,
+    repeat_of_fold,
     training_cases,
 )
 
@@ -224,7 +226,9 @@ def test_a_published_split_holds_one_part_out(manifest: Make, tmp_path: Path, he
     splits = protocol.split(manifest({"a": 3, "b": 3}))
     assert splits["fold"].tolist() == [1, 0, 0] * 2
     assert protocol.notes(splits) == ["predicted are 2 of 6 cases: by split.csv the other 4 are always learnt from"]
-    (tmp_path / "split.csv").write_text("case,fold\n" + "".join(f"{case},{fold}\n" for case, fold in splits.to_numpy()))
+    (tmp_path / "split.csv").write_text(
+        "case,fold\n" + "".join(f"{case},{fold}\n" for case, _, fold in splits.to_numpy())
+    )
     pd.testing.assert_frame_equal(protocol.split(manifest({"a": 3, "b": 3})), splits)
     assert protocol.notes(splits.assign(fold=1)) == []
 
@@ -365,3 +369,39 @@ def test_an_image_level_holdout_ignores_patients(table: pd.DataFrame) -> None:
     assert splits["fold"].mean() == pytest.approx(0.3, abs=0.02)
     joined = list_cases(table).merge(splits, on="case")
     assert (joined.groupby("patient")["fold"].nunique() > 1).any()
+
+
+def test_repeats_are_the_splits_of_as_many_seeds(manifest: Make) -> None:
+    table = manifest({"a": 20, "b": 12})
+    for protocol in (KFold(folds=3, seed=4, repeats=3), ImageHoldout(seed=4, repeats=3)):
+        splits = protocol.split(table)
+        for number, (repeat, part) in enumerate(splits.groupby("repeat")):
+            alone = replace(protocol, repeats=1, seed=4 + number).split(table)
+            moved = part["fold"] - np.where(part["fold"] > 0, number * alone["fold"].max(), 0)
+            assert repeat == number + 1
+            assert moved.tolist() == alone["fold"].tolist()
+        folds = splits.loc[splits["fold"] > 0, "fold"]
+        assert sorted(set(folds)) == list(range(1, 1 + folds.nunique()))
+        assert repeat_of_fold(splits)[int(folds.max())] == 3
+
+
+def test_roles_of_repeats_are_those_of_each(manifest: Make) -> None:
+    table = manifest({"a": 20, "b": 12})
+    together = assign_roles(table, KFold(folds=3, repeats=2).split(table), patients=9, stopping=0.2)
+    second = assign_roles(table, KFold(folds=3, seed=1).split(table), patients=9, stopping=0.2)
+    both = together[together["fold"] > 3].assign(fold=together["fold"] - 3)
+    pd.testing.assert_frame_equal(both.reset_index(drop=True), second)
+
+
+def test_there_are_ten_folds_where_patients_allow(manifest: Make) -> None:
+    assert KFold().split(manifest({"a": 30, "b": 14}))["fold"].max() == 10
+    assert KFold().split(manifest({"a": 30, "b": 7}))["fold"].max() == 7
+    with pytest.raises(ValueError, match="two folds"):
+        KFold().split(manifest({"a": 30, "b": 1}))
+
+
+def test_repeats_and_seeds_are_checked() -> None:
+    with pytest.raises(ValueError, match="repeats"):
+        KFold(repeats=0)
+    with pytest.raises(ValueError, match="seed"):
+        KFold(seed=2**32 - 1, repeats=2)

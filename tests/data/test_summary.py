@@ -83,8 +83,13 @@ def test_parts_of_a_split(manifest: Make) -> None:
 
 
 def test_what_is_never_held_out_is_counted() -> None:
-    splits = pd.DataFrame({"case": list("abcde"), "fold": [1, 2, 0, 0, 0]})
+    splits = pd.DataFrame({"case": list("abcde"), "repeat": 1, "fold": [1, 2, 0, 0, 0]})
     assert describe_held_out(splits) == (
         "2 of 5 cases are held out, in 2 folds; 3 (fold 0) are learnt from and never predicted"
     )
     assert describe_held_out(splits[:2]) == "2 of 2 cases are held out, in 2 folds"
+    again = pd.DataFrame({"case": list("abcde"), "repeat": 2, "fold": [3, 0, 4, 0, 0]})
+    assert describe_held_out(pd.concat([splits, again])) == (
+        "3 of 5 cases are held out, in 4 folds of 2 repeats; 2 (in no repeat held out) are learnt from and never "
+        "predicted"
+    )

@@ -104,3 +104,15 @@ def test_an_accuracy_that_the_most_frequent_class_alone_has_is_noted(make: Make)
 def test_few_patients_are_noted(make: Make) -> None:
     notes = evaluate(make(cases=12, signal=3.0), replicates=5).notes
     assert any("patients" in note and "are few" in note for note in notes)
+
+
+def test_a_figure_of_repeats_is_the_mean_of_those_of_each(make: Make) -> None:
+    rows, binary = make(repeats=3, cases=24), Binary(positive=["InSitu", "Invasive"])
+    result = evaluate(rows, binary)
+    each = [evaluate(part, binary) for _, part in rows.groupby("repeat")]
+    for name in ("accuracy", "log_loss", "brier"):
+        assert result.metrics[name] == pytest.approx(np.mean([one.metrics[name] for one in each]))
+    np.testing.assert_allclose(result.confusion, np.mean([one.confusion for one in each], axis=0))
+    assert result.missed == pytest.approx({name: np.mean([one.missed[name] for one in each]) for name in result.missed})
+    assert (result.part, each[0].part) == ("repeat", "fold")
+    assert result.folds.filter(regex="^f").shape[1] == 9

@@ -14,6 +14,7 @@ from src.evaluation.fold_tables import (
     mark_best,
     published_results,
     published_table,
+    result_table,
     round_table,
     seed_accuracy,
 )
@@ -192,3 +193,15 @@ def test_a_strange_published_table_is_refused_by_its_path(tmp_path: Path) -> Non
     (tmp_path / "odd.csv").write_text("model,f1,f3,mean,std\na,1,2,3,4\n")
     with pytest.raises(ValueError, match=r"odd\.csv: the columns must be .* but are \['model', 'f1', 'f3'"):
         published_table(tmp_path / "odd.csv")
+
+
+def test_of_repeats_the_table_is_by_repeat(make: Make) -> None:
+    rows = pd.concat([make(repeats=3, cases=24), make("vgg", repeats=3, cases=24, draw=1)])
+    table = result_table(rows)
+    assert table.columns.tolist() == ["r1", "r2", "r3", "mean", "std"]
+    for repeat, part in rows.groupby("repeat"):
+        alone = fold_table(part)
+        np.testing.assert_allclose(table[f"r{repeat}"].drop(SPREAD), alone["mean"].drop(SPREAD))
+    fused = table.loc[FUSION, ["r1", "r2", "r3"]].to_numpy(float)
+    np.testing.assert_allclose(table.loc[FUSION, ["mean", "std"]].to_numpy(float), [fused.mean(), fused.std()])
+    pd.testing.assert_frame_equal(result_table(make()), fold_table(make()))

@@ -120,8 +120,8 @@ def test_average_by_hand_over_samples_views_seeds_models() -> None:
     table = table.assign(sample=["1", "2", "3", "1", "1"], case="x", patient="", label="yes", fold=2)
     table.insert(0, "p_no", 1 - table["p_yes"])
     cases = average_by_case(table)
-    assert cases.columns.tolist() == ["case", "patient", "label", "fold", "p_no", "p_yes"]
-    assert cases.iloc[0, :4].tolist() == ["x", "", "yes", 2]
+    assert cases.columns.tolist() == ["repeat", "case", "patient", "label", "fold", "p_no", "p_yes"]
+    assert cases.iloc[0, :5].tolist() == [1, "x", "", "yes", 2]
     np.testing.assert_allclose(cases[["p_no", "p_yes"]], [[0.2, 0.8]])
 
 

@@ -1,5 +1,7 @@
 """Small predictions tables, and who was learnt from and held out in each fold."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -15,25 +17,27 @@ def make_predictions(
     classes: tuple[str, ...] = tuple(CLASSES),
     draw: int = 0,
     signal: float = 1.5,
+    repeats: int = 1,
 ) -> pd.DataFrame:
     """Predictions of one model: labels in turn, two cases per patient, probabilities that lean to the label."""
     generator = np.random.default_rng(draw)
     rows = []
-    for case in range(cases):
-        label = case % len(classes)
+    for repeat, case in product(range(repeats), range(cases)):
+        label, block = case % len(classes), case // len(classes)
         for view in views:
             for seed in range(seeds):
                 logits = generator.normal(size=len(classes)) + signal * (np.arange(len(classes)) == label)
                 values = np.exp(logits) / np.exp(logits).sum()
                 rows.append(
                     {
+                        "repeat": 1 + repeat,
                         "sample": f"{case:04d}{view}.png",
                         "case": f"{case:04d}",
                         "patient": f"p{case // 2:04d}",
                         "view": view,
                         "label": classes[label],
                         "model": model,
-                        "fold": 1 + (case // len(classes)) % folds,
+                        "fold": 1 + repeat * folds + (block + block // folds * repeat) % folds,
                         "seed": seed,
                         **{f"p_{name}": value for name, value in zip(classes, values, strict=True)},
                     }

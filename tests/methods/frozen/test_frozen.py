@@ -128,7 +128,7 @@ def test_no_model_sees_what_it_is_judged_on() -> None:
     names = [f"s{number}" for number in range(12)]
     rows = pd.DataFrame({"sample": names, "case": names, "patient": "", "view": "", "label": labels})
     fold_of = np.arange(12) // 2 % 3  # folds 0 (never held out), 1 and 2
-    part = assign_roles(rows, pd.DataFrame({"case": names, "fold": fold_of}))
+    part = assign_roles(rows, pd.DataFrame({"case": names, "repeat": 1, "fold": fold_of}))
     memory = Remembering()
     one = cell(Path("unused"), classifier=memory)
     for fold in (1, 2):
