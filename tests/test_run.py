@@ -100,7 +100,7 @@ class TestCell:
     def test_predictions_are_the_contract(self, workspace: Path) -> None:
         keep = tracking(workspace)
         table = keep.predictions(keep.find("SqueezeNet-48"))
-        expected = ["sample", "case", "patient", "view", "label", "model", "fold", "seed"]
+        expected = ["sample", "case", "patient", "view", "label", "model", "repeat", "fold", "seed"]
         assert list(table) == expected + [f"p_{name}" for name in ("Normal", "Benign", "InSitu", "Invasive")]
         assert len(table) == 8
 

@@ -185,7 +185,8 @@ def fill_run(
     parts = inner_parts(experiment, manifest, splits, tuning)
     outcome = (tuning or experiment.method).predict(task, splits)
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
-    outcome.predictions.insert(0, "repeat", outcome.predictions["fold"].map(repeat_of_fold(splits)))
+    repeats = outcome.predictions["fold"].map(repeat_of_fold(splits))
+    outcome.predictions.insert(list(outcome.predictions).index("fold"), "repeat", repeats)
     keep_outcome(experiment, name, outcome, inputs.classes, run)
     if parts:
         inner = predict_inner(experiment, name, task, parts, outcome)
