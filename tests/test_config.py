@@ -22,6 +22,7 @@ GIVEN = {
     "data=folder": ["data.root=images"],
     "data=csv": ["data.path=table.csv"],
     "protocol=published": ["protocol.path=folds.csv"],
+    "protocol=leave_one_group_out": ["protocol.group=site"],
     "classifier=sklearn": ["classifier.estimator=sklearn.naive_bayes.GaussianNB"],
     "classifier=tuned": ["classifier.study=NAME"],
 }

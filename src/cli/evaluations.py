@@ -128,6 +128,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
     replace_file(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     if len(evaluation.slices):
         replace_file(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())
+        replace_file(folder / "slices.md", to_markdown(tabulate_slices(evaluation.slices, measured, titled)).encode())
     for name, figure in draw_figures(evaluation, "; ".join(notes)).items():
         save_figure(figure, folder / f"{name}.png")
 

@@ -55,6 +55,11 @@ class SplitProtocol(ABC):
             "image_holdout, which ignore patients"
         )
 
+    @property
+    def slices(self) -> list[str]:
+        """The columns of the manifest whose values the folds are: figures are told apart by them."""
+        return []
+
     def remarks(self, manifest: pd.DataFrame) -> list[str]:
         """Return what was made of folds that somebody else gave, for the beginning of a run."""
         return []

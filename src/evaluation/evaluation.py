@@ -16,7 +16,7 @@ from src.evaluation.predictions import (
     probability_columns,
     view_names,
 )
-from src.evaluation.slices import slice_table
+from src.evaluation.slices import name_folds, slice_table
 from src.evaluation.two_classes import POSITIVE, Binary, count_missed, set_points, view_title
 from src.evaluation.wording import percent
 
@@ -37,7 +37,8 @@ class Evaluation:
     table
         Accuracies by model and fold, or by repeat where there are several, in percent
         (`src.evaluation.fold_tables.result_table`). A single model's row is the mean over its seeds of a seed's
-        accuracy, as published, and thus not the accuracy among the metrics.
+        accuracy, as published, and thus not the accuracy among the metrics. Folds that are the values of a column, such
+        as hospitals, are called by them.
     fold_accuracy
         The accuracy (0..1) of the averaged probabilities per fold (index: the folds); `accuracy_std` is its deviation.
     confusion
@@ -114,7 +115,7 @@ def evaluate(
     result = Evaluation(
         classes=class_names(cases),
         metrics=measure_cases(cases, replicates, seed),
-        table=result_table(predictions),
+        table=result_table(predictions).rename(columns=fold_headings(predictions, facts)),
         folds=fold_table(predictions) if repeats > 1 else pd.DataFrame(),
         fold_accuracy=accuracy_by_fold(mark_correct(cases), cases["fold"]),
         confusion=average_counts(count_confusions(cases["label"].tolist(), predicted, class_names(cases)), repeats),
@@ -165,6 +166,11 @@ def measure_slices(
     if len(view_names(predictions)) < 2 and len(given.columns) < 2:
         return pd.DataFrame()
     return slice_table(predictions, given, binary, replicates, seed)
+
+
+def fold_headings(predictions: pd.DataFrame, facts: pd.DataFrame | None) -> dict[str, str]:
+    """Return the names of the folds by their headings, where they are the values of a column of `facts`."""
+    return {} if facts is None else {f"f{fold}": name for fold, name in name_folds(predictions, facts).items()}
 
 
 def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:

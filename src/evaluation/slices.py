@@ -1,6 +1,5 @@
 """Metrics of a part of the cases at a time: by view, by magnification, by any column of the manifest."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from src.evaluation.metrics import measure_cases, patient_groups, prefix_names
 from src.evaluation.predictions import average_by_case, class_names, view_names
 from src.evaluation.two_classes import Binary
+from src.system.natural_order import natural_order
 
 MOST = 30
 """Values that a column may have to be sliced by."""
@@ -62,10 +62,15 @@ def slice_table(
     return pd.DataFrame(rows)
 
 
-def natural_order(value: str) -> tuple[bool, list[tuple[float, str]]]:
-    """Return a key that sorts 40X before 100X, and "" last."""
-    parts = re.findall(r"(\d+)|(\D+)", value)
-    return not value, [(float(number or "inf"), text) for number, text in parts]
+def name_folds(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[int, str]:
+    """Return the names of folds that are the values of a column of `facts`, such as hospitals; empty where they are
+    none's."""
+    for name, values in _columns(predictions, facts).items():
+        pairs = pd.DataFrame({"fold": predictions["fold"], "value": values}).drop_duplicates()
+        same = pairs["fold"].is_unique and pairs["value"].is_unique and len(pairs) > 1
+        if name != "view" and same and not pairs["value"].isin(["", "mean", "std"]).any():
+            return dict(zip(pairs["fold"].tolist(), pairs["value"].tolist(), strict=True))
+    return {}
 
 
 def largest_values(table: pd.DataFrame, limit: int = 12) -> pd.DataFrame:

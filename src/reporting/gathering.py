@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from src.evaluation.side_by_side import SideBySide, side_by_side
+from src.evaluation.slices import name_folds
 from src.evaluation.two_classes import Binary
 from src.reporting.descriptions import dataset
 from src.sweeps.fusion import (
@@ -19,6 +20,7 @@ from src.sweeps.fusion import (
     published_file,
     read_published,
     read_table,
+    told_apart,
 )
 from src.system.checks import one_of
 from src.tracking import RunRecord, Tracking
@@ -43,6 +45,8 @@ class Split:
         `fold, role, cases`: how many cases the models of a fold know as what (`src.data.splits.assign_roles`).
     held_out
         A row per fold: `fold, cases, patients`, and how many cases of each class, `class NAME`.
+    names
+        What the folds are called where they are the values of a column, such as hospitals.
     findings
         What stands on both sides of a split (`src.data.leaks.find_leaks`).
     facts
@@ -53,6 +57,7 @@ class Split:
     cells: list[str]
     held_out: pd.DataFrame
     folds: pd.DataFrame
+    names: dict[int, str]
     findings: pd.DataFrame
     facts: dict[str, int]
 
@@ -199,12 +204,14 @@ def different_splits(tracking: Tracking, runs: list[RunRecord]) -> list[Split]:
 def common_splits(tracking: Tracking, runs: list[RunRecord]) -> Split:
     """Return the splits that runs have in common."""
     first = runs[0]
-    names = [dataset(first), first.protocol]
+    names, predictions = [dataset(first), first.protocol], tracking.predictions(first)
+    facts = told_apart(tracking, [first])
     return Split(
         title=" ".join(filter(None, names)) or "folds",
         cells=[run.name for run in runs],
-        held_out=held_out(tracking.predictions(first)),
+        held_out=held_out(predictions),
         folds=known_as(tracking, first),
+        names={} if facts is None else name_folds(predictions, facts),
         findings=table_or_none(tracking, first, "audit.csv"),
         facts=first.audit,
     )

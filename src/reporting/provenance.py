@@ -95,7 +95,13 @@ def fold_sizes(split: Split) -> TextTable:
     rows = []
     for row in split.held_out.to_dict("records"):
         sizes = [number(float(roles[role].get(row["fold"], float("nan"))), 0) for role in known]
-        rows.append([str(row["fold"]), *(str(row[name]) for name in ("cases", "patients", *classes)), *sizes])
+        rows.append(
+            [
+                split.names.get(row["fold"], str(row["fold"])),
+                *(str(row[name]) for name in ("cases", "patients", *classes)),
+                *sizes,
+            ]
+        )
     names = [name.removeprefix(OF_CLASS) for name in classes]
     header = ["Fold", "Held out: cases", "patients", *names, *(ROLES[role] for role in known)]
     notes = [f"Folds of {listed(split.cells)}."]

@@ -146,7 +146,7 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     if tuned := experiment.classifier.digest():
         facts["tuned_parameters"] = tuned
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
-    slices = slice_facts(manifest, experiment.slices)
+    slices = slice_facts(manifest, [*experiment.slices, *experiment.protocol.slices])
     store, workers = open_store(experiment), experiment.method.workers
     manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
     return CellInputs(manifest, sizes, splits, slices, {"data": data_digest(manifest)} | facts)

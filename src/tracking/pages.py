@@ -35,12 +35,16 @@ FUSED = "Model fusion"
 FIGURES = ("groups.png", "learning_curve.png", "roc.png", "confusion.png", "reliability.png")
 LONGEST = 4000
 """Characters of a table; a tag has at most 8000."""
+SLICES = "slices.md"
+"""The artefact that follows a run's first figures."""
+LONGEST_SLICES = 2500
+"""Characters of it."""
 HEADLINE = ("accuracy", "balanced_accuracy", "auc", "binary_auc")
 """The metrics that stand first, and on the model's page."""
 
 
 def describe_page(folder: Path, run: str) -> str:
-    """Return a run's description in Markdown: table and notes, figures with their intervals, pictures.
+    """Return a run's description in Markdown: table and notes, figures with their intervals, slices, pictures.
 
     It is empty where there is no table. `folder` holds the artefacts, `run` is the id under which the server has them;
     pictures are left out where that is not known yet.
@@ -48,12 +52,19 @@ def describe_page(folder: Path, run: str) -> str:
     table = next((folder / name for name in TABLES if (folder / name).exists()), None)
     if table is None:
         return ""
-    text = fused_first(table.read_text().strip())
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST].rsplit(chr(10), 1)[0]}\n\n... and more in the artefact `{table.name}`"
+    text = shorten_table(fused_first(table.read_text().strip()), LONGEST, table.name)
+    slices = folder / SLICES
+    parts = shorten_table(slices.read_text().strip(), LONGEST_SLICES, SLICES) if slices.exists() else ""
     pictures = [name for name in FIGURES if (folder / name).exists() and not run.startswith("spooled")]
     shown = [embed_picture(run, name) for name in pictures]
-    return "\n\n".join(filter(None, [text, write_headline(folder / "metrics.json"), *shown]))
+    return "\n\n".join(filter(None, [text, write_headline(folder / "metrics.json"), parts, *shown]))
+
+
+def shorten_table(text: str, longest: int, name: str) -> str:
+    """Return the first rows of a table in Markdown, and where the others are: the artefact of that name."""
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest].rsplit(chr(10), 1)[0]}\n\n... and more in the artefact `{name}`"
 
 
 def fused_first(table: str) -> str:

@@ -150,8 +150,10 @@ class RunRecord:
 
     @property
     def slices(self) -> list[str]:
-        """The columns of the manifest by whose values its figures are told apart."""
-        return parse_param(self.params.get("slices", "[]"))
+        """The columns of the manifest by whose values its figures are told apart, those whose values its folds are,
+        too."""
+        groups = [self.params["protocol.group"]] if "protocol.group" in self.params else []
+        return [*parse_param(self.params.get("slices", "[]")), *groups]
 
     def values(self, group: str) -> dict[str, Any]:
         """Return the values of the keys of a group."""

@@ -10,7 +10,7 @@ import pytest
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure_cases
 from src.evaluation.predictions import average_by_case
-from src.evaluation.slices import UNKNOWN, largest_values, natural_order, slice_facts, slice_table
+from src.evaluation.slices import UNKNOWN, largest_values, name_folds, slice_facts, slice_table
 from src.evaluation.two_classes import Binary
 
 Make = Callable[..., pd.DataFrame]
@@ -97,10 +97,18 @@ def test_a_column_that_cannot_slice_is_refused(make: Make) -> None:
         slice_facts(rows, ["label", "age"])
 
 
-def test_values_are_in_their_natural_order() -> None:
-    assert sorted(["", "400X", "b", "40X", "100X", "a2", "a10"], key=natural_order) == [
-        "40X", "100X", "400X", "a2", "a10", "b", "",
+def test_folds_that_are_the_values_of_a_column_are_called_by_them(make: Make) -> None:
+    predictions = make(cases=24, folds=3)
+    sites = predictions["fold"].map({1: "north", 2: "south", 3: "west"})
+    facts = predictions.assign(sex=["f", "m"] * 24, site=sites)[["sample", "sex", "site"]].drop_duplicates("sample")
+    assert name_folds(predictions, facts) == {1: "north", 2: "south", 3: "west"}
+    assert evaluate(predictions, replicates=5, facts=facts).table.columns.tolist() == [
+        "north", "south", "west", "mean", "std",
     ]  # fmt: skip
+    assert evaluate(predictions, replicates=5, facts=facts.drop(columns="site")).table.columns[0] == "f1"
+    for wrong in (sites.replace("west", "south"), sites.replace("west", ""), sites.replace("west", "mean")):
+        other = facts.assign(site=facts["sample"].map(wrong.set_axis(predictions["sample"]).groupby(level=0).first()))
+        assert name_folds(predictions, other) == {}
 
 
 def test_the_largest_slices_of_each_column_are_kept_in_order() -> None:
