@@ -114,7 +114,7 @@ class Ledger:
             if other.protocol == opposite_protocol(run)
             and other.tuned == run.tuned
             and making_params(other) == making_params(run)
-            and agree_on(run.params, other.params, ("protocol.folds", "protocol.fraction"))
+            and agree_on(run.params, other.params, ("protocol.folds", "protocol.fraction", "protocol.repeats"))
         ]
         # Of the same draw of folds if there is one.
         return max(found, key=lambda other: agree_on(run.params, other.params, ("protocol.seed",)), default=None)

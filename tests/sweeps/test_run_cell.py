@@ -1,4 +1,4 @@
-"""What a cell does besides its figures: pictures of examples that cannot be made."""
+"""What a cell does: what is said before any work, repeats, pictures of examples that cannot be made."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +10,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from src.config import CONF, build
+from src.config import CONF, Experiment, build
 from src.methods.method import CellTask, Explanation
 from src.storage.store import Store
-from src.sweeps.run_cell import explain_examples, gather_inputs, idle_overrides
+from src.sweeps.run_cell import explain_examples, fill_run, gather_inputs, idle_overrides
 from src.system.memory import OutOfMemory
 from tests.support.cells import cell
+from tests.support.commands import composed
 from tests.support.predictions import make_predictions
 
 
@@ -100,3 +101,21 @@ class TestPictures:
     def test_raise_our_own_mistakes(self, tmp_path: Path) -> None:
         with pytest.raises(KeyError, match="ours"):
             self.explained(tmp_path, KeyError("ours"))
+
+
+def test_a_run_with_repeats_predicts_every_case_in_each(tmp_path: Path) -> None:
+    arguments = ["data=demo", "data.cases=24", "encoder=handcrafted", "crop=whole", "crop.size=32", "examples=0"]
+    arguments += ["classifier=logistic", "protocol.folds=2", "protocol.repeats=3", f"workspace={tmp_path}"]
+    experiment = composed(*arguments)
+    assert isinstance(experiment, Experiment)
+    with experiment.tracking.run("repeated", "cell") as run:
+        evaluation, _ = fill_run(experiment, "repeated", run)
+    kept = experiment.tracking.predictions(experiment.tracking.search()[0])
+    assert kept.groupby("repeat")["case"].nunique().tolist() == [24, 24, 24]
+    assert kept.groupby("fold")["repeat"].first().tolist() == [1, 1, 2, 2, 3, 3]
+    assert evaluation.table.filter(regex="^r").shape == (1, 3)
+    first = composed(*arguments, "protocol.repeats=1", "protocol.seed=2")
+    assert isinstance(first, Experiment)
+    with first.tracking.run("once", "cell") as run:
+        again, _ = fill_run(first, "once", run)
+    assert again.fold_accuracy.tolist() == evaluation.fold_accuracy.tolist()[4:]
