@@ -16,7 +16,7 @@ from src.storage.store import Store
 from src.sweeps.run_cell import explain_examples, fill_run, gather_inputs, idle_overrides
 from src.system.memory import OutOfMemory
 from tests.support.cells import cell
-from tests.support.commands import composed
+from tests.support.configs import composed
 from tests.support.predictions import make_predictions
 
 
