@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,17 +14,21 @@ from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION
 from src.evaluation.side_by_side import SideBySide
 from src.evaluation.text_tables import (
+    VALUES,
     TextTable,
+    describe_decision,
     tabulate_beside,
     tabulate_folds,
     tabulate_groups,
     tabulate_slices,
     to_markdown,
 )
+from src.evaluation.two_classes import POSITIVE
 from src.evaluation.wording import measured, percent, spread, titled, whole
 from src.system.files import replace_file
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from src.evaluation.side_by_side import Group
@@ -44,8 +49,20 @@ def show_evaluation(evaluation: Evaluation, title: str, notes: list[str]) -> Non
             )
         missed = ", ".join(f"{whole(count)} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
+        for line in use_lines(evaluation):
+            terminal.print(f"  {line}")
     if len(evaluation.slices):
         print_table(slices_table(evaluation))
+
+
+def use_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Yield predictive values and net benefit, and why there is no calibration slope, if there is none."""
+    for point in evaluation.predictive.to_dict("records"):
+        values = ", ".join(f"{title} {measured(point, name, 100, 1)}" for name, title in VALUES.items())
+        yield f"at {point['threshold']:.2f}, where {percent(point['prevalence'])} % are positive: {values}"
+    yield describe_decision(evaluation.decision)
+    if reason := evaluation.calibration[POSITIVE].reason:
+        yield f"no calibration slope: {reason}"
 
 
 def show_folds(evaluation: Evaluation, title: str, notes: list[str]) -> None:
@@ -126,11 +143,32 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
         replace_file(folder / "folds.csv", evaluation.folds.round(4).to_csv().encode())
     replace_file(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
     replace_file(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
+    tables = {"calibration_curve": calibration_curves(evaluation), "decision_curve": evaluation.decision}
+    tables |= {"calibration": calibration_table(evaluation), "predictive_values": evaluation.predictive}
+    for name, table in tables.items():
+        if len(table):
+            replace_file(folder / f"{name}.csv", table.round(6).to_csv(index=False).encode())
     if len(evaluation.slices):
         replace_file(folder / "slices.csv", evaluation.slices.round(6).to_csv(index=False).encode())
         replace_file(folder / "slices.md", to_markdown(tabulate_slices(evaluation.slices, measured, titled)).encode())
     for name, figure in draw_figures(evaluation, "; ".join(notes)).items():
         save_figure(figure, folder / f"{name}.png")
+
+
+def calibration_table(evaluation: Evaluation) -> "pd.DataFrame":
+    """Return the figures of calibration, a row per class against the rest: `class, calibration_..., reason`."""
+    import pandas as pd
+
+    found = evaluation.calibration.items()
+    return pd.DataFrame([{"class": name, **each.figures, "reason": each.reason} for name, each in found])
+
+
+def calibration_curves(evaluation: Evaluation) -> "pd.DataFrame":
+    """Return the smoothed curves of calibration: `class, score, observed, low, high`."""
+    import pandas as pd
+
+    curves = {name: each.curve for name, each in evaluation.calibration.items() if len(each.curve)}
+    return pd.concat(curves, names=["class"]).reset_index("class") if curves else pd.DataFrame()
 
 
 def write_groups(groups: "list[Group]", together: SideBySide | None, folder: Path) -> None:

@@ -20,6 +20,8 @@ POINTS = 25
 """Points of a curve at equal distances, and as many at the quantiles of the scores."""
 DRAWN = 200
 """Draws of patients behind a band, at most."""
+INTERCEPT, SLOPE, ERROR = "calibration_intercept", "calibration_slope", "calibration_index"
+"""The names of the figures among the metrics."""
 NAN = float("nan")
 Grid = Float[np.ndarray, " points"]
 Curves = Float[np.ndarray, "replicates points"]
@@ -49,6 +51,8 @@ class Calibration:
     curve
         `score, observed, low, high`: the smoothed share of the class at a score, with a pointwise 95 % band; empty
         where there is none.
+    histogram
+        `start, positive, negative`: the cases with scores from `start` on in 20 bins (means over repeats).
     reason
         Why intercept and slope cannot be computed; empty where they are.
     """
@@ -57,7 +61,14 @@ class Calibration:
     slope: Estimate
     error: Estimate
     curve: pd.DataFrame
+    histogram: pd.DataFrame
     reason: str = ""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures by the names of metrics, those that are numbers."""
+        found = self.intercept.named(INTERCEPT) | self.slope.named(SLOPE) | self.error.named(ERROR)
+        return {name: value for name, value in found.items() if value == value}
 
 
 def measure_calibration(scored: ScoredCases, replicates: int = 1000, seed: int = 0) -> Calibration:
@@ -65,7 +76,16 @@ def measure_calibration(scored: ScoredCases, replicates: int = 1000, seed: int =
     reason = next(filter(None, (why_no_line(scored, rows) for rows in scored.each_repeat)), "")
     intercept, slope = (Estimate(), Estimate()) if reason else (fit_intercept(scored), fit_slope(scored))
     curve, error = smooth_calibration(scored, replicates, seed)
-    return Calibration(intercept=intercept, slope=slope, error=error, curve=curve, reason=reason)
+    bars = count_scores(scored)
+    return Calibration(intercept=intercept, slope=slope, error=error, curve=curve, histogram=bars, reason=reason)
+
+
+def count_scores(scored: ScoredCases, bins: int = 20) -> pd.DataFrame:
+    """Return how many positive and negative cases have scores in each of the bins: `start, positive, negative`."""
+    edges = np.linspace(0, 1, bins + 1)
+    sides = {"positive": scored.positive, "negative": ~scored.positive}
+    counts = {name: np.histogram(scored.scores[part], edges)[0] for name, part in sides.items()}
+    return pd.DataFrame({"start": edges[:-1]} | {name: each / scored.count_repeats for name, each in counts.items()})
 
 
 def why_no_line(scored: ScoredCases, rows: Groups) -> str:

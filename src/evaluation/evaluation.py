@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from src.evaluation.calibration import Calibration, measure_calibration
 from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
+from src.evaluation.decision_curve import decision_curve, predictive_values
 from src.evaluation.fold_tables import FOLD, REPEAT, fold_table, mark_correct, result_table
 from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure_cases, patient_groups, prefix_names
 from src.evaluation.predictions import (
@@ -16,6 +18,7 @@ from src.evaluation.predictions import (
     probability_columns,
     view_names,
 )
+from src.evaluation.scored_cases import score_cases
 from src.evaluation.slices import name_folds, slice_table
 from src.evaluation.two_classes import POSITIVE, Binary, count_missed, set_points, view_title
 from src.evaluation.wording import percent
@@ -54,6 +57,12 @@ class Evaluation:
         `threshold, sensitivity, specificity, accuracy, accuracy_std`, a row per threshold.
     missed
         How many cases of each positive class are missed at the last threshold, on average over repeats.
+    calibration
+        How far scores can be taken at their word (`src.evaluation.calibration`), by name: "positive" where there is a
+        two-class view, and of more than two classes each against the rest.
+    predictive
+        Predictive values at the thresholds (`src.evaluation.decision_curve.predictive_values`), and `decision`, the net
+        benefit over all thresholds (`decision_curve`); empty where there is no two-class view.
     slices
         The metrics of a part of the cases at a time (`src.evaluation.slices.slice_table`): empty where nothing tells
         cases apart.
@@ -74,6 +83,9 @@ class Evaluation:
     positive: list[str]
     set_points: pd.DataFrame
     missed: dict[str, float]
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    predictive: pd.DataFrame = field(default_factory=pd.DataFrame)
+    decision: pd.DataFrame = field(default_factory=pd.DataFrame)
     slices: pd.DataFrame = field(default_factory=pd.DataFrame)
     folds: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: list[str] = field(default_factory=list)
@@ -124,6 +136,7 @@ def evaluate(
         positive=[],
         set_points=pd.DataFrame(),
         missed={},
+        calibration=calibrate_classes(cases, replicates, seed),
         slices=measure_slices(predictions, facts, binary, replicates, seed),
     )
     result.notes = binary.notes(result.classes) + not_above_the_commonest(result) + few_patients(cases)
@@ -173,6 +186,13 @@ def fold_headings(predictions: pd.DataFrame, facts: pd.DataFrame | None) -> dict
     return {} if facts is None else {f"f{fold}": name for fold, name in name_folds(predictions, facts).items()}
 
 
+def calibrate_classes(cases: pd.DataFrame, replicates: int, seed: int) -> dict[str, Calibration]:
+    """Return the calibration of each class against the rest; of two classes none, as the two-class view says it all."""
+    names = class_names(cases)
+    every = {name: score_cases(cases, name) for name in names} if len(names) > 2 else {}
+    return {name: measure_calibration(scored, replicates, seed) for name, scored in every.items()}
+
+
 def one_against_rest(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the ROC curve of each class against the rest; a class that no case has, or every case, has none."""
     truth = {name: (cases["label"] == name).to_numpy(dtype=bool) for name in class_names(cases)}
@@ -187,11 +207,18 @@ def with_two_classes(
     positive = binary.positives(result.classes)
     missed = count_missed(cases, view, positive, binary.thresholds[-1])
     curves = {name: curve for name, curve in one_against_rest(view).items() if name == POSITIVE}
+    scored = score_cases(view)
+    calibration = measure_calibration(scored, replicates, seed)
+    own = calibration.figures if len(result.classes) == 2 else {}  # of two classes there is one slope
+    figures = own | prefix_names(measure_cases(view, replicates, seed) | calibration.figures, "binary_")
     return replace(
         result,
-        metrics=result.metrics | prefix_names(measure_cases(view, replicates, seed), "binary_"),
+        metrics=result.metrics | figures,
         positive=positive,
         roc=curves,
+        calibration={POSITIVE: calibration} | result.calibration,
+        predictive=predictive_values(scored, binary.thresholds, binary.prevalence),
+        decision=decision_curve(scored, binary.prevalence, replicates=replicates, seed=seed),
         set_points=set_points(view, binary.thresholds),
         missed={name: each / count_repeats(cases) for name, each in missed.items()},
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from src.evaluation.calibration import ERROR, INTERCEPT, SLOPE, Calibration
 from src.evaluation.curves import area_under_curve
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION
@@ -31,7 +32,8 @@ GREY = "#666666"
 
 
 def draw_figures(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure.Figure]":
-    """Return the figures "roc", "confusion", "reliability" and "slices", those whose data are known.
+    """Return the figures "roc", "confusion", "reliability", "calibration", "calibration_classes", "decision" and
+    "slices", those whose data are known.
 
     `note` is printed under each title, such as "image-level folds: optimistic".
     """
@@ -40,6 +42,7 @@ def draw_figures(evaluation: Evaluation, note: str = "") -> "dict[str, matplotli
         figures["roc"] = draw_roc(evaluation, note)
     if evaluation.reliability is not None:
         figures["reliability"] = draw_reliability(evaluation.reliability, evaluation.metrics, note)
+    figures |= draw_use(evaluation, note)
     if len(evaluation.slices):
         figures["slices"] = draw_slices(evaluation.slices, note)
     return figures
@@ -102,6 +105,83 @@ def draw_reliability(table: pd.DataFrame, metrics: dict[str, float], note: str =
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     _title(upper, f"Reliability: ECE {measured(metrics, 'ece', level=True)}", note)
+    return figure
+
+
+def draw_use(evaluation: Evaluation, note: str = "") -> "dict[str, matplotlib.figure.Figure]":
+    """Return the figures "calibration", "calibration_classes" and "decision", those whose data are known."""
+    figures = {}
+    drawn = {name: each for name, each in evaluation.calibration.items() if len(each.curve)}
+    if two := drawn.pop(POSITIVE, None):
+        figures["calibration"] = draw_calibration(two, evaluation.view, note)
+    if drawn:
+        figures["calibration_classes"] = draw_calibration_classes(drawn, note)
+    if len(evaluation.decision):
+        figures["decision"] = draw_decision(evaluation.decision, evaluation.view, note)
+    return figures
+
+
+def draw_calibration(calibration: Calibration, view: str, note: str = "") -> "matplotlib.figure.Figure":
+    """The smoothed share of positive cases against the score, with its band, above the scores of both kinds."""
+    figure = _figure(6.0, 6.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)), label="perfectly calibrated")
+    curve, found = calibration.curve, calibration.figures
+    upper.fill_between(curve["score"], curve["low"], curve["high"], color=BLUE, alpha=0.2, linewidth=0)
+    upper.plot(curve["score"], curve["observed"], color=BLUE, linewidth=2, label="smoothed, with its 95 % band")
+    for name, metric in {"slope": SLOPE, "intercept": INTERCEPT, "mean distance": ERROR}.items():
+        upper.plot([], [], " ", label=f"{name} {measured(found, metric, digits=2)}")
+    upper.set(ylim=(-0.02, 1.02), ylabel="Share of positive cases")
+    upper.legend(loc="best", framealpha=1, edgecolor="#CCCCCC", fontsize=9)
+    bars = calibration.histogram
+    width = 1 / len(bars)
+    for name, sign, color in (("positive", 1, VERMILION), ("negative", -1, GREY)):
+        lower.bar(bars["start"] + width / 2, sign * bars[name], width=0.9 * width, color=color, label=name)
+    lower.axhline(0, color=GREY, linewidth=0.8)
+    lower.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    lower.set(xlim=(-0.02, 1.02), xlabel="Score: predicted probability of the positive side", ylabel="Cases")
+    lower.legend(loc="best", fontsize=8, framealpha=1, edgecolor="#CCCCCC")
+    for axes in (upper, lower):
+        _plain(axes, "both")
+    _title(upper, f"Calibration: {view}", note)
+    return figure
+
+
+def draw_calibration_classes(calibrations: dict[str, Calibration], note: str = "") -> "matplotlib.figure.Figure":
+    """The smoothed share of each class against its probability, with pale bands."""
+    figure = _figure(6.0, 6.0)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)))
+    for number, (name, calibration) in enumerate(calibrations.items()):
+        curve, color = calibration.curve, PALETTE[number % len(PALETTE)]
+        axes.fill_between(curve["score"], curve["low"], curve["high"], color=color, alpha=0.1, linewidth=0)
+        found = calibration.figures
+        slope = f": slope {measured(found, SLOPE, digits=2)}" if SLOPE in found else ""
+        line, label = DASHES[number % len(DASHES)], _entry(f"{name}{slope}")
+        axes.plot(curve["score"], curve["observed"], color=color, linestyle=line, linewidth=2, label=label)
+    axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), aspect="equal")
+    axes.set(xlabel="Predicted probability of the class", ylabel="Share of its cases (95 % bands)")
+    _plain(axes, "both")
+    axes.legend(loc="best", framealpha=1, edgecolor="#CCCCCC", fontsize=9)
+    _title(axes, "Calibration: each class against the rest", note)
+    return figure
+
+
+def draw_decision(table: pd.DataFrame, view: str, note: str = "") -> "matplotlib.figure.Figure":
+    """The net benefit of treating by the score, with its band, and of treating everybody and nobody."""
+    figure = _figure(6.0, 5.2)
+    axes = figure.add_subplot()
+    places = table["threshold"]
+    axes.fill_between(places, table["model_low"], table["model_high"], color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(places, table["model"], color=BLUE, linewidth=2, label="by the score, with its 95 % band")
+    axes.plot(places, table["all"], color=VERMILION, linewidth=1.6, linestyle="--", label="treat everybody")
+    axes.plot(places, table["none"], color=GREY, linewidth=1.6, linestyle=":", label="treat nobody")
+    top = float(table[["model_high", "all"]].max().max())
+    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.05 * top))
+    axes.set(xlabel="Threshold: the risk above which one would treat", ylabel="Net benefit per case")
+    _plain(axes, "both")
+    axes.legend(loc="best", framealpha=1, edgecolor="#CCCCCC", fontsize=9)
+    _title(axes, f"Decision curve: {view}", note)
     return figure
 
 

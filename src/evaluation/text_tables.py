@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src.evaluation.calibration import ERROR, INTERCEPT, SLOPE, Calibration
 from src.evaluation.fold_tables import mark_best, round_table
 from src.evaluation.side_by_side import PROTOCOL, TRAINING, SideBySide, axis_title
 from src.evaluation.slices import ALL, largest_values
@@ -14,6 +15,8 @@ from src.evaluation.wording import MISSING, ends, measured, number, p_value, sca
 
 BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
 """The tones of a table's cell; what they say stands in the cell's text, too, but for the best value of a column."""
+VALUES = {"ppv": "PPV", "npv": "NPV"}
+"""Predictive values, and how they are called."""
 VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
 
 
@@ -194,6 +197,42 @@ def tabulate_slices(
         for row in shown.to_dict("records")
     ]
     return TextTable(header=["", "value", "cases", "patients", *map(title, names)], rows=rows, text=2)
+
+
+def tabulate_calibration(calibrations: Mapping[str, Calibration], caption: str = "") -> TextTable:
+    """Return intercept, slope and integrated index of scores, by what they are scores of; notes say what has none."""
+    rows = [
+        [name, *(measured(each.figures, metric, digits=2) for metric in (INTERCEPT, SLOPE, ERROR))]
+        for name, each in calibrations.items()
+    ]
+    notes = [f"{name}: no intercept and slope: {each.reason}" for name, each in calibrations.items() if each.reason]
+    header = ["scores of", "Intercept (95 %)", "Slope (95 %)", "Mean distance from the curve (95 %)"]
+    return TextTable(caption=caption, header=header, rows=rows, notes=notes)
+
+
+def tabulate_predictive(table: pd.DataFrame, caption: str = "") -> TextTable:
+    """Return predictive values in percent, by threshold (`src.evaluation.decision_curve.predictive_values`)."""
+    rows = [
+        [
+            number(row["threshold"], 2),
+            number(100 * row["prevalence"]),
+            *(measured(row, name, 100, 1) for name in VALUES),
+        ]
+        for row in table.to_dict("records")
+    ]
+    header = ["above", "Prevalence, %", *(f"{title}, % (95 %)" for title in VALUES.values())]
+    return TextTable(caption=caption, header=header, rows=rows)
+
+
+def describe_decision(table: pd.DataFrame) -> str:
+    """Return at which thresholds acting by the score is worth more than treating everybody or nobody, in words."""
+    if table.empty:
+        return "no net benefit can be computed, as all cases are of one kind"
+    better = table["model"] - table[["all", "none"]].max(axis=1) > 1e-12
+    spans = table[better].groupby((~better).cumsum())["threshold"].agg(["min", "max"]).drop_duplicates()
+    said = [f"{number(low, 2)} to {number(high, 2)}" for low, high in spans.to_numpy()]
+    where = f"at thresholds of {', '.join(said)}" if said else "at no threshold"
+    return f"acting by the score is worth more than treating everybody or nobody {where} (net benefit)"
 
 
 def views_of_groups(together: SideBySide) -> list[str]:

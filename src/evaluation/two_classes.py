@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from src.evaluation.metrics import accuracy_by_fold
 from src.evaluation.positive_class import usual_positive
 from src.evaluation.predictions import class_names
-from src.system.checks import one_of
+from src.system.checks import holds, one_of
 
 NEGATIVE, POSITIVE = "negative", "positive"
 REDUCTIONS = ("max", "sum")
@@ -30,11 +30,15 @@ class Binary:
         Of the positive score, in 0..1. A case is called positive where its score is above (`>`) the threshold, so that
         at 0.5 it is the most probable class, ties included. Missed cases are counted at the last one. The figures
         published by Rakhlin et al. follow from `>` and from `>=` alike: no score of theirs equals a threshold.
+    prevalence
+        The share (0..1) of positive cases among those who will be judged, for predictive values and net benefit; None:
+        that of the cases.
     """
 
     positive: list[str] = field(default_factory=list)
     reduce: str = "max"
     thresholds: list[float] = field(default_factory=lambda: [0.33, 0.5])
+    prevalence: float | None = None
 
     def __post_init__(self) -> None:
         one_of(REDUCTIONS, reduce=self.reduce)
@@ -42,6 +46,11 @@ class Binary:
             raise ValueError(f"`positive` must name each class once, but got positive={self.positive}")
         if not self.thresholds or not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise ValueError(f"`thresholds` must be one or more in 0..1, but got thresholds={self.thresholds}")
+        if self.prevalence is not None:
+            known = 0 < self.prevalence < 1
+            holds(
+                "0 < prevalence < 1", known, group="binary", prevalence=f"{self.prevalence} (a fraction, not percent)"
+            )
 
     def __call__(self, cases: pd.DataFrame) -> pd.DataFrame | None:
         """Return the cases with the columns `p_negative, p_positive` and the labels "negative" and "positive".

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from src.evaluation.calibration import INTERCEPT, SLOPE, Calibration
 from src.evaluation.curves import area_under_curve, training_curves
 from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.fold_tables import FUSION, mark_correct
@@ -17,10 +18,13 @@ from src.evaluation.predictions import average_by_case, class_names, count_repea
 from src.evaluation.side_by_side import Group
 from src.evaluation.text_tables import (
     TextTable,
+    describe_decision,
     tabulate_beside,
+    tabulate_calibration,
     tabulate_comparison,
     tabulate_folds,
     tabulate_groups,
+    tabulate_predictive,
     tabulate_slices,
 )
 from src.evaluation.two_classes import POSITIVE
@@ -346,7 +350,7 @@ def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> T
 
 
 def calibration_section(material: ReportMaterial) -> Section | None:
-    """Return the reliability of each group."""
+    """Return how far scores can be taken at their word, and what acting on them is worth, of each group."""
     from src.evaluation.figures import draw_reliability
 
     blocks: list[Block] = []
@@ -357,12 +361,54 @@ def calibration_section(material: ReportMaterial) -> Section | None:
         note = OPTIMISTIC if group.leaks else ""
         alt = f"Accuracy against confidence; expected calibration error {typeset(shown(evaluation.metrics, 'ece'))}"
         figure = draw_reliability(evaluation.reliability, evaluation.metrics, note)
-        blocks += [*named, Gallery(pictures=[figure_picture(figure, f"Reliability of {group_title(group)}", alt)])]
+        pictures = [figure_picture(figure, f"Reliability of {group_title(group)}", alt), *use_pictures(group)]
+        blocks += [*named, Gallery(pictures=pictures), *use_tables(group)]
     said = (
         "How far the probability of the predicted class can be taken at its word. Cases that are drawn anew are less "
-        "well calibrated than the cases themselves, so that the interval of the calibration error may lie above it."
+        "well calibrated than the cases themselves, so that the interval of the calibration error may lie above it. "
+        "Slope and intercept are those of a logistic regression of the outcome on the logit of the score, patients "
+        "being clusters: 1 and 0 where scores are right; a slope below 1 says that they are too extreme, an intercept "
+        "below 0 that they are too high."
     )
     return Section(id="calibration", title="Calibration", blocks=[Text(lines=[said]), *blocks]) if blocks else None
+
+
+def use_pictures(group: Group) -> list[Picture]:
+    """Return the figures of calibration, and of net benefit."""
+    from src.evaluation.figures import draw_use
+
+    evaluation = group.evaluation
+    said = {name: line_words(name, each) for name, each in evaluation.calibration.items()}
+    two = said.pop(POSITIVE, "")
+    texts = {
+        "calibration": ("Calibration", f"Smoothed share of positive cases against the score; {two}"),
+        "calibration_classes": ("Calibration by class", f"Smoothed shares of classes; {'; '.join(said.values())}"),
+        "decision": ("Decision curve", f"Net benefit: {describe_decision(evaluation.decision)}"),
+    }
+    return [
+        figure_picture(figure, f"{texts[name][0]} of {group_title(group)}", typeset(texts[name][1]))
+        for name, figure in draw_use(evaluation, OPTIMISTIC if group.leaks else "").items()
+    ]
+
+
+def line_words(name: str, calibration: Calibration) -> str:
+    """Return intercept and slope in words, or why there are none."""
+    found = calibration.figures
+    figures = f"intercept {measured(found, INTERCEPT, digits=2)}, slope {measured(found, SLOPE, digits=2)}"
+    return f"{name}: {calibration.reason or figures}"
+
+
+def use_tables(group: Group) -> list[Block]:
+    """Return the figures of calibration, the predictive values, and where acting on scores is worth more."""
+    evaluation, where = group.evaluation, of_group(group)
+    named = {evaluation.view if name == POSITIVE else name: each for name, each in evaluation.calibration.items()}
+    table = with_headings(tabulate_calibration(named, f"Calibration{where}"), "Scores of")
+    blocks: list[Block] = [with_sentences(table)] if named else []
+    if len(evaluation.predictive):
+        caption = f"Predictive values: {evaluation.view}{where}"
+        values = with_headings(tabulate_predictive(evaluation.predictive, caption), "Called positive above")
+        blocks.append(with_sentences(replace(values, notes=[describe_decision(evaluation.decision)])))
+    return blocks
 
 
 def metric_section(material: ReportMaterial) -> Section:

@@ -32,7 +32,15 @@ TABLES = ("groups.md", "table.md")
 """The artefacts that a description begins with, the first that is there."""
 FUSED = "Model fusion"
 """The row of a table that a sweep is about (`src.evaluation.fold_tables`)."""
-FIGURES = ("groups.png", "learning_curve.png", "roc.png", "confusion.png", "reliability.png")
+FIGURES = (
+    "groups.png",
+    "learning_curve.png",
+    "roc.png",
+    "confusion.png",
+    "reliability.png",
+    "calibration.png",
+    "decision.png",
+)
 LONGEST = 4000
 """Characters of a table; a tag has at most 8000."""
 SLICES = "slices.md"

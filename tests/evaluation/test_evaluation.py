@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.evaluation.calibration import ERROR, INTERCEPT, SLOPE
 from src.evaluation.curves import area_under_curve
 from src.evaluation.evaluation import evaluate
 from src.evaluation.fold_tables import FUSION, SPREAD
@@ -23,8 +24,12 @@ def test_a_single_run(make: Make) -> None:
     assert found.classes == ["Normal", "Benign", "InSitu", "Invasive"]
     assert found.positive == ["InSitu", "Invasive"]
     assert {name for name in found.metrics if not name.endswith(("_low", "_high"))} == (
-        {*METRICS, "accuracy_std"} | {f"binary_{name}" for name in (*METRICS, "accuracy_std")}
+        {*METRICS, "accuracy_std"} | {f"binary_{name}" for name in (*METRICS, "accuracy_std", INTERCEPT, SLOPE, ERROR)}
     )
+    assert list(found.calibration) == ["positive", *found.classes]
+    assert found.metrics["binary_calibration_slope"] == found.calibration["positive"].slope.value
+    assert found.predictive["threshold"].tolist() == found.set_points["threshold"].tolist()
+    assert len(found.decision) == 99
     assert measure_cases(average_by_case(predictions), 20).items() <= found.metrics.items()
     assert found.fold_accuracy.std(ddof=0) == pytest.approx(found.metrics["accuracy_std"])
     assert np.trace(found.confusion.to_numpy()) / 40 == pytest.approx(found.metrics["accuracy"])
@@ -52,6 +57,9 @@ def test_without_a_two_class_view_each_class_has_a_curve(make: Make) -> None:
     assert found.positive == []
     assert found.missed == {}
     assert found.set_points.empty
+    assert found.predictive.empty
+    assert found.decision.empty
+    assert list(found.calibration) == found.classes
     assert not any(name.startswith("binary_") for name in found.metrics)
 
 

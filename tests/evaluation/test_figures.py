@@ -33,7 +33,7 @@ def texts(axes: Any) -> list[str]:
 def test_the_published_figures_hold_the_published_data(published: pd.DataFrame) -> None:
     evaluation = evaluate_published(published, replicates=50)
     figures = draw_figures(evaluation, note="image-level folds: optimistic")
-    assert sorted(figures) == ["confusion", "roc"]
+    assert sorted(figures) == ["calibration", "confusion", "decision", "roc"]
     (axes,) = figures["roc"].axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     (curve,) = (line for label, line in lines.items() if str(label).startswith("AUC 0.973 (95 %: "))
@@ -54,7 +54,8 @@ def test_every_figure_is_drawn_without_global_state(make: Make, positive: list[s
     before = "matplotlib.pyplot" in sys.modules
     evaluation = evaluate(make(cases=40), Binary(positive=positive), replicates=20)
     figures = draw_figures(evaluation, note="untrained encoder")
-    assert sorted(figures) == ["confusion", "reliability", "roc"]
+    of_view = ["calibration", "decision"] if positive else []
+    assert sorted(figures) == sorted(["calibration_classes", "confusion", "reliability", "roc", *of_view])
     for figure in figures.values():
         file = BytesIO()
         figure.savefig(file, format="png")
