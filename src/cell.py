@@ -26,7 +26,8 @@ class Cell:
     `augment`, `pool` and `classifier` belong to frozen descriptors, `finetune` to networks that are trained.
 
     `seed` draws augmentations and crops; `seeds` are those of the models, each fold having a model per seed. `views`
-    says whether images of different views (cc, mlo) have a model each (`separate`) or one for all (`shared`).
+    says whether images of different views (cc and mlo, or stains, or sequences) have a model each (`separate`) or one
+    for all (`shared`).
     `training_patients` limits every training part to so many patients (0: all), for learning curves: the fewer are
     among the more, drawn by `seed`. `on_bad_image` says what becomes of an image that cannot be read or treated: `fail`
     ends the run, `skip` leaves its sample out, `pass` lets one that the stain normaliser cannot treat go on as it is,

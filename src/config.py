@@ -211,6 +211,49 @@ class Predict:
 
 
 @dataclass(kw_only=True)
+class Validate:
+    """What `python -m src.validate` takes: a model or several, and the cohort that they are judged on."""
+
+    tracking: Tracking
+    data: Reader
+    model: Any
+    """A run, a sweep or a registered model, or a list of them."""
+    binary: Binary = field(default_factory=Binary)
+    classes: dict[str, str] = field(default_factory=dict)
+    """Which class of the cohort is which of the model, where they are called differently."""
+    slices: list[str] = field(default_factory=list)
+    """Columns of the cohort's manifest by whose values the metrics are told apart."""
+    audit: str = "warn"
+    """What becomes of a cohort with patients or (nearly) identical images that the model learnt from: warn or fail."""
+    reference: str = ""
+    """Of several models the one that every other one is compared with; empty: the first."""
+    weights: str = ""
+    """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
+    replicates: int = 1000
+    name: str = ""
+    """The run's name; empty: the model's and the cohort's."""
+    store: str = "${workspace}/store"
+    workers: int = 0
+    """Threads that prepare images; 0: one per processor."""
+    device: str = "auto"
+    executor: Executor
+    workspace: str = "mlruns"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        one_of(AUDIT, audit=self.audit)
+        check_replicates(self.replicates)
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise ValueError(f"`model` is a run, a sweep or a registered model, or several, but got model={self.model}")
+
+    @property
+    def models(self) -> list[str]:
+        """The models."""
+        given = self.model if isinstance(self.model, list) else [self.model]
+        return [str(each) for each in given if each is not None]
+
+
+@dataclass(kw_only=True)
 class Serve:
     """What `python -m src.serve` takes: a registered model, and where it listens."""
 
@@ -289,7 +332,21 @@ class Download:
     workspace: str = "mlruns"
 
 
-COMMANDS = (Experiment, Tune, Fuse, Compare, Runs, Sync, Report, SampleSize, Predict, Register, Serve, Download)
+COMMANDS = (
+    Experiment,
+    Tune,
+    Fuse,
+    Compare,
+    Runs,
+    Sync,
+    Report,
+    SampleSize,
+    Predict,
+    Validate,
+    Register,
+    Serve,
+    Download,
+)
 
 
 def register_schemas(schemas: Iterable[type]) -> None:

@@ -9,10 +9,11 @@ from src.cli.command import command, is_given
 from src.cli.terminal import say
 from src.config import Report, build
 from src.system.files import check_file, check_unwritten, replace_file
-from src.tracking import CELL, SWEEP
+from src.tracking import CELL, KIND, SWEEP, VALIDATION
 
 if TYPE_CHECKING:
     from src.reporting.gathering import ReportMaterial
+    from src.tracking import RunRecord, Tracking
 
 
 def main(config: DictConfig) -> None:
@@ -49,8 +50,14 @@ def gather_material(options: Report) -> "ReportMaterial":
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.id)
         return gather_report(tracking, sweep, cells, sweep.swept, options.replicates, binary, options.reference)
-    runs = [tracking.find(name, CELL) for name in options.runs]
+    runs = [find_reported(tracking, name) for name in options.runs]
     return gather_report(tracking, None, runs, (), options.replicates, binary, options.reference)
+
+
+def find_reported(tracking: "Tracking", name: str) -> "RunRecord":
+    """Return the run of a name or id, which may be a validation; `ValueError` where there is none."""
+    run = tracking.by_id(name) or next(iter(tracking.search({KIND: VALIDATION}, name=name)[::-1]), None)
+    return run if run is not None and run.kind == VALIDATION else tracking.find(name, CELL)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,12 @@ def test_every_option_becomes_an_object(option: Path, monkeypatch: pytest.Monkey
     assert isinstance(experiment.method, Method)
 
 
-@pytest.mark.parametrize("name", ["compare", "fuse", "plan", "predict", "register", "report", "runs", "serve", "sync"])
+@pytest.mark.parametrize(
+    "name", ["compare", "fuse", "plan", "predict", "register", "report", "runs", "serve", "sync", "validate"]
+)
 def test_every_command_composes(name: str) -> None:
     needed = {"predict": ["model=A", "input=B", "output=C"], "register": ["model=A", "name=B"], "serve": ["model=A"]}
+    needed["validate"] = ["model=A", "data.path=B.csv"]
     assert composed(*needed.get(name, []), name=name)
 
 

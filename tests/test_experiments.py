@@ -86,7 +86,7 @@ def test_yi2017(tmp_path: Path) -> None:
     fewer = ["finetune.epochs=1", "finetune.warmup=0", *SMALL]
     process = run("run", "experiment=yi2017", *smaller, *fewer, workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
-    for row in ("GoogLeNet-64 cc", "GoogLeNet-64 mlo", "Handcrafted-64", "Model fusion", "trained from scratch"):
+    for row in ("GoogLeNet-64 (cc)", "GoogLeNet-64 (mlo)", "Handcrafted-64", "Model fusion", "trained from scratch"):
         assert row in process.stdout
     keep = tracking(tmp_path)
     table = keep.predictions(keep.find("GoogLeNet-64"))

@@ -226,5 +226,5 @@ def test_a_real_sweep_with_views_training_and_cells_that_fail(tmp_path: Path) ->
     text = page.read_text()
     found = re.findall(r'<section id="(\w+)"', text)
     assert found == [name for name in SECTIONS if name != "groups"]
-    for said in ("SqueezeNet-64 mlo", "mass_margins", "Without results: SqueezeNet-16 (FAILED)"):
+    for said in ("SqueezeNet-64 (mlo)", "mass_margins", "Without results: SqueezeNet-16 (FAILED)"):
         assert said in text

@@ -35,9 +35,14 @@ if TYPE_CHECKING:
 
 
 def show_evaluation(evaluation: Evaluation, title: str, notes: list[str]) -> None:
-    """Print the table by fold, the metrics with their intervals, the two-class figures, and the slices."""
-    terminal = console()
+    """Print the table by fold, and the figures."""
     show_folds(evaluation, title, notes)
+    show_figures(evaluation)
+
+
+def show_figures(evaluation: Evaluation) -> None:
+    """Print the metrics with their intervals, the two-class figures, and the slices."""
+    terminal = console()
     print_table(metrics_table(evaluation))
     if len(evaluation.set_points):
         terminal.print(f"Two classes: {evaluation.view}")

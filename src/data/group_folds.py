@@ -49,7 +49,7 @@ class LeaveOneGroupOut(SplitProtocol):
     def notes(self, splits: pd.DataFrame) -> list[str]:
         """Return to which groups the figures refer."""
         return [
-            f"each {self.group} is predicted by models of the others; intervals hold for new patients of these "
+            f"each {self.group} is predicted by models of the others: intervals hold for new patients of these "
             f"{splits['fold'].nunique()}, and another {self.group} may differ by more"
         ]
 

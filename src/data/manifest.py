@@ -1,12 +1,15 @@
 """The manifest: one row per sample, what every reader gives and every method starts from."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
 
 COLUMNS = ("sample", "case", "patient", "view", "label")
-VIEWS = ("", "cc", "mlo")
+VIEW = re.compile(r"[\w -]*")
+"""The name of a view: a model of its own is called by it, and so is that model's file."""
+MOST_VIEWS = 12
 
 
 def check_manifest(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.DataFrame:
@@ -17,11 +20,31 @@ def check_manifest(manifest: pd.DataFrame, positive: Sequence[str] = ()) -> pd.D
     _refuse(manifest, manifest["sample"].duplicated(), "a sample has one row")
     _refuse(manifest, manifest["case"] == "", "every sample has a case")
     _refuse(manifest, manifest["label"].isna() | (manifest["label"].astype(str) == ""), "every sample has a label")
-    _refuse(manifest, ~manifest["view"].isin(VIEWS), "a view is cc, mlo or empty")
+    check_views(manifest)
     for column in ("label", "patient"):
         _check_one(manifest, column)
     _check_classes(manifest, positive)
     return manifest
+
+
+def check_views(images: pd.DataFrame) -> None:
+    """Raise `ValueError` for views that are none: of other signs, or too many to have a model each.
+
+    `images` has the columns `sample` and `view`.
+    """
+    odd = images[~images["view"].map(lambda view: VIEW.fullmatch(view) is not None)]
+    if len(odd):
+        row = odd.iloc[0]
+        raise ValueError(
+            f"a view's name is of letters, digits, blanks, _ and -, but {row['sample']} has view {row['view']!r}"
+        )
+    if (count := images["view"].nunique()) > MOST_VIEWS:
+        found = list_first(sorted(images["view"].unique()))
+        raise ValueError(
+            f"there are at most {MOST_VIEWS} views, in which cases have an image or several each, but there are "
+            f"{count}, {found}: if that column tells images of a case apart and no more, leave it out, and they are "
+            "averaged"
+        )
 
 
 def list_first(names: Sequence[str]) -> str:
@@ -52,13 +75,17 @@ def is_among(names: "pd.Series[str]", chosen: Iterable[str]) -> "pd.Series[bool]
 
 
 def single_views(manifest: pd.DataFrame, what: str) -> list[str]:
-    """Return one note on the cases (`what` they are) that have one view only, where a data set has two; else none."""
+    """Return one note on the cases (`what` they are) that lack views, where a data set has several; else none."""
     rows = manifest[manifest["view"] != ""]
-    single = rows.groupby("case")["view"].agg("first")[rows.groupby("case")["view"].nunique() == 1]
-    if rows["view"].nunique() < 2 or single.empty:
+    there = pd.crosstab(rows["case"], rows["view"]) > 0
+    lacking = there[~there.all(axis=1)]
+    if len(there.columns) < 2 or lacking.empty:
         return []
-    listed = ", ".join(f"{view} {(single == view).sum()}" for view in VIEWS[1:])
-    return [f"{len(single)} of {manifest['case'].nunique()} {what} have one view only ({listed})"]
+    several = len(there.columns) > 2
+    counts = (~lacking if several else lacking).sum()
+    listed = ", ".join(f"{view} {count}" for view, count in counts.items())
+    verb = f"lack at least one of {len(there.columns)} views" if several else "have one view only"
+    return [f"{len(lacking)} of {manifest['case'].nunique()} {what} {verb} ({listed})"]
 
 
 def _check_columns(manifest: pd.DataFrame) -> None:

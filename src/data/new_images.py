@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.data.found_files import EXTENSIONS, find_files, printable_name
-from src.data.manifest import VIEWS, as_sample
+from src.data.manifest import as_sample, check_views
 from src.data.reader import LeftOut
 from src.system.spreadsheets import blank_missing, read_text
 
@@ -79,10 +79,10 @@ def _check(rows: pd.DataFrame, path: Path) -> None:
     for wrong, rule in (
         (rows["sample"] == "", "every row has a sample"),
         (rows["sample"].duplicated(), "an image has one row"),
-        (~rows["view"].isin(VIEWS), "a view is cc, mlo or empty"),
     ):
         if wrong.any():
             row = rows[wrong].iloc[0]
             raise ValueError(
                 f"{rule}, but not so in row {row.name} of {path}: sample {row['sample']!r}, view {row['view']!r}"
             )
+    check_views(rows)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from src.data.found_files import is_part
 from src.data.leaks import unknown_patients
-from src.data.manifest import COLUMNS, VIEWS, list_first
+from src.data.manifest import COLUMNS, list_first
 from src.data.reader import LeftOut
 
 PATIENT = re.compile(
@@ -68,8 +68,8 @@ def _counted(images: pd.DataFrame) -> str:
 
 
 def _views(images: pd.DataFrame) -> str:
-    counts = [(view, int((images["view"] == view).sum())) for view in VIEWS[1:]]
-    shown = ", ".join(f"{view} {count}" for view, count in counts if count)
+    counts = images.loc[images["view"] != "", "view"].value_counts().sort_index()
+    shown = ", ".join(f"{view} {count}" for view, count in counts.items())
     return f"views {shown}" if shown else ""
 
 

@@ -20,6 +20,7 @@ from src.evaluation.predictions import (
 )
 from src.evaluation.scored_cases import score_cases
 from src.evaluation.slices import name_folds, slice_table
+from src.evaluation.subgroups import slice_notes
 from src.evaluation.two_classes import POSITIVE, Binary, count_missed, set_points, view_title
 from src.evaluation.wording import percent
 
@@ -139,7 +140,12 @@ def evaluate(
         calibration=calibrate_classes(cases, replicates, seed),
         slices=measure_slices(predictions, facts, binary, replicates, seed),
     )
-    result.notes = binary.notes(result.classes) + not_above_the_commonest(result) + few_patients(cases)
+    result.notes = (
+        binary.notes(result.classes)
+        + not_above_the_commonest(result)
+        + few_patients(cases)
+        + slice_notes(result.slices)
+    )
     return result if view is None else with_two_classes(result, cases, view, binary, replicates, seed)
 
 

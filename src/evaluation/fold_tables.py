@@ -1,5 +1,6 @@
 """The table of accuracies by model and fold, as Table 1 of Rakhlin et al. 2018, or by repeat, in percent."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from src.system.spreadsheets import blank_missing, read_text
 
 FUSION = "Model fusion"
 SPREAD = "std over models"
-VIEWS = ("cc", "mlo")
+OF_VIEW = re.compile(r"(.*) \((.+)\)")
+"""The name of a row that is of a view of a model alone."""
 FOLD, REPEAT = "fold", "repeat"
 RESULTS = ["model", "metric", "value"]
 RESULT_METRICS = ["accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivity", "specificity"]
@@ -59,8 +61,8 @@ def fold_table(predictions: pd.DataFrame, part: str = FOLD) -> pd.DataFrame:
     So it is in the paper: of ResNet-400 4.2, where the row's ten values have 3.9; the fused row's 2.6 is that of its
     values (`experiments/rakhlin2018/published/by_seed.csv`).
 
-    Where there are two views or more, the rows `NAME cc`, `NAME mlo` above a model's, and above the fusion's, are those
-    of the samples of one view alone, and thus of the cases that have it.
+    Where there are two views or more, the rows `NAME (cc)`, `NAME (mlo)` above a model's, and above the fusion's, are
+    those of the samples of one view alone, and thus of the cases that have it.
     """
     singles = _single_rows(predictions, part)
     rows = [_by_view(predictions, str(name), singles.loc[[name]], part) for name in singles.index]
@@ -94,8 +96,8 @@ def mark_best(table: pd.DataFrame) -> pd.DataFrame:
 
 def of_one_view(name: str, names: list[str]) -> bool:
     """Return whether a row among those of `names` is of one view of a model, or of the fusion, that has a row, too."""
-    model, _, view = name.rpartition(" ")
-    return view in VIEWS and model in names
+    found = OF_VIEW.fullmatch(name)
+    return found is not None and found[1] in names
 
 
 def round_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +171,7 @@ def _by_view(predictions: pd.DataFrame, name: str, row: pd.DataFrame, part: str)
     if len(parts) < 2:
         return row
     made = [(_fused if name == FUSION else _single_rows)(of_view, part) for of_view in parts.values()]
-    named = [each.set_axis([f"{name} {view}"]) for each, view in zip(made, parts, strict=True)]
+    named = [each.set_axis([f"{name} ({view})"]) for each, view in zip(made, parts, strict=True)]
     return pd.concat([*named, row])
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from src.evaluation.metrics import measure_cases, patient_groups, prefix_names
 from src.evaluation.predictions import average_by_case, class_names, view_names
+from src.evaluation.subgroups import fewest_patients, slice_differences
 from src.evaluation.two_classes import Binary
 from src.system.natural_order import natural_order
 
@@ -45,27 +46,30 @@ def slice_table(
 ) -> pd.DataFrame:
     """Return a row per value of each column of `facts` (`sample`, and others as text), in the values' natural order.
 
-    Columns: `column, value, cases, patients`, and `accuracy, balanced_accuracy, auc`, each with `_low` and `_high`;
-    fractions, not a number where they cannot be computed, such as the AUC of a single class. `binary_auc` is added
-    where more than two classes have a two-class view. The first row is of all the cases. Of a column that differs among
-    the samples of a case, such as the view, a value's row is of the samples that have it, averaged per case. The view
-    is a column wherever there are two or more.
+    Columns: `column, value, cases, patients`, `fewest` (patients of the class that has the fewest), and `accuracy,
+    balanced_accuracy, auc`, each with `_low` and `_high`; fractions, not a number where they cannot be computed, such
+    as the AUC of a single class. `binary_auc` is added where more than two classes have a two-class view. The first row
+    is of all the cases. Of a column that differs among the samples of a case, such as the view, a value's row is of the
+    samples that have it, averaged per case. The view is a column wherever there are two or more. `p_accuracy` and
+    `p_auc` say, in each row of a column, whether the figure differs between its values
+    (`src.evaluation.subgroups.slice_differences`).
 
     Intervals are those of `src.evaluation.metrics.measure_cases`; an AUC has one where each class has 5 patients or
     more.
     """
     rows = [_row(ALL, "", predictions, binary, replicates, seed)]
-    for column, values in _columns(predictions, facts).items():
+    for column, values in slice_columns(predictions, facts).items():
         for value in sorted(values.unique().tolist(), key=natural_order):
             part = predictions[values == value]
             rows.append(_row(column, value or UNKNOWN, part, binary, replicates, seed))
-    return pd.DataFrame(rows)
+    differ = slice_differences(slice_columns(predictions, facts), predictions, binary, seed)
+    return pd.DataFrame(rows).merge(differ, on="column", how="left")
 
 
 def name_folds(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[int, str]:
     """Return the names of folds that are the values of a column of `facts`, such as hospitals; empty where they are
     none's."""
-    for name, values in _columns(predictions, facts).items():
+    for name, values in slice_columns(predictions, facts).items():
         pairs = pd.DataFrame({"fold": predictions["fold"], "value": values}).drop_duplicates()
         same = pairs["fold"].is_unique and pairs["value"].is_unique and len(pairs) > 1
         if name != "view" and same and not pairs["value"].isin(["", "mean", "std"]).any():
@@ -79,7 +83,7 @@ def largest_values(table: pd.DataFrame, limit: int = 12) -> pd.DataFrame:
     return table[place <= limit]
 
 
-def _columns(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[str, pd.Series]:
+def slice_columns(predictions: pd.DataFrame, facts: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the values (rows of predictions) by column, those of the view first."""
     of_sample = facts.set_index("sample")
     names = [str(name) for name in of_sample if name != "view"]
@@ -93,7 +97,7 @@ def _row(
 ) -> dict[str, str | int | float]:
     cases = average_by_case(rows)
     groups = patient_groups(cases)
-    counts = {"cases": cases["case"].nunique(), "patients": len(np.unique(groups))}
+    counts = {"cases": cases["case"].nunique(), "patients": len(np.unique(groups)), "fewest": fewest_patients(cases)}
     found = dict.fromkeys(_with_ends(METRICS), np.nan) | _measured(cases, replicates, seed)
     view = binary(cases) if len(class_names(cases)) > 2 else None
     if view is not None:

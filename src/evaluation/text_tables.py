@@ -11,7 +11,8 @@ from src.evaluation.calibration import ERROR, INTERCEPT, SLOPE, Calibration
 from src.evaluation.fold_tables import mark_best, round_table
 from src.evaluation.side_by_side import PROTOCOL, TRAINING, SideBySide, axis_title
 from src.evaluation.slices import ALL, largest_values
-from src.evaluation.wording import MISSING, ends, measured, number, p_value, scale, signed, spread, titled
+from src.evaluation.subgroups import FEWEST
+from src.evaluation.wording import MISSING, ends, figures, measured, number, p_value, scale, signed, spread, titled
 
 BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
 """The tones of a table's cell; what they say stands in the cell's text, too, but for the best value of a column."""
@@ -144,6 +145,21 @@ def tabulate_comparison(
     return TextTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes or [])
 
 
+def tabulate_external(
+    table: pd.DataFrame, cohort: str, caption: str = "", title: Callable[[str], str] = titled
+) -> TextTable:
+    """Return what models do on their own patients and on a cohort (`src.evaluation.external.external_table`, with the
+    column `model`): areas as fractions, accuracies in percent."""
+    rows = []
+    for row in table.to_dict("records"):
+        unit, digits = scale(row["metric"])
+        sides = [measured(row, name, unit, digits) for name in ("internal", "external")]
+        difference = signed(*figures(row, "difference", unit), digits)
+        rows.append([str(row["model"]), title(row["metric"]), *sides, difference])
+    header = ["model", "metric", "held-out, own patients (95 %)", f"{cohort} (95 %)", "difference (95 %)"]
+    return TextTable(caption=caption, header=header, rows=rows, text=2)
+
+
 def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
     """Return the entries of a ledger (`src.evaluation.optimism_ledger`) that have figures, in percent and points."""
     rows = [
@@ -196,7 +212,26 @@ def tabulate_slices(
         ]
         for row in shown.to_dict("records")
     ]
-    return TextTable(header=["", "value", "cases", "patients", *map(title, names)], rows=rows, text=2)
+    said, header = differences_in_words(shown), ["", "value", "cases", "patients", *map(title, names)]
+    if not any(said):
+        return TextTable(header=header, rows=rows, text=2)
+    rows = [[*row, words] for row, words in zip(rows, said, strict=True)]
+    return TextTable(header=[*header, "do values differ? (p, Holm)"], rows=rows, text=2, last=1)
+
+
+def differences_in_words(slices: pd.DataFrame) -> list[str]:
+    """Return of each row of a slice table, once a column, whether figures differ between its values; and where patients
+    are few."""
+    if "p_accuracy" not in slices:
+        return [""] * len(slices)
+    said, before = [], ALL
+    for row in slices.to_dict("records"):
+        named = {"accuracy": row["p_accuracy"], "AUC": row["p_auc"]} if row["column"] != before else {}
+        words = [f"{name} {p_value(p)}" for name, p in named.items() if p == p]
+        words += ["few patients"] if row["column"] != ALL and row["fewest"] < FEWEST else []
+        said.append(", ".join(words))
+        before = row["column"]
+    return said
 
 
 def tabulate_calibration(calibrations: Mapping[str, Calibration], caption: str = "") -> TextTable:

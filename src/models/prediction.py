@@ -57,11 +57,14 @@ def predict_new(
 ) -> Prediction:
     """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
 
+    With the column `content`, the digest of each file's bytes, files have been opened, and are not again.
+
     `store` gives and keeps descriptors; without one none are kept. `ValueError` where the cells have different classes,
     or a view has no model.
     """
     check_members(members, images)
-    rows, unread = with_digests(images, root, members[0].method.workers, progress)
+    workers = members[0].method.workers
+    rows, unread = (images, pd.DataFrame()) if "content" in images else with_digests(images, root, workers, progress)
     # What is held does not grow with the number of images but by the answers.
     blocks = [rows.iloc[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
     answers = [answer for block in blocks for answer in apply_members(members, block, root, progress, store)]

@@ -51,6 +51,8 @@ def describe_design(material: ReportMaterial, group: Group) -> list[str]:
     data = f"Judged on {held} of the data set {listed(data_sets) or 'unknown'}, {of_classes}."
     protocol = f"{protocols or 'unknown'}, {' or '.join(dict.fromkeys(folds))}"
     protocol += f" of {repeats} repeats" if repeats > 1 else ""
+    if not material.external.empty:
+        return [f"{data} None of them was learnt from.", describe_methods(material)]
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
     return [data, describe_methods(material)]
 

@@ -23,7 +23,7 @@ from src.sweeps.fusion import (
     told_apart,
 )
 from src.system.checks import one_of
-from src.tracking import RunRecord, Tracking
+from src.tracking import VALIDATION, RunRecord, Tracking
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,9 @@ class ReportMaterial:
         The groups side by side, even where there is but one.
     published
         Published tables by model and fold, by their file's name.
+    external
+        What models do on their own patients and on another cohort (`src.evaluation.external.external_table`), with the
+        columns `model` and `cohort`; empty where none was judged so.
     points
         `cell, curve, fit, epoch, value` of the training; empty where nothing was trained.
     beyond
@@ -105,6 +108,7 @@ class ReportMaterial:
     published: dict[str, pd.DataFrame]
     splits: list[Split]
     points: pd.DataFrame
+    external: pd.DataFrame
     examples: list[ReportedExample]
     beyond: int
     replicates: int
@@ -154,6 +158,7 @@ def gather_report(
         published=published_by_fold(done),
         splits=different_splits(tracking, done),
         points=training_points(tracking, done),
+        external=external_figures(tracking, done),
         examples=examples,
         beyond=beyond,
         replicates=replicates,
@@ -243,6 +248,17 @@ def table_or_none(tracking: Tracking, run: RunRecord, name: str) -> pd.DataFrame
         return read_table(tracking, run, name)
     except ValueError:
         return pd.DataFrame()
+
+
+def external_figures(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:
+    """Return what the models of validations do on patients of their own and on the cohort."""
+    judged = [run for run in runs if run.kind == VALIDATION]
+    tables = [read_table(tracking, run, "external.csv").assign(cohort=", ".join(run.data_names)) for run in judged]
+    if not tables:
+        return pd.DataFrame()
+    figures = [name for name in map(str, tables[0]) if name.startswith(("internal", "external", "difference"))]
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in figures})
 
 
 def training_points(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:

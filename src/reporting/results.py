@@ -22,6 +22,7 @@ from src.evaluation.text_tables import (
     tabulate_beside,
     tabulate_calibration,
     tabulate_comparison,
+    tabulate_external,
     tabulate_folds,
     tabulate_groups,
     tabulate_predictive,
@@ -106,6 +107,21 @@ def interval_picture(material: ReportMaterial) -> Picture:
     said = [f"{row['model']} {ranged(row['mean'], row['low'], row['high'])}" for row in table.to_dict("records")]
     caption = "Mean of the folds' accuracies, with 95 % intervals over patients."
     return figure_picture(draw_groups(table), caption, f"Accuracy in percent: {'; '.join(said)}")
+
+
+def external_section(material: ReportMaterial) -> Section | None:
+    """Return what models do on another cohort beside what they do on patients of their own."""
+    blocks: list[Block] = [
+        tabulate_external(rows, str(cohort), f"On patients of the models' own, and on {cohort}", headed)
+        for cohort, rows in ([] if material.external.empty else material.external.groupby("cohort", sort=False))
+    ]
+    said = (
+        "Each model is judged as it is, the mean of its fold models, on a cohort that it has not learnt from; beside "
+        "it the figure of its own patients, each predicted by the models that had not seen them. Intervals are over "
+        "patients: they hold for this model and new patients of this cohort, not for another training or hospital."
+    )
+    made = [Text(lines=[said]), *blocks]
+    return Section(id="external", title="On another cohort", blocks=made) if blocks else None
 
 
 def side_by_side_section(material: ReportMaterial) -> Section | None:
@@ -506,6 +522,7 @@ def figure_picture(figure: "Figure", caption: str, alt: str) -> Picture:
 
 
 SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [
+    external_section,
     fold_section,
     side_by_side_section,
     comparison_section,

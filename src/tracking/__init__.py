@@ -5,7 +5,19 @@ from src.tracking.runs import INNER_PREDICTIONS, TrackedRun, Tracking
 from src.tracking.server import Unreachable
 from src.tracking.spool import Sending, away_errors
 from src.tracking.status import FINISHED, KILLED, RUNNING
-from src.tracking.tags import CELL, INNER_FOLDS, JOB, KIND, PARENT, SPOOLED, SUPERSEDED, SWEEP, SWEPT
+from src.tracking.tags import (
+    CELL,
+    INNER_FOLDS,
+    JOB,
+    KIND,
+    PARENT,
+    SPOOLED,
+    SUPERSEDED,
+    SWEEP,
+    SWEPT,
+    VALIDATED,
+    VALIDATION,
+)
 
 __all__ = [
     "CELL",
@@ -21,6 +33,8 @@ __all__ = [
     "SUPERSEDED",
     "SWEEP",
     "SWEPT",
+    "VALIDATED",
+    "VALIDATION",
     "RunRecord",
     "Sending",
     "TrackedRun",

@@ -1,9 +1,9 @@
 """How a run is told from others of its name: by its kind, id, time and data."""
 
 from src.tracking.run_record import RunRecord
-from src.tracking.tags import CELL, SWEEP
+from src.tracking.tags import CELL, SWEEP, VALIDATION
 
-GIVEN = {CELL: "runs=[{id}]", SWEEP: "sweep={id}"}
+GIVEN = {CELL: "runs=[{id}]", SWEEP: "sweep={id}", VALIDATION: "runs=[{id}]"}
 """How commands on tracked runs are given one of a kind."""
 SHOWN = 5
 """The most runs of a name that are named."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from src.tracking.status import FINISHED
-from src.tracking.tags import INNER_FOLDS, JOB, KIND, PARENT, SUPERSEDED, SWEPT, known_tags
+from src.tracking.tags import INNER_FOLDS, JOB, KIND, PARENT, SUPERSEDED, SWEPT, VALIDATED, known_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -127,6 +127,11 @@ class RunRecord:
     def inner_folds(self) -> int:
         """By how many inner folds it predicted the training parts of its folds; 0 where it did not."""
         return int(self.tags.get(INNER_FOLDS, 0))
+
+    @property
+    def validated(self) -> str:
+        """The id of the run whose model it judged on another cohort; empty where it is no validation."""
+        return self.tags.get(VALIDATED, "")
 
     @property
     def study(self) -> str:

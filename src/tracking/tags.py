@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 KIND = "kind"
-CELL, SWEEP = "cell", "sweep"
-"""The kinds of runs: a sweep's run is the parent of its cells'."""
+CELL, SWEEP, VALIDATION = "cell", "sweep", "validation"
+"""The kinds of runs: a sweep's run is the parent of its cells', a validation's is of a model on another cohort."""
+VALIDATED = "validated"
+"""The tag of a validation: the run of the model."""
 PARENT = "mlflow.parentRunId"
 JOB = "job"
 """The tag of a cell: its number in the sweep."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.data.manifest import case_groups, check_manifest
+from src.data.manifest import case_groups, check_manifest, single_views
 
 Make = Callable[..., pd.DataFrame]
 
@@ -25,7 +25,8 @@ def test_rows_are_sorted_by_sample(manifest: Make) -> None:
         ("case", None, "case is text.*a/1.png"),
         ("case", "b0", "one label.*b0"),
         ("label", None, "every sample has a label.*a/1.png"),
-        ("view", "left", "view is cc, mlo.*a/1.png"),
+        ("view", "a/b", "letters, digits, blanks, _ and -, but a/1.png has view 'a/b'"),
+        ("view", "2.5x", "letters, digits, blanks, _ and -, but a/1.png has view '2.5x'"),
         ("patient", np.nan, "patient is text"),
     ],
 )
@@ -36,6 +37,19 @@ def test_a_rule_that_is_broken_is_named(manifest: Make, column: str, value: obje
     bad["label"] = pd.Categorical(bad["label"], ["a", "b"])
     with pytest.raises(ValueError, match=named):
         check_manifest(bad)
+
+
+def test_views_are_any_column_of_few_values(manifest: Make) -> None:
+    sequences = ["t1", "t2", "flair"]
+    table = manifest({"a": 6, "b": 6})
+    table = table.assign(case=[f"{label}{row % 2}" for row, label in enumerate(table["label"])])
+    views = check_manifest(table.assign(view=[sequences[row % 6 // 2] for row in range(12)]))
+    assert sorted(views["view"].unique()) == ["flair", "t1", "t2"]
+    assert single_views(views, "cases") == []
+    (said,) = single_views(views[~((views["case"] == "a0") & (views["view"] != "t1"))], "cases")
+    assert said == "1 of 4 cases lack at least one of 3 views (flair 1, t1 0, t2 1)"
+    with pytest.raises(ValueError, match=r"at most 12 views.*but there are 20, v0, v1, v10, .*they are averaged"):
+        check_manifest(manifest({"a": 10, "b": 10}).assign(view=[f"v{row}" for row in range(20)]))
 
 
 def test_a_case_has_one_patient(manifest: Make) -> None:

@@ -28,8 +28,8 @@ class TestListing:
             ("", "cannot be read as one"),
             ("sample\na.png\n\n./a.png\n", "an image has one row, but not so in row 4"),
             (
-                "sample,view\na.png,left\n",
-                "a view is cc, mlo or empty, but not so in row 2",
+                "sample,view\na.png,left/right\n",
+                "a view's name is of letters, digits, blanks, _ and -, but a.png has view 'left/right'",
             ),
             ("sample,case\n,x\n", "every row has a sample, but not so in row 2"),
         ],
