@@ -77,11 +77,11 @@ def test_views_have_rows_of_their_own() -> None:
     np.testing.assert_allclose(table["mean"], [50, 100, 100])
     other = rows_of("b", [[0.9, 0.1, 0.1, 0.1]], ("cc",)).assign(model="b")
     fused = fold_table(align_tables({"one": one, "two": other}))
-    wanted = ["a (cc)", "a (mlo)", "a", "b", SPREAD, f"{FUSION} cc", f"{FUSION} mlo", FUSION]
+    wanted = ["a (cc)", "a (mlo)", "a", "b", SPREAD, f"{FUSION} (cc)", f"{FUSION} (mlo)", FUSION]
     assert fused.index.tolist() == wanted
     np.testing.assert_allclose(fused.loc[SPREAD, "mean"], (25 + 50) / 2)
     pd.testing.assert_frame_equal(fused.loc[["a (cc)", "a (mlo)", "a"]], table)
-    np.testing.assert_allclose(fused.loc[f"{FUSION} cc"], fold_table(align_tables({"1": cc, "2": other})).loc[FUSION])
+    np.testing.assert_allclose(fused.loc[f"{FUSION} (cc)"], fold_table(align_tables({"1": cc, "2": other})).loc[FUSION])
 
 
 def test_a_fold_without_a_view_has_no_value() -> None:
@@ -94,7 +94,7 @@ def test_a_fold_without_a_view_has_no_value() -> None:
 
 
 def test_single_views_are_never_the_best() -> None:
-    names = ["a (cc)", "a (mlo)", "a", "b (mlo)", SPREAD, f"{FUSION} cc", FUSION]
+    names = ["a (cc)", "a (mlo)", "a", "b (mlo)", SPREAD, f"{FUSION} (cc)", FUSION]
     table = pd.DataFrame({"f1": [99.0, 80, 85, 85, 99, 90, 84], "mean": 1.0, "std": 1.0}, index=names)
     assert mark_best(table)["f1"].tolist() == [False, False, True, True, False, False, False]
 
