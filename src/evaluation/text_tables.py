@@ -1,5 +1,8 @@
-"""What tables say, in texts: made once, and shown by the terminal, by Markdown and by a report's page."""
+"""What tables say, in texts: made once, and shown by the terminal, a report's page, Markdown, LaTeX and CSV."""
 
+import csv
+import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +21,9 @@ BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
 """The tones of a table's cell; what they say stands in the cell's text, too, but for the best value of a column."""
 VALUES = {"ppv": "PPV", "npv": "NPV"}
 """Predictive values, and how they are called."""
+LATEX = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
+LATEX |= {"[": "{[}", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+"""Signs that LaTeX takes for something else, and how they are written."""
 VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
 
 
@@ -67,6 +73,49 @@ def to_markdown(table: TextTable) -> str:
     rule = ["---"] * table.text + ["---:"] * (len(table.header) - table.text)
     lines = ["| " + " | ".join(line) + " |\n" for line in [table.header, rule, *rows]]
     return "".join([*lines, *(f"\n{note}\n" for note in table.notes)])
+
+
+def to_csv(table: TextTable) -> str:
+    """Return the table as CSV, its texts as they are shown; neither caption nor notes."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
+    return file.getvalue()
+
+
+def to_latex(table: TextTable) -> str:
+    """Return the table as a floating one of LaTeX, which needs the package booktabs; the best values are bold."""
+    bold = {place for place, tone in table.tones.items() if tone == BEST}
+    lines = [
+        " & ".join(
+            rf"\textbf{{{escape_latex(text)}}}" if (place, column) in bold else escape_latex(text)
+            for column, text in enumerate(row)
+        )
+        for place, row in enumerate(table.rows)
+    ]
+    sides = ["l" if table.worded(column) else "r" for column in range(len(table.header))]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape_latex(table.caption)}}}",
+            rf"\begin{{tabular}}{{{''.join(sides)}}}",
+            r"\toprule",
+            rf"{' & '.join(map(escape_latex, table.header))} \\",
+            r"\midrule",
+            *(rf"{line} \\" for line in lines),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\smallskip\footnotesize {escape_latex(note)}" for note in table.notes),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Return a text as LaTeX prints it, with the signs of print for +-, and a true minus before a figure."""
+    escaped = re.sub(r"[\\&%$#_{}~^<>|\[]", lambda found: LATEX[found[0]], text)
+    return "--" if text == MISSING else re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped.replace("+-", r"$\pm$"))
 
 
 def tabulate_folds(table: pd.DataFrame, caption: str = "") -> TextTable:

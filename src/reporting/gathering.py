@@ -51,6 +51,11 @@ class Split:
         What stands on both sides of a split (`src.data.leaks.find_leaks`).
     facts
         The audit's counts, by name; empty where there was none.
+    manifest, left_out, bad
+        All samples, what was not read of what lay beside them, and the images that could not be used as they are
+        (manifest.csv, left_out.csv, bad_images.csv, as texts); empty where a run holds none.
+    judged
+        `sample, case, patient, label` of what was predicted out of fold.
     """
 
     title: str
@@ -60,6 +65,10 @@ class Split:
     names: dict[int, str]
     findings: pd.DataFrame
     facts: dict[str, int]
+    manifest: pd.DataFrame
+    left_out: pd.DataFrame
+    bad: pd.DataFrame
+    judged: pd.DataFrame
 
 
 @dataclass(kw_only=True)
@@ -219,6 +228,10 @@ def common_splits(tracking: Tracking, runs: list[RunRecord]) -> Split:
         names={} if facts is None else name_folds(predictions, facts),
         findings=table_or_none(tracking, first, "audit.csv"),
         facts=first.audit,
+        manifest=table_or_none(tracking, first, "manifest.csv"),
+        left_out=table_or_none(tracking, first, "left_out.csv"),
+        bad=table_or_none(tracking, first, "bad_images.csv"),
+        judged=predictions[["sample", "case", "patient", "label"]].drop_duplicates("sample"),
     )
 
 

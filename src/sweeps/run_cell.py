@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,11 +247,15 @@ def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame",
 
 
 def record_inputs(experiment: Experiment, inputs: CellInputs, run: "TrackedRun") -> None:
-    """Write and log what a run learns from."""
+    """Write and log what a run learns from, and what was left out of it."""
+    import pandas as pd
+
     from src.tracking.datasets import describe_dataset
 
     inputs.splits.to_csv(run.folder / "splits.csv", index=False)
     inputs.manifest.to_csv(run.folder / "manifest.csv", index=False)
+    if left_out := experiment.data.left_out():
+        pd.DataFrame([asdict(each) for each in left_out]).to_csv(run.folder / "left_out.csv", index=False)
     run.log(tags=inputs.facts)
     data = experiment.data
     run.log_data(describe_dataset(data.title, inputs.facts["data"], data.root, inputs.manifest))
