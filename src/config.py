@@ -3,13 +3,19 @@
 import copyreg
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.cell import Cell
 from src.data.reader import Reader
@@ -27,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FORMATS = ("table", "bach")
 STATUSES = ("", "running", "finished", "failed", "killed")
+UNRECORDED = ("hydra", "experiment", "search", "tracking", "executor")
+"""The groups whose options say nothing of what a cell computes that its values do not say."""
 COPIES = "copies"
 """The folder of the workspace with what was read from a store that is far, or written to it."""
 REPLICATES = 1_000_000
@@ -144,6 +152,8 @@ class Report(TrackedRuns):
     """The cell that every other one is compared with; empty: the first."""
     track: bool = False
     """Whether the page becomes an artefact of the sweep's run, too."""
+    files: str = ""
+    """A folder that gets the page's tables as CSV and LaTeX, and its figures as SVG; empty: none."""
 
 
 @dataclass(kw_only=True)
@@ -170,7 +180,7 @@ class SampleSize:
     """Phi, of being right in both ways."""
     luck: Any = 0.0
     """The standard deviation of a fold's accuracy from one training to the next."""
-    folds: Any = 5
+    folds: Any = 10
     repeats: Any = 1
     power: Any = 0.8
     workspace: str = "mlruns"
@@ -451,6 +461,28 @@ def settle_config(config: DictConfig) -> DictConfig:
     for name in following:
         config.encoder[name] = getattr(encoder, name)
     return config
+
+
+@cache
+def compose_defaults(options: tuple[str, ...]) -> dict[str, str]:
+    """Return what a cell's params are with these options (`GROUP=OPTION`) and nothing else given; empty where none is
+    known, as of an option of one's own."""
+    inside = GlobalHydra.instance().is_initialized()  # in a command, which then knows options of one's own, too
+    try:
+        with nullcontext() if inside else initialize_config_dir(str(CONF), version_base="1.3"):
+            values = OmegaConf.to_container(compose("config", list(options)), resolve=True)
+    except (HydraException, OmegaConfBaseException):
+        return {}
+    return {key: str(value) for key, value in flatten_recipe(cast("dict[str, Any]", values)).items()}
+
+
+def default_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Return the params, as texts, that a run would have had by its options alone."""
+    groups = [
+        path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("hydra", "experiment", "search")
+    ]
+    options = {name: params[name] for name in sorted(groups) if name in params and name not in ("tracking", "executor")}
+    return compose_defaults(tuple(f"{name}={option}" for name, option in options.items())) | options
 
 
 def flatten_config(config: DictConfig) -> dict[str, Any]:

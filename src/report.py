@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from src.cli.command import command, is_given
 from src.cli.terminal import say
 from src.config import Report, build
-from src.system.files import check_file, check_unwritten, replace_file
+from src.system.files import check_file, check_unwritten, check_writable, replace_file
 from src.tracking import CELL, KIND, SWEEP, VALIDATION
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def main(config: DictConfig) -> None:
     """Write the page, and where asked log it onto the sweep's run."""
     from src.reporting.composition import compose_page
+    from src.reporting.files import write_files
     from src.reporting.page import render_page
 
     options: Report = build(config)
@@ -28,12 +29,18 @@ def main(config: DictConfig) -> None:
     check_file(output=options.output)
     if is_given("output"):  # what is nobody's name is made anew
         check_unwritten(options.overwrite, output=options.output)
+    check_unwritten(options.overwrite, files=options.files)
+    if options.files:
+        check_writable(files=options.files)
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"a report is a page, output=FILE.html, but got output={output}; browsers print it as PDF")
     material = gather_material(options)
-    content = render_page(compose_page(material)).encode()
+    page = compose_page(material)
+    content = render_page(page).encode()
     replace_file(output, content)
     say(f"{material.title}: written to {output} ({len(content) / 1e6:.1f} MB)")
+    if options.files:
+        say(f"{write_files(page, Path(options.files))} files with its tables and figures: {options.files}")
     if options.track:
         options.tracking.attach(material.id, "report.html", content.decode())
         say(f"and as report.html onto run {material.id}")

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 SECTIONS = [
-    *("result", "folds", "groups", "comparison", "errors", "classes", "slices", "calibration", "metrics"),
-    *("training", "examples", "audit", "notes", "made"),
+    *("result", "patients", "folds", "groups", "comparison", "errors", "classes", "metrics"),
+    *("slices", "calibration", "examples"),
+    *("methods", "training", "audit", "notes", "checklists", "made"),
 ]
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -32,7 +33,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     folder = tmp_path_factory.mktemp("report")
     tracking, parent = leave(folder)
     file = folder / "page.html"
-    process = run("report", f"sweep={parent}", f"output={file}", "replicates=50", "track=true", workspace=folder)
+    wanted = [f"sweep={parent}", f"output={file}", f"files={folder}/files", "replicates=50", "track=true"]
+    process = run("report", *wanted, workspace=folder)
     assert process.returncode == 0, process.stderr
     assert f"written to {file}" in process.stderr
     return file, tracking, parent
@@ -41,6 +43,20 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
 def test_the_page_is_an_artefact_where_asked(swept: Swept) -> None:
     file, tracking, parent = swept
     assert tracking.artifact(tracking.find(parent), "report.html") == file.read_bytes()
+
+
+def test_tables_and_figures_are_files_for_a_paper(swept: Swept) -> None:
+    file, *_ = swept
+    files = sorted(path.name for path in (file.parent / "files").iterdir())
+    text = file.read_text()
+    tables = text.count("<table")
+    assert [sum(name.endswith(ending) for name in files) for ending in (".csv", ".tex")] == [tables, tables]
+    assert sum(name.endswith(".svg") for name in files) == text.count("data:image/svg+xml")
+    assert "01-patients-01-from-images-to-judgement.csv" in files
+    flow = (file.parent / "files" / "01-patients-01-from-images-to-judgement.csv").read_text()
+    assert flow == "Step,Images,Cases,Patients\nLabelled,48,48,24\nJudged out of fold,48,48,24\n"
+    again = run("report", f"sweep={swept[2]}", f"files={file.parent}/files", workspace=file.parent)
+    assert "is a folder that is not empty: give another, or overwrite=true" in again.stderr
 
 
 def test_the_page_holds_no_secret_and_is_small(swept: Swept) -> None:

@@ -1,5 +1,7 @@
 """Two-by-two tables of a two-class view at a threshold, by case and by patient."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
@@ -27,12 +29,12 @@ def two_by_two(view: pd.DataFrame, threshold: float) -> pd.DataFrame:
     groups = patient_groups(view)
     repeat = np.unique(view["repeat"], return_inverse=True)[1] if "repeat" in view else np.zeros(len(view), np.int64)
     repeats = int(repeat.max()) + 1
-    rows = [{"unit": CASE} | _outcomes(truth, called, groups, repeats)]
+    rows: list[dict[str, Any]] = [{"unit": CASE} | _outcomes(truth, called, groups, repeats)]
     if groups.max() + 1 < len(view) / repeats:
         place = repeat * (groups.max() + 1) + groups
         kept, first = np.unique(place, return_index=True)
-        of_patients = (np.bincount(place, each)[kept] > 0 for each in (truth, called))
-        rows.append({"unit": PATIENT} | _outcomes(*of_patients, groups[first], repeats))
+        truth, called = (np.bincount(place, each)[kept] > 0 for each in (truth, called))
+        rows.append({"unit": PATIENT} | _outcomes(truth, called, groups[first], repeats))
     return pd.DataFrame(rows)
 
 

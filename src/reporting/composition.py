@@ -1,6 +1,6 @@
 """From the material to the page's content: what was done, what came out, and the sections."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +10,33 @@ from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average_by_case, class_names, count_repeats
 from src.evaluation.side_by_side import Group
 from src.evaluation.wording import capital, ends, percent, scale, titled, unit_of
-from src.reporting import descriptions, provenance, results
+from src.reporting import checklists, descriptions, provenance, results
 from src.reporting.gathering import LACKING, ReportMaterial
+from src.reporting.methods import describe_methods, method_section, param_values
+from src.reporting.participants import participant_section
 from src.reporting.results import main_group, main_model
-from src.reporting.sections import Fact, ReportPage
+from src.reporting.sections import Fact, Part, ReportPage, Section
 from src.reporting.typesetting import MISSING, counted, listed, number, typeset
 from src.tracking import FINISHED, RunRecord
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
-METHODS = {"frozen": "frozen descriptors and a classifier", "finetune": "a fine-tuned network"}
+PARTS = {
+    "What came out": ["patients", "folds", "groups", "comparison", "errors", "thresholds", "classes", "metrics"],
+    "How far it holds": ["slices", "sites", "calibration", "use", "stress", "examples"],
+    "How it was done": ["methods", "training", "audit", "notes", "checklists", "made"],
+}
+"""The parts of a page, with the sections of each in their order; one that is not named stands at the second's end."""
+SECTIONS = [
+    participant_section,
+    *results.SECTIONS,
+    method_section,
+    *provenance.SECTIONS,
+    checklists.checklist_section,
+]
 
 
 def compose_page(material: ReportMaterial) -> ReportPage:
     """Return the page's content."""
-    made = [make(material) for make in [*results.SECTIONS, *provenance.SECTIONS]]
     group = main_group(material)
     return ReportPage(
         title=material.title,
@@ -32,8 +45,20 @@ def compose_page(material: ReportMaterial) -> ReportPage:
         result=describe_result(material, group),
         facts=headline_facts(material, group),
         warnings=page_warnings(material),
-        sections=[section for section in made if section is not None],
+        parts=order_sections([section for make in SECTIONS if (section := make(material)) is not None]),
     )
+
+
+def order_sections(sections: list[Section]) -> list[Part]:
+    """Return the sections in the order of a page, by its parts."""
+    places = {name: (part, place) for part, names in enumerate(PARTS.values()) for place, name in enumerate(names)}
+    last = (1, len(sections))
+    found = sorted(sections, key=lambda section: places.get(section.id, last))
+    parts = [
+        Part(title=title, sections=[each for each in found if places.get(each.id, last)[0] == number])
+        for number, title in enumerate(PARTS)
+    ]
+    return [part for part in parts if part.sections]
 
 
 def describe_design(material: ReportMaterial, group: Group) -> list[str]:
@@ -55,35 +80,6 @@ def describe_design(material: ReportMaterial, group: Group) -> list[str]:
         return [f"{data} None of them was learnt from.", describe_methods(material)]
     data += f" Every case is predicted by models that did not see it: protocol {protocol}."
     return [data, describe_methods(material)]
-
-
-def describe_methods(material: ReportMaterial) -> str:
-    """Return the methods in a sentence or two, in the values that were used."""
-    names = [METHODS.get(name, name) for name in param_values(material, "method")]
-    parts = [
-        ("encoder", different_descriptions(material, descriptions.encoder)),
-        ("input", different_descriptions(material, descriptions.crops)),
-        ("stain", param_values(material, "stain")),
-        ("augmentation", different_descriptions(material, descriptions.augmentation, "frozen")),
-        ("classifier", different_descriptions(material, descriptions.classifier, "frozen")),
-        ("training", different_descriptions(material, descriptions.training, "finetune")),
-        ("seeds", param_values(material, "seeds")),
-    ]
-    said = "; ".join(f"{name} {listed(found)}" for name, found in parts if found and found not in (["none"], ["[0]"]))
-    return f"Method: {listed(names) or 'unknown'}{f' ({said})' if said else ''}."
-
-
-def different_descriptions(
-    material: ReportMaterial, what: Callable[[Mapping[str, str]], str], method: str = ""
-) -> list[str]:
-    """Return the different things that cells with results used, of those of one method where it is given."""
-    cells = [cell for cell in material.done if not method or cell.method == method]
-    return [text for text in dict.fromkeys(what(cell.params) for cell in cells) if text]
-
-
-def param_values(material: ReportMaterial, key: str) -> list[str]:
-    """Return the different values that a param has among the cells with results."""
-    return [value for value in dict.fromkeys(cell.params.get(key, "") for cell in material.done) if value]
 
 
 def describe_result(material: ReportMaterial, group: Group) -> list[str]:

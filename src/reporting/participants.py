@@ -1,13 +1,17 @@
 """The section on who was studied: from the images that were found to those that are judged, and what is missing."""
 
+from dataclasses import replace
+
 import pandas as pd
 
+from src.evaluation.evaluation import Evaluation
 from src.evaluation.text_tables import TextTable
-from src.evaluation.wording import percent
+from src.evaluation.wording import MISSING, percent
 from src.methods.fold_models import LEFT_OUT
 from src.reporting.gathering import ReportMaterial, Split
-from src.reporting.sections import Block, Heading, Section, Text
-from src.reporting.typesetting import MISSING, counted, listed
+from src.reporting.results import main_group
+from src.reporting.sections import Block, Heading, Section
+from src.reporting.typesetting import counted, listed
 
 OF_ANY = "A patient counts in each class that any of its cases has."
 
@@ -15,11 +19,22 @@ OF_ANY = "A patient counts in each class that any of its cases has."
 def participant_section(material: ReportMaterial) -> Section:
     """Return the flow of images, cases and patients, how frequent the classes are, and what is missing."""
     blocks: list[Block] = []
-    for split in material.splits:
-        blocks += [Heading(text=split.title)] if len(material.splits) > 1 else []
-        positive = material.fusion.groups[0].evaluation.positive
-        blocks += [flow_table(split), prevalence_table(split, positive), missing_block(split)]
+    evaluation = main_group(material).evaluation
+    found = different_data(material.splits)
+    for split in found:
+        blocks += [Heading(text=split.title)] if len(found) > 1 else []
+        which = f": {split.title}" if len(found) > 1 else ""
+        tables = [flow_table(split), prevalence_table(split, evaluation), missing_table(split)]
+        blocks += [replace(table, caption=table.caption + which) for table in tables]
     return Section(id="patients", title="Patients and images", blocks=blocks)
+
+
+def different_data(splits: list[Split]) -> list[Split]:
+    """Return the first split of each set of images that were found, left out and judged."""
+    kept: dict[tuple[object, ...], Split] = {}
+    for split in splits:
+        kept.setdefault((frozenset(split.judged["sample"]), len(split.manifest), len(split.bad)), split)
+    return list(kept.values())
 
 
 def flow_table(split: Split) -> TextTable:
@@ -32,12 +47,12 @@ def flow_table(split: Split) -> TextTable:
         rows.append(["Labelled", *sizes(split.manifest)])
         rows += [left_out_row(f"bad: {why}", part, "sample") for why, part in kinds(without_bad(split), "reason")]
         rest = never_judged(split)
-        rows += [["\N{MINUS SIGN} learnt from only, never held out", *sizes(rest)]] if len(rest) else []
-    rows.append(["Judged by models that did not see them", *sizes(split.judged)])
+        rows += [["Learnt from only, never held out", *sizes(rest)]] if len(rest) else []
+    rows.append(["Judged out of fold", *sizes(split.judged)])
     notes = [] if len(split.manifest) else ["The run holds no manifest: what was found is not known."]
     notes.append("How many each fold holds out stands under Splits and leak audit.")
     header = ["Step", "Images", "Cases", "Patients"]
-    return TextTable(caption=f"From images to judgement: {split.title}", header=header, rows=rows, notes=notes)
+    return TextTable(caption="From images to judgement", header=header, rows=rows, notes=notes)
 
 
 def kinds(table: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
@@ -51,7 +66,7 @@ def kinds(table: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
 def left_out_row(kind: str, part: pd.DataFrame, name: str) -> list[str]:
     """Return the row of what was left out for one reason, with the first one's name."""
     first = str(part[name].iloc[0])
-    return [f"\N{MINUS SIGN} {kind} ({first}{', ...' * (len(part) > 1)})", str(len(part)), MISSING, MISSING]
+    return [f"Left out, {kind} ({first}{', ...' * (len(part) > 1)})", str(len(part)), MISSING, MISSING]
 
 
 def without_bad(split: Split) -> pd.DataFrame:
@@ -74,10 +89,11 @@ def sizes(table: pd.DataFrame) -> list[str]:
     return [str(len(table)), str(table["case"].nunique()), patients + more]
 
 
-def prevalence_table(split: Split, positive: list[str]) -> TextTable:
+def prevalence_table(split: Split, evaluation: Evaluation) -> TextTable:
     """Return how many images, cases and patients each class has, and of several positive ones all together."""
-    classes = [[str(name)] for name in sorted(split.judged["label"].unique())]
-    several = len(classes) > 2 and bool(positive)
+    positive, present = evaluation.positive, set(split.judged["label"])
+    classes = [[name] for name in evaluation.classes if name in present]
+    several = len(classes) > 2 and len(positive) > 1
     cases, patients = split.judged["case"].nunique(), patients_of(split.judged)
     rows = []
     for names in [*classes, *([positive] if several else [])]:
@@ -87,8 +103,10 @@ def prevalence_table(split: Split, positive: list[str]) -> TextTable:
         rows.append([title, str(len(part)), str(count), percent(count / cases), str(of_patients)])
         rows[-1].append(percent(of_patients / patients))
     header = ["Class", "Images", "Cases", "Share of cases, %", "Patients", "Share of patients, %"]
-    notes = [OF_ANY] + (["A case of an unknown patient counts as one."] if (split.judged["patient"] == "").any() else [])
-    return TextTable(caption=f"Prevalence among the judged: {split.title}", header=header, rows=rows, notes=notes)
+    notes = [OF_ANY] + (
+        ["A case of an unknown patient counts as one."] if (split.judged["patient"] == "").any() else []
+    )
+    return TextTable(caption="Prevalence among the judged", header=header, rows=rows, notes=notes)
 
 
 def patients_of(table: pd.DataFrame) -> int:
@@ -97,13 +115,11 @@ def patients_of(table: pd.DataFrame) -> int:
     return int(table.loc[known, "patient"].nunique() + table.loc[~known, "case"].nunique())
 
 
-def missing_block(split: Split) -> Block:
+def missing_table(split: Split) -> TextTable:
     """Return what is missing, and what became of it."""
-    rows = [row for row in missing_rows(split) if row[1] != "0"]
-    if not rows:
-        return Text(lines=["Nothing is missing: every case has its patient and its views, and every image could be used."])
+    rows = [row for row in missing_rows(split) if row[1] != "0"] or [["Nothing", MISSING, MISSING]]
     header = ["Missing", "Count", "What became of it"]
-    return TextTable(caption=f"Missing data: {split.title}", header=header, rows=rows, last=1)
+    return TextTable(caption="Missing data", header=header, rows=rows, last=1)
 
 
 def missing_rows(split: Split) -> list[list[str]]:
@@ -132,10 +148,15 @@ def lacking_views(manifest: pd.DataFrame) -> int:
 
 
 def describe_data(split: Split) -> str:
-    """Return the data of a split in a sentence for a paper."""
-    images, cases, patients = sizes(split.judged)
+    """Return the data of a split in words, for a paper."""
+    known = split.judged["patient"] != ""
+    patients, unknown = split.judged.loc[known, "patient"].nunique(), split.judged.loc[~known, "case"].nunique()
+    whose = listed(
+        [counted(patients, "patient")] * bool(patients)
+        + [f"{counted(unknown, 'case')} of unknown patients" if patients else "unknown patients"] * bool(unknown)
+    )
     counts = split.judged.drop_duplicates("case")["label"].value_counts(sort=False)
     of_classes = listed([f"{name} {count}" for name, count in sorted(counts.items())], 12)
-    whose = "unknown patients" if patients == "unknown" else f"{patients} patients"
+    images, cases, _ = sizes(split.judged)
     what = f"{images} images" if images == cases else f"{images} images of {cases} cases"
     return f"{what} from {whose} ({of_classes})"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from src.evaluation.calibration import INTERCEPT, SLOPE, Calibration
+from src.evaluation.contingency import FIGURES, two_by_two
 from src.evaluation.curves import area_under_curve, training_curves
 from src.evaluation.evaluation import Evaluation, evaluate
 from src.evaluation.fold_tables import FUSION, mark_correct
@@ -59,6 +60,12 @@ OF_CLASSES = [
     "F1, %",
     "AUC against the rest",
 ]
+OUTCOMES = {
+    "true_positive": "True positive",
+    "false_positive": "False positive",
+    "false_negative": "False negative",
+    "true_negative": "True negative",
+}
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
 
@@ -194,6 +201,7 @@ def error_section(material: ReportMaterial) -> Section:
         blocks += [*named, Gallery(pictures=roc_pictures(group.evaluation, group_title(group), group.leaks))]
         if len(group.evaluation.set_points):
             blocks.append(set_point_table({group_title(group): group.evaluation}, of_group(group)))
+            blocks.append(outcome_table(group))
         rows = [
             [str(name), *map(whole, values)] for name, values in zip(counts.index, counts.to_numpy(float), strict=True)
         ]
@@ -203,6 +211,25 @@ def error_section(material: ReportMaterial) -> Section:
         )
         blocks += [misclassified_table(group), *cell_blocks(group, material.replicates)]
     return Section(id="errors", title="ROC and confusion", blocks=blocks)
+
+
+def outcome_table(group: Group) -> TextTable:
+    """Return the two-by-two tables at the set points, by case and by patient."""
+    view = group.binary(average_by_case(group.predictions))
+    assert view is not None
+    rows = []
+    for threshold in group.evaluation.set_points["threshold"]:
+        for row in two_by_two(view, threshold).to_dict("records"):
+            counts = [whole(row[name]) for name in OUTCOMES]
+            rows.append(
+                [row["unit"], number(threshold, 2), *counts, *(measured(row, name, 100, 1) for name in FIGURES)]
+            )
+    header = ["By", "Called positive above", *OUTCOMES.values(), *(f"{capital(name)}, %" for name in FIGURES)]
+    notes = ["A patient is positive if any case is, and called positive if any case is."]
+    notes += ["Counts are means over repeats."] if count_repeats(group.predictions) > 1 else []
+    return TextTable(
+        caption=f"Two-by-two tables: {group.evaluation.view}{of_group(group)}", header=header, rows=rows, notes=notes
+    )
 
 
 def roc_pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture]:

@@ -72,6 +72,14 @@ class Section:
 
 
 @dataclass(kw_only=True)
+class Part:
+    """Sections that the contents name together."""
+
+    title: str
+    sections: list[Section]
+
+
+@dataclass(kw_only=True)
 class Fact:
     """A figure that is read first: what it is, its value, and what goes with it, such as an interval."""
 
@@ -90,4 +98,9 @@ class ReportPage:
     result: list[str]
     facts: list[Fact]
     warnings: list[str]
-    sections: list[Section]
+    parts: list[Part]
+
+    @property
+    def sections(self) -> list[Section]:
+        """The sections of all parts, in order."""
+        return [section for part in self.parts for section in part.sections]

@@ -1,5 +1,7 @@
-"""What tables say, and how they stand in Markdown."""
+"""What tables say, and how they stand in Markdown, LaTeX and CSV."""
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +21,8 @@ from src.evaluation.text_tables import (
     tabulate_groups,
     tabulate_ledger,
     tabulate_slices,
+    to_csv,
+    to_latex,
     to_markdown,
 )
 from src.evaluation.wording import headed, shown
@@ -159,3 +163,34 @@ def test_slices_in_the_units_that_are_asked_for() -> None:
     assert found.rows[0] == ["all cases", "", "4", "1", "75.0", "0.500"]
     assert [row[0] for row in found.rows[1:]] == ["view", "view"]
     assert found.rows[2][4] == "-"
+
+
+class TestForPapers:
+    table = TextTable(
+        caption="50 % of A_1 & B",
+        header=["model", "accuracy, %", "note"],
+        rows=[["[A] ^1", "81.0 +- 2.5", "p <0.001"], ["B {~}", "-1.5 (-2.0 to +0.5)", "a-b"], ["C", "-", "\\x $2 #3"]],
+        last=1,
+        tones={(0, 1): "best"},
+        notes=["a note"],
+    )
+
+    def test_latex_is_escaped_with_the_signs_of_print(self) -> None:
+        lines = to_latex(self.table).splitlines()
+        assert lines[2:7] == [
+            r"\caption{50 \% of A\_1 \& B}",
+            r"\begin{tabular}{lrl}",
+            r"\toprule",
+            r"model & accuracy, \% & note \\",
+            r"\midrule",
+        ]
+        assert lines[7:10] == [
+            r"{[}A] \textasciicircum{}1 & \textbf{81.0 $\pm$ 2.5} & p $<$0.001 \\",
+            r"B \{\textasciitilde{}\} & $-$1.5 ($-$2.0 to +0.5) & a-b \\",
+            r"C & -- & \textbackslash{}x \$2 \#3 \\",
+        ]
+        assert r"\par\smallskip\footnotesize a note" in lines
+
+    def test_csv_holds_the_texts_as_they_are(self) -> None:
+        rows = list(csv.reader(io.StringIO(to_csv(self.table))))
+        assert rows == [self.table.header, *self.table.rows]

@@ -14,6 +14,7 @@ from src.reporting.sections import (
     Fact,
     Gallery,
     Heading,
+    Part,
     Picture,
     ReportPage,
     Section,
@@ -36,7 +37,13 @@ def report(name: str) -> ReportPage:
     sections = [Section(id="one", title=name, blocks=blocks)]
     facts = [Fact(label=name, value=name, detail=name)]
     return ReportPage(
-        title=name, kind=name, done=[name], result=[name], facts=facts, warnings=[name], sections=sections
+        title=name,
+        kind=name,
+        done=[name],
+        result=[name],
+        facts=facts,
+        warnings=[name],
+        parts=[Part(title=name, sections=sections)],
     )
 
 
@@ -101,7 +108,9 @@ def test_a_figure_breaks_before_its_interval_only() -> None:
 def test_figures_stand_to_the_right_in_the_signs_of_print_and_words_to_the_left_as_they_are() -> None:
     cells = ["a +- -1", "b -1", "-1.5 (-2.0 to +0.5)", "7 +- 1"]
     table = TextTable(header=["name", "word", "figure", "note"], rows=[cells], text=2, last=1)
-    content = replace(report("a name"), sections=[Section(id="one", title="t", blocks=[table])])
+    content = replace(
+        report("a name"), parts=[Part(title="p", sections=[Section(id="one", title="t", blocks=[table])])]
+    )
     minus, space = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
     found = re.findall(r'<t[hd] (?:scope="row"|class="(\w+)")><span>(.*?)</span>', render_page(content))
     assert found == [
