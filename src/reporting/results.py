@@ -60,12 +60,13 @@ OF_CLASSES = [
     "F1, %",
     "AUC against the rest",
 ]
-OUTCOMES = {
-    "true_positive": "True positive",
-    "false_positive": "False positive",
-    "false_negative": "False negative",
-    "true_negative": "True negative",
-}
+OUTCOMES = {"true_positive": "TP", "false_positive": "FP", "false_negative": "FN", "true_negative": "TN"}
+OF_OUTCOMES = dict(zip(FIGURES, ("Sensitivity, %", "Specificity, %", "PPV, %", "NPV, %"), strict=True))
+READ_OUTCOMES = [
+    "A patient is positive if any case is, and called positive if any case is.",
+    "TP, FP, FN, TN: true and false positives, false and true negatives; PPV, NPV: positive and negative predictive "
+    "value at the prevalence of these data.",
+]
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
 
@@ -224,12 +225,10 @@ def outcome_table(group: Group) -> TextTable:
             rows.append(
                 [row["unit"], number(threshold, 2), *counts, *(measured(row, name, 100, 1) for name in FIGURES)]
             )
-    header = ["By", "Called positive above", *OUTCOMES.values(), *(f"{capital(name)}, %" for name in FIGURES)]
-    notes = ["A patient is positive if any case is, and called positive if any case is."]
-    notes += ["Counts are means over repeats."] if count_repeats(group.predictions) > 1 else []
-    return TextTable(
-        caption=f"Two-by-two tables: {group.evaluation.view}{of_group(group)}", header=header, rows=rows, notes=notes
-    )
+    header = ["By", "Positive above", *OUTCOMES.values(), *OF_OUTCOMES.values()]
+    notes = READ_OUTCOMES + (["Counts are means over repeats."] if count_repeats(group.predictions) > 1 else [])
+    caption = f"Two-by-two tables: {group.evaluation.view}{of_group(group)}"
+    return TextTable(caption=caption, header=header, rows=rows, notes=notes)
 
 
 def roc_pictures(evaluation: Evaluation, name: str, leaks: bool) -> list[Picture]:

@@ -23,6 +23,7 @@ def split() -> Split:
         cells=["a"],
         held_out=pd.DataFrame(),
         folds=pd.DataFrame(),
+        names={},
         findings=pd.DataFrame(),
         facts={},
         manifest=pd.concat([manifest, given]).assign(density=["", *["b"] * (len(manifest) + 1)]),
