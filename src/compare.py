@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from src.cli.command import command, is_given
-from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.cli.verdicts import Compared, VerdictPart, show_comparison, write_comparison
 from src.config import CONF, Compare, build
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.evaluation.two_classes import Binary
-
-SECONDS = 1.0
-"""After so long progress is shown."""
 
 
 def main(config: DictConfig) -> None:
@@ -116,14 +112,14 @@ def compare_named(
     found = compare(
         predictions,
         binary,
-        options.replicates,
         reference=reference or options.reference,
+        primary=options.primary,
         ratios=held_out_ratios(options.tracking, runs),
-        progress=TerminalProgress(after=SECONDS),
     )
     return VerdictPart(
         title=title,
         comparison=found,
+        primary=options.primary,
         ledger=optimism_ledger(ledger.entries(runs, predictions)),
         notes=comparison_notes(next(iter(predictions.values())), binary) + fusion_notes(list(runs.values())) + left_out,
     )
@@ -157,7 +153,7 @@ def held_out_ratios(tracking: Tracking, runs: Mapping[str, RunRecord]) -> dict[s
 def comparison_notes(predictions: "pd.DataFrame", binary: "Binary") -> list[str]:
     """Return what the reader of a comparison has to know of its classes, cases and folds."""
     from src.evaluation.evaluation import few_patients
-    from src.evaluation.predictions import class_names
+    from src.evaluation.predictions import class_names, count_repeats
     from src.evaluation.two_classes import view_title
 
     cases, names = predictions.drop_duplicates("case"), class_names(predictions)
@@ -170,9 +166,20 @@ def comparison_notes(predictions: "pd.DataFrame", binary: "Binary") -> list[str]
         lines.append("patients are not known: every case counts as one, so that p is too small if some share a patient")
     elif cases["patient"].nunique() < len(cases):
         lines.append("McNemar's test takes a patient's cases for independent: its p is too small if they are alike")
-    if cases["fold"].nunique() < 2:
-        lines.append("one fold: luck in its training cannot be told from a difference between ways of learning")
+    lines += luck_notes(predictions["fold"].nunique(), count_repeats(predictions))
     return lines
+
+
+def luck_notes(folds: int, repeats: int) -> list[str]:
+    """Return what folds and repeats can say of the luck of training."""
+    if folds < 2:
+        return ["one fold: luck in its training cannot be told from a difference between ways of learning"]
+    if repeats > 1:
+        return []
+    return [
+        f"{folds} folds, drawn once: the luck of their models is judged from {folds} figures, and held for independent "
+        "from fold to fold; protocol.repeats=10 allows for training parts that overlap, and finds more"
+    ]
 
 
 def beside_published(

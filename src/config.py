@@ -141,6 +141,8 @@ class Compare(TrackedRuns):
     """The name of an experiment: its newest sweep, beside what is published. On the command line also `experiment`."""
     reference: str = ""
     """The run that every other one is compared with; empty: the first."""
+    primary: str = "accuracy"
+    """The metric on which verdicts hang: accuracy, balanced_accuracy, auc, binary_accuracy, binary_auc, or all."""
 
 
 @dataclass(kw_only=True)
@@ -150,6 +152,8 @@ class Report(TrackedRuns):
     output: str = "report.html"
     reference: str = ""
     """The cell that every other one is compared with; empty: the first."""
+    primary: str = "accuracy"
+    """The metric on which verdicts hang, as of `compare`."""
     track: bool = False
     """Whether the page becomes an artefact of the sweep's run, too."""
     files: str = ""

@@ -53,12 +53,13 @@ def gather_material(options: Report) -> "ReportMaterial":
     tracking = options.tracking
     tracking.bury()
     binary = options.binary if is_given("binary") else None
+    told = {"reference": options.reference, "primary": options.primary}
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.id)
-        return gather_report(tracking, sweep, cells, sweep.swept, options.replicates, binary, options.reference)
+        return gather_report(tracking, sweep, cells, sweep.swept, options.replicates, binary, **told)
     runs = [find_reported(tracking, name) for name in options.runs]
-    return gather_report(tracking, None, runs, (), options.replicates, binary, options.reference)
+    return gather_report(tracking, None, runs, (), options.replicates, binary, **told)
 
 
 def find_reported(tracking: "Tracking", name: str) -> "RunRecord":

@@ -216,9 +216,9 @@ def test_a_narrow_terminal_shows_what_the_verdict_hangs_on(tracking: Tracking) -
     full = part.verdicts("comparison")
     assert fit_terminal(full, 160) == full
     narrow = fit_terminal(full, 100)
-    assert narrow.header == ["model", "metric", "verdict", "difference (95 %)", "p Holm", "could show"]
+    assert narrow.header == ["model", "metric", "verdict", "difference (95 %)", "p adj.", "could show"]
     assert [row[:3] for row in narrow.rows] == [row[:3] for row in full.rows]
-    assert [row[4] for row in narrow.rows] == [row[6] for row in full.rows]
+    assert [row[4] for row in narrow.rows] == [row[7] for row in full.rows]
     assert narrow.notes == ["a wider terminal shows the other tests, output=FOLDER writes them", *full.notes]
 
 

@@ -11,10 +11,10 @@ import pytest
 from src.data import leaks
 from src.data.manifest import case_groups
 from src.data.splits import commonest_labels, ordered_groups
-from src.evaluation.comparison import sign_flip_test
 from src.evaluation.evaluation import evaluate
 from src.evaluation.metrics import measure_cases
 from src.evaluation.predictions import average_by_case
+from src.evaluation.sign_flips import sign_flip_test
 from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.preparation import samples_of
 from tests.benchmarks.scale import FOLDS, STAGES, Simulation, growth, lay, predictions, slope, table
@@ -58,14 +58,18 @@ def test_replicates_are_computed_in_chunks(count: int) -> None:
 
 
 def test_signs_are_drawn_in_chunks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.evaluation.comparison.DRAWS", 999)
+    monkeypatch.setattr("src.evaluation.sign_flips.DRAWS", 1000)
     parts = {count: np.random.default_rng(0).normal(0.01, 1, (count, 3)) for count in (500, 50_000)}
-    few, many = (held(lambda rows=rows: sign_flip_test(rows, 0)) for rows in parts.values())
+    few, many = (held(lambda rows=rows: flipped(rows)) for rows in parts.values())
     assert many < 64
     assert few < 64
-    wanted = sign_flip_test(parts[500], 0)
-    monkeypatch.setattr("src.evaluation.comparison.CHUNK", 3_500)
-    assert sign_flip_test(parts[500], 0).tolist() == wanted.tolist()
+    wanted = flipped(parts[500])
+    monkeypatch.setattr("src.evaluation.sign_flips.CHUNK", 3_500)
+    np.testing.assert_array_equal(flipped(parts[500]), wanted)
+
+
+def flipped(by_patient: np.ndarray) -> np.ndarray:
+    return np.stack(sign_flip_test(by_patient, np.full(len(by_patient), 1 / len(by_patient)), 0))
 
 
 @pytest.mark.slow

@@ -12,13 +12,14 @@ from src.evaluation.text_tables import (
     tabulate_ledger,
     to_markdown,
 )
+from src.evaluation.verdicts import explain_verdicts
 from src.evaluation.wording import capital
 from src.system.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAIN = ("model", "metric", "verdict", "difference (95 %)", "p Holm", "could show")
+MAIN = ("model", "metric", "verdict", "difference (95 %)", "p adj.", "could show")
 """The columns of a comparison that a narrow terminal shows."""
 
 
@@ -28,6 +29,7 @@ class VerdictPart:
 
     title: str
     comparison: "pd.DataFrame"
+    primary: str
     ledger: "pd.DataFrame"
     notes: list[str]
 
@@ -35,7 +37,7 @@ class VerdictPart:
         """Return the comparison as a table, with how it is read; `title` is that of all that is compared."""
         against = self.comparison["reference"].iloc[0]
         caption = f"{' '.join(filter(None, [title, self.title]))}: each against {against}"
-        return tabulate_comparison(self.comparison, caption, notes=explain_verdicts(self.comparison))
+        return tabulate_comparison(self.comparison, caption, notes=explain_verdicts(self.comparison, self.primary))
 
     @property
     def claims(self) -> TextTable:
@@ -91,21 +93,6 @@ def fit_terminal(table: TextTable, width: int) -> TextTable:
         return table
     hint = "a wider terminal shows the other tests, output=FOLDER writes them"
     return replace(table.select(dict(zip(MAIN, MAIN, strict=True))), notes=[hint, *table.notes])
-
-
-def explain_verdicts(table: "pd.DataFrame") -> list[str]:
-    """Return how a comparison is read."""
-    lines = [
-        "better, worse: p Holm is at most 0.05: p boot. (the larger of a bootstrap over patients and of a test that "
-        f"allows for the luck of folds), corrected over {table['p_bootstrap'].notna().sum()} rows",
-        "accuracies are in % and points, areas fractions; intervals are of 95 %, paired, by bootstrap over patients",
-    ]
-    if (table["verdict"] == "not shown").any():
-        lines.append(
-            "not shown is not equal: so many patients show a true difference of the size under `could show` in 4 of 5 "
-            "studies (-: none that is possible)"
-        )
-    return lines
 
 
 def write_comparison(result: Compared, folder: Path) -> None:

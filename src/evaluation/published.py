@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.evaluation.comparison import BETTER, LEVEL, NOT_SHOWN, WORSE, holm_correction
 from src.evaluation.curves import count_confusions
 from src.evaluation.evaluation import Evaluation, with_two_classes
 from src.evaluation.fold_tables import fusion_row
 from src.evaluation.metrics import accuracy_by_fold, measure_cases
+from src.evaluation.multiplicity import holm_correction
 from src.evaluation.proportions import NORMAL_975
+from src.evaluation.resampling import LEVEL
 from src.evaluation.two_classes import Binary, two_class
+from src.evaluation.verdicts import BETTER, NOT_SHOWN, WORSE
 
 RELEASED = ["image", "fold", "label", "predicted", "carcinoma_score"]
 CLASSES = ["Normal", "Benign", "InSitu", "Invasive"]

@@ -15,7 +15,10 @@ Rows = Float[np.ndarray, " rows"]
 
 
 def resampled_error(
-    parts: Float[np.ndarray, "cases rows"], folds: Int[np.ndarray, " cases"], repeats: int = 1, ratio: float = 0.0
+    parts: Float[np.ndarray, "cases rows"],
+    folds: Int[np.ndarray, " cases"],
+    repeats: int = 1,
+    ratio: float | Rows = 0.0,
 ) -> tuple[Rows, int]:
     """Return the standard error (rows) of figures, and its degrees of freedom.
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from src.evaluation.comparison import LEVEL
 from src.evaluation.proportions import wilson_interval
+from src.evaluation.resampling import LEVEL
 
 MOST = 10_000_000
 """Patients beyond which no study is planned."""
@@ -84,14 +84,14 @@ def tested_variance(variance: float, luck: float, folds: int, repeats: int) -> f
     """Return the variance that the test of `compare` takes a difference to have, on average.
 
     `variance` is that over patients, `luck` that of a fold's difference from one training to the next. With one repeat
-    the test multiplies the variance over patients by 1 + K / (K - 1), whatever the luck. With more it is the corrected
-    resampled t (Nadeau and Bengio 2003) of J = repeats x K differences by fold: their variance, in which the patients
-    of all repeats are the same ones, times 1 / J + 1 / (K - 1). A single fold (one test set) is tested over patients.
+    it is that of the mean of K differences by fold. With more it is the corrected resampled t (Nadeau and Bengio 2003)
+    of J = repeats x K of them: their variance, in which the patients of all repeats are the same ones, times
+    1 / J + 1 / (K - 1). A single fold (one test set) is tested over patients.
     """
     if folds == 1:
         return variance
     if repeats == 1:
-        return variance * (1 + folds / (folds - 1))
+        return variance + luck / folds
     count = folds * repeats
     return (1 / count + 1 / (folds - 1)) * (count / (count - 1) * (folds - 1) * variance + luck)
 
@@ -105,7 +105,7 @@ def difference_power(
     """
     from scipy.stats import nct, t
 
-    freedom = patients - 1 if repeats == 1 else folds * repeats - 1
+    freedom = patients - 1 if folds == 1 else folds * repeats - 1
     true = variance / patients + luck / (folds * repeats)
     tested = tested_variance(variance / patients, luck, folds, repeats)
     asked, shift = t.ppf(1 - LEVEL / 2, freedom) * np.sqrt(tested / true), difference / np.sqrt(true)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from src.evaluation.comparison import holm_correction
 from src.evaluation.metrics import label_numbers
+from src.evaluation.multiplicity import holm_correction
 from src.evaluation.predictions import average_by_case, class_names, probability_columns
 from src.evaluation.two_classes import POSITIVE, Binary
 from src.evaluation.wording import p_value, titled

@@ -184,11 +184,11 @@ def tabulate_comparison(
     for row in table.to_dict("records"):
         unit, digits = scale(row["metric"])
         figures = [number(unit * row[name], digits) for name in ("value", "reference_value")]
-        p = [p_value(row[f"p_{name}"]) for name in ("holm", "bootstrap", "mcnemar", "resampled_t")]
+        p = [p_value(row[name]) for name in ("p", "p_adjusted", "p_mcnemar", "p_resampled_t")]
         difference = signed(unit * row["difference"], unit * row["low"], unit * row["high"], digits)
         words = [str(row["model"]), title(row["metric"]), str(row["verdict"])]
         rows.append([*words, *figures, difference, *p, number(unit * row["smallest"], digits)])
-    header = ["model", "metric", "verdict", "value", "ref.", "difference (95 %)", "p Holm", "p boot."]
+    header = ["model", "metric", "verdict", "value", "ref.", "difference (95 %)", "p", "p adj."]
     header += ["McNemar", "resampled t", "could show"]
     tones = {(place, 2): VERDICTS[row[2]] for place, row in enumerate(rows)}
     return TextTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes or [])

@@ -9,6 +9,7 @@ import pandas as pd
 from src.evaluation.side_by_side import SideBySide, side_by_side
 from src.evaluation.slices import name_folds
 from src.evaluation.two_classes import Binary
+from src.evaluation.verdicts import PRIMARY
 from src.reporting.descriptions import dataset
 from src.sweeps.fusion import (
     AXES,
@@ -122,6 +123,7 @@ class ReportMaterial:
     beyond: int
     replicates: int
     reference: str
+    primary: str
 
     @property
     def done(self) -> list[RunRecord]:
@@ -137,6 +139,7 @@ def gather_report(
     replicates: int = 1000,
     binary: Binary | None = None,
     reference: str = "",
+    primary: str = PRIMARY,
 ) -> ReportMaterial:
     """Return the material on a sweep's cells, or on runs that are named; `keys` are those that the sweep varied.
 
@@ -172,6 +175,7 @@ def gather_report(
         beyond=beyond,
         replicates=replicates,
         reference=reference,
+        primary=primary,
     )
 
 

@@ -45,7 +45,8 @@ OF_COMPARISON = {
     "metric": "Metric",
     "verdict": "Verdict",
     "difference (95 %)": "Difference (95 %)",
-    "p Holm": "p, Holm",
+    "p": "p",
+    "p adj.": "p, adjusted",
     "could show": "Could be shown",
     "McNemar": "p, McNemar",
     "resampled t": "p, resampled t",
@@ -162,6 +163,7 @@ def side_by_side_section(material: ReportMaterial) -> Section | None:
 def comparison_section(material: ReportMaterial) -> Section | None:
     """Return the verdicts on the cells of each group, where it has several."""
     from src.evaluation.comparison import compare
+    from src.evaluation.verdicts import explain_verdicts
 
     blocks: list[Block] = []
     for group, named in each_group(material):
@@ -169,18 +171,14 @@ def comparison_section(material: ReportMaterial) -> Section | None:
         if len(parts) < 2:
             continue
         reference = material.reference if material.reference in parts else next(iter(parts))
-        table = compare(parts, group.binary, material.replicates, reference=reference)
+        table = compare(parts, group.binary, reference, material.primary)
         two = table["metric"].str.startswith(TWO_CLASS).any()
-        notes = [two_class_sentence(group.evaluation)] if two else []
+        notes = [f"{capital(typeset(line))}." for line in explain_verdicts(table, material.primary)]
+        notes += [two_class_sentence(group.evaluation)] if two else []
         blocks += [*named, verdict_table(table, f"Each cell against {reference}{of_group(group)}", notes)]
     if not blocks:
         return None
-    said = (
-        "Both cells of a row predict the same cases. A verdict hangs on p corrected over the rows of the table (Holm), "
-        "which also counts what folds differ by beyond their patients, so that it is stricter than the interval, a "
-        'paired bootstrap over patients. Not shown does not mean equal: "could be shown" is the smallest difference '
-        "that so many patients could have shown at 80 % power."
-    )
+    said = "Both cells of a row predict the same cases."
     return Section(id="comparison", title="Is one better than another?", blocks=[Text(lines=[said]), *blocks])
 
 

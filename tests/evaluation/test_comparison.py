@@ -9,39 +9,26 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from src.evaluation.comparison import (
-    BETTER,
-    NOT_SHOWN,
-    WORSE,
-    Spread,
-    case_contributions,
-    compare,
-    holm_correction,
-    mcnemar_test,
-    resampled_t,
-    sign_flip_test,
-    smallest_shown,
-)
+from src.evaluation.comparison import case_contributions, compare, mcnemar_test
 from src.evaluation.metrics import METRICS
 from src.evaluation.predictions import average_by_case, probability_columns
 from src.evaluation.two_classes import Binary
+from src.evaluation.verdicts import BETTER, COLUMNS, NOT_SHOWN, WORSE
 from tests.support.simulation import pair
 
 Make = Callable[..., pd.DataFrame]
 Change = Callable[[pd.DataFrame], pd.DataFrame]
-COLUMNS = ["model", "reference", "metric", "value", "reference_value", "difference", "low", "high"]
-COLUMNS += ["p_mcnemar", "p_resampled_t", "p_bootstrap", "p_holm", "smallest", "verdict"]
 NAMES = ["accuracy", "balanced_accuracy", "auc"]
 
 
 def compared(tables: dict[str, pd.DataFrame], **given: object) -> pd.DataFrame:
-    return compare(tables, Binary(), **({"replicates": 50} | given))  # type: ignore[arg-type]
+    return compare(tables, Binary(), **given)  # type: ignore[arg-type]
 
 
 def shown(seed: int, count: int, **given: object) -> list[pd.DataFrame]:
-    """Comparisons of simulated pairs; their verdicts hang on no replicates."""
+    """Comparisons of simulated pairs."""
     generator = np.random.default_rng(seed)
-    return [compared(pair(generator, **given), replicates=2, seed=number) for number in range(count)]  # type: ignore[arg-type]
+    return [compared(pair(generator, **given), seed=number) for number in range(count)]  # type: ignore[arg-type]
 
 
 def test_a_row_per_model_and_metric(make: Make) -> None:
@@ -66,7 +53,7 @@ def test_the_first_is_the_reference_unless_it_is_named(make: Make) -> None:
 
 def test_the_two_class_view_has_rows_of_its_own(make: Make) -> None:
     tables = {"a": make("a"), "b": make("b", draw=1)}
-    found = compare(tables, Binary(positive=["InSitu", "Invasive"]), replicates=20)
+    found = compare(tables, Binary(positive=["InSitu", "Invasive"]))
     assert found["metric"].tolist() == [*NAMES, "binary_accuracy", "binary_auc"]
     assert found["p_mcnemar"].notna().tolist() == [True, False, False, True, False]
 
@@ -78,7 +65,7 @@ def test_exchanging_the_two_turns_the_signs_and_the_verdict() -> None:
     assert other["verdict"].tolist() == [WORSE] * 3
     np.testing.assert_allclose(one["difference"], -other["difference"])
     np.testing.assert_allclose(one["low"], -other["high"])
-    np.testing.assert_allclose(one["p_holm"], other["p_holm"])
+    np.testing.assert_allclose(one["p_adjusted"], other["p_adjusted"])
     np.testing.assert_allclose(one["smallest"], other["smallest"])
 
 
@@ -89,8 +76,8 @@ def test_a_table_and_itself_do_not_differ(make: Make) -> None:
         "difference": 0,
         "low": 0,
         "high": 0,
-        "p_bootstrap": 1,
-        "p_holm": 1,
+        "p": 1,
+        "p_adjusted": 1,
         "p_resampled_t": 1,
     }.items():
         assert (found[name] == value).all(), name
@@ -134,9 +121,10 @@ def test_too_few_tables_and_unknown_references_are_refused(make: Make) -> None:
 def test_one_class_has_no_auc_and_takes_no_part_in_the_correction(make: Make) -> None:
     tables = {name: make(name, draw=draw, cases=40).query("label == 'Benign'") for draw, name in enumerate("ab")}
     found = compared(tables).set_index("metric")
-    assert found.loc["auc", ["value", "p_bootstrap", "p_holm", "smallest"]].isna().all()
+    assert found.loc["auc", ["value", "p", "p_adjusted", "smallest", "low"]].isna().all()
     assert found["verdict"]["auc"] == NOT_SHOWN
-    assert found["p_holm"]["accuracy"] == min(1, 2 * found["p_bootstrap"]["accuracy"])
+    assert found["p_adjusted"]["accuracy"] == found["p"]["accuracy"]
+    assert found["p_adjusted"]["balanced_accuracy"] >= found["p"]["balanced_accuracy"]
 
 
 def test_five_patients_show_nothing() -> None:
@@ -152,7 +140,7 @@ def test_images_of_a_patient_are_not_independent() -> None:
         np.random.default_rng(3), patients=8, images=20, alike=0.999, paired=0, accuracies=(0.4, 0.8), folds=2
     )
     row = compared(tables).iloc[0]
-    assert row["p_mcnemar"] < 1e-6 < 0.01 < row["p_bootstrap"]
+    assert row["p_mcnemar"] < 1e-6 < 0.01 < row["p"]
     assert row["verdict"] == NOT_SHOWN
 
 
@@ -163,7 +151,7 @@ def test_one_lucky_fold_is_no_better_way() -> None:
     tables["one"].loc[unlucky, ["p_c0", "p_c1"]] = values[:, ::-1]
     row = compared(tables).iloc[0]
     assert row["p_mcnemar"] < 0.001
-    assert row["low"] > 0
+    assert row["low"] < 0 < row["high"]
     assert row["verdict"] == NOT_SHOWN
 
 
@@ -200,32 +188,6 @@ def drawn(seed: int, k: int, decimals: int) -> tuple[np.ndarray, np.ndarray, np.
     return ours, theirs, labels.astype(np.int64)
 
 
-def test_signs_by_hand() -> None:
-    alike = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0], [1.0, 0.0]])
-    np.testing.assert_allclose(sign_flip_test(alike, 0), [2 / 32, 1])
-
-
-@given(some.integers(0, 10_000), some.integers(2, 12), some.sampled_from([1, 4, 1024]))
-@settings(max_examples=40, deadline=None)
-def test_all_signs_give_scipys_p(seed: int, patients: int, parts: int) -> None:
-    """With ties, and patients that do not differ; sums are exact, as scipy tells ties by their last bits."""
-    values = np.round(np.random.default_rng(seed).normal(0.3, size=patients) * parts) / parts
-    assert sign_flip_test(values[:, None], seed)[0] == scipys_sign_flip_test(values)
-
-
-def test_drawn_signs_give_nearly_scipys_p() -> None:
-    values = np.round(np.random.default_rng(0).normal(0.1, size=80), 1)
-    assert sign_flip_test(values[:, None], 0)[0] == pytest.approx(scipys_sign_flip_test(values), abs=0.01)
-
-
-def scipys_sign_flip_test(values: np.ndarray) -> float:
-    """The two-sided p; its draws are the test's own."""
-    one = scipy.stats.permutation_test(
-        (values,), np.sum, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
-    )
-    return float(one.pvalue)
-
-
 @pytest.mark.parametrize(
     ("only_ours", "only_theirs", "p"),
     [(1, 11, 26 / 4096), (9, 2, 0.0654296875), (25, 15, 0.1538599441628321), (5, 5, 1), (0, 6, 2 / 64), (0, 0, 1)],
@@ -235,36 +197,6 @@ def test_mcnemar_by_hand_and_as_statsmodels_has_it(only_ours: int, only_theirs: 
     ours = np.array([True] * only_ours + [False] * only_theirs + [True] * 30 + [False] * 4)
     theirs = np.array([False] * only_ours + [True] * only_theirs + [True] * 30 + [False] * 4)
     assert mcnemar_test(ours, theirs) == pytest.approx(p, rel=1e-12)
-
-
-def test_holm_by_hand_and_as_statsmodels_has_it() -> None:
-    np.testing.assert_allclose(holm_correction(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
-    # statsmodels 0.15: multipletests(p, method="holm")
-    p = np.array([0.01, 0.04, 0.03, 0.005, 0.2, 0.011])
-    np.testing.assert_allclose(holm_correction(p), [0.05, 0.09, 0.09, 0.03, 0.2, 0.05])
-    np.testing.assert_allclose(holm_correction(np.array([np.nan, 0.6, 0.02])), [np.nan, 0.6, 0.04])
-
-
-def test_resampled_t_is_that_of_scikit_learns_published_example() -> None:
-    """Its guide on comparing models by grid search tells t = 0.750 and a one-sided p of 0.227, rbf against linear."""
-    from sklearn.datasets import make_moons
-    from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
-    from sklearn.svm import SVC
-
-    X, y = make_moons(noise=0.352, random_state=1, n_samples=100)
-    folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
-    rbf, linear = (cross_val_score(SVC(kernel=name), X, y, cv=folds, scoring="roc_auc") for name in ("rbf", "linear"))
-    p = resampled_t((rbf - linear).reshape(10, 10), 10 / 90)
-    assert p / 2 == pytest.approx(0.227, abs=5e-4)
-    assert scipy.stats.t.isf(p / 2, 99) == pytest.approx(0.750, abs=5e-4)
-
-
-def test_resampled_t_by_hand() -> None:
-    differences = np.array([[0.1], [0.2], [0.0], [0.1]])
-    t = 0.1 / np.sqrt((1 / 4 + 1 / 3) * (0.02 / 3))
-    assert resampled_t(differences, 1 / 3) == pytest.approx(2 * scipy.stats.t.sf(t, 3))
-    assert np.isnan(resampled_t(np.array([[0.1, 0.2, 0.3]]), 0.5))  # one fold
-    assert resampled_t(np.array([[0.1], [np.nan], [0.2]]), 0.5) == resampled_t(np.array([[0.1], [0.2]]), 0.5)
 
 
 def test_the_real_ratio_of_held_out_to_training_cases_counts(make: Make) -> None:
@@ -281,13 +213,69 @@ def test_seeds_that_differ_are_averaged_for_each_fold(make: Make) -> None:
     assert np.isfinite(compared(tables)["p_resampled_t"]).all()
 
 
-def test_the_smallest_is_blooms_where_there_is_one_fold() -> None:
-    """(t(0.975, 99) + z(0.8)) x standard error, for one row."""
-    parts = np.random.default_rng(0).normal(0, 0.01, size=(100, 1))
-    patients, folds = np.arange(100), np.zeros(100, np.int64)
-    error = np.sqrt(100 / 99 * ((parts - parts.mean()) ** 2).sum())
-    wanted = (scipy.stats.t.ppf(0.975, 99) + scipy.stats.norm.ppf(0.8)) * error
-    assert smallest_shown(Spread.of(parts, patients, folds), np.zeros(1), 1)[0] == pytest.approx(wanted)
+def test_more_seeds_that_say_the_same_change_nothing(make: Make) -> None:
+    """Models of other seeds learned from the same patients: they are no resamples."""
+    tables = {"a": make("a", cases=60), "b": make("b", cases=60, draw=1, signal=2.5)}
+    more = {
+        name: pd.concat([table.assign(seed=seed, model=table["model"] + f" {seed}") for seed in range(20)])
+        for name, table in {name: table[table["seed"] == table["seed"].min()] for name, table in tables.items()}.items()
+    }
+    one = {name: table[table["seed"] == 0] for name, table in more.items()}
+    pd.testing.assert_frame_equal(compared(more), compared(one))
+
+
+def repeated(generator: np.random.Generator, repeats: int, **given: object) -> dict[str, pd.DataFrame]:
+    """The simulated pair whose folds are drawn again, with other luck each time."""
+    drawn = int(generator.integers(1_000_000))
+    found: dict[str, list[pd.DataFrame]] = {"one": [], "two": []}
+    for repeat in range(repeats):
+        for name, table in pair(np.random.default_rng(drawn), **given).items():  # type: ignore[arg-type]
+            folds = table["fold"].to_numpy()
+            moved = np.random.default_rng(repeat).permutation(folds.max())[folds - 1] + 1
+            found[name].append(table.assign(repeat=repeat + 1, fold=moved + repeat * folds.max(), model=f"m{repeat}"))
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+
+
+def test_a_repeat_that_says_the_same_leaves_the_difference() -> None:
+    once, thrice = (compared(repeated(np.random.default_rng(0), repeats, patients=80)) for repeats in (1, 3))
+    for name in ("value", "reference_value", "difference"):
+        np.testing.assert_allclose(once[name], thrice[name])
+    assert thrice["p_mcnemar"].isna().all()  # it is of one prediction for each case
+    np.testing.assert_allclose(thrice["p"], np.maximum(thrice["p"], thrice["p_resampled_t"]))
+
+
+def test_figures_are_the_mean_over_repeats() -> None:
+    one, other = (pair(np.random.default_rng(0), patients=40, accuracies=(0.6, share)) for share in (0.7, 0.9))
+    tables = {
+        name: pd.concat(
+            [
+                one[name].assign(repeat=1),
+                other[name].assign(repeat=2, fold=other[name]["fold"] + 5, model="m2"),
+            ]
+        )
+        for name in one
+    }
+    apart = [compared(each)["difference"].to_numpy() for each in (one, other)]
+    np.testing.assert_allclose(compared(tables)["difference"], np.mean(apart, axis=0))
+
+
+def test_one_metric_is_primary_and_the_others_hang_on_it() -> None:
+    tables = pair(np.random.default_rng(0), patients=80, accuracies=(0.6, 0.95))
+    tables |= {"three": pair(np.random.default_rng(0), patients=80, accuracies=(0.6, 0.6))["two"]}
+    found = {primary: compared(tables, primary=primary) for primary in ("accuracy", "auc", "all")}
+    for primary in ("accuracy", "auc"):
+        first = found[primary][found[primary]["metric"] == primary].set_index("model")["p_adjusted"]
+        assert (found[primary]["p_adjusted"] >= found[primary]["model"].map(first)).all()
+    of_accuracy = found["accuracy"]["metric"] == "accuracy"
+    assert (found["all"]["p_adjusted"] >= found["accuracy"]["p_adjusted"])[of_accuracy].all()
+    assert (found["all"]["smallest"] > found["accuracy"]["smallest"])[of_accuracy].all()
+    for name in ("low", "high", "p"):
+        assert (found["all"][name] == found["auc"][name]).all()
+
+
+def test_a_primary_metric_that_is_not_there_is_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match="`primary` must be one of accuracy, .*all, but got primary=binary_auc"):
+        compared({"a": make(), "b": make(draw=1)}, primary="binary_auc")
 
 
 def test_the_smallest_shrinks_with_patients_and_grows_with_rows() -> None:
@@ -341,8 +329,8 @@ TEN = {"accuracies": (0.75, 0.85)}
 
 def test_ten_points_are_found_where_the_power_says_so() -> None:
     given = TEN | POWER["several classes"]
-    found = shown(5, 15, patients=enough(given, 5), **given)
-    assert np.median([each["smallest"][0] for each in found]) == pytest.approx(0.1, abs=0.015)
+    found = shown(5, 15, patients=enough(given, 15), **given)
+    assert np.median([each["smallest"][0] for each in found]) == pytest.approx(0.1, abs=0.02)
     assert sum(each["verdict"][0] == BETTER for each in found) >= 11
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation.comparison import BETTER, NOT_SHOWN, WORSE
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION, SPREAD, fold_table, published_table
 from src.evaluation.published import evaluate_published, subtract_published
 from src.evaluation.side_by_side import published_beside_ours
+from src.evaluation.verdicts import BETTER, NOT_SHOWN, WORSE
 
 
 @pytest.fixture(scope="module")

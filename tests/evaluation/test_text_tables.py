@@ -125,7 +125,7 @@ def test_what_is_published_has_notes_where_there_are_some() -> None:
 
 def test_areas_are_compared_as_fractions_and_shares_in_points() -> None:
     row = {"model": "b", "verdict": "worse", "value": 0.5, "reference_value": 0.625, "difference": -0.125, "low": -0.25}
-    row |= {"high": -0.0001, "smallest": NAN, "p_holm": 0.0004, "p_bootstrap": 0.01, "p_mcnemar": NAN}
+    row |= {"high": -0.0001, "smallest": NAN, "p": 0.0004, "p_adjusted": 0.01, "p_mcnemar": NAN}
     rows = [row | {"metric": metric, "p_resampled_t": 1.0} for metric in ("accuracy", "binary_auc")]
     found = tabulate_comparison(pd.DataFrame(rows))
     p = ["<0.001", "0.010", "-", "1.000"]

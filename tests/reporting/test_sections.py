@@ -154,7 +154,7 @@ class TestTables:
 
     def test_of_a_comparison_a_page_shows_what_the_verdict_hangs_on(self) -> None:
         figures = {"value": 0.5, "reference_value": 0.625, "difference": -0.125, "low": -0.25, "high": -0.0001}
-        p = {"p_holm": 0.0004, "p_bootstrap": 0.0001, "p_mcnemar": float("nan"), "p_resampled_t": 0.04}
+        p = {"p_adjusted": 0.0004, "p": 0.0001, "p_mcnemar": float("nan"), "p_resampled_t": 0.04}
         row = {"model": "A", "metric": "binary_accuracy", "verdict": "worse", "smallest": 0.1} | figures | p
         found = verdict_table(pd.DataFrame([row]), "caption", ["a note"])
         assert dict(zip(found.header, found.rows[0], strict=True)) == {
@@ -162,7 +162,8 @@ class TestTables:
             "Metric": "Two-class accuracy, points",
             "Verdict": "worse",
             "Difference (95 %)": "-12.5 (-25.0 to 0.0)",
-            "p, Holm": "<0.001",
+            "p": "<0.001",
+            "p, adjusted": "<0.001",
             "Could be shown": "10.0",
             "p, McNemar": "-",
             "p, resampled t": "0.040",
