@@ -120,7 +120,8 @@ def explain_verdicts(table: pd.DataFrame, primary: str) -> list[str]:
     """Return how a comparison is read."""
     lines = [
         "better, worse: p adj. is 0.05 or less; p is the larger one of a test over folds, where there are several, "
-        "which holds the luck of each fold's models, and of one over patients, and the 95 % interval is of all that neither refuses",
+        "which holds the luck of each fold's models, and of one over patients; the 95 % interval is of all "
+        "that neither refuses",
         "p adj. is corrected over all rows"
         if primary == ALL
         else f"verdicts hang on {titled(primary)}, corrected over its rows; other metrics are corrected over "
