@@ -1,6 +1,10 @@
 """One cell of a sweep: all that determines its predictions."""
 
 from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
 
 from src.classifiers.classifier import Classifier
 from src.data.reader import Reader
@@ -9,6 +13,7 @@ from src.encoders.encoder import Encoder
 from src.encoders.pooling import Pool
 from src.images.augment import Augment
 from src.images.crop import Crop
+from src.images.perturb import REVISION, perturb_image
 from src.images.stain import Stain
 from src.system.checks import at_least, holds, one_of
 from src.training.parameters import FineTuning
@@ -58,7 +63,42 @@ class Cell:
         one_of(VIEWS, views=self.views)
         at_least(0, training_patients=self.training_patients)
 
+    def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
+        """Return a sample's image as the cell begins with it; BadImage where it cannot be had."""
+        return self.data.read(sample)
+
+    def decoding(self) -> dict[str, Any]:
+        """Return what determines the pixels of `read` besides the bytes of the file."""
+        return self.data.decoding()
+
+
+@dataclass(kw_only=True)
+class PerturbedCell(Cell):
+    """A cell whose images are perturbed before anything else is done to them (`src.images.perturb`)."""
+
+    perturbation: str
+    level: float
+
+    def read(self, sample: str) -> UInt8[np.ndarray, "height width 3"]:
+        """Return a sample's image, perturbed; BadImage where it cannot be had."""
+        return perturb_image(super().read(sample), self.perturbation, self.level)
+
+    def decoding(self) -> dict[str, Any]:
+        """Return what determines the pixels of `read` besides the bytes of the file."""
+        how = {"kind": self.perturbation, "level": float(self.level), "revision": REVISION}
+        return super().decoding() | {"perturbation": how}
+
 
 def plain_cell(cell: Cell) -> Cell:
     """Return a cell without what an experiment adds to it."""
-    return Cell(**{each.name: getattr(cell, each.name) for each in fields(Cell)})
+    return Cell(**operators_of(cell))
+
+
+def perturbed_cell(cell: Cell, perturbation: str, level: float) -> PerturbedCell:
+    """Return a cell that does the same with images that are perturbed."""
+    return PerturbedCell(**operators_of(cell), perturbation=perturbation, level=level)
+
+
+def operators_of(cell: Cell) -> dict[str, Any]:
+    """Return the operators and seeds of a cell by name."""
+    return {each.name: getattr(cell, each.name) for each in fields(Cell)}

@@ -21,6 +21,7 @@ from src.cell import Cell
 from src.data.reader import Reader
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
+from src.images.perturb import PERTURBATIONS
 from src.methods.audit import AUDIT
 from src.methods.method import Method
 from src.operators import RESERVED, import_ours, import_own, operators
@@ -224,6 +225,17 @@ class Predict:
         holds("bits = 0 or 8 <= bits <= 16", self.bits == 0 or 8 <= self.bits <= 16, bits=self.bits)
 
 
+def list_models(given: Any) -> list[str]:
+    """Return the names of models of which one or a list is given."""
+    return [str(each) for each in (given if isinstance(given, list) else [given]) if each not in (None, "")]
+
+
+def check_models(models: list[str], given: Any) -> None:
+    """Raise `ValueError` where there are no models, or one is there twice."""
+    if not models or len(set(models)) < len(models):
+        raise ValueError(f"`model` is a run, a sweep or a registered model, or several, but got model={given}")
+
+
 @dataclass(kw_only=True)
 class Validate:
     """What `python -m src.validate` takes: a model or several, and the cohort that they are judged on."""
@@ -257,14 +269,12 @@ class Validate:
         """Check the parameters."""
         one_of(AUDIT, audit=self.audit)
         check_replicates(self.replicates)
-        if not self.models or len(set(self.models)) < len(self.models):
-            raise ValueError(f"`model` is a run, a sweep or a registered model, or several, but got model={self.model}")
+        check_models(self.models, self.model)
 
     @property
     def models(self) -> list[str]:
         """The models."""
-        given = self.model if isinstance(self.model, list) else [self.model]
-        return [str(each) for each in given if each is not None]
+        return list_models(self.model)
 
 
 @dataclass(kw_only=True)
@@ -346,6 +356,80 @@ class Download:
     workspace: str = "mlruns"
 
 
+@dataclass(kw_only=True)
+class StressLevels:
+    """The levels of each perturbation of `python -m src.stress` (`src.images.perturb`)."""
+
+    stain: list[float] = field(default_factory=lambda: [0.7, 0.85, 1.15, 1.3])
+    """Factors of haematoxylin, by whose inverse eosin changes."""
+    scanner: list[float] = field(default_factory=lambda: [0.7, 0.85, 1.15, 1.3])
+    """Exponents of red, by whose inverse blue changes."""
+    blur: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0, 4.0])
+    """Standard deviations of a Gaussian, pixels of the image as it is read."""
+    jpeg: list[float] = field(default_factory=lambda: [80.0, 50.0, 30.0, 10.0])
+    """Qualities."""
+    brightness: list[float] = field(default_factory=lambda: [0.6, 0.8, 1.2, 1.4])
+    contrast: list[float] = field(default_factory=lambda: [0.5, 0.75, 1.25, 1.5])
+    rotation: list[float] = field(default_factory=lambda: [15.0, 45.0, 90.0])
+    """Degrees, counterclockwise."""
+    scale: list[float] = field(default_factory=lambda: [0.7, 0.85, 1.15, 1.3])
+    """Magnifications about the centre; the image keeps its size."""
+
+
+@dataclass(kw_only=True)
+class DataPlace:
+    """Where the images of runs are by now."""
+
+    root: str = ""
+    """The folder; empty: where they were in the run."""
+
+
+@dataclass(kw_only=True)
+class Stress:
+    """What `python -m src.stress` takes: models, and what is done to the images that they have not seen."""
+
+    tracking: Tracking
+    model: Any
+    """A run, a sweep, whose cells are meant, or a registered model; or a list of such."""
+    perturbations: list[str] = field(default_factory=lambda: list(PERTURBATIONS))
+    levels: StressLevels = field(default_factory=StressLevels)
+    images: int = 100
+    """About how many are taken, patient by patient, of those that all the models held out; 0: all."""
+    data: DataPlace = field(default_factory=DataPlace)
+    output: str = ""
+    """A folder that gets the tables and the figure, too; empty: none."""
+    overwrite: bool = False
+    """Whether what is at `output` may be written over."""
+    name: str = ""
+    """The name of the run that keeps the results; empty: `stress of` the model's."""
+    weights: str = ""
+    """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
+    store: str = "${workspace}/store"
+    """The store that gives and keeps descriptors, so that what was cut short, and the next model, go on with them."""
+    workers: int = 0
+    """Threads that prepare images; 0: one per processor."""
+    device: str = "auto"
+    executor: Executor
+    replicates: int = 1000
+    workspace: str = "mlruns"
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_replicates(self.replicates)
+        at_least(0, images=self.images, workers=self.workers)
+        check_models(self.models, self.model)
+        if not self.perturbations or len(set(self.perturbations)) < len(self.perturbations):
+            raise ValueError(f"`perturbations` are different names, but got perturbations={self.perturbations}")
+        for name in self.perturbations:
+            one_of(PERTURBATIONS, perturbations=name)
+            PERTURBATIONS[name].check(name, getattr(self.levels, name))
+
+    @property
+    def models(self) -> list[str]:
+        """The models."""
+        return list_models(self.model)
+
+
 COMMANDS = (
     Experiment,
     Tune,
@@ -357,6 +441,7 @@ COMMANDS = (
     SampleSize,
     Predict,
     Validate,
+    Stress,
     Register,
     Serve,
     Download,

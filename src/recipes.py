@@ -26,7 +26,7 @@ MAP_REVISION = 1
 def image_recipe(cell: Cell) -> Recipe:
     """Return all that determines a prepared image, and the crops of it, but the sample's bytes."""
     operators = {name: operator_recipe(getattr(cell, name)) for name in ("stain", "crop")}
-    return operators | cell.data.decoding() | {"seed": cell.seed, "on_bad_image": cell.on_bad_image == "pass"}
+    return operators | cell.decoding() | {"seed": cell.seed, "on_bad_image": cell.on_bad_image == "pass"}
 
 
 def encoder_recipe(cell: Cell, weights: str) -> Recipe:

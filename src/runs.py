@@ -10,7 +10,7 @@ from src.config import Runs, build
 from src.evaluation.text_tables import TextTable
 from src.evaluation.wording import MISSING, measured
 from src.system.next_commands import next_command
-from src.tracking import CELL, SWEEP, VALIDATION, RunRecord, Tracking
+from src.tracking import CELL, STRESS, SWEEP, VALIDATION, RunRecord, Tracking
 from src.tracking.run_names import begin_time, kind_word
 
 HEADER = ["began", "id", "name", "kind", "status", "data", "accuracy, % (95 %)"]
@@ -38,7 +38,7 @@ def main(config: DictConfig) -> None:
 
 def top_level(tracking: Tracking) -> tuple[list[RunRecord], Counter[str]]:
     """Return the sweeps and the runs that are of none, as they began, and the number of cells of each sweep."""
-    runs = [run for run in tracking.search() if run.kind in (CELL, SWEEP, VALIDATION)]
+    runs = [run for run in tracking.search() if run.kind in (CELL, SWEEP, STRESS, VALIDATION)]
     return [run for run in runs if not run.parent], Counter(run.parent for run in runs if not run.superseded)
 
 
@@ -64,13 +64,20 @@ def table_rows(runs: list[RunRecord], cells: Counter[str]) -> list[list[str]]:
             begin_time(run),
             short,
             run.name,
-            f"sweep of {cells[run.id]}" if run.kind == SWEEP else kind_word(run.kind),
+            describe_kind(run, cells),
             run.status.lower(),
             ", ".join(run.data_names) or MISSING,
             measured(run.metrics, "accuracy", 100, 1),
         ]
         for run, short in zip(runs, ids, strict=True)
     ]
+
+
+def describe_kind(run: RunRecord, cells: Counter[str]) -> str:
+    """Return what a run is, and of how many."""
+    if run.kind == STRESS:
+        return f"stress of {len(run.stressed)}"
+    return f"sweep of {cells[run.id]}" if run.kind == SWEEP else kind_word(run.kind)
 
 
 def short_ids(ids: list[str]) -> list[str]:

@@ -39,11 +39,12 @@ def test_every_option_becomes_an_object(option: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "name", ["compare", "fuse", "plan", "predict", "register", "report", "runs", "serve", "sync", "validate"]
+    "name", ["compare", "fuse", "plan", "predict", "register", "report", "runs", "serve", "stress", "sync", "validate"]
 )
 def test_every_command_composes(name: str) -> None:
     needed = {"predict": ["model=A", "input=B", "output=C"], "register": ["model=A", "name=B"], "serve": ["model=A"]}
     needed["validate"] = ["model=A", "data.path=B.csv"]
+    needed["stress"] = ["model=A"]
     assert composed(*needed.get(name, []), name=name)
 
 

@@ -319,6 +319,60 @@ def describe_decision(table: pd.DataFrame) -> str:
     return f"acting by the score is worth more than treating everybody or nobody {where} (net benefit)"
 
 
+def tabulate_robustness(summary: pd.DataFrame, caption: str = "", notes: list[str] | None = None) -> TextTable:
+    """Return how far each perturbation may go (`src.evaluation.robustness.summarise_robustness`), in points and %."""
+    models = summary["model"].unique().tolist()
+    several = len(models) > 1
+    rows = [
+        [
+            f"{row['perturbation']} ({row['unit']})",
+            *([str(row["model"])] if several else []),
+            _lost_at(row),
+            signed(*figures(row, "accuracy_difference", 100)),
+            number(row["worst"], 2).rstrip("0").rstrip("."),
+            measured(row, "changed", 100, 1),
+            *([signed(*figures(row, "excess_loss", 100))] if several else []),
+        ]
+        for row in summary.to_dict("records")
+    ]
+    header = ["perturbation", *(["model"] if several else []), "lost 5 points at", "most lost, points (95 %)", "at"]
+    header += ["other calls there, % (95 %)", *([f"loss beyond {models[0]}'s, points"] if several else [])]
+    return TextTable(caption=caption, header=header, rows=rows, text=1 + several, notes=notes or [])
+
+
+def tabulate_levels(table: pd.DataFrame, caption: str = "") -> TextTable:
+    """Return every level of a table of `src.evaluation.robustness.robustness_table`, in points and %."""
+    rows = [
+        [
+            str(row["model"]),
+            str(row["perturbation"]),
+            f"{row['level']:g}" + (" (as it is)" if row["unchanged"] else ""),
+            str(row["cases"]),
+            measured(row, "accuracy", 100, 1),
+            measured(row, "auc"),
+            signed(*figures(row, "accuracy_difference", 100)),
+            signed(*figures(row, "auc_difference"), 3),
+            measured(row, "changed", 100, 1),
+            measured(row, "moved"),
+        ]
+        for row in table.to_dict("records")
+    ]
+    header = ["model", "perturbation", "level", "cases", "accuracy, %", "AUC", "accuracy, points", "AUC, difference"]
+    header += ["other calls, %", "change of the call's probability"]
+    return TextTable(caption=caption, header=header, rows=rows, text=2)
+
+
+def _lost_at(row: Mapping[Any, Any]) -> str:
+    """Return the levels on both sides at which 5 points are lost; of a side that did not lose them its last level."""
+    sides = [("below", "lowest", "<"), ("above", "highest", ">")]
+    found = [
+        f"{sign} {row[end]:g}" if row[side] != row[side] else f"{row[side]:.3g}"
+        for side, end, sign in sides
+        if row[end] != row["unchanged"]
+    ]
+    return ", ".join(found)
+
+
 def views_of_groups(together: SideBySide) -> list[str]:
     """Return what the two-class figures of the groups hold against what."""
     return [f"two-class figures: {view}" for view in dict.fromkeys(together.table["view"]) if view]

@@ -18,6 +18,8 @@ from src.images.augment import StainJitter
 from src.images.stain import DENSITY, WHITE, Image
 from src.system.checks import holds, one_of
 
+REVISION = 1
+"""Raised when a level makes other pixels: descriptors of them are stored."""
 UNMIX = np.linalg.inv(StainJitter.MIX.T)
 """Densities of red, green and blue to those of haematoxylin, eosin and a third stain: exact, where the printed inverse
 is rounded, so that a small shift changes little."""

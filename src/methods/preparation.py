@@ -13,7 +13,6 @@ from jaxtyping import UInt8
 
 from src.cell import Cell
 from src.data.manifest import list_first
-from src.data.reader import Reader
 from src.images import BadImage, OutOfReach
 from src.images.crop import LARGEST
 
@@ -76,7 +75,7 @@ def prepare_image(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height
     """
     reason = ""
     try:
-        image = cell.crop.rescale(read_sample(cell.data, sample))
+        image = cell.crop.rescale(read_sample(cell, sample))
         try:
             image = cell.stain(image)
         except BadImage as error:
@@ -89,10 +88,10 @@ def prepare_image(cell: Cell, sample: Sample) -> tuple[UInt8[np.ndarray, "height
     return image, reason
 
 
-def read_sample(data: Reader, sample: Sample) -> UInt8[np.ndarray, "height width 3"]:
+def read_sample(cell: Cell, sample: Sample) -> UInt8[np.ndarray, "height width 3"]:
     """Return a sample's image; `BadImage` where it is none, `ValueError` where its file went away."""
     try:
-        return data.read(sample.name)
+        return cell.read(sample.name)
     except OutOfReach as error:
         raise ValueError(f"{sample.name}: {error}, though it was read a moment ago; run again") from error
 

@@ -81,14 +81,27 @@ class Member:
         if found != self.weights:
             raise ValueError(f"the {whence} are others than those here ({self.weights}, here {found}): {way_out}")
 
-    def apply(self, manifest: pd.DataFrame, root: Path, store: Store, progress: Progress) -> Applied:
-        """Predict the samples of a manifest without labels, which are relative to `root`."""
-        policy = "pass" if self.cell.on_bad_image == "pass" else "skip"  # one bad image must not cost the others
-        cell = replace(self.cell, data=replace(self.cell.data, root=str(root)), on_bad_image=policy)
+    def apply(
+        self,
+        manifest: pd.DataFrame,
+        root: Path,
+        store: Store,
+        progress: Progress,
+        cell: Cell | None = None,
+        models: Mapping[str, Any] | None = None,
+    ) -> Applied:
+        """Predict the samples of a manifest without labels, which are relative to `root`.
+
+        By all its models, or those that are given; read as the cell has it, or as another one that differs in nothing
+        else.
+        """
+        cell, models = cell or self.cell, self.models if models is None else models
+        policy = "pass" if cell.on_bad_image == "pass" else "skip"  # one bad image must not cost the others
+        cell = replace(cell, data=replace(cell.data, root=str(root)), on_bad_image=policy)
         blank = pd.Categorical([None] * len(manifest), self.classes)
         view = "" if self.views == [""] and cell.views == "separate" else manifest["view"]
         rows = manifest.assign(view=view, label=blank, patient="")
-        fitted = Fitted(self.models, self.known, lambda: self.encoder)
+        fitted = Fitted(models, self.known, lambda: self.encoder)
         return self.method.apply(CellTask(cell=cell, manifest=rows, store=store, progress=progress), fitted)
 
 

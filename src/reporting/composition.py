@@ -15,6 +15,7 @@ from src.reporting.gathering import LACKING, ReportMaterial
 from src.reporting.methods import describe_methods, method_section, param_values
 from src.reporting.participants import participant_section
 from src.reporting.results import main_group, main_model
+from src.reporting.robustness import robustness_section
 from src.reporting.sections import Fact, Part, ReportPage, Section
 from src.reporting.typesetting import MISSING, counted, listed, number, typeset
 from src.tracking import FINISHED, RunRecord
@@ -29,6 +30,7 @@ PARTS = {
 SECTIONS = [
     participant_section,
     *results.SECTIONS,
+    robustness_section,
     method_section,
     *provenance.SECTIONS,
     checklists.checklist_section,

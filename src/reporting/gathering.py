@@ -1,5 +1,6 @@
 """All that a report is made of, read from tracked runs."""
 
+import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from src.sweeps.fusion import (
     told_apart,
 )
 from src.system.checks import one_of
-from src.tracking import VALIDATION, RunRecord, Tracking
+from src.tracking import FINISHED, KIND, STRESS, VALIDATION, RunRecord, Tracking
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,15 @@ class ReportedExample:
 
 
 @dataclass(kw_only=True)
+class StressTest:
+    """What came out of perturbing the images of cells (`src.evaluation.robustness.robustness_table`), and its run."""
+
+    title: str
+    id: str
+    table: pd.DataFrame
+
+
+@dataclass(kw_only=True)
 class ReportMaterial:
     """What a report is made of.
 
@@ -121,6 +131,7 @@ class ReportMaterial:
     external: pd.DataFrame
     examples: list[ReportedExample]
     beyond: int
+    stresses: list[StressTest]
     replicates: int
     reference: str
     primary: str
@@ -173,6 +184,7 @@ def gather_report(
         external=external_figures(tracking, done),
         examples=examples,
         beyond=beyond,
+        stresses=read_stresses(tracking, done),
         replicates=replicates,
         reference=reference,
         primary=primary,
@@ -287,6 +299,20 @@ def training_points(tracking: Tracking, runs: list[RunRecord]) -> pd.DataFrame:
             fit = name.removeprefix(f"{curve}/")
             rows += [(run.name, curve, fit, step, value) for step, value in tracking.curve(run, name)]
     return pd.DataFrame(rows, columns=["cell", "curve", "fit", "epoch", "value"])
+
+
+def read_stresses(tracking: Tracking, runs: list[RunRecord]) -> list[StressTest]:
+    """Return the finished stress tests of runs, as they were made; of several on the same runs the newest."""
+    asked = {run.id for run in runs}
+    found = [test for test in tracking.search({KIND: STRESS}, FINISHED) if asked & set(test.stressed)]
+    newest = {frozenset(test.stressed): test for test in found}
+    return [
+        StressTest(
+            title=test.name, id=test.id, table=pd.read_csv(io.BytesIO(tracking.artifact(test, "robustness.csv")))
+        )
+        for test in found
+        if newest[frozenset(test.stressed)] is test
+    ]
 
 
 def read_examples(tracking: Tracking, runs: list[RunRecord]) -> tuple[list[ReportedExample], int]:

@@ -56,21 +56,44 @@ def locate_model(tracking: Tracking, model: str, place: Path) -> Located:
     """
     tracking.bury()
     run = tracking.known(model)  # a run's name may hold / and @, too
-    if run is None and not tracking.there:
-        raise ValueError(f"{tracking.missing(model)}: nothing is tracked there yet")
     if run is None:
-        name = model.removeprefix("models:/")
-        version = version_of(tracking, name) if "@" in name or "/" in name else newest_version(tracking, name)
-        if version is None:
-            raise ValueError(
-                f"{tracking.missing(model)}, nor is a model registered under it{suggest_models(tracking, name)}"
-            )
-        return fetch_registered(tracking, version, place)
+        return fetch_registered(tracking, find_version(tracking, model), place)
     if model == run.name and not tracking.offline and (version := newest_version(tracking, model)):
         log.warning(f"{model} is also the name of a registered model: {model}/{version.version} is that one")
     title = f"{run.name} ({run.id})"
     runs = finished_cells(tracking, run) if run.kind == SWEEP else [run]
     return Located(title, run.id, [folder_of(tracking, each, place) for each in runs])
+
+
+def find_version(tracking: Tracking, model: str) -> "ModelVersion":
+    """Return the registered model of what is no run's name; `ValueError` where there is none."""
+    if not tracking.there:
+        raise ValueError(f"{tracking.missing(model)}: nothing is tracked there yet")
+    name = model.removeprefix("models:/")
+    version = version_of(tracking, name) if "@" in name or "/" in name else newest_version(tracking, name)
+    if version is None:
+        raise ValueError(
+            f"{tracking.missing(model)}, nor is a model registered under it{suggest_models(tracking, name)}"
+        )
+    return version
+
+
+def runs_of_model(tracking: Tracking, model: str) -> list[RunRecord]:
+    """Return the runs of the fitted cells that are a model (of `locate_model`), of a sweep those that finished.
+
+    `ValueError` where there is no such model, or its run is gone.
+    """
+    run = tracking.known(model)
+    if run is None:
+        version = find_version(tracking, model)
+        run = tracking.by_id(str(version.run_id))
+        if run is None:
+            made = f"the run {version.run_id} that made the registered model {version.name}/{version.version}"
+            raise ValueError(f"{made} is gone, so that it is not known which images its models have not seen")
+    runs = [each for each in tracking.children(run.id) if each.finished] if run.kind == SWEEP else [run]
+    if not runs:
+        raise ValueError(f"sweep {run.name} ({run.id}) has no finished cells")
+    return runs
 
 
 def finished_cells(tracking: Tracking, sweep: RunRecord) -> list[RunRecord]:

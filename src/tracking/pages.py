@@ -40,6 +40,7 @@ FIGURES = (
     "reliability.png",
     "calibration.png",
     "decision.png",
+    "robustness.png",
 )
 LONGEST = 4000
 """Characters of a table; a tag has at most 8000."""

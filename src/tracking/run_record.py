@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from src.tracking.status import FINISHED
-from src.tracking.tags import INNER_FOLDS, JOB, KIND, PARENT, SUPERSEDED, SWEPT, VALIDATED, known_tags
+from src.tracking.tags import INNER_FOLDS, JOB, KIND, PARENT, STRESSED, SUPERSEDED, SWEPT, VALIDATED, known_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,6 +82,11 @@ class RunRecord:
     def swept(self) -> list[str]:
         """The keys that a sweep varied."""
         return self.tags.get(SWEPT, "").split()
+
+    @property
+    def stressed(self) -> list[str]:
+        """The ids of the runs whose models a stress test is of."""
+        return self.tags.get(STRESSED, "").split()
 
     @property
     def process(self) -> str:

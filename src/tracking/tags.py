@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 
 KIND = "kind"
-CELL, SWEEP, VALIDATION = "cell", "sweep", "validation"
-"""The kinds of runs: a sweep's run is the parent of its cells', a validation's is of a model on another cohort."""
+CELL, SWEEP, VALIDATION, STRESS = "cell", "sweep", "validation", "stress"
+"""The kinds of runs: a sweep's run is the parent of its cells', a validation's is of a model on another cohort, a
+stress test's of the models of cells on perturbed images."""
 VALIDATED = "validated"
 """The tag of a validation: the run of the model."""
+STRESSED = "stressed"
+"""The tag of a stress test: the ids of the runs whose models it is of."""
 PARENT = "mlflow.parentRunId"
 JOB = "job"
 """The tag of a cell: its number in the sweep."""
