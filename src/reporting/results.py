@@ -120,9 +120,12 @@ def interval_picture(material: ReportMaterial) -> Picture:
 
 def external_section(material: ReportMaterial) -> Section | None:
     """Return what models do on another cohort beside what they do on patients of their own."""
-    blocks: list[Block] = [
+    tables = [
         tabulate_external(rows, str(cohort), f"On patients of the models' own, and on {cohort}", headed)
         for cohort, rows in ([] if material.external.empty else material.external.groupby("cohort", sort=False))
+    ]
+    blocks: list[Block] = [
+        replace(table, header=list(map(capital, table.header[:3])) + table.header[3:]) for table in tables
     ]
     said = (
         "Each model is judged as it is, the mean of its fold models, on a cohort that it has not learnt from; beside "
@@ -385,6 +388,7 @@ def slice_table(table: pd.DataFrame, of_group: str, evaluation: Evaluation) -> T
     left = len(table) - len(made.rows)
     notes = [f"{counted(left, 'slice')} of few cases are in slices.csv."] if left else []
     notes += [two_class_sentence(evaluation)] if "binary_auc" in table else []
+    made = replace(made, header=[*made.header[:-1], capital(made.header[-1])])
     made = with_headings(made, "Slice by", "Value", "Cases", "Patients")
     return replace(made, caption=f"Figures by slice{of_group}", notes=notes)
 
