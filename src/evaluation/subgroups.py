@@ -42,7 +42,7 @@ def slice_differences(
     rows = []
     for name, values in columns.items():
         parts = {value: average_by_case(predictions[values == value]) for value in sorted(set(values) - {""})}
-        p = [_test(list(make(parts, binary)), seed) for make in (accuracy_parts, auc_parts)]
+        p = [group_test(list(make(parts, binary)), seed) for make in (accuracy_parts, auc_parts)]
         rows.append((name, *p))
     table = pd.DataFrame(rows, columns=["column", *OF_METRIC.values()])
     figures = table[list(OF_METRIC.values())].to_numpy(dtype=np.float64)
@@ -134,7 +134,7 @@ def _patients(cases: pd.DataFrame) -> pd.Series:
     return ("patient " + cases["patient"]).where(cases["patient"] != "", "case " + cases["case"])
 
 
-def _test(groups: list[tuple[float, pd.DataFrame]], seed: int) -> float:
+def group_test(groups: list[tuple[float, pd.DataFrame]], seed: int) -> float:
     """Return the p of the hypothesis that all groups have one value; not a number of fewer than two."""
     if len(groups) < 2:
         return float("nan")
