@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from src.storage.store import Store
     from src.tracking import TrackedRun
 
-OWN = ("name", "experiment", "published", "slices", "resume", "seeds")
-"""Params of a model's run that say nothing of a validation, and those that have to be of all its cells."""
+OWN = ("name", "experiment", "published", "slices", "resume")
+"""Params of a model's run that say nothing of a validation, beside those of its data, protocol and tracking."""
 
 
 @dataclass
