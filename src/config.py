@@ -253,6 +253,8 @@ class Validate:
     """What becomes of a cohort with patients or (nearly) identical images that the model learnt from: warn or fail."""
     reference: str = ""
     """Of several models the one that every other one is compared with; empty: the first."""
+    primary: str = "accuracy"
+    """Of several models the metric on which the verdicts hang, or all."""
     weights: str = ""
     """Where the encoder's weights are, a file or a folder, if no longer where they were in the run."""
     replicates: int = 1000

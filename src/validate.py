@@ -322,16 +322,16 @@ def show_judgements(options: Validate, found: list[Judgement], binary: "Binary")
 def compare_models(options: Validate, found: list[Judgement], binary: "Binary") -> TextTable:
     """Return how models compare on the cohort: patients are the clusters, and there are no folds."""
     from src.evaluation.comparison import compare
-    from src.evaluation.verdicts import PRIMARY, explain_verdicts
+    from src.evaluation.verdicts import explain_verdicts
 
     common = set.intersection(*(set(each.predictions["case"]) for each in found))
     left = len(set().union(*(each.predictions["case"] for each in found)) - common)
     tables = {each.model.name: each.predictions[is_among(each.predictions["case"], common)] for each in found}
-    table = compare(tables, binary)
+    table = compare(tables, binary, primary=options.primary)
     notes = [
         f"of these models, as they are, on new patients of {options.data.title}: nothing is said of other trainings",
         *([f"{left} cases are left out, as not all models predict them"] if left else []),
-        *explain_verdicts(table, PRIMARY),
+        *explain_verdicts(table, options.primary),
     ]
     return tabulate_comparison(table, f"each against {found[0].model.name}, on {options.data.title}", notes=notes)
 
