@@ -561,8 +561,8 @@ def compose_defaults(options: tuple[str, ...]) -> dict[str, str]:
     inside = GlobalHydra.instance().is_initialized()  # in a command, which then knows options of one's own, too
     try:
         with nullcontext() if inside else initialize_config_dir(str(CONF), version_base="1.3"):
-            values = OmegaConf.to_container(compose("config", list(options)), resolve=True)
-    except (HydraException, OmegaConfBaseException):
+            values = OmegaConf.to_container(settle_config(compose("config", list(options))), resolve=True)
+    except (HydraException, OmegaConfBaseException, ValueError):
         return {}
     return {key: str(value) for key, value in flatten_recipe(cast("dict[str, Any]", values)).items()}
 

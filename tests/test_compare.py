@@ -109,7 +109,9 @@ def test_the_command_shows_verdicts_and_the_ledger_and_writes_them(tracking: Tra
         "image_kfold: run",
     ):
         assert said in process.stdout
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"comparison.csv", "comparison.md", "optimism.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("comparison.csv", "comparison.md", "comparison.tex", "optimism.csv")
+    }
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert table["verdict"].tolist() == ["better"] * 3
     assert table["difference"][0] == pytest.approx(table["value"][0] - table["reference_value"][0], abs=2e-6)

@@ -61,7 +61,7 @@ class TestSweep:
         table = process.stdout[process.stdout.index("┏") : process.stdout.index("┘")]
         assert table in again.stdout
         assert process.stdout[process.stdout.index("Two classes") :] in again.stdout
-        assert {"table.csv", "table.md", "metrics.json", "roc.png", "confusion.png"} <= {
+        assert {"table.csv", "table.md", "table.tex", "metrics.json", "roc.png", "confusion.png"} <= {
             p.name for p in tmp_path.iterdir()
         }
 

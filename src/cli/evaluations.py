@@ -21,6 +21,7 @@ from src.evaluation.text_tables import (
     tabulate_folds,
     tabulate_groups,
     tabulate_slices,
+    to_latex,
     to_markdown,
 )
 from src.evaluation.two_classes import POSITIVE
@@ -147,6 +148,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
     if len(evaluation.folds):
         replace_file(folder / "folds.csv", evaluation.folds.round(4).to_csv().encode())
     replace_file(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
+    replace_file(folder / "table.tex", to_latex(tabulate_folds(evaluation.table, "Accuracy, %")).encode())
     replace_file(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
     tables = {"calibration_curve": calibration_curves(evaluation), "decision_curve": evaluation.decision}
     tables |= {"calibration": calibration_table(evaluation), "predictive_values": evaluation.predictive}

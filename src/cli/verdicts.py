@@ -10,6 +10,7 @@ from src.evaluation.text_tables import (
     tabulate_against,
     tabulate_comparison,
     tabulate_ledger,
+    to_latex,
     to_markdown,
 )
 from src.evaluation.verdicts import explain_verdicts
@@ -96,7 +97,7 @@ def fit_terminal(table: TextTable, width: int) -> TextTable:
 
 
 def write_comparison(result: Compared, folder: Path) -> None:
-    """Write comparison.csv, comparison.md and optimism.csv, and published.csv where there is something published."""
+    """Write comparison as CSV, Markdown and LaTeX, optimism.csv, and published.csv where something is published."""
     import pandas as pd
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,8 @@ def write_comparison(result: Compared, folder: Path) -> None:
     if result.published is not None:
         replace_file(folder / "published.csv", result.published.round(4).to_csv(index=False).encode())
     replace_file(folder / "comparison.md", describe_comparison(result).encode())
+    latex = "\n".join(to_latex(part.verdicts(result.title)) for part in result.parts)
+    replace_file(folder / "comparison.tex", latex.encode())
 
 
 def describe_comparison(result: Compared) -> str:

@@ -8,25 +8,17 @@ from collections.abc import Callable, Mapping
 from src.evaluation.predictions import count_repeats
 from src.evaluation.text_tables import TextTable
 from src.reporting.gathering import ReportMaterial
-from src.reporting.participants import describe_data
 from src.reporting.results import main_group
 from src.reporting.sections import Section, Text
 from src.reporting.typesetting import counted, listed
 
-Answer = Callable[[ReportMaterial], str]
+Answer = Callable[[ReportMaterial], str] | tuple[str, ...]
+"""What tells the answer, or the sections that hold it, by their ids."""
+Item = tuple[str, str, Answer | None]
+"""Its number, what it asks, and its answer; None where only the authors have one."""
 
 TRIPOD = "TRIPOD+AI (Collins et al., BMJ 2024;385:e078378)"
 CLAIM = "CLAIM (Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2020;2:e200029)"
-
-
-def stands_in(*titles: str) -> Answer:
-    """Return the answer that names sections of the page."""
-    return lambda material: f"in {listed(list(titles))}"
-
-
-def tell_data(material: ReportMaterial) -> str:
-    """Return whose images are judged."""
-    return "; ".join(dict.fromkeys(map(describe_data, material.splits)))
 
 
 def tell_partitions(material: ReportMaterial) -> str:
@@ -87,15 +79,20 @@ def tell_tuning(material: ReportMaterial) -> str:
     return f"{listed(tuned)}; {METHODS_TEXT}" if tuned else f"given, not tuned; {METHODS_TEXT}"
 
 
-def tell_missing(material: ReportMaterial) -> str:
-    """Return where missing data stand."""
-    return f"Missing data in {PATIENTS}"
+def tell_difference(material: ReportMaterial) -> str:
+    """Return in what the data differ that were learnt from and judged."""
+    return "see On another cohort" if len(material.external) else "none: every case is judged out of fold"
 
 
-METHODS_TEXT, PATIENTS = "Methods, to paste", "Patients and images"
-RESULTS = stands_in("Main result", "All metrics", "ROC and confusion")
-METHODS, FLOW = stands_in(METHODS_TEXT), stands_in(PATIENTS)
-TRIPOD_ITEMS: list[tuple[str, str, Answer | None]] = [
+def tell_recalibration(material: ReportMaterial) -> str:
+    """Return how probabilities were recalibrated."""
+    ways = dict.fromkeys(cell.params.get("recalibration", "none") for cell in material.done)
+    return listed([way for way in ways if way not in ("none", "")])
+
+
+METHODS_TEXT, PATIENTS = "Methods, for a paper", "Patients and images"
+METHODS, FLOW, RESULTS = ("methods",), ("patients",), ("result", "metrics", "errors")
+TRIPOD_ITEMS: list[Item] = [
     ("1", "Title: development or evaluation, for whom, of what outcome", None),
     ("2", "Abstract, by its own list", None),
     ("3a", "Health problem, and models that there are", None),
@@ -115,18 +112,18 @@ TRIPOD_ITEMS: list[tuple[str, str, Answer | None]] = [
     ("9b", "Predictors: definition, how and when measured", None),
     ("9c", "Who assessed predictors that need judgement", None),
     ("10", "How the size of the study came about (`python -m src.plan`)", None),
-    ("11", "Handling of missing data", tell_missing),
+    ("11", "Handling of missing data", FLOW),
     ("12a", "Use of data for development and evaluation", tell_partitions),
     ("12b", "Handling of predictors: scaling, transformation", METHODS),
     ("12c", "Kind of model, building steps, tuning, internal validation", tell_tuning),
-    ("12d", "Heterogeneity between clusters such as hospitals", None),
+    ("12d", "Heterogeneity between clusters such as hospitals", ("slices", "external")),
     ("12e", "Measures of performance, and why these", METHODS),
-    ("12f", "Updating, such as recalibration", None),
+    ("12f", "Updating, such as recalibration", tell_recalibration),
     ("12g", "How predictions were computed in the evaluation", METHODS),
     ("13", "Imbalance of classes", tell_imbalance),
     ("14", "Fairness, and how it was pursued", None),
     ("15", "Output of the model, and thresholds", tell_thresholds),
-    ("16", "Differences between data of development and evaluation", lambda material: "none: out-of-fold predictions"),
+    ("16", "Differences between data of development and evaluation", tell_difference),
     ("17", "Ethics approval and consent", None),
     ("18a", "Funding", None),
     ("18b", "Conflicts of interest", None),
@@ -137,15 +134,15 @@ TRIPOD_ITEMS: list[tuple[str, str, Answer | None]] = [
     ("19", "Involvement of patients and public", None),
     ("20a", "Flow of participants, with and without the outcome", FLOW),
     ("20b", "Characteristics of participants", None),
-    ("20c", "Comparison with the development data", None),
-    ("21", "Participants and outcomes in each analysis", stands_in(PATIENTS, "Splits and leak audit")),
+    ("20c", "Comparison with the development data", ("external",)),
+    ("21", "Participants and outcomes in each analysis", ("patients", "audit")),
     (
         "22",
         "The whole model, so that others can predict",
         lambda material: "model/ of each run; `python -m src.predict`",
     ),
-    ("23a", "Performance with intervals, in subgroups, too", RESULTS),
-    ("23b", "Heterogeneity of performance between clusters", None),
+    ("23a", "Performance with intervals, in subgroups, too", (*RESULTS, "slices")),
+    ("23b", "Heterogeneity of performance between clusters", ("slices", "external")),
     ("24", "Results of updating", None),
     ("25", "Interpretation, with fairness", None),
     ("26", "Limitations", None),
@@ -153,7 +150,7 @@ TRIPOD_ITEMS: list[tuple[str, str, Answer | None]] = [
     ("27b", "What users must do and know", None),
     ("27c", "Next steps, and where it may hold", None),
 ]
-CLAIM_ITEMS: list[tuple[str, str, Answer | None]] = [
+CLAIM_ITEMS: list[Item] = [
     ("1", "Title: names the technology", None),
     ("2", "Structured summary", None),
     ("3", "Background and intended role", None),
@@ -166,7 +163,7 @@ CLAIM_ITEMS: list[tuple[str, str, Answer | None]] = [
     ("10", "Choice of parts of data", FLOW),
     ("11", "Definitions of data elements", None),
     ("12", "De-identification", None),
-    ("13", "Missing data", tell_missing),
+    ("13", "Missing data", FLOW),
     ("14", "Reference standard: definition", None),
     ("15", "Reference standard: why this one", None),
     ("16", "Who annotated, with which training", None),
@@ -183,12 +180,12 @@ CLAIM_ITEMS: list[tuple[str, str, Answer | None]] = [
     ("27", "Ensembles", tell_fusion),
     ("28", "Measures of performance", METHODS),
     ("29", "Significance and uncertainty", METHODS),
-    ("30", "Robustness and sensitivity", None),
-    ("31", "Explanation of what models look at", lambda material: examples_told(material)),
-    ("32", "Validation on other data", None),
+    ("30", "Robustness and sensitivity", ("stress", "slices")),
+    ("31", "Explanation of what models look at", ("examples",)),
+    ("32", "Validation on other data", ("external",)),
     ("33", "Flow of participants or cases", FLOW),
     ("34", "Characteristics of patients by partition", None),
-    ("35", "Performance on each partition", stands_in("Main result", "Accuracy by fold")),
+    ("35", "Performance on each partition", ("result", "folds")),
     ("36", "Diagnostic accuracy with its precision", RESULTS),
     ("37", "Analysis of failures", lambda material: "misclassified cases in ROC and confusion"),
     ("38", "Limitations, bias, where it may hold", None),
@@ -199,31 +196,28 @@ CLAIM_ITEMS: list[tuple[str, str, Answer | None]] = [
 ]
 
 
-def examples_told(material: ReportMaterial) -> str:
-    """Return where maps are shown, where there are some."""
-    return "in What the models look at" if material.examples else ""
-
-
-def checklist_section(material: ReportMaterial) -> Section:
-    """Return both checklists."""
+def checklist_section(material: ReportMaterial, titles: Mapping[str, str]) -> Section:
+    """Return both checklists; `titles` are those of the page's other sections, by their ids."""
     said = (
         "Filled where the runs know the answer; what is empty only the authors know. Items are named in our words: the "
         "published lists, with their explanations, are what counts. CLAIM's numbers are those of 2020; its update of "
         "2024 numbers some of them otherwise."
     )
-    tables = [checklist(TRIPOD, TRIPOD_ITEMS, material), checklist(CLAIM, CLAIM_ITEMS, material)]
+    lists = [(TRIPOD, TRIPOD_ITEMS), (CLAIM, CLAIM_ITEMS)]
+    tables = [checklist(title, items, material, titles) for title, items in lists]
     return Section(id="checklists", title="Checklists of reviewers", blocks=[Text(lines=[said]), *tables])
 
 
-def checklist(title: str, items: list[tuple[str, str, Answer | None]], material: ReportMaterial) -> TextTable:
+def checklist(title: str, items: list[Item], material: ReportMaterial, titles: Mapping[str, str]) -> TextTable:
     """Return a checklist as a table: number, item, and where it is answered."""
-    known = answer_items(items, material)
-    rows = [[number, what, known[number]] for number, what, _ in items]
-    filled = sum(bool(text) for text in known.values())
-    caption = f"{title}: {filled} of {len(items)} filled"
+    rows = [[number, what, answer_item(answer, material, titles)] for number, what, answer in items]
+    caption = f"{title}: {sum(bool(row[-1]) for row in rows)} of {len(items)} filled"
     return TextTable(caption=caption, header=["Item", "What is asked", "Answer"], rows=rows, text=3, folded=True)
 
 
-def answer_items(items: list[tuple[str, str, Answer | None]], material: ReportMaterial) -> Mapping[str, str]:
-    """Return the answers by number, empty where the runs know none."""
-    return {number: answer(material) if answer else "" for number, _, answer in items}
+def answer_item(answer: Answer | None, material: ReportMaterial, titles: Mapping[str, str]) -> str:
+    """Return what an item's answer is; empty where the runs know none, or the page has no section of it."""
+    if isinstance(answer, tuple):
+        found = [titles[name] for name in answer if name in titles]
+        return f"see {listed(found)}" if found else ""
+    return answer(material) if answer else ""

@@ -23,7 +23,7 @@ from src.tracking import FINISHED, RunRecord
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 PARTS = {
     "What came out": ["patients", "folds", "groups", "comparison", "errors", "thresholds", "classes", "metrics"],
-    "How far it holds": ["slices", "sites", "calibration", "use", "stress", "examples"],
+    "How far it holds": ["slices", "sites", "external", "calibration", "use", "stress", "examples"],
     "How it was done": ["methods", "training", "audit", "notes", "checklists", "made"],
 }
 """The parts of a page, with the sections of each in their order; one that is not named stands at the second's end."""
@@ -33,13 +33,14 @@ SECTIONS = [
     robustness_section,
     method_section,
     *provenance.SECTIONS,
-    checklists.checklist_section,
 ]
 
 
 def compose_page(material: ReportMaterial) -> ReportPage:
     """Return the page's content."""
     group = main_group(material)
+    made = [section for make in SECTIONS if (section := make(material)) is not None]
+    titles = {"result": "Main result"} | {section.id: section.title for section in made}
     return ReportPage(
         title=material.title,
         kind=KINDS[material.kind],
@@ -47,7 +48,7 @@ def compose_page(material: ReportMaterial) -> ReportPage:
         result=describe_result(material, group),
         facts=headline_facts(material, group),
         warnings=page_warnings(material),
-        parts=order_sections([section for make in SECTIONS if (section := make(material)) is not None]),
+        parts=order_sections([*made, checklists.checklist_section(material, titles)]),
     )
 
 

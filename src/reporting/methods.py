@@ -38,6 +38,8 @@ MACHINES = ("executor", "examples", "method.workers", "method.device", "method.m
 DESCRIBED = ("seeds", "encoder.label", "binary.positive", "slices")
 UNTOLD = (*PLACES, *MACHINES, *DESCRIBED)
 """Params, or groups of them, that say where or how a run was made, or that stand elsewhere in the text."""
+SHA_256 = 64
+"""Signs of a digest, which what has no weights has none of."""
 SPLITS = {
     "kfold": "cross-validation stratified by class, with all cases of a patient in one fold",
     "image_kfold": "cross-validation stratified by class that ignored patients, so that these may stand on both sides "
@@ -92,7 +94,7 @@ def method_section(material: ReportMaterial) -> Section:
     cited = [text for name, text in REFERENCES.items() if any(name in line for line in lines)]
     said = "A draft for a paper, from what the runs recorded. What only its authors know is not in it."
     blocks: list[Block] = [Text(lines=[said]), Text(lines=lines), Heading(text="Cited"), Text(lines=cited, listed=True)]
-    return Section(id="methods", title="Methods, to paste", blocks=blocks)
+    return Section(id="methods", title="Methods, for a paper", blocks=blocks)
 
 
 def data_line(split: Split, material: ReportMaterial) -> str:
@@ -127,8 +129,8 @@ def protocol_line(split: Split, material: ReportMaterial) -> str:
 
 def learning_line(material: ReportMaterial) -> str:
     """Return the ways of learning, their encoders with the weights' digests, and how predictions were averaged."""
-    digests = {descriptions.encoder(cell.params): cell.tags.get("weights", "")[:12] for cell in material.done}
-    told = [f"{name} SHA-256 {digest}..." for name, digest in digests.items() if name and digest]
+    digests = {descriptions.encoder(cell.params): cell.tags.get("weights", "") for cell in material.done}
+    told = [f"{name}, SHA-256 {digest[:16]}..." for name, digest in digests.items() if len(digest) == SHA_256]
     seeds = {len(parse_param(cell.params.get("seeds", "[0]"))) for cell in material.done}
     averaged = f" Probabilities are means over {max(seeds)} models of different seeds." if max(seeds) > 1 else ""
     tuned = [cell.tuned for cell in material.done if cell.tuned]
@@ -148,7 +150,7 @@ def setting_lines(material: ReportMaterial) -> list[str]:
         key, _, value = text.partition(" = ")
         varied.setdefault(key, []).append(value)
     if varied:
-        lines.append(f"Some had: {'; '.join(f'{key} = {listed(found, 8)}' for key, found in varied.items())}.")
+        lines.append(f"Of some alone: {'; '.join(f'{key} = {listed(found, 8)}' for key, found in varied.items())}.")
     return lines
 
 

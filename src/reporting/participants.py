@@ -102,7 +102,7 @@ def prevalence_table(split: Split, evaluation: Evaluation) -> TextTable:
         title = f"positive: {' + '.join(names)}" if names == positive and several else names[0]
         rows.append([title, str(len(part)), str(count), percent(count / cases), str(of_patients)])
         rows[-1].append(percent(of_patients / patients))
-    header = ["Class", "Images", "Cases", "Share of cases, %", "Patients", "Share of patients, %"]
+    header = ["Class", "Images", "Cases", "% of cases", "Patients", "% of patients"]
     notes = [OF_ANY] + (
         ["A case of an unknown patient counts as one."] if (split.judged["patient"] == "").any() else []
     )
