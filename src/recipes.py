@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cell import IDLE, Cell
 from src.data.reader import Reader
+from src.images.keypoints import Keypoints
 from src.images.perceptual_hash import PerceptualHash
 from src.storage.store import FIT, KIND, Recipe, recipe_digest
 
@@ -21,6 +22,8 @@ WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "exec
 """What of a config does not change results."""
 MAP_REVISION = 1
 """Raised when a map takes other crops of an image: their descriptors are stored."""
+OVERLAPS_REVISION = 1
+"""Raised when the same keypoints give other overlaps: these are stored."""
 
 
 def image_recipe(cell: Cell) -> Recipe:
@@ -74,6 +77,16 @@ def map_recipe(cell: Cell) -> Recipe:
 def hash_recipe(data: Reader) -> Recipe:
     """Return all that determines an image's hash but the bytes of its file."""
     return operator_recipe(PerceptualHash()) | data.decoding()
+
+
+def keypoints_recipe(data: Reader) -> Recipe:
+    """Return all that determines an image's keypoints but the bytes of its file."""
+    return operator_recipe(Keypoints()) | data.decoding()
+
+
+def overlaps_recipe(data: Reader) -> Recipe:
+    """Return all that determines which of some images overlap, but the bytes of their files."""
+    return {"operator": "Overlaps", "revision": OVERLAPS_REVISION, "keypoints": keypoints_recipe(data)}
 
 
 def data_digest(manifest: pd.DataFrame) -> str:

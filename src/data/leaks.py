@@ -1,4 +1,4 @@
-"""What stands on both sides of a split: patients, identical files and near-identical images."""
+"""What stands on both sides of a split: patients, identical files, near-identical images and overlapping ones."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
@@ -10,7 +10,7 @@ from jaxtyping import Int64, UInt8
 
 from src.images.perceptual_hash import find_near_pairs
 
-PATIENT, IDENTICAL, NEAR = "patient", "identical", "near_identical"
+PATIENT, IDENTICAL, NEAR, OVERLAP = "patient", "identical", "near_identical", "overlap"
 DISTANCE = 24
 """Bits of 256 in which near-identical images differ, at most."""
 PORTION = 2**17  # pairs that are looked up at the same time
@@ -20,10 +20,15 @@ WAYS_OUT = {
     PATIENT: ("patients", "protocol=kfold keeps patients together"),
     IDENTICAL: ("identical images", COPIES),
     NEAR: ("near-identical images", f"look at them (audit.csv), {COPIES}"),
+    OVERLAP: (
+        "images that overlap in part",
+        "they are of one patient (audit.csv): name patients (data.patients), for protocol=kfold to keep them together",
+    ),
 }
+SIGNS = {IDENTICAL: "=", NEAR: "~", OVERLAP: "overlaps"}
 FACTS = ("sample", "content", "fold", "label", "patient")
 COLUMNS = (
-    *("kind", "first", "second", "fold_first", "fold_second", "distance"),
+    *("kind", "first", "second", "fold_first", "fold_second", "distance", "overlap"),
     *("label_first", "label_second", "patient_first", "patient_second"),
 )
 
@@ -32,14 +37,16 @@ def find_leaks(
     manifest: pd.DataFrame,
     splits: pd.DataFrame,
     hashes: Mapping[str, UInt8[np.ndarray, "8 octet"]],
+    overlaps: pd.DataFrame | None = None,
     distance: int = DISTANCE,
 ) -> pd.DataFrame:
     """Return what a split should not have: the rows of `COLUMNS`, in which first and second are samples.
 
-    `patient`: one in several folds, by a sample in each of two. `identical` and `near_identical`: an image and the
-    nearest one of another fold, or with another label; every image concerned has a row, and so a few at most.
-    `manifest` has the column `content`; `hashes` are those of `src.images.perceptual_hash` by content, of the images
-    that have one; `distance` is in bits.
+    `patient`: one in several folds, by a sample in each of two. `identical`, `near_identical` and, of what is neither,
+    `overlap`: an image and the nearest one of another fold, or with another label; every image concerned has a row, and
+    so a few at most. `manifest` has the column `content`; `hashes` are those of `src.images.perceptual_hash` by
+    content, of the images that have one; `distance` is in bits; `overlaps` are rows `content_first, content_second,
+    overlap`, each pair once, and `overlap` is in percent of the smaller image.
     """
     folds = signatures(splits)
     rows = manifest.assign(fold=manifest["case"].map(folds), label=manifest["label"].astype(str))
@@ -50,10 +57,13 @@ def find_leaks(
         PATIENT: find_torn_patients(rows),
         IDENTICAL: find_twins([identical], rows),
         NEAR: find_twins(find_alike(hashes, distance), rows),
+        OVERLAP: find_overlapping(overlaps, rows),
     }
     findings = pd.concat([table.assign(kind=kind) for kind, table in tables.items()], ignore_index=True)
     findings = findings.rename(columns={"sample_first": "first", "sample_second": "second"})
-    return findings.astype({"distance": "Int64"})[list(COLUMNS)]
+    images = findings[findings["kind"] != PATIENT]
+    findings = findings.drop(images.index[images.duplicated(["first", "second"])]).reset_index(drop=True)
+    return findings.astype({"distance": "Int64", "overlap": "Int64"})[list(COLUMNS)]
 
 
 def signatures(splits: pd.DataFrame) -> pd.Series:
@@ -81,6 +91,16 @@ def find_twins(pairs: Iterable[pd.DataFrame], rows: pd.DataFrame) -> pd.DataFram
     seconds = rows.drop_duplicates(["content", "fold", "label"]).add_suffix("_second")
     found = (nearest_twins(portion.merge(firsts).merge(seconds)) for portion in pairs)
     return drop_mirrored(reduce(lambda table, more: nearest_twins(pd.concat([table, more])), found))
+
+
+def find_overlapping(overlaps: pd.DataFrame | None, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the image of another fold or label that overlaps most, for each of `content_first, content_second`."""
+    if overlaps is None:
+        overlaps = pd.DataFrame({"content_first": [], "content_second": [], "overlap": []}, dtype="str")
+    sides = {"content_first": "content_second", "content_second": "content_first"}
+    both = pd.concat([overlaps, overlaps.rename(columns=sides)], ignore_index=True)
+    found = find_twins([both.assign(distance=100 - both["overlap"].astype(int))], rows)
+    return found.drop(columns="distance")
 
 
 def nearest_twins(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +177,7 @@ def leak_counts(findings: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, int
         "audit_patients": found.get(PATIENT, 0),
         "audit_identical": found.get(IDENTICAL, 0),
         "audit_near_identical": found.get(NEAR, 0),
+        "audit_overlap": found.get(OVERLAP, 0),
         "audit_conflicts": count_concerned(label_conflicts(findings)),
         "audit_unknown_patients": unknown_patients(manifest),
     }
@@ -176,7 +197,7 @@ def conflict_notes(findings: pd.DataFrame) -> list[str]:
     rows = label_conflicts(findings)
     if rows.empty:
         return []
-    what = f"{count_concerned(rows)} identical or near-identical images have different labels"
+    what = f"{count_concerned(rows)} identical, near-identical or overlapping images have different labels"
     first = rows.iloc[0]
     return [f"{what}, first {describe_finding(first)}: {first['label_first']} and {first['label_second']}"]
 
@@ -196,7 +217,7 @@ def leak_lines(findings: pd.DataFrame, manifest: pd.DataFrame, not_compared: int
     """Return what was found, in a line or two, also where that is nothing; so many images could not be compared."""
     parts = [f"{count_concerned(rows)} {WAYS_OUT[kind][0]}" for kind, rows in by_kind(across_folds(findings))]
     known = manifest.loc[manifest["patient"] != "", "patient"].nunique()
-    what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical or near-identical image"
+    what = ", ".join(parts) or f"no {'patient, ' if known else ''}identical, near-identical or overlapping image"
     whose = f"of {known} patients" if known else "of unknown patients"
     if known and unknown_patients(manifest):
         whose += f", those of {unknown_patients(manifest)} cases unknown"
@@ -209,5 +230,4 @@ def describe_finding(finding: "pd.Series[Any]") -> str:
     """Return a finding in a few words."""
     if finding["kind"] == PATIENT:
         return repr(finding["patient_first"])
-    sign = "~" if finding["kind"] == NEAR else "="
-    return f"{finding['first']} {sign} {finding['second']}"
+    return f"{finding['first']} {SIGNS[finding['kind']]} {finding['second']}"

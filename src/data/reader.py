@@ -97,6 +97,11 @@ class Reader(ABC):
             return {"convert": False}
         return {"convert": True, "conversion": conversion.REVISION} | ({"bits": self.bits} if self.bits else {})
 
+    @property
+    def estimates_patients(self) -> bool:
+        """Whether patients are to be estimated from what images show."""
+        return False
+
     def notes(self, manifest: pd.DataFrame) -> list[str]:
         """What a reader of a run's figures has to know about the data: as of here, how many cases lack a view."""
         return single_views(manifest, "cases")

@@ -23,12 +23,19 @@ AUDITED = {
     "audit_patients": "Patients on both sides of a split",
     "audit_identical": "Identical images on both sides",
     "audit_near_identical": "Near-identical images on both sides",
+    "audit_overlap": "Overlapping images on both sides",
     "audit_conflicts": "Alike images with different labels",
     "audit_unknown_patients": "Cases of unknown patients",
+    "audit_estimated_patients": "Patients that are estimated, not known (data.patients=estimated)",
     "audit_not_compared": "Images that could not be compared",
 }
 ROLES = {"fit": "Learnt from", "stopping": "Stopped by", "unused": "Unused"}
-KINDS = {"patient": "patient", "identical": "identical images", "near_identical": "near-identical images"}
+KINDS = {
+    "patient": "patient",
+    "identical": "identical images",
+    "near_identical": "near-identical images",
+    "overlap": "overlapping images",
+}
 PRIVATE = ("tracking.", "workspace", "store", "name")
 """Params that say where and how a run was kept, not what it computed."""
 DIGESTS = {
@@ -129,6 +136,7 @@ def finding_table(split: Split) -> TextTable:
         "fold_second": "Fold",
         "patient_first": "Patient",
         "distance": "Bits that differ",
+        "overlap": "Overlap, %",
     }
     shown = split.findings.head(ROWS)
     present = [name for name in columns if name in shown]

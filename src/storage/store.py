@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Shaped
 
 from src.storage.bucket import ADDRESS, Bucket, describe_endpoint
 from src.storage.folder import StoreFolder
@@ -19,6 +19,7 @@ from src.system.files import read_tensors
 Recipe = dict[str, Any]
 """All that determines a descriptor but the sample's bytes, or a trained network, as JSON values."""
 Tensors = Mapping[str, Shaped[np.ndarray, "..."]]
+Descriptors = Shaped[np.ndarray, "augmentation crop feature"]
 KIND, FIT = "kind", "fit"
 """What the recipe of a trained network says of itself; those of descriptors say nothing."""
 WEIGHTS, TRAINING = "model.safetensors", "training.json"
@@ -115,9 +116,7 @@ class Store:
         self.listed[folder] = Holdings({name.removesuffix(SAMPLE) for name in names if name.endswith(SAMPLE)}, notes)
         return self.listed[folder]
 
-    def write(
-        self, recipe: Recipe, content: str, descriptors: Float32[np.ndarray, "augmentation crop feature"]
-    ) -> None:
+    def write(self, recipe: Recipe, content: str, descriptors: Descriptors) -> None:
         """Store the unpooled descriptors of one sample, at the latest when `finish` returns."""
         from safetensors.numpy import save
 
@@ -150,13 +149,11 @@ class Store:
         """Return whether the store has a token."""
         return self.place.holds(f"{recipe_digest(recipe)}/{token}")
 
-    def read(self, recipe: Recipe, content: str) -> Float32[np.ndarray, "augmentation crop feature"]:
+    def read(self, recipe: Recipe, content: str) -> Descriptors:
         """Return the descriptors of one sample; `ValueError` where the file is damaged."""
         return next(self.each(recipe, [content]))
 
-    def each(
-        self, recipe: Recipe, contents: Iterable[str]
-    ) -> Iterator[Float32[np.ndarray, "augmentation crop feature"]]:
+    def each(self, recipe: Recipe, contents: Iterable[str]) -> Iterator[Descriptors]:
         """Yield the descriptors of samples, in their order; `ValueError` where a file is damaged."""
         self.finish()
         folder = recipe_digest(recipe)

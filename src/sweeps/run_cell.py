@@ -131,14 +131,21 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
 
     What is wrong with the table, the folds, the weights or a study is said before the images are read.
     """
+    from src.data.patients import describe_estimate
     from src.data.summary import describe_held_out, describe_manifest
     from src.evaluation.slices import slice_facts
+    from src.methods.audit import estimate_patients
     from src.methods.image_reading import read_images
     from src.recipes import data_digest, splits_digest
 
     manifest = experiment.data.manifest()
     for line in describe_manifest(manifest, experiment.data.left_out()):
         tell(f"data: {line}")
+    store, workers = open_store(experiment), experiment.method.workers
+    if experiment.data.estimates_patients:
+        manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
+        manifest = estimate_patients(experiment.data, manifest, sizes, store)
+        tell(f"data: {describe_estimate(manifest)}")
     splits = experiment.protocol.split(manifest)
     for line in [describe_held_out(splits), *experiment.protocol.remarks(manifest)]:
         tell(f"protocol: {line}")
@@ -147,8 +154,8 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
         facts["tuned_parameters"] = tuned
     experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
     slices = slice_facts(manifest, [*experiment.slices, *experiment.protocol.slices])
-    store, workers = open_store(experiment), experiment.method.workers
-    manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
+    if not experiment.data.estimates_patients:
+        manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
     return CellInputs(manifest, sizes, splits, slices, {"data": data_digest(manifest)} | facts)
 
 

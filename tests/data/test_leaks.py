@@ -14,7 +14,7 @@ from src.data.manifest import list_cases
 from src.data.splits import Holdout, ImageHoldout, ImageKFold, KFold, Published
 
 Make = Callable[..., pd.DataFrame]
-NONE = {"audit_patients": 0, "audit_identical": 0, "audit_near_identical": 0, "audit_conflicts": 0}
+NONE = {"audit_patients": 0, "audit_identical": 0, "audit_near_identical": 0, "audit_overlap": 0, "audit_conflicts": 0}
 
 
 def table(rows: list[tuple[str, str, str, str, int]]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -40,7 +40,7 @@ def test_a_clean_split_has_no_finding() -> None:
     assert leak_notes(findings, manifest) == leak_reasons(findings) == []
     assert leak_counts(findings, manifest) == NONE | {"audit_unknown_patients": 0}
     assert leak_lines(findings, manifest) == [
-        "no patient, identical or near-identical image on both sides of a split (3 images of 2 patients)"
+        "no patient, identical, near-identical or overlapping image on both sides of a split (3 images of 2 patients)"
     ]
 
 
@@ -87,9 +87,13 @@ def test_unknown_patients_are_a_note_and_no_finding(manifest: Make) -> None:
         "possibly optimistic: the patients of 8 of 8 cases are unknown, and may stand on both sides of a split"
     ]
     (line,) = leak_lines(findings, rows)
-    assert line == "no identical or near-identical image on both sides of a split (8 images of unknown patients)"
+    assert (
+        line
+        == "no identical, near-identical or overlapping image on both sides of a split (8 images of unknown patients)"
+    )
     assert leak_lines(findings, rows, 3) == [
-        "no identical or near-identical image on both sides of a split (5 of 8 images compared, of unknown patients)"
+        "no identical, near-identical or overlapping image on both sides of a split "
+        "(5 of 8 images compared, of unknown patients)"
     ]
     assert leak_counts(findings, rows)["audit_unknown_patients"] == 8
     some = rows.assign(patient=["p1"] + [""] * 7)
@@ -101,7 +105,7 @@ def test_identical_files_in_two_folds() -> None:
         [("a", "p1", "x", "one", 1), ("b", "p2", "x", "one", 2), ("c", "p3", "y", "two", 1), ("d", "p4", "z", "two", 2)]
     )
     findings = find_leaks(manifest, splits, {})
-    assert findings.to_dict("records") == [
+    assert findings.drop(columns="overlap").to_dict("records") == [
         {"kind": "identical", "first": "a", "second": "b", "fold_first": 1, "fold_second": 2, "distance": 0}
         | {"label_first": "one", "label_second": "one", "patient_first": "p1", "patient_second": "p2"}
     ]
@@ -121,7 +125,7 @@ def test_copies_within_a_fold_are_no_finding_unless_their_labels_differ() -> Non
     assert leak_reasons(findings) == []
     found = leak_counts(findings, manifest)
     assert (found["audit_identical"], found["audit_conflicts"]) == (0, 2)
-    said = "2 identical or near-identical images have different labels, first c = d: one and two"
+    said = "2 identical, near-identical or overlapping images have different labels, first c = d: one and two"
     assert leak_notes(findings, manifest)[0] == leak_lines(findings, manifest)[1] == said
 
 
@@ -136,6 +140,29 @@ def test_near_identical_images_in_two_folds() -> None:
     assert len(find_leaks(manifest, splits, hashes, distance=25)) == 2  # fold 0 is in every training part
     del hashes["y"]  # an image that cannot be read has none
     assert find_leaks(manifest, splits, hashes).empty
+
+
+def test_overlapping_images_in_two_folds() -> None:
+    """Each with the one that overlaps most; what is near-identical, too, is told as that."""
+    manifest, splits = table(
+        [("a", "", "x", "one", 1), ("b", "", "y", "one", 2), ("c", "", "z", "one", 2), ("d", "", "w", "one", 1)]
+    )
+    rows = [("x", "y", 40), ("x", "z", 60), ("x", "w", 90), ("z", "w", 99)]
+    overlaps = pd.DataFrame(rows, columns=["content_first", "content_second", "overlap"])
+    hashes = {"x": hashed("x"), "y": hashed("y"), "z": hashed("z"), "w": hashed("z", 5)}
+    findings = find_leaks(manifest, splits, hashes, overlaps)
+    assert findings[["kind", "first", "second"]].to_numpy().tolist() == [
+        ["near_identical", "c", "d"],
+        ["overlap", "a", "b"],
+        ["overlap", "a", "c"],
+    ]
+    assert findings["overlap"].tolist() == [pd.NA, 40, 60]
+    assert findings["distance"].isna().tolist() == [False, True, True]
+    assert leak_counts(findings, manifest)["audit_overlap"] == 3
+    assert leak_reasons(findings)[1].startswith(
+        "3 images that overlap in part stand on both sides of a split, first a "
+    )
+    assert find_leaks(manifest, splits.assign(fold=1), hashes, overlaps).empty
 
 
 def test_each_image_is_named_with_its_nearest() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from src.data.sets.demo import Demo
 from src.data.sets.folder import Folder
 from src.data.splits import ImageKFold, KFold
 from src.images.perceptual_hash import PerceptualHash
-from src.methods import image_reading
+from src.methods import audit, image_reading
 from src.methods.audit import Audit, audit_splits
-from src.sweeps.run_cell import fill_run
+from src.sweeps.run_cell import fill_run, gather_inputs
 from tests.support.cells import cell, task_of
 from tests.support.commands import QUICK, run
 from tests.support.configs import composed
-from tests.support.images import folder_of_images
+from tests.support.images import folder_of_images, tissue
 
 
 def audited(data: Reader, store: Path, workers: int = 2, protocol: KFold | ImageKFold | None = None) -> Audit:
@@ -70,13 +71,13 @@ def test_a_second_audit_decodes_no_image(tmp_path: Path, monkeypatch: pytest.Mon
     )
     first = audited(Folder(root=str(root)), tmp_path / "store")
     assert len(hashed) == 6
-    (recipe,) = (tmp_path / "store").glob("*/recipe.json")
-    assert json.loads(recipe.read_text()) == {
-        "operator": "PerceptualHash",
-        "revision": 1,
-        "size": 16,
-        "convert": False,
-    }
+    recipes = [json.loads(path.read_text()) for path in (tmp_path / "store").glob("*/recipe.json")]
+    keypoints = {"operator": "Keypoints", "revision": 1, "count": 256, "side": 512, "convert": False}
+    assert sorted(recipes, key=lambda recipe: recipe["operator"]) == [
+        keypoints,
+        {"operator": "Overlaps", "revision": 1, "keypoints": keypoints},
+        {"operator": "PerceptualHash", "revision": 1, "size": 16, "convert": False},
+    ]
     second = audited(Folder(root=str(root)), tmp_path / "store")
     assert len(hashed) == 6
     pd.testing.assert_frame_equal(first.findings, second.findings)
@@ -84,6 +85,64 @@ def test_a_second_audit_decodes_no_image(tmp_path: Path, monkeypatch: pytest.Mon
     copy(root, "two/001.png", "two/new.png")
     audited(Folder(root=str(root)), tmp_path / "store")
     assert len(hashed) == 7
+
+
+def test_crops_and_fields_of_one_slide_are_found_and_looked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "images"
+    slide = tissue(shape=(300, 500))
+    images = {"one/left": slide[:, :300], "two/right": slide[:, 75:375], "one/other": tissue(seed=1, shape=(300, 300))}
+    images["two/crop"] = images["one/other"][8:-8, 8:-8]
+    for name, image in images.items():
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(image)).save(path)
+    data, folds = Folder(root=str(root)), pd.DataFrame({"case": sorted(f"{name}.png" for name in images), "repeat": 1})
+    task = task_of(cell(root, data=data), tmp_path / "store")
+    found = audit_splits(task, folds.assign(fold=[1, 1, 2, 2]))
+    rows = found.findings[["kind", "first", "second", "overlap"]].to_numpy().tolist()
+    assert [row[:3] for row in rows] == [
+        ["overlap", "one/left.png", "two/right.png"],
+        ["overlap", "one/other.png", "two/crop.png"],
+    ]
+    assert [row[3] for row in rows] == pytest.approx([75, 100], abs=3)
+    assert found.facts["audit_overlap"] == found.facts["audit_conflicts"] == 4
+    with pytest.raises(
+        ValueError, match=r"4 images that overlap in part .*left.png overlaps two/right.png.*data.patien"
+    ):
+        found.refuse()
+    monkeypatch.setattr(audit, "find_overlaps", lambda *_: pytest.fail("they are stored"))
+    task = task_of(cell(root, data=data), tmp_path / "store")
+    pd.testing.assert_frame_equal(audit_splits(task, folds.assign(fold=[1, 1, 2, 2])).findings, found.findings)
+    assert audit_splits(task, folds.assign(fold=[1, 2, 2, 1])).facts["audit_overlap"] == 0
+
+
+def test_patients_are_estimated_before_folds_are_made_and_never_silently(tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "images", 12)
+    slide = tissue(seed=99, shape=(140, 220))
+    for number, left in enumerate(range(0, 80, 20)):
+        folder = root / ("one", "two")[number % 2]
+        Image.fromarray(slide[:, left : left + 140]).save(folder / f"field{number}.png")
+    options = ["data=folder", f"data.root={root}", "protocol.folds=4", f"workspace={tmp_path / 'workspace'}"]
+    experiment = composed(*[each for each in QUICK if not each.startswith("data")], *options, "data.patients=estimated")
+    assert isinstance(experiment, Experiment)
+    told: list[str] = []
+    inputs = gather_inputs(experiment, told.append)
+    assert set(inputs.manifest["patient"]) == {"", "estimated: one/field0.png"}
+    fields = inputs.manifest["case"][inputs.manifest["patient"] != ""]
+    assert len(fields) == 4
+    assert inputs.splits.set_index("case")["fold"][fields].nunique() == 1
+    said = (
+        "patients are estimated (data.patients=estimated), 4 of 16 cases show a place that another one shows, and make "
+        "1 patient:"
+    )
+    assert any(said in line for line in told)
+    assert said in experiment.data.notes(inputs.manifest)[-1]
+    task = task_of(cell(root, data=experiment.data), tmp_path / "store")
+    found = audit_splits(replace(task, manifest=inputs.manifest), inputs.splits)
+    assert found.facts["audit_estimated_patients"] == 1
+    assert found.facts["audit_overlap"] == 0
 
 
 def test_images_without_a_hash_are_named_and_left_to_the_method(tmp_path: Path) -> None:
@@ -104,7 +163,7 @@ def test_the_drawn_data_set_is_clean(tmp_path: Path) -> None:
     assert found.findings.empty
     assert found.notes == []
     assert found.lines == [
-        "no patient, identical or near-identical image on both sides of a split (48 images of 20 patients)"
+        "no patient, identical, near-identical or overlapping image on both sides of a split (48 images of 20 patients)"
     ]
     found = audited(data, tmp_path / "store", protocol=ImageKFold())
     assert found.findings["kind"].unique().tolist() == ["patient"]

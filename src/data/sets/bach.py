@@ -12,7 +12,8 @@ import pandas as pd
 from src.data.found_files import EXTENSIONS
 from src.data.image_file import SizeRule
 from src.data.manifest import check_manifest, list_first
-from src.data.reader import ArchiveRecord, Reader
+from src.data.patients import PatientReader
+from src.data.reader import ArchiveRecord
 from src.evaluation.predictions import class_names as predicted_classes
 from src.system.checks import at_least, one_of
 from src.system.next_commands import download_command
@@ -30,7 +31,7 @@ def way_out() -> str:
 
 
 @dataclass(kw_only=True)
-class Bach(Reader):
+class Bach(PatientReader):
     """400 H&E images, 100 of each of four classes, 2048 x 1536 pixels, 0.42 um per pixel; patients are not released.
 
     `root` is the folder that holds `ICIAR2018_BACH_Challenge`, that folder itself, its `Photos`, or any other that has
@@ -74,7 +75,7 @@ class Bach(Reader):
         _check_truth(photos / TRUTH, labels)
         paths = [path for name in CLASSES for path in files[name]]
         manifest = self._rows(paths).assign(label=pd.Categorical([path.parent.name for path in paths], list(CLASSES)))
-        return check_manifest(manifest, self.positive)
+        return self.with_patients(check_manifest(manifest, self.positive))
 
     def samples(self) -> pd.DataFrame:
         """Return the images of the part, whether or not they have labels, each of its size."""

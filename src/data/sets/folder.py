@@ -9,24 +9,17 @@ import pandas as pd
 
 from src.data.found_files import EXTENSIONS, find_files, is_hidden, is_part
 from src.data.manifest import check_manifest, list_first
-from src.data.reader import LeftOut, Reader
-from src.data.spellings import SPELLINGS, unify_spellings
-from src.system.checks import one_of
+from src.data.patients import PatientReader
+from src.data.reader import LeftOut
+from src.data.spellings import unify_spellings
 
 
 @dataclass(kw_only=True)
-class Folder(Reader):
-    """Images in a folder per class under `root`, at any depth; every image is a case, patients are unknown.
+class Folder(PatientReader):
+    """Images in a folder per class under `root`, at any depth; every image is a case.
 
-    What classes whose names differ in form only (`benign` and `Benign`) are, `spellings` says: `fail`, `unite` makes
-    them one, `keep` leaves them several.
+    Patients are unknown unless `patients` says who they are. `spellings` is of classes (`benign` and `Benign`), too.
     """
-
-    spellings: str = "fail"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of(SPELLINGS, spellings=self.spellings)
 
     def manifest(self) -> pd.DataFrame:
         """Return one row per image, classes in alphabetical order."""
@@ -38,7 +31,8 @@ class Folder(Reader):
         samples = pd.Series(found.files, dtype="str")
         labels = unify_spellings(samples.map(_top), "classes", self.spellings, str(root))
         manifest = pd.DataFrame({"sample": samples, "case": samples, "patient": "", "view": "", "label": labels})
-        return check_manifest(manifest.assign(label=pd.Categorical(labels, sorted(labels.unique()))), self.positive)
+        manifest = manifest.assign(label=pd.Categorical(labels, sorted(labels.unique())))
+        return self.with_patients(check_manifest(manifest, self.positive))
 
     def left_out(self) -> list[LeftOut]:
         """Return what lies under the root and is not read."""

@@ -7,14 +7,13 @@ import pandas as pd
 
 from src.data.found_files import find_files
 from src.data.manifest import COLUMNS, as_sample, check_manifest, list_first
-from src.data.reader import Reader
-from src.data.spellings import SPELLINGS, unify_spellings
-from src.system.checks import one_of
-from src.system.spreadsheets import MISSING, blank_missing, read_text
+from src.data.patients import PatientReader
+from src.data.spellings import unify_spellings
+from src.system.spreadsheets import blank_missing, read_text
 
 
 @dataclass(kw_only=True)
-class Table(Reader):
+class Table(PatientReader):
     """The images that the CSV `path` lists, relative to `root` (empty: the CSV's folder).
 
     `columns` says which CSV column stands for which of the manifest's where the names differ: `{sample: file}`. A case
@@ -33,12 +32,9 @@ class Table(Reader):
     columns: dict[str, str] = field(default_factory=lambda: {name: name for name in COLUMNS})
     classes: list[str] = field(default_factory=list)
     check_folders: bool = True
-    missing_values: list[str] = field(default_factory=lambda: list(MISSING))
-    spellings: str = "fail"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(SPELLINGS, spellings=self.spellings)
         unknown = [name for name in self.columns if name not in COLUMNS]
         if unknown:
             raise ValueError(f"data.columns names {', '.join(COLUMNS)}, but got {', '.join(unknown)}")
@@ -57,7 +53,8 @@ class Table(Reader):
         self._check_labels(manifest)
         self._check_files(manifest["sample"])
         classes = self.classes or sorted(manifest["label"].unique())
-        return check_manifest(manifest.assign(label=pd.Categorical(manifest["label"], classes)), self.positive)
+        manifest = manifest.assign(label=pd.Categorical(manifest["label"], classes))
+        return self.with_patients(check_manifest(manifest, self.positive))
 
     def _named(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the CSV's columns under the manifest's names, then its own."""

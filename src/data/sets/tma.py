@@ -1,17 +1,13 @@
 """Tissue micro-arrays of four cancers."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pandas as pd
 
-from src.data.manifest import as_sample, list_first
 from src.data.sets.folder import Folder
-from src.data.spellings import unify_spellings
 from src.system.checks import at_least
 from src.system.next_commands import download_command
-from src.system.spreadsheets import MISSING, blank_missing, read_text
 
 CLASSES = ("bladder", "breast", "lung", "lymphoma")
 
@@ -20,16 +16,12 @@ CLASSES = ("bladder", "breast", "lung", "lymphoma")
 class Tma(Folder):
     """6,402 H&E images of tissue micro-arrays, in a folder for each of bladder, breast, lung and lymphoma.
 
-    Every image is a case. Its patient is unknown, unless `patients` is a CSV with the columns `sample` (the image's
-    path relative to the root) and `patient` that has every image once; a patient that is empty or one of
-    `missing_values` is unknown, and `spellings` holds for patients, too. An `expected` of 0 takes what is there.
+    Every image is a case. An `expected` of 0 takes what is there.
 
     Source: Jannesari et al. 2018, https://doi.org/10.1101/242818, from the Stanford Tissue Microarray Database.
     """
 
-    patients: str = ""
     expected: int = 6402
-    missing_values: list[str] = field(default_factory=lambda: list(MISSING))
 
     by_hand: ClassVar[str] = (
         "The tissue micro-arrays cannot be fetched by a program: they are behind the registration of the Stanford "
@@ -58,22 +50,4 @@ class Tma(Folder):
                 f"the micro-arrays are {self.expected} images, but {self.root} has {len(manifest)}: data.expected=0 "
                 f"takes what is there, `{download_command('tma')}` says where they are to be had"
             )
-        return manifest.assign(patient=self._patients(manifest["sample"])) if self.patients else manifest
-
-    def _patients(self, samples: "pd.Series[str]") -> "pd.Series[str]":
-        path = Path(self.patients)
-        table = read_text(path, "data.patients")
-        if not {"sample", "patient"} <= set(table):
-            raise ValueError(f"{path} needs the columns sample and patient, but has {', '.join(table.columns)}")
-        table["sample"] = table["sample"].map(as_sample)
-        for names, verb in (
-            (table["sample"][table["sample"].duplicated()], "stand in it twice"),
-            (samples[~samples.isin(table["sample"])], "are not in it"),
-            (table["sample"][~table["sample"].isin(samples)], f"are no images in {self.root}"),
-        ):
-            if len(names):
-                raise ValueError(f"{path} has every image once, but of its samples {list_first(names.tolist())} {verb}")
-        patients = unify_spellings(
-            blank_missing(table["patient"], self.missing_values), "patients", self.spellings, str(path)
-        )
-        return samples.map(patients.set_axis(table["sample"]))
+        return manifest
