@@ -48,11 +48,9 @@ def show_figures(evaluation: Evaluation) -> None:
     if len(evaluation.set_points):
         terminal.print(f"Two classes: {evaluation.view}")
         for point in evaluation.set_points.to_dict("records"):
-            accuracy = spread(100 * point["accuracy"], 100 * point["accuracy_std"], 2)
-            terminal.print(
-                f"  at {point['threshold']:.2f}: sensitivity {percent(point['sensitivity'])}, specificity "
-                f"{percent(point['specificity'])}, accuracy {accuracy}"
-            )
+            names = ("sensitivity", "specificity", "accuracy")
+            figures = ", ".join(f"{name} {measured(point, name, 100, 1)}" for name in names)
+            terminal.print(f"  at {point['threshold']:.2f}: {figures}")
         missed = ", ".join(f"{whole(count)} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
         for line in use_lines(evaluation):

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float
 from src.evaluation.proportions import (
     ABSENT,
     NORMAL_975,
-    UNKNOWN,
     Cases,
     Estimate,
     Folds,
@@ -49,7 +48,7 @@ def estimate_area(
     having = ~np.isnan(areas)
     known = (folds[having] != ABSENT).any(axis=0)
     if not known.any():
-        return UNKNOWN
+        return Estimate()
     parts, folds = parts[having][:, known] / having.sum(), folds[having][:, known]
     return score_interval(float(areas[having].mean()), parts, labels[known], groups[known], folds, classes)
 

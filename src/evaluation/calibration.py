@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from src.evaluation.metrics import Values, Weights, bootstrap_weights, percentile_interval
+from src.evaluation.proportions import Estimate
 from src.evaluation.scored_cases import Groups, ScoredCases, Scores, Truth
 
 SPAN = 0.75
@@ -22,22 +23,8 @@ DRAWN = 200
 """Draws of patients behind a band, at most."""
 INTERCEPT, SLOPE, ERROR = "calibration_intercept", "calibration_slope", "calibration_index"
 """The names of the figures among the metrics."""
-NAN = float("nan")
 Grid = Float[np.ndarray, " points"]
 Curves = Float[np.ndarray, "replicates points"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; not a number where it cannot be computed."""
-
-    value: float = NAN
-    low: float = NAN
-    high: float = NAN
-
-    def named(self, name: str) -> dict[str, float]:
-        """Return the three by name: `NAME, NAME_low, NAME_high`."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 @dataclass(frozen=True, kw_only=True)

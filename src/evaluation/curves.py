@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from src.evaluation.metrics import BINS, confidence_bins
-from src.evaluation.proportions import wilson_interval
+from src.evaluation.metrics import BINS, CaseScores, confidence_bins
 
 
 def roc_curve(labels: Bool[np.ndarray, " cases"], scores: Float[np.ndarray, " cases"]) -> pd.DataFrame:
@@ -43,19 +42,23 @@ def count_confusions(labels: Sequence[str], predicted: Sequence[str], classes: l
     return pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
 
 
-def reliability_curve(
-    probabilities: Float[np.ndarray, "cases classes"], labels: Int[np.ndarray, " cases"], bins: int = BINS
-) -> pd.DataFrame:
+def reliability_curve(scores: CaseScores, bins: int = BINS) -> pd.DataFrame:
     """Confidence against accuracy of the most probable class, a row per non-empty bin of equal width.
 
-    Columns: `confidence` (mean), `accuracy`, `count`, and `low`, `high`: Wilson's 95 % interval of the accuracy.
+    Columns: `confidence` (mean), `accuracy`, `count`, and `low`, `high`, the 95 % interval of the accuracy; of several
+    repeats the means over those that have a case in the bin, `count` over all.
     """
-    confidence = probabilities.max(axis=1)
-    cases = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels})
-    groups = cases.astype(np.float64).groupby(confidence_bins(confidence, bins))
-    table = groups.mean().assign(count=groups.size()).reset_index(drop=True)
-    low, high = wilson_interval(table["accuracy"].to_numpy(), table["count"].to_numpy(dtype=np.float64))
-    return table.assign(low=low, high=high)
+    confidence, correct = scores.probabilities.max(axis=2), scores.predicted == scores.labels
+    numbers = confidence_bins(confidence, bins)
+    rows = []
+    for number in np.unique(numbers[scores.held]):
+        inside = scores.held & (numbers == number)
+        having = inside[inside.any(axis=1)], confidence[inside.any(axis=1)]
+        mean = np.mean([values[which].mean() for which, values in zip(*having, strict=True)])
+        accuracy, low, high = scores.share(correct, inside)
+        count = inside.sum() / len(inside)
+        rows.append({"confidence": mean, "accuracy": accuracy, "count": count, "low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def training_curves(points: pd.DataFrame) -> pd.DataFrame:

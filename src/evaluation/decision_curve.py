@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from src.evaluation.calibration import Estimate
 from src.evaluation.metrics import Weights, bootstrap_weights, percentile_interval
-from src.evaluation.proportions import clustered_wilson
+from src.evaluation.proportions import Estimate, clustered_wilson
 from src.evaluation.scored_cases import Groups, ScoredCases, Truth
 
 THRESHOLDS = np.arange(1, 100) / 100

@@ -9,7 +9,7 @@ from src.evaluation.calibration import Calibration, measure_calibration
 from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
 from src.evaluation.decision_curve import decision_curve, predictive_values
 from src.evaluation.fold_tables import FOLD, REPEAT, fold_table, mark_correct, result_table
-from src.evaluation.metrics import accuracy_by_fold, label_numbers, measure_cases, patient_groups, prefix_names
+from src.evaluation.metrics import CaseScores, accuracy_by_fold, measure_cases, patient_groups, prefix_names
 from src.evaluation.predictions import (
     average_by_case,
     check_predictions,
@@ -133,7 +133,7 @@ def evaluate(
         fold_accuracy=accuracy_by_fold(mark_correct(cases), cases["fold"]),
         confusion=average_counts(count_confusions(cases["label"].tolist(), predicted, class_names(cases)), repeats),
         roc=one_against_rest(cases) if view is None else {},
-        reliability=reliability_curve(probabilities, label_numbers(cases)),
+        reliability=reliability_curve(CaseScores.of(cases)),
         positive=[],
         set_points=pd.DataFrame(),
         missed={},

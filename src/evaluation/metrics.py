@@ -1,18 +1,27 @@
-"""Metrics with intervals over patients: the accuracy's is Wilson's, the others' are bootstrap intervals.
+"""Metrics with intervals over patients, by formula where there is one, else by bootstrap.
 
 A metric is a function of probabilities (cases, classes), labels (cases) and weights (replicates, cases), and gives one
 value per replicate. To draw patients with replacement is to weight their cases by whole numbers, so that a bootstrap is
 one call. A value that cannot be computed, such as the AUC where a class is absent, is not a number.
+
+What is reported is the mean over repeats of the metric of each (`CaseScores`, `ESTIMATES`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from src.evaluation.areas import estimate_area
 from src.evaluation.predictions import class_names, probability_columns
-from src.evaluation.proportions import clustered_wilson
+from src.evaluation.proportions import (
+    ABSENT,
+    Estimate,
+    estimate_loss,
+    estimate_proportion,
+)
 from src.system.checks import at_least
 
 Probabilities = Float[np.ndarray, "cases classes"]
@@ -60,9 +69,7 @@ def auc(probabilities: Probabilities, labels: Labels, weights: Weights) -> Value
 
 def log_loss(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
     """Return the mean of -ln p(label) in nats, with p clipped to [eps, 1 - eps] of float64 as scikit-learn does."""
-    eps = np.finfo(np.float64).eps
-    own = probabilities[np.arange(len(labels)), labels]
-    return _mean(weights, -np.log(np.clip(own, eps, 1 - eps)))
+    return _mean(weights, log_losses(probabilities, labels))
 
 
 def brier(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
@@ -71,8 +78,21 @@ def brier(probabilities: Probabilities, labels: Labels, weights: Weights) -> Val
     For two classes it is half that sum, the squared error of the second class alone: 0..1. Both are scikit-learn's
     convention (`brier_score_loss(scale_by_half="auto")`).
     """
-    error = ((probabilities - _one_hot(labels, probabilities.shape[1])) ** 2).sum(axis=1)
-    return _mean(weights, error / 2 if probabilities.shape[1] == 2 else error)
+    return _mean(weights, squared_errors(probabilities, labels))
+
+
+def log_losses(probabilities: Probabilities, labels: Labels) -> Float[np.ndarray, " cases"]:
+    """Return each case's loss (`log_loss`)."""
+    eps = np.finfo(np.float64).eps
+    losses: Float[np.ndarray, " cases"] = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], eps, 1 - eps))
+    return losses
+
+
+def squared_errors(probabilities: Probabilities, labels: Labels) -> Float[np.ndarray, " cases"]:
+    """Return each case's squared error (`brier`)."""
+    errors: Float[np.ndarray, " cases"]
+    errors = ((probabilities - _one_hot(labels, probabilities.shape[1])) ** 2).sum(axis=1)
+    return errors / 2 if probabilities.shape[1] == 2 else errors
 
 
 def ece(probabilities: Probabilities, labels: Labels, weights: Weights) -> Values:
@@ -92,6 +112,86 @@ METRICS: dict[str, Metric] = {
     "brier": brier,
     "ece": ece,
 }
+
+
+@dataclass(kw_only=True)
+class CaseScores:
+    """What a run says of its cases, by repeat: a row per repeat, a column per case, in the order of their names.
+
+    labels, groups
+        The numbers of the cases' classes and patients.
+    folds
+        The number of the fold that holds a case out, those of another repeat otherwise; -1 where a repeat does not.
+    """
+
+    probabilities: Float[np.ndarray, "repeats cases classes"]
+    labels: Labels
+    groups: Int[np.ndarray, " cases"]
+    folds: Int[np.ndarray, "repeats cases"]
+
+    @classmethod
+    def of(cls, cases: pd.DataFrame) -> "CaseScores":
+        """Return the scores of a table of cases (`src.evaluation.predictions.average_by_case`), in any order."""
+        table = cases if "repeat" in cases else cases.assign(repeat=1)
+        names, place = np.unique(table["case"].to_numpy(dtype=str), return_inverse=True)
+        repeats, row = np.unique(table["repeat"].to_numpy(), return_inverse=True)
+        fold = np.unique(table["fold"].to_numpy(dtype=str), return_inverse=True)[1]
+        first = table.iloc[np.unique(place, return_index=True)[1]]
+        values = table[probability_columns(table)].to_numpy(dtype=np.float64)
+        probabilities = np.zeros((len(repeats), len(names), values.shape[1]))
+        folds = np.full((len(repeats), len(names)), ABSENT)
+        probabilities[row, place], folds[row, place] = values, row * (fold.max() + 1) + fold
+        return cls(probabilities=probabilities, labels=label_numbers(first), groups=patient_groups(first), folds=folds)
+
+    @property
+    def held(self) -> Bool[np.ndarray, "repeats cases"]:
+        """Whether a repeat holds a case out, and so has a prediction of it."""
+        held: Bool[np.ndarray, "repeats cases"] = self.folds != ABSENT
+        return held
+
+    @property
+    def predicted(self) -> Int[np.ndarray, "repeats cases"]:
+        """The number of the most probable class, the first one of a tie."""
+        highest: Int[np.ndarray, "repeats cases"] = self.probabilities.argmax(axis=2)
+        return highest
+
+    def share(
+        self, hits: Bool[np.ndarray, "repeats cases"], counted: Bool[np.ndarray, "..."], by_class: bool = False
+    ) -> Estimate:
+        """Return the share of hits among the cases that count, such as those of a class; or the classes' mean share."""
+        strata = self.labels if by_class else None
+        return estimate_proportion(hits, counted & self.held, self.groups, self.folds, strata)
+
+    def area(self, classes: Sequence[int] | None = None) -> Estimate:
+        """Return the mean of the areas under the ROC curves of classes against the rest: of two the second, else all."""
+        count = self.probabilities.shape[2]
+        classes = classes or ([1] if count == 2 else range(count))
+        return estimate_area(self.probabilities, self.labels, self.groups, self.folds, classes)
+
+    def loss(self, of_cases: Callable[[Probabilities, Labels], Float[np.ndarray, " cases"]]) -> Estimate:
+        """Return the mean of the cases' losses."""
+        losses = np.stack([of_cases(values, self.labels) for values in self.probabilities])
+        return estimate_loss(losses, self.held, self.groups, self.folds)
+
+    def measure(self, name: str, weights: Weights) -> Values:
+        """Return a metric, a mean over repeats, at weights of the cases."""
+        metric = METRICS[name]
+        every = zip(self.probabilities, self.held, strict=True)
+        return _known_mean(
+            np.stack([metric(p[held], self.labels[held], weights[:, held]) for p, held in every], axis=1)
+        )
+
+
+ESTIMATES: dict[str, Callable[[CaseScores], Estimate]] = {
+    ACCURACY: lambda scores: scores.share(scores.predicted == scores.labels, scores.held),
+    "balanced_accuracy": lambda scores: scores.share(scores.predicted == scores.labels, scores.held, by_class=True),
+    "auc": lambda scores: scores.area(
+        [1] if scores.probabilities.shape[2] == 2 else range(scores.probabilities.shape[2])
+    ),
+    "log_loss": lambda scores: scores.loss(log_losses),
+    "brier": lambda scores: scores.loss(squared_errors),
+}
+"""The metrics whose interval has a formula."""
 
 
 def confidence_bins(confidence: Float[np.ndarray, " cases"], bins: int) -> Int[np.ndarray, " cases"]:
@@ -146,22 +246,17 @@ def percentile_interval(values: Values) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_intervals(
-    probabilities: Probabilities,
-    labels: Labels,
-    groups: Int[np.ndarray, " cases"],
-    replicates: int,
-    seed: int,
-    names: Sequence[str],
-) -> dict[str, tuple[float, float]]:
-    """The 95 % percentile intervals of the metrics `names`, the groups (patients) being drawn with replacement."""
-    if not names:
-        return {}
+def bootstrap_estimates(scores: CaseScores, replicates: int, seed: int, names: Sequence[str]) -> dict[str, Estimate]:
+    """Return metrics with 95 % percentile intervals, the patients being drawn with replacement."""
     drawn: dict[str, list[Values]] = {name: [] for name in names}
-    for weights in bootstrap_weights(groups, replicates, seed):
+    for weights in bootstrap_weights(scores.groups, replicates, seed) if names else ():
         for name in names:
-            drawn[name].append(METRICS[name](probabilities, labels, weights))
-    return {name: percentile_interval(np.concatenate(values)) for name, values in drawn.items()}
+            drawn[name].append(scores.measure(name, weights))
+    once = np.ones((1, len(scores.labels)))
+    return {
+        name: Estimate(float(scores.measure(name, once)[0]), *percentile_interval(np.concatenate(values)))
+        for name, values in drawn.items()
+    }
 
 
 def measure_cases(
@@ -169,23 +264,19 @@ def measure_cases(
 ) -> dict[str, float]:
     """Return the metrics `names` of a table of cases, each with `_low` and `_high`, and `accuracy_std`; fractions.
 
-    The 95 % interval of the accuracy is Wilson's at the effective number of cases (`src.evaluation.proportions`), those
-    of the others are a percentile bootstrap over patients; `accuracy_std` is the population standard deviation of the
-    folds' accuracies. A metric that cannot be computed is absent. The order of the rows does not matter.
+    Each is the mean over repeats. Intervals are of 95 %, patients being independent and their cases alike: of
+    proportions as in `src.evaluation.proportions`, of the AUC as in `src.evaluation.areas`, of log loss and Brier score
+    by `estimate_loss`, of macro F1 and calibration error by bootstrap. `accuracy_std` is the population standard
+    deviation of the folds' accuracies. A metric that cannot be computed is absent. The order of rows does not matter.
     """
     at_least(1, replicates=replicates)
-    cases = cases.sort_values("case")
-    probabilities, labels = cases[probability_columns(cases)].to_numpy(dtype=np.float64), label_numbers(cases)
-    once = np.ones((1, len(cases)))
-    correct = pd.Series(probabilities.argmax(axis=1) == labels, index=cases.index)
-    groups = patient_groups(cases)
-    ends = bootstrap_intervals(probabilities, labels, groups, replicates, seed, [n for n in names if n != ACCURACY])
-    ends[ACCURACY] = clustered_wilson(correct.to_numpy(dtype=np.float64), groups)
+    scores = CaseScores.of(cases)
+    drawn = bootstrap_estimates(scores, replicates, seed, [name for name in names if name not in ESTIMATES])
     found: dict[str, float] = {}
     for name in names:
-        found[name] = float(METRICS[name](probabilities, labels, once)[0])
-        found[f"{name}_low"], found[f"{name}_high"] = ends[name]
-    found["accuracy_std"] = float(accuracy_by_fold(correct, cases["fold"]).std(ddof=0))
+        found |= (drawn.get(name) or ESTIMATES[name](scores)).named(name)
+    correct = pd.Series((scores.predicted == scores.labels)[scores.held])
+    found["accuracy_std"] = float(accuracy_by_fold(correct, pd.Series(scores.folds[scores.held])).std(ddof=0))
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 

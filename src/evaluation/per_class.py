@@ -3,42 +3,32 @@
 import numpy as np
 import pandas as pd
 
-from src.evaluation.curves import area_under_curve
-from src.evaluation.evaluation import one_against_rest
-from src.evaluation.metrics import label_numbers, patient_groups
-from src.evaluation.predictions import class_names, probability_columns
-from src.evaluation.proportions import clustered_wilson
+from src.evaluation.metrics import CaseScores
+from src.evaluation.predictions import class_names
+from src.evaluation.proportions import Estimate
 
 
 def class_table(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per class, fractions: `class, cases, patients, recall, recall_low, recall_high, precision, f1, auc`.
+    """Return a row per class: `class, cases, patients`, and fractions `recall, precision, f1, auc`, with their ends.
 
-    The interval of the recall (the sensitivity for the class) is Wilson's at the effective number of cases, as cases of
-    a patient are alike; the AUC is that of the class against the rest. Not a number where it cannot be computed.
+    Each fraction has its 95 % interval in `_low` and `_high`. The recall is the sensitivity for the class, the AUC that
+    of the class against the rest. Not a number where it cannot be computed.
     """
-    truth = label_numbers(cases)
-    predicted = cases[probability_columns(cases)].to_numpy(dtype=np.float64).argmax(axis=1)
-    groups, curves = patient_groups(cases), one_against_rest(cases)
+    scores = CaseScores.of(cases)
     rows = []
     for number, name in enumerate(class_names(cases)):
-        own, called = truth == number, predicted == number
-        right, held, named = (int(each.sum()) for each in (own & called, own, called))
-        low, high = clustered_wilson(called[own].astype(np.float64), groups[own]) if held else (np.nan, np.nan)
-        rows.append(
-            {
-                "class": name,
-                "cases": held,
-                "patients": len(np.unique(groups[own])),
-                "recall": _ratio(right, held),
-                "recall_low": low,
-                "recall_high": high,
-                "precision": _ratio(right, named),
-                "f1": _ratio(2 * right, held + named),
-                "auc": area_under_curve(curves[name]) if name in curves else np.nan,
-            }
-        )
+        own, called = scores.labels == number, scores.predicted == number
+        right = own & called
+        row = {"class": name, "cases": int(own.sum()), "patients": len(np.unique(scores.groups[own]))}
+        row |= scores.share(right, own).named("recall") | scores.share(right, called).named("precision")
+        rows.append(row | f1_estimate(scores, own, called).named("f1") | scores.area([number]).named("auc"))
     return pd.DataFrame(rows)
 
 
-def _ratio(above: int, below: int) -> float:
-    return float(above / below) if below else float("nan")
+def f1_estimate(scores: CaseScores, own: np.ndarray, called: np.ndarray) -> Estimate:
+    """Return the F1 of a class: 2 s / (1 + s) of the share s that is right of the cases that are of it or called so.
+
+    So its interval is that of a proportion, of which it is an increasing function.
+    """
+    value, low, high = scores.share(own & called, own | called)
+    return Estimate(*(2 * each / (1 + each) for each in (value, low, high)))

@@ -1,7 +1,8 @@
 """Fusions that cannot be fused with each other, side by side: other folds, other tasks, fewer training patients.
 
 The accuracy of a model is that of its row by fold: the mean over folds of the mean over seeds. Its 95 % interval is
-Wilson's at the effective number of cases; that of a gap between two protocols is a percentile bootstrap over patients.
+that of every proportion (`src.evaluation.proportions`); that of a gap between two protocols is a percentile bootstrap
+over patients.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,8 @@ from src.evaluation.metrics import (
     percentile_interval,
     prefix_names,
 )
-from src.evaluation.predictions import REPEATED, average_by_case, class_names
-from src.evaluation.proportions import clustered_wilson
+from src.evaluation.predictions import REPEATED, average_by_case, class_names, number_repeats
+from src.evaluation.proportions import ABSENT, weighted_ends
 from src.evaluation.two_classes import Binary, set_points
 
 PROTOCOL, TRAINING = "protocol", "training_patients"
@@ -183,9 +184,15 @@ def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
 
     Where folds are alike in size, and there is one seed, it is that of the accuracy of all cases.
     """
-    sizes = scores["fold"].map(scores["fold"].value_counts())
-    right = scores["right"].to_numpy(dtype=np.float64)
-    return clustered_wilson(right, patient_groups(scores), 1 / sizes.to_numpy(dtype=np.float64))
+    scores = number_repeats(scores)
+    right, fold = (scores.pivot(index=["case", "patient"], columns="repeat", values=name) for name in ("right", "fold"))
+    held = right.notna().to_numpy().T
+    numbers = np.full(held.shape, ABSENT)
+    numbers[held] = np.unique(fold.to_numpy().T[held], return_inverse=True)[1]
+    weights = np.zeros(held.shape)
+    weights[held] = 1 / np.bincount(numbers[held])[numbers[held]]
+    hits, groups = right.fillna(0.0).to_numpy(dtype=np.float64).T, patient_groups(right.index.to_frame(index=False))
+    return weighted_ends(hits, weights / weights.sum(), groups, numbers, np.ones((len(groups), 1)))
 
 
 def mean_of_folds(

@@ -13,8 +13,6 @@ from src.system.natural_order import natural_order
 
 MOST = 30
 """Values that a column may have to be sliced by."""
-FEWEST = 5
-"""Patients of a class from which on a bootstrap interval of the AUC says something."""
 IDENTITIES = ("sample", "case", "content")
 ALL, UNKNOWN = "all", "unknown"
 METRICS = ("accuracy", "balanced_accuracy", "auc")
@@ -54,8 +52,7 @@ def slice_table(
     `p_auc` say, in each row of a column, whether the figure differs between its values
     (`src.evaluation.subgroups.slice_differences`).
 
-    Intervals are those of `src.evaluation.metrics.measure_cases`; an AUC has one where each class has 5 patients or
-    more.
+    Intervals are those of `src.evaluation.metrics.measure_cases`.
     """
     rows = [_row(ALL, "", predictions, binary, replicates, seed)]
     for column, values in slice_columns(predictions, facts).items():
@@ -108,9 +105,7 @@ def _row(
 
 def _measured(cases: pd.DataFrame, replicates: int, seed: int, names: Sequence[str] = METRICS) -> dict[str, float]:
     found = measure_cases(cases, replicates, seed, names)
-    patients = cases.assign(group=patient_groups(cases)).groupby("label")["group"].nunique()
-    few = ("auc_low", "auc_high") if patients.min() < FEWEST else ()
-    return {name: found[name] for name in _with_ends(names) if name in found and name not in few}
+    return {name: found[name] for name in _with_ends(names) if name in found}
 
 
 def _with_ends(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from src.evaluation.metrics import accuracy_by_fold
+from src.evaluation.metrics import CaseScores, accuracy_by_fold
 from src.evaluation.positive_class import usual_positive
 from src.evaluation.predictions import class_names
 from src.system.checks import holds, one_of
@@ -111,11 +111,14 @@ def two_class(cases: pd.DataFrame, positive: list[str], score: Float[np.ndarray,
 
 
 def set_points(view: pd.DataFrame, thresholds: list[float]) -> pd.DataFrame:
-    """Sensitivity, specificity and accuracy of a two-class view (fractions), a row per threshold.
+    """Return the figures of a two-class view at thresholds, fractions, a row per threshold.
 
-    `accuracy_std` is the population standard deviation of the folds' accuracies. Not a number where a class is absent.
+    Columns: `threshold`, `sensitivity, specificity, accuracy`, each with the ends of its 95 % interval in `_low` and
+    `_high`, and `accuracy_std`, the population standard deviation of the folds' accuracies. Not a number where a class
+    is absent.
     """
-    return pd.DataFrame([_set_point(view, threshold) for threshold in thresholds])
+    scores = CaseScores.of(view)
+    return pd.DataFrame([_set_point(scores, threshold) for threshold in thresholds])
 
 
 def count_missed(cases: pd.DataFrame, view: pd.DataFrame, positive: list[str], threshold: float) -> dict[str, int]:
@@ -127,24 +130,20 @@ def count_missed(cases: pd.DataFrame, view: pd.DataFrame, positive: list[str], t
     return {name: int((lost & (cases["label"] == name).to_numpy(dtype=bool)).sum()) for name in positive}
 
 
-def _set_point(view: pd.DataFrame, threshold: float) -> dict[str, float]:
-    truth, called = (view["label"] == POSITIVE).to_numpy(dtype=bool), _called(view, threshold)
-    correct = pd.Series(called == truth, index=view.index)
+def _set_point(scores: CaseScores, threshold: float) -> dict[str, float]:
+    truth, called = scores.labels == 1, scores.probabilities[..., 1] > threshold
+    correct = pd.Series((called == truth)[scores.held])
     return {
         "threshold": threshold,
-        "sensitivity": _share(called[truth]),
-        "specificity": _share(~called[~truth]),
-        "accuracy": _share(called == truth),
-        "accuracy_std": float(accuracy_by_fold(correct, view["fold"]).std(ddof=0)),
+        **scores.share(called, truth).named("sensitivity"),
+        **scores.share(~called, ~truth).named("specificity"),
+        **scores.share(called == truth, scores.held).named("accuracy"),
+        "accuracy_std": float(accuracy_by_fold(correct, pd.Series(scores.folds[scores.held])).std(ddof=0)),
     }
 
 
 def _called(view: pd.DataFrame, threshold: float) -> Bool[np.ndarray, " cases"]:
     return view["p_positive"].to_numpy(dtype=np.float64) > threshold
-
-
-def _share(values: Bool[np.ndarray, " cases"]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _probabilities(cases: pd.DataFrame, names: list[str]) -> Float[np.ndarray, "cases names"]:

@@ -30,7 +30,7 @@ from src.evaluation.text_tables import (
     tabulate_slices,
 )
 from src.evaluation.two_classes import POSITIVE
-from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, number, percent, ranged, shown, whole
+from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured, number, ranged, shown, whole
 from src.reporting.gathering import ReportMaterial
 from src.reporting.sections import Block, Gallery, Heading, Picture, Section, Text
 from src.reporting.typesetting import MISSING, counted, typeset
@@ -57,9 +57,9 @@ OF_CLASSES = [
     "Cases",
     "Patients",
     "Sensitivity for it, % (95 %)",
-    "Precision, %",
-    "F1, %",
-    "AUC against the rest",
+    "Precision, % (95 %)",
+    "F1, % (95 %)",
+    "AUC against the rest (95 %)",
 ]
 OUTCOMES = {"true_positive": "TP", "false_positive": "FP", "false_negative": "FN", "true_negative": "TN"}
 OF_OUTCOMES = dict(zip(FIGURES, ("Sensitivity, %", "Specificity, %", "PPV, %", "NPV, %"), strict=True))
@@ -317,11 +317,12 @@ def set_point_table(evaluations: Mapping[str, Evaluation], of_what: str) -> Text
     several, rows, notes = len(evaluations) > 1, [], []
     for name, evaluation in evaluations.items():
         for point in evaluation.set_points.to_dict("records"):
-            figures = [percent(point[each]) for each in ("sensitivity", "specificity", "accuracy")]
+            figures = [measured(point, each, 100, 1) for each in ("sensitivity", "specificity", "accuracy")]
             rows.append([*([name] if several else []), number(point["threshold"], 2), *figures])
         missed = ", ".join(f"{whole(count)} {each}" for each, count in evaluation.missed.items())
         notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}."]
-    header = ["Called positive above", "Sensitivity, %", "Specificity, %", "Accuracy, %"]
+    names = ("Sensitivity", "Specificity", "Accuracy")
+    header = ["Called positive above", *(f"{name}, % (95 %)" for name in names)]
     view = next(iter(evaluations.values())).view
     return TextTable(
         caption=f"Two classes: {view}{of_what}",
@@ -357,9 +358,9 @@ def class_rows(predictions: pd.DataFrame) -> list[list[str]]:
             str(row["cases"]),
             str(row["patients"]),
             measured(row, "recall", 100, 1),
-            percent(row["precision"]),
-            percent(row["f1"]),
-            number(row["auc"], 3),
+            measured(row, "precision", 100, 1),
+            measured(row, "f1", 100, 1),
+            measured(row, "auc"),
         ]
         for row in class_table(average_by_case(predictions)).to_dict("records")
     ]

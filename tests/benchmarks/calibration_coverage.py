@@ -10,8 +10,9 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
-from src.evaluation.calibration import Estimate, fit_intercept, fit_slope, why_no_line
+from src.evaluation.calibration import fit_intercept, fit_slope, why_no_line
 from src.evaluation.decision_curve import value_at_prevalence
+from src.evaluation.proportions import Estimate
 from src.evaluation.scored_cases import ScoredCases
 from tests.support.simulation import clustered
 
