@@ -57,6 +57,7 @@ def show_figures(evaluation: Evaluation) -> None:
             terminal.print(f"  {line}")
     if len(evaluation.slices):
         print_table(slices_table(evaluation))
+    terminal.print(" ".join(evaluation.estimand), style="dim")
 
 
 def use_lines(evaluation: Evaluation) -> Iterator[str]:

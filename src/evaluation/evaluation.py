@@ -8,6 +8,7 @@ import pandas as pd
 from src.evaluation.calibration import Calibration, measure_calibration
 from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
 from src.evaluation.decision_curve import decision_curve, predictive_values
+from src.evaluation.estimand import describe_estimand
 from src.evaluation.fold_tables import FOLD, REPEAT, fold_table, mark_correct, result_table
 from src.evaluation.metrics import CaseScores, accuracy_by_fold, measure_cases, patient_groups, prefix_names
 from src.evaluation.predictions import (
@@ -26,7 +27,7 @@ from src.evaluation.wording import percent
 
 FEW_PATIENTS = 20
 """Below it, a bootstrap over patients held a true accuracy of 0.8 in 74 (of 4 patients) to 88 (of 15) of 100 simulated
-studies, and in 92 from here on (`src.evaluation.proportions`); Cameron and Miller 2015 call 20 to 50 clusters few."""
+studies, and in 92 from here on; Cameron and Miller 2015 call 20 to 50 clusters few."""
 
 
 @dataclass(kw_only=True)
@@ -55,7 +56,7 @@ class Evaluation:
     positive
         The positive classes of the two-class view; empty, as are the next two, where there is none.
     set_points
-        `threshold, sensitivity, specificity, accuracy, accuracy_std`, a row per threshold.
+        A row per threshold (`src.evaluation.two_classes.set_points`).
     missed
         How many cases of each positive class are missed at the last threshold, on average over repeats.
     calibration
@@ -69,6 +70,8 @@ class Evaluation:
         cases apart.
     folds
         The table by fold where `table` is by repeat, else empty.
+    estimand
+        To what the intervals refer, and what they do not hold (`src.evaluation.estimand.describe_estimand`).
     notes
         What a reader of the figures has to know: a positive class that nobody chose, an accuracy that is not shown to
         exceed what naming the most frequent class gives, few patients.
@@ -89,6 +92,7 @@ class Evaluation:
     decision: pd.DataFrame = field(default_factory=pd.DataFrame)
     slices: pd.DataFrame = field(default_factory=pd.DataFrame)
     folds: pd.DataFrame = field(default_factory=pd.DataFrame)
+    estimand: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -139,6 +143,7 @@ def evaluate(
         missed={},
         calibration=calibrate_classes(cases, replicates, seed),
         slices=measure_slices(predictions, facts, binary, replicates, seed),
+        estimand=describe_estimand(cases),
     )
     result.notes = (
         binary.notes(result.classes)

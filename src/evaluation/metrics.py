@@ -163,7 +163,7 @@ class CaseScores:
         return estimate_proportion(hits, counted & self.held, self.groups, self.folds, strata)
 
     def area(self, classes: Sequence[int] | None = None) -> Estimate:
-        """Return the mean of the areas under the ROC curves of classes against the rest: of two the second, else all."""
+        """Return the mean of the areas of classes against the rest: where none are given of all, of two the second."""
         count = self.probabilities.shape[2]
         classes = classes or ([1] if count == 2 else range(count))
         return estimate_area(self.probabilities, self.labels, self.groups, self.folds, classes)

@@ -93,9 +93,10 @@ def describe_result(material: ReportMaterial, group: Group) -> list[str]:
     where = f" ({group.title})" if group.title else ""
     folds = group.evaluation.fold_accuracy.size
     name_of_most, share = group.evaluation.commonest
+    accuracy, low, high = wording.figures(group.evaluation.metrics, "accuracy", 100)
     lines = [
-        f"{name}{where} is right in {number(row['mean'])} % of the cases "
-        f"(mean of {counted(folds, 'fold')}; 95 % interval {ends(row['low'], row['high'])}). "
+        f"{name}{where} is right in {number(accuracy)} % of the cases (95 % interval {ends(low, high)}; mean of "
+        f"{counted(folds, 'fold')} {number(row['mean'])} %). "
         f"Always naming the most frequent class, {name_of_most}, would be right in {percent(share)} %."
     ]
     lines += [best_cell(group)] if model == FUSION else []
@@ -139,9 +140,9 @@ def gap_lines(material: ReportMaterial, group: Group, model: str) -> list[str]:
 
 def headline_facts(material: ReportMaterial, group: Group) -> list[Fact]:
     """Return the figures that are read first."""
-    row, found = row_beside(material, group, main_model(group)), group.evaluation.metrics
+    found = group.evaluation.metrics
     several = len(group.evaluation.classes) > 2
-    shown = [Fact(label="Accuracy", value=f"{number(row['mean'])} %", detail=ends(row["low"], row["high"], level=True))]
+    shown = [headline_fact(found, "accuracy", titled("accuracy"))]
     most, share = group.evaluation.commonest
     shown.append(Fact(label="Always the most frequent class", value=f"{percent(share)} %", detail=most))
     shown.append(headline_fact(found, "balanced_accuracy", titled("balanced_accuracy")))
