@@ -113,7 +113,7 @@ def patient_width(area: float, parts: Cases, shares: Cases, sides: Groups, group
     across = float((sums.sum(axis=1) ** 2).sum() - squares.sum())
     patients = len(np.unique(groups))
     corrected = ((squares + prior * (weights**2).sum(axis=0)) * correction(alike)).sum()
-    variance = max(float(corrected + across * correction(np.array(patients))), 0.0)
+    variance = max(float(corrected + across * correction(np.array(float(patients)))), 0.0)
     count = layers.shape[1]
     few = student_975(alike.sum() - count) / student_975(len(sides) - count)
     return NORMAL_975 * few * float(np.sqrt(variance)), float((prior * (shares**2 @ layers)).sum())

@@ -89,7 +89,7 @@ def draw_confusion(counts: pd.DataFrame, note: str = "") -> "matplotlib.figure.F
 
 
 def draw_reliability(table: pd.DataFrame, metrics: dict[str, float], note: str = "") -> "matplotlib.figure.Figure":
-    """Accuracy against confidence with Wilson's 95 % intervals, above the number of cases at each confidence."""
+    """Accuracy against confidence with 95 % intervals, above the number of cases at each confidence."""
     figure = _figure(6.0, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)), label="perfectly calibrated")

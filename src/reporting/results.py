@@ -71,6 +71,12 @@ READ_OUTCOMES = [
 OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so these figures are optimistic"
 
 
+def estimand_section(material: ReportMaterial) -> Section:
+    """Return to what the intervals refer, and what they do not hold, of each group with other folds or patients."""
+    said = dict.fromkeys(line for group in material.fusion.groups for line in group.evaluation.estimand)
+    return Section(id="intervals", title="What the intervals say", blocks=[Text(lines=[typeset(line) for line in said])])
+
+
 def fold_section(material: ReportMaterial) -> Section:
     """Return the tables by fold, beside what was published."""
     blocks: list[Block] = []
@@ -552,6 +558,7 @@ def figure_picture(figure: "Figure", caption: str, alt: str) -> Picture:
 
 SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [
     external_section,
+    estimand_section,
     fold_section,
     side_by_side_section,
     comparison_section,

@@ -163,8 +163,8 @@ def rows_of_areas(trials: int) -> Iterator[list[str]]:
         yield [f"{patients} patients, {counted(images)}, {positive:.0%} positive", *(f"{cell:.1f}" for cell in cells)]
     shifts = [np.sqrt(2) * norm.ppf(area) for area in AREAS]
     for images, patients in product((1, 5), PATIENTS):
-        key = (patients, images)
-        cells = (hold(simulate_many_areas(*key, each, 4), trials, *key, each) for each in shifts)
+        many = (patients, images)
+        cells = (hold(simulate_many_areas(*many, each, 4), trials, *many, each) for each in shifts)
         yield [f"{patients} patients, {counted(images)}, mean of 4 classes", *(f"{cell:.1f}" for cell in cells)]
 
 

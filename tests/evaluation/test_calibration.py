@@ -1,7 +1,5 @@
 """Intercept, slope and curve, against statsmodels, and by simulation."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,14 +45,14 @@ def test_many_patients_have_the_cluster_robust_error_of_statsmodels() -> None:
 def test_a_case_that_is_there_twice_says_nothing_new() -> None:
     once = measure_calibration(scored(SCORES, POSITIVE))
     twice = measure_calibration(scored(np.repeat(SCORES, 2), np.repeat(POSITIVE, 2), np.repeat(np.arange(40), 2)))
-    assert astuple(twice.slope) == pytest.approx(astuple(once.slope), rel=1e-6)
-    assert astuple(twice.intercept) == pytest.approx(astuple(once.intercept), rel=1e-6)
+    assert tuple(twice.slope) == pytest.approx(tuple(once.slope), rel=1e-6)
+    assert tuple(twice.intercept) == pytest.approx(tuple(once.intercept), rel=1e-6)
 
 
 def test_a_figure_of_repeats_is_the_mean_of_theirs() -> None:
     one = measure_calibration(scored(SCORES, POSITIVE), 100)
     same = measure_calibration(scored(SCORES, POSITIVE, repeats=3), 100)
-    assert astuple(same.slope) == pytest.approx(astuple(one.slope))
+    assert tuple(same.slope) == pytest.approx(tuple(one.slope))
     on_grid = [np.interp(one.curve["score"], same.curve["score"], same.curve[name]) for name in ("observed", "high")]
     np.testing.assert_allclose(on_grid, one.curve[["observed", "high"]].T, atol=0.003)  # quantiles differ a little
     other = SCORES[::-1]

@@ -5,7 +5,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from src.evaluation.curves import area_under_curve, count_confusions, reliability_curve, roc_curve, training_curves
 from src.evaluation.figures import draw_training, to_svg
-from src.evaluation.metrics import ece
+from src.evaluation.metrics import ESTIMATES, CaseScores, ece
 
 
 def test_roc_by_hand() -> None:
@@ -44,9 +44,22 @@ def test_confusion_names_unknown_classes() -> None:
         count_confusions(["a", "a"], ["a", "y"], ["a"])
 
 
+def scores_of(values: np.ndarray, labels: np.ndarray) -> CaseScores:
+    folds = np.zeros((1, len(labels)), dtype=np.int64)
+    return CaseScores(probabilities=values[None], labels=labels, groups=np.arange(len(labels)), folds=folds)
+
+
+def test_a_bin_has_the_interval_of_its_cases() -> None:
+    values = np.array([[0.95, 0.05]] * 9 + [[0.3, 0.7]] * 3)
+    table = reliability_curve(scores_of(values, np.array([0] * 8 + [1] + [1] * 3)), bins=5)
+    alone = scores_of(values[:9], np.array([0] * 8 + [1]))
+    assert table["count"].tolist() == [3, 9]
+    assert tuple(table.iloc[1][["accuracy", "low", "high"]]) == ESTIMATES["accuracy"](alone)
+
+
 def test_reliability_by_hand() -> None:
     values = np.array([[0.95, 0.05], [0.05, 0.95], [1.0, 0.0], [0.5, 0.5]])
-    table = reliability_curve(values, np.array([0, 0, 0, 0]), bins=10)
+    table = reliability_curve(scores_of(values, np.array([0, 0, 0, 0])), bins=10)
     assert table.columns.tolist() == ["confidence", "accuracy", "count", "low", "high"]
     np.testing.assert_allclose(table["confidence"], [0.5, 2.9 / 3])
     np.testing.assert_allclose(table["accuracy"], [1, 2 / 3])
@@ -56,7 +69,7 @@ def test_reliability_by_hand() -> None:
 def test_the_calibration_error_follows_from_the_reliability() -> None:
     generator = np.random.default_rng(0)
     values, labels = generator.dirichlet(np.ones(3), size=300), generator.integers(0, 3, size=300)
-    table = reliability_curve(values, labels)
+    table = reliability_curve(scores_of(values, labels))
     gap = (table["accuracy"] - table["confidence"]).abs()
     wanted = (gap * table["count"]).sum() / table["count"].sum()
     assert ece(values, labels, np.ones((1, 300)))[0] == pytest.approx(wanted)

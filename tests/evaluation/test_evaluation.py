@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from src.evaluation.curves import area_under_curve
 from src.evaluation.evaluation import evaluate
 from src.evaluation.fold_tables import FUSION, SPREAD
 from src.evaluation.metrics import METRICS, measure_cases
+from src.evaluation.per_class import class_table
 from src.evaluation.predictions import align_tables, average_by_case
 from src.evaluation.side_by_side import Group, group_table
 from src.evaluation.two_classes import Binary
@@ -83,16 +85,35 @@ def test_a_broken_table_is_refused(make: Make) -> None:
         evaluate(pd.concat([make(), make()]))
 
 
-def test_a_figure_has_one_interval_wherever_it_is_shown(make: Make) -> None:
-    """Of all cases, of the slice that is all of them, and of the mean of folds of one size."""
-    predictions = make(cases=36, seeds=1, views=("cc", "mlo"), signal=0.7)
-    found = evaluate(predictions, replicates=5)
-    ends = found.metrics["accuracy_low"], found.metrics["accuracy_high"]
-    assert found.slices.loc[0, ["accuracy_low", "accuracy_high"]].tolist() == list(ends)
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_figure_has_one_interval_wherever_it_is_shown(make: Make, repeats: int) -> None:
+    """Metrics, two-class view, slices, set points, classes, side by side: of folds of one size, and one seed."""
+    classes = ("benign", "malignant")
+    predictions = make(cases=36, seeds=1, repeats=repeats, classes=classes, views=("cc", "mlo"), signal=0.7)
+    found = evaluate(predictions, Binary(positive=["malignant"]), replicates=5)
     group = Group(axes={}, leaks=False, patients=0, predictions=predictions, binary=Binary(), evaluation=found)
-    row = group_table([group], replicates=5).iloc[0]
-    assert row["mean"] == pytest.approx(100 * found.metrics["accuracy"])
-    assert row[["low", "high"]].tolist() == pytest.approx([100 * end for end in ends])
+    row, (_, point), (negative, positive) = (
+        group_table([group], replicates=5).iloc[0],
+        found.set_points.to_dict("records"),
+        class_table(average_by_case(predictions)).to_dict("records"),
+    )
+    metrics, whole = found.metrics, found.slices.iloc[0]
+    places = {
+        "accuracy": [three(whole, "accuracy"), three(metrics, "binary_accuracy"), three(point, "accuracy")],
+        "balanced_accuracy": [three(whole, "balanced_accuracy"), three(metrics, "binary_balanced_accuracy")],
+        "auc": [three(each, "auc") for each in (whole, negative, positive, row)] + [three(metrics, "binary_auc")],
+    }
+    for name, several in places.items():
+        for each in several:
+            assert each == pytest.approx(three(metrics, name)), name
+    assert [row["mean"], row["low"], row["high"]] == pytest.approx([100 * each for each in three(metrics, "accuracy")])
+    assert three(point, "sensitivity") == pytest.approx(three(positive, "recall"))
+    assert three(point, "specificity") == pytest.approx(three(negative, "recall"))
+
+
+def three(row: Mapping[Any, Any], name: str) -> list[float]:
+    """A figure and its ends."""
+    return [float(row[key]) for key in (name, f"{name}_low", f"{name}_high")]
 
 
 def test_an_accuracy_that_the_most_frequent_class_alone_has_is_noted(make: Make) -> None:

@@ -29,11 +29,12 @@ def test_figures_of_classes_are_scikit_learns() -> None:
     for row in found.to_dict("records"):
         own = (table["label"] == row["class"]).to_numpy()
         assert row["auc"] == pytest.approx(roc_auc_score(own, table[f"p_{row['class']}"]))
-        assert row["recall_low"] < row["recall"] < row["recall_high"]
+        for name in ("recall", "precision", "f1", "auc"):
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
         assert row["patients"] == table.loc[own, "patient"].nunique()
 
 
 def test_a_class_without_cases_has_no_figures() -> None:
     last = class_table(cases(classes=2)).iloc[2]
-    assert (last["cases"], last["precision"]) == (0, 0)
-    assert np.isnan([last["recall"], last["recall_low"], last["auc"]]).all()
+    assert (last["cases"], last["precision"], last["f1"]) == (0, 0, 0)
+    assert np.isnan([last[name] for name in ("recall", "recall_low", "auc", "auc_low")]).all()

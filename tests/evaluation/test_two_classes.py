@@ -98,11 +98,14 @@ def test_unknown_and_all_classes_are_refused() -> None:
 
 def test_set_points_and_missed_by_hand() -> None:
     view = pd.DataFrame({"case": list("abcde"), "patient": "", "fold": [1, 1, 2, 2, 2]})
-    view = view.assign(label=["positive"] * 3 + ["negative"] * 2, p_positive=[0.9, 0.5, 0.2, 0.4, 0.1])
+    view = view.assign(label=["positive"] * 3 + ["negative"] * 2, p_negative=0.0, p_positive=[0.9, 0.5, 0.2, 0.4, 0.1])
     points = set_points(view, [0.3, 0.5])
     np.testing.assert_allclose(points["sensitivity"], [2 / 3, 1 / 3])
     np.testing.assert_allclose(points["specificity"], [1 / 2, 1])
     np.testing.assert_allclose(points["accuracy"], [3 / 5, 3 / 5])
+    for name in ("sensitivity", "specificity", "accuracy"):
+        assert (points[f"{name}_low"] <= points[name]).all()
+        assert (points[f"{name}_high"] >= points[name]).all()
     np.testing.assert_allclose(points["accuracy_std"], [(1 - 1 / 3) / 2, (2 / 3 - 1 / 2) / 2])
     cases = pd.DataFrame({"label": ["InSitu", "InSitu", "Invasive", "Benign", "Normal"]})
     assert count_missed(cases, view, CARCINOMA, 0.5) == {"InSitu": 1, "Invasive": 1}
@@ -110,6 +113,7 @@ def test_set_points_and_missed_by_hand() -> None:
 
 
 def test_a_class_without_cases_has_no_rate() -> None:
-    points = set_points(pd.DataFrame({"label": ["negative"], "p_positive": [0.2], "fold": [1]}), [0.5])
+    facts = {"case": ["a"], "patient": [""], "label": ["negative"], "fold": [1]}
+    points = set_points(pd.DataFrame({**facts, "p_negative": [0.8], "p_positive": [0.2]}), [0.5])
     assert np.isnan(points["sensitivity"][0])
     assert points["specificity"][0] == 1
