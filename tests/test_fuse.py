@@ -36,8 +36,9 @@ def test_the_published_predictions_give_the_published_figures(tmp_path: Path) ->
         folds,
         "Model fusion: 87.25 +- 2.61 %",
         "0.9734",
-        "at 0.33: sensitivity 96.5, specificity 88.0",
-        "at 0.50: sensitivity 93.0, specificity 94.5, accuracy 93.75 +- 2.30",
+        "at 0.33: sensitivity 96.5 (93.0 to 98.3), specificity 88.0 (82.8 to 91.8)",
+        "at 0.50: sensitivity 93.0 (88.6 to 95.8), specificity 94.5 (90.4 to 96.9), accuracy 93.75 +- 2.30",
+        "(90.9 to 95.7)",
         "missed at 0.50: 9 InSitu, 5 Invasive",
     ):
         assert figure in process.stdout

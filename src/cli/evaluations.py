@@ -25,7 +25,7 @@ from src.evaluation.text_tables import (
     to_markdown,
 )
 from src.evaluation.two_classes import POSITIVE
-from src.evaluation.wording import measured, percent, spread, titled, whole
+from src.evaluation.wording import ends, measured, percent, spread, titled, whole
 from src.system.files import replace_file
 
 if TYPE_CHECKING:
@@ -48,16 +48,18 @@ def show_figures(evaluation: Evaluation) -> None:
     if len(evaluation.set_points):
         terminal.print(f"Two classes: {evaluation.view}")
         for point in evaluation.set_points.to_dict("records"):
-            names = ("sensitivity", "specificity", "accuracy")
-            figures = ", ".join(f"{name} {measured(point, name, 100, 1)}" for name in names)
-            terminal.print(f"  at {point['threshold']:.2f}: {figures}")
+            rates = [f"{name} {measured(point, name, 100, 1)}" for name in ("sensitivity", "specificity")]
+            accuracy = spread(100 * point["accuracy"], 100 * point["accuracy_std"], 2)
+            rates.append(f"accuracy {accuracy} ({ends(100 * point['accuracy_low'], 100 * point['accuracy_high'])})")
+            terminal.print(f"  at {point['threshold']:.2f}: {', '.join(rates)}")
         missed = ", ".join(f"{whole(count)} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
         for line in use_lines(evaluation):
             terminal.print(f"  {line}")
     if len(evaluation.slices):
         print_table(slices_table(evaluation))
-    terminal.print(" ".join(evaluation.estimand), style="dim")
+    for said in evaluation.estimand:
+        terminal.print(said, style="dim")
 
 
 def use_lines(evaluation: Evaluation) -> Iterator[str]:

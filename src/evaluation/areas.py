@@ -113,15 +113,16 @@ def patient_width(area: float, parts: Cases, shares: Cases, sides: Groups, group
     across = float((sums.sum(axis=1) ** 2).sum() - squares.sum())
     patients = len(np.unique(groups))
     corrected = ((squares + prior * (weights**2).sum(axis=0)) * correction(alike)).sum()
-    variance = max(float(corrected + across * correction(np.array(float(patients)))), 0.0)
+    variance = max(float(corrected + across * correction(np.array([float(patients)]))[0]), 0.0)
     count = layers.shape[1]
     few = student_975(alike.sum() - count) / student_975(len(sides) - count)
     return NORMAL_975 * few * float(np.sqrt(variance)), float((prior * (shares**2 @ layers)).sum())
 
 
-def correction(patients: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def correction(patients: Float[np.ndarray, " sides"]) -> Float[np.ndarray, " sides"]:
     """Return by what a sum of squares about a mean is corrected, at most twice."""
-    return patients / np.maximum(patients - 1, patients / 2)
+    factor: Float[np.ndarray, " sides"] = patients / np.maximum(patients - 1, patients / 2)
+    return factor
 
 
 def model_variance(area: float, positives: float, negatives: float) -> float:

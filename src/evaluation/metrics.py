@@ -194,12 +194,12 @@ ESTIMATES: dict[str, Callable[[CaseScores], Estimate]] = {
 """The metrics whose interval has a formula."""
 
 
-def confidence_bins(confidence: Float[np.ndarray, " cases"], bins: int) -> Int[np.ndarray, " cases"]:
+def confidence_bins(confidence: Float[np.ndarray, "*shape"], bins: int) -> Int[np.ndarray, "*shape"]:
     """Return the bin, from 0, of each confidence in 0..1: bin m covers (m / bins, (m + 1) / bins].
 
     0 is in the first.
     """
-    numbers: Int[np.ndarray, " cases"] = np.ceil(confidence * bins).astype(np.int64) - 1
+    numbers: Int[np.ndarray, "*shape"] = np.ceil(confidence * bins).astype(np.int64) - 1
     return numbers.clip(0, bins - 1)
 
 

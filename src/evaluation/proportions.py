@@ -112,7 +112,7 @@ def clustered_wilson(right: Cases, groups: Groups) -> tuple[float, float]:
     )
 
 
-def share_strata(hits: Parts, counted: Marks, layers: Layers) -> tuple[Float[np.ndarray, " repeats"], Parts]:
+def share_strata(hits: Parts, counted: Marks, layers: Layers) -> tuple[Float[np.ndarray, " having"], Parts]:
     """Return the mean over strata of their shares by repeat, and what each case weighs in the mean over repeats.
 
     A stratum that a repeat does not have takes no part in its mean, nor a repeat without any case.

@@ -73,8 +73,8 @@ OPTIMISTIC = "image-level folds: patients stand on both sides of a split, so the
 
 def estimand_section(material: ReportMaterial) -> Section:
     """Return to what the intervals refer, and what they do not hold, of each group with other folds or patients."""
-    said = dict.fromkeys(line for group in material.fusion.groups for line in group.evaluation.estimand)
-    return Section(id="intervals", title="What the intervals say", blocks=[Text(lines=[typeset(line) for line in said])])
+    said = dict.fromkeys(typeset(line) for group in material.fusion.groups for line in group.evaluation.estimand)
+    return Section(id="intervals", title="What the intervals say", blocks=[Text(lines=list(said))])
 
 
 def fold_section(material: ReportMaterial) -> Section:

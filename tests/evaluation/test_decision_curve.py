@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from src.evaluation.calibration import Estimate
 from src.evaluation.decision_curve import decision_curve, net_benefit, predictive_values, ratio_interval
+from src.evaluation.proportions import Estimate
 from tests.benchmarks.calibration_coverage import ACCURACIES, value_coverage
 from tests.support.scores import POSITIVE, SCORES, scored
 

@@ -14,13 +14,13 @@ CARCINOMA = ["InSitu", "Invasive"]
 def one_case(values: list[float], label: str = "InSitu") -> pd.DataFrame:
     names = ["Normal", "Benign", "InSitu", "Invasive"]
     table = pd.DataFrame([values], columns=[f"p_{name}" for name in names])
-    return table.assign(case="x", patient="", label=label, fold=1)
+    return table.assign(repeat=1, case="x", patient="", label=label, fold=1)
 
 
 def test_max_as_released() -> None:
     view = Binary(positive=CARCINOMA)(one_case([0.4, 0.1, 0.3, 0.2]))
     assert view is not None
-    assert view.columns.tolist() == ["case", "patient", "label", "fold", "p_negative", "p_positive"]
+    assert view.columns.tolist() == ["repeat", "case", "patient", "label", "fold", "p_negative", "p_positive"]
     assert view.loc[0, "label"] == "positive"
     np.testing.assert_allclose(view[["p_negative", "p_positive"]], [[4 / 7, 3 / 7]])
 
