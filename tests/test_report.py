@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 SECTIONS = [
-    *("result", "patients", "folds", "groups", "comparison", "errors", "classes", "metrics"),
+    *("result", "patients", "intervals", "folds", "groups", "comparison", "errors", "classes", "metrics"),
     *("slices", "calibration", "examples"),
     *("methods", "training", "audit", "notes", "checklists", "made"),
 ]

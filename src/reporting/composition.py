@@ -22,7 +22,17 @@ from src.tracking import FINISHED, RunRecord
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 PARTS = {
-    "What came out": ["patients", "folds", "groups", "comparison", "errors", "thresholds", "classes", "metrics"],
+    "What came out": [
+        "patients",
+        "intervals",
+        "folds",
+        "groups",
+        "comparison",
+        "errors",
+        "thresholds",
+        "classes",
+        "metrics",
+    ],
     "How far it holds": ["slices", "sites", "external", "calibration", "use", "stress", "examples"],
     "How it was done": ["methods", "training", "audit", "notes", "checklists", "made"],
 }
