@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from src.evaluation.metrics import patient_groups
 from src.evaluation.proportions import clustered_wilson
@@ -16,13 +16,13 @@ FIGURES = ("sensitivity", "specificity", "positive predictive value", "negative 
 Truths = Bool[np.ndarray, " units"]
 
 
-def two_by_two(view: pd.DataFrame, threshold: float) -> pd.DataFrame:
+def two_by_two(view: pd.DataFrame, threshold: float | Float[np.ndarray, " cases"]) -> pd.DataFrame:
     """Return the table of outcomes of a two-class view (`Binary`) by case, and where these are fewer by patient.
 
     Columns: `unit, true_positive, false_positive, false_negative, true_negative` and each of `FIGURES`, a fraction,
     with `_low` and `_high` (Wilson's 95 % interval, patients as clusters). A case is called positive where its score is
-    above the threshold; a patient is positive if any case is, and called positive if any case is called so. Of several
-    repeats the counts are means over them. What cannot be computed is not a number.
+    above the threshold, that of all cases or its own; a patient is positive if any case is, and called positive if any
+    case is called so. Of several repeats the counts are means over them. What cannot be computed is not a number.
     """
     truth = (view["label"] == POSITIVE).to_numpy(dtype=bool)
     called = view["p_positive"].to_numpy(dtype=np.float64) > threshold
