@@ -19,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cell import Cell
 from src.data.reader import Reader
+from src.evaluation.recalibration import NONE as AS_IT_IS
+from src.evaluation.recalibration import RECALIBRATIONS
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
 from src.images.perturb import PERTURBATIONS
@@ -36,6 +38,8 @@ FORMATS = ("table", "bach")
 STATUSES = ("", "running", "finished", "failed", "killed")
 UNRECORDED = ("hydra", "experiment", "search", "tracking", "executor")
 """The groups whose options say nothing of what a cell computes that its values do not say."""
+INNER_FOLDS = 5
+"""Inner folds where something is to be chosen on predictions, and no number is given."""
 COPIES = "copies"
 """The folder of the workspace with what was read from a store that is far, or written to it."""
 REPLICATES = 1_000_000
@@ -77,11 +81,14 @@ class Experiment(Cell):
     """A CSV of published figures (`src.evaluation.fold_tables.published_results`), shown beside a sweep's."""
     inner_folds: int = 0
     """Inner folds by which the training part of each fold is predicted out of fold, too (`src.methods.inner_folds`):
-    what is chosen on predictions is chosen on those; 0: none."""
+    what is chosen on predictions is chosen on those; 0: none, or 5 where something has to be chosen."""
+    recalibration: str = AS_IT_IS
+    """How probabilities are recalibrated (`src.evaluation.recalibration`): none, temperature, platt or isotonic."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
+        one_of(RECALIBRATIONS, recalibration=self.recalibration)
         holds(
             "inner_folds = 0 or inner_folds >= 2",
             self.inner_folds == 0 or self.inner_folds >= 2,
@@ -104,6 +111,11 @@ class Tune(Plan, Experiment):
         """Check the parameters."""
         Experiment.__post_init__(self)
         Plan.__post_init__(self)
+        if self.recalibration != AS_IT_IS and not self.nested:
+            raise ValueError(
+                f"recalibration={self.recalibration} is fitted without a glance at what is held out, which "
+                "nested=false has had: leave one of them out"
+            )
 
 
 @dataclass(kw_only=True)
@@ -544,13 +556,19 @@ def rebuild_operator(description: Mapping[str, Any]) -> Any:
 
 
 def settle_config(config: DictConfig) -> DictConfig:
-    """Return a config with what follows from other parameters of the encoder, as the object of it has it."""
+    """Return a config with what follows from other parameters: of the encoder as its object has it, and inner folds
+    where something is to be chosen by them."""
     following = getattr(OmegaConf.get_type(config.encoder), "following", ()) if "encoder" in config else ()
-    if not following:
+    needs_folds = config.get("recalibration", AS_IT_IS) != AS_IT_IS and not config.get("inner_folds")
+    if not following and not needs_folds:
         return config
-    encoder, config = build(config.encoder), deepcopy(config)
-    for name in following:
-        config.encoder[name] = getattr(encoder, name)
+    config = deepcopy(config)
+    if following:
+        encoder = build(config.encoder)
+        for name in following:
+            config.encoder[name] = getattr(encoder, name)
+    if needs_folds:
+        config.inner_folds = INNER_FOLDS
     return config
 
 

@@ -13,15 +13,22 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from src.evaluation.metrics import label_numbers
+from src.evaluation.calibration import NAN, SLOPE, measure_calibration
+from src.evaluation.metrics import label_numbers, measure_cases
 from src.evaluation.predictions import average_by_case, probability_columns
+from src.evaluation.scored_cases import score_cases
+from src.evaluation.two_classes import Binary
+from src.evaluation.wording import METRICS, number
 
 NONE, TEMPERATURE, PLATT, ISOTONIC = "none", "temperature", "platt", "isotonic"
-KINDS = (NONE, TEMPERATURE, PLATT, ISOTONIC)
+RECALIBRATIONS = (NONE, TEMPERATURE, PLATT, ISOTONIC)
 SMALLEST = float(np.finfo(np.float64).eps)
 """Probabilities are taken to be at least this, as the log loss takes them."""
 SLOPES = (0.01, 100.0)
 """The limits of a slope: above 0, so that what a model holds more probable stays so."""
+CHANGED = ("log_loss", "brier", "ece")
+"""The metrics that are told before and after, beside the calibration slope of the two-class view."""
+CALLED = {name: METRICS[name] for name in CHANGED} | {SLOPE: "calibration slope"}
 Probabilities = Float[np.ndarray, "rows classes"]
 Labels = Int[np.ndarray, " rows"]
 Terms = Float[np.ndarray, " terms"]
@@ -89,6 +96,24 @@ def recalibrate(maps: Mapping[int, Recalibration], predictions: pd.DataFrame) ->
     return result
 
 
+def measure_probabilities(predictions: pd.DataFrame, binary: Binary) -> dict[str, float]:
+    """Return log loss, Brier score, calibration error and, of a two-class view, the slope; those that are numbers."""
+    cases = average_by_case(predictions)
+    found = {name: value for name, value in measure_cases(cases, 1, names=CHANGED).items() if name in CHANGED}
+    view = binary(cases)
+    slope = NAN if view is None else measure_calibration(score_cases(view), 1).slope.value
+    return found | ({SLOPE: slope} if slope == slope else {})
+
+
+def describe_change(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """Return in words what recalibration changed, from what `measure_probabilities` says of both."""
+    said = [
+        f"{title} {number(before.get(name, NAN), 3)} to {number(after.get(name, NAN), 3)}"
+        for name, title in CALLED.items()
+    ]
+    return ", ".join(said)
+
+
 def fit_temperature(probabilities: Probabilities, labels: Labels) -> Recalibration:
     """Return the one slope, 1 / T, of all classes that fits labels best (Guo et al. 2017)."""
     classes = probabilities.shape[1]
@@ -111,9 +136,9 @@ def fit_isotonic(probabilities: Probabilities, labels: Labels) -> Recalibration:
     from sklearn.isotonic import IsotonicRegression
 
     found = []
-    for number in range(probabilities.shape[1]) if probabilities.shape[1] > 2 else [1]:
+    for code in range(probabilities.shape[1]) if probabilities.shape[1] > 2 else [1]:
         each = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        found.append(each.fit(probabilities[:, number], labels == number))
+        found.append(each.fit(probabilities[:, code], labels == code))
     places, values = ([getattr(each, name).tolist() for each in found] for name in ("X_thresholds_", "y_thresholds_"))
     return Steps(places=places, values=values)
 

@@ -79,6 +79,9 @@ class Outcome:
         What new images are compared to, by a name: of the view, or of the model, whose descriptors they are.
     chosen
         The cell of each fold, where parameters were chosen by fold.
+    recalibration
+        The maps of the folds' probabilities, where they were recalibrated
+        (`src.evaluation.recalibration.describe_recalibrations`).
     """
 
     predictions: pd.DataFrame
@@ -89,6 +92,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     known: Mapping[str, Known] = field(default_factory=dict)
     chosen: Mapping[int, Cell] = field(default_factory=dict)
+    recalibration: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,6 +16,7 @@ from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
 from src.encoders.weights import sha256, without_pickle
+from src.evaluation.recalibration import Recalibration, read_recalibrations, recalibrate
 from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
@@ -40,7 +41,10 @@ Build = Callable[[Mapping[str, Any]], Any]
 
 @dataclass
 class Member:
-    """A fitted cell: `weights` is the digest of its encoder's, empty where its models hold all weights."""
+    """A fitted cell: `weights` is the digest of its encoder's, empty where its models hold all weights.
+
+    `recalibration` maps the probabilities of each fold's models; it is empty where they are as the models give them.
+    """
 
     name: str
     cell: Cell
@@ -49,6 +53,7 @@ class Member:
     weights: str
     models: Mapping[str, Any]
     known: Mapping[str, Known]
+    recalibration: Mapping[int, Recalibration] = field(default_factory=dict)
 
     @cached_property
     def encoder(self) -> Extractor:
@@ -102,7 +107,10 @@ class Member:
         view = "" if self.views == [""] and cell.views == "separate" else manifest["view"]
         rows = manifest.assign(view=view, label=blank, patient="")
         fitted = Fitted(models, self.known, lambda: self.encoder)
-        return self.method.apply(CellTask(cell=cell, manifest=rows, store=store, progress=progress), fitted)
+        applied = self.method.apply(CellTask(cell=cell, manifest=rows, store=store, progress=progress), fitted)
+        if not self.recalibration or applied.predictions.empty:
+            return applied
+        return replace(applied, predictions=recalibrate(self.recalibration, applied.predictions))
 
 
 def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, classes: list[str]) -> None:
@@ -124,6 +132,7 @@ def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Ou
         "chosen": {
             fold: {key: describe_operator(getattr(own, key)) for key in CHOSEN} for fold, own in outcome.chosen.items()
         },
+        "recalibration": dict(outcome.recalibration),
     }
     replace_file(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
@@ -166,7 +175,9 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     cells = {file.stem: replace(cell, **chosen.get(parse_model_name(file.stem)[1], {})) for file in files}
     models = {file.stem: method.load(file, cells[file.stem], description["classes"]) for file in files}
     known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
-    return Member(description["name"], cell, method, description["classes"], description["weights"], models, known)
+    maps = read_recalibrations(description["recalibration"]) if description.get("recalibration") else {}
+    classes, digest = description["classes"], description["weights"]
+    return Member(description["name"], cell, method, classes, digest, models, known, recalibration=maps)
 
 
 def check_files(folder: Path, description: Mapping[str, Any]) -> None:

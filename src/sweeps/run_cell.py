@@ -20,6 +20,9 @@ from src.system.files import check_writable
 from src.system.next_commands import after_run, key_of
 from src.tracking import INNER_FOLDS, INNER_PREDICTIONS, JOB
 
+RAW_PREDICTIONS = "raw_predictions.parquet"
+"""The artefact of a run with its predictions as they were before they were recalibrated."""
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -194,10 +197,11 @@ def fill_run(
     outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
     repeats = outcome.predictions["fold"].map(repeat_of_fold(splits))
     outcome.predictions.insert(list(outcome.predictions).index("fold"), "repeat", repeats)
-    keep_outcome(experiment, name, outcome, inputs.classes, run)
     if parts:
         inner = predict_inner(experiment, name, task, parts, outcome)
+        inner = recalibrate_outcome(experiment, outcome, inner, run)
         inner.to_parquet(run.folder / INNER_PREDICTIONS, index=False)
+    keep_outcome(experiment, name, outcome, inputs.classes, run)
     notes = (
         experiment.data.notes(manifest)
         + experiment.protocol.notes(splits)
@@ -237,6 +241,30 @@ def predict_inner(
     outcome.notes += inner.notes(task.cell, experiment.inner_folds)
     outcome.facts[INNER_FOLDS] = experiment.inner_folds
     return table
+
+
+def recalibrate_outcome(
+    experiment: Experiment, outcome: "Outcome", inner: "pd.DataFrame", run: "TrackedRun"
+) -> "pd.DataFrame":
+    """Recalibrate an outcome by its inner predictions, and return these recalibrated, too; keep the raw ones.
+
+    Where nothing is asked for, all stays as it is.
+    """
+    from src.evaluation import recalibration
+
+    kind, raw = experiment.recalibration, outcome.predictions
+    if kind == recalibration.NONE:
+        return inner
+    raw.to_parquet(run.folder / RAW_PREDICTIONS, index=False)
+    maps = recalibration.fit_recalibrations(kind, inner)
+    outcome.predictions = recalibration.recalibrate(maps, raw)
+    outcome.recalibration = recalibration.describe_recalibrations(kind, maps)
+    before, after = (
+        recalibration.measure_probabilities(table, experiment.binary) for table in (raw, outcome.predictions)
+    )
+    run.log(metrics={f"raw_{name}": value for name, value in before.items()})
+    outcome.notes.append(f"recalibration={kind}, before and after: {recalibration.describe_change(before, after)}")
+    return recalibration.recalibrate(maps, inner)
 
 
 def audit_cell(experiment: Experiment, task: "CellTask", splits: "pd.DataFrame", run: "TrackedRun") -> list[str]:

@@ -6,15 +6,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from src.config import CONF, Experiment, build
+from src.config import CONF, Experiment, build, rebuild_operator
+from src.evaluation.predictions import probability_columns
+from src.evaluation.recalibration import fit_recalibrations, recalibrate
 from src.methods.method import CellTask, Explanation
+from src.models.prediction import predict_new
+from src.models.saved import load_fitted
 from src.storage.store import Store
 from src.sweeps.run_cell import explain_examples, fill_run, gather_inputs, idle_overrides
 from src.system.memory import OutOfMemory
+from src.system.progress import Progress
 from tests.support.cells import cell
 from tests.support.configs import composed
 from tests.support.predictions import make_predictions
@@ -119,3 +125,37 @@ def test_a_run_with_repeats_predicts_every_case_in_each(tmp_path: Path) -> None:
     with first.tracking.run("once", "cell") as run:
         again, _ = fill_run(first, "once", run)
     assert again.fold_accuracy.tolist() == evaluation.fold_accuracy.tolist()[4:]
+
+
+def test_a_run_is_recalibrated_by_its_inner_folds_and_so_is_its_model(tmp_path: Path) -> None:
+    arguments = ["data=demo", "data.cases=40", "encoder=handcrafted", "crop=whole", "crop.size=32", "examples=0"]
+    arguments += ["classifier=logistic", "protocol.folds=2", f"workspace={tmp_path}", "inner_folds=2"]
+    parts = {}
+    for kind in ("none", "temperature"):
+        experiment = composed(*arguments, f"recalibration={kind}")
+        assert isinstance(experiment, Experiment)
+        with experiment.tracking.run(kind, "cell") as run:
+            _, notes = fill_run(experiment, "model", run)
+            files = {path.name: path for path in run.folder.rglob("*") if path.suffix in (".parquet", ".json")}
+            parts[kind] = {name: pd.read_parquet(file) for name, file in files.items() if name.endswith("parquet")}
+            member = load_fitted(run.folder / "model", rebuild_operator)
+        assert any("before and after: log loss" in note for note in notes) == (kind == "temperature")
+    raw, mapped = parts["none"]["predictions.parquet"], parts["temperature"]["predictions.parquet"]
+    pd.testing.assert_frame_equal(parts["temperature"]["raw_predictions.parquet"], raw)
+    assert "raw_predictions.parquet" not in parts["none"]
+    maps = fit_recalibrations("temperature", parts["none"]["inner_predictions.parquet"])
+    assert member.recalibration == maps
+    pd.testing.assert_frame_equal(mapped, recalibrate(maps, raw))
+    (metrics,) = (each.metrics for each in experiment.tracking.search() if each.name == "temperature")
+    assert metrics["raw_log_loss"] != metrics["log_loss"]
+    given = experiment.data.manifest().head(6).assign(view="")
+    new = predict_new([member], given[["sample", "case", "view"]], Path(experiment.data.root), Progress())
+    columns = probability_columns(raw)
+    said = new.members.merge(mapped, on=["sample", "fold", "seed"], suffixes=("", "_run"))
+    assert len(said) == 6
+    np.testing.assert_allclose(said[columns], said[[f"{name}_run" for name in columns]], atol=1e-6)
+
+
+def test_recalibration_is_named_where_it_is_mistyped() -> None:
+    with pytest.raises(ValueError, match="`recalibration` must be one of none, temperature, platt, isotonic"):
+        composed("recalibration=plat")
