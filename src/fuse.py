@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, is_given
+from src.cli.command import command, given_values
 from src.cli.evaluations import show_evaluation, show_groups, write_evaluation, write_groups
 from src.cli.terminal import say
 from src.config import ROOT, Fuse, build
 from src.evaluation.two_classes import Binary
 from src.sweeps.callback import unfused_groups
-from src.sweeps.fusion import finished_cells, fuse_runs, fuse_sweep
+from src.sweeps.fusion import finished_cells, fuse_runs, fuse_sweep, recorded_view
 from src.system.files import check_unwritten, check_writable
-from src.tracking import CELL, SWEEP
+from src.tracking import CELL, SWEEP, RunRecord
 
 if TYPE_CHECKING:
     from src.evaluation.evaluation import Evaluation
@@ -27,11 +27,10 @@ def main(config: DictConfig) -> None:
     check_unwritten(options.overwrite, output=options.output)
     if options.output:
         check_writable(output=options.output)
-    binary = options.binary if is_given("binary") else None
     if options.sweep:
-        show_sweep(options, binary)
+        show_sweep(options)
         return
-    evaluation, title, notes = evaluate_released(options) if options.published else evaluate_runs(options, binary)
+    evaluation, title, notes = evaluate_released(options) if options.published else evaluate_runs(options)
     show_evaluation(evaluation, title, notes)
     if options.output:
         write_evaluation(evaluation, Path(options.output), notes)
@@ -52,16 +51,23 @@ def evaluate_released(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     return evaluate_published(pd.read_csv(path), options.replicates), f"{options.published}, published", notes
 
 
-def evaluate_runs(options: Fuse, binary: Binary | None) -> "tuple[Evaluation, str, list[str]]":
+def evaluate_runs(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     """Return the evaluation of the fusion of named runs."""
     tracking = options.tracking
     tracking.bury()
     runs = [tracking.find(name, CELL) for name in options.runs]
+    binary = given_view(options.binary, runs)
     evaluation, notes = fuse_runs(tracking, runs, options.replicates, binary, options.slices)
     return evaluation, "fusion", notes
 
 
-def show_sweep(options: Fuse, binary: Binary | None) -> None:
+def given_view(binary: Binary, runs: list[RunRecord]) -> Binary | None:
+    """Return the two-class view that is asked for, in all else that of the runs; None where nothing of it is given."""
+    given = given_values("binary", binary)
+    return recorded_view(runs, given) if given else None
+
+
+def show_sweep(options: Fuse) -> None:
     """Show, and write where asked, what a sweep ended with."""
     tracking = options.tracking
     tracking.bury()
@@ -69,6 +75,7 @@ def show_sweep(options: Fuse, binary: Binary | None) -> None:
     runs = finished_cells(tracking.children(parent.id))
     if not runs:
         raise ValueError(f"sweep {parent.name} ({parent.id}) has no finished cells to fuse")
+    binary = given_view(options.binary, runs)
     fusion = fuse_sweep(tracking, runs, parent.swept, options.replicates, binary, options.slices)
     show_groups(fusion.groups, fusion.together, parent.name)
     if options.output:

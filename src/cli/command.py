@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import hydra
@@ -108,6 +109,13 @@ def is_given(key: str) -> bool:
     """Return whether a key, or one below it, is given on the command line."""
     keys = (override.lstrip("+~").split("=")[0] for override in HydraConfig.get().overrides.task)
     return any(each == key or each.startswith(f"{key}.") for each in keys)
+
+
+def given_values(key: str, node: Any) -> dict[str, Any]:
+    """Return the fields of the object at a key that are given on the command line; all where it is given as a whole."""
+    names = [each.name for each in fields(node)]
+    single = [name for name in names if is_given(f"{key}.{name}")]
+    return {name: getattr(node, name) for name in single or names if is_given(key)}
 
 
 def leave_quickly() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.config import ROOT
 from src.data.manifest import case_groups, is_among, list_first
@@ -273,9 +273,15 @@ def read_predictions(tracking: Tracking, runs: list[RunRecord]) -> "dict[str, pd
     return found
 
 
-def recorded_view(runs: list[RunRecord]) -> Binary:
-    """Return the two-class view with which runs were evaluated."""
-    views = [run.values("binary") for run in runs]
+def recorded_view(runs: list[RunRecord], given: Mapping[str, Any] | None = None) -> Binary:
+    """Return the two-class view with which runs were evaluated, but for what is given of it.
+
+    Where they do not agree, what is given has to say which classes are positive.
+    """
+    given = dict(given or {})
+    views = [run.values("binary") | given for run in runs] or [given]
+    if "positive" in given and any(view != views[0] for view in views):
+        return Binary(**given)
     if any(view != views[0] for view in views):
         raise ValueError("the runs were evaluated with different two-class views; give one by binary.positive=[...]")
     return Binary(**views[0])

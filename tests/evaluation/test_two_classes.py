@@ -117,3 +117,11 @@ def test_a_class_without_cases_has_no_rate() -> None:
     points = set_points(pd.DataFrame({**facts, "p_negative": [0.8], "p_positive": [0.2]}), [0.5])
     assert np.isnan(points["sensitivity"][0])
     assert points["specificity"][0] == 1
+
+
+@pytest.mark.parametrize("prevalence", [0.0, 1.0, 5.0])
+def test_a_prevalence_is_a_fraction(prevalence: float) -> None:
+    with pytest.raises(
+        ValueError, match=rf"must hold, but got binary.prevalence={prevalence} \(a fraction, not percent"
+    ):
+        Binary(prevalence=prevalence)
