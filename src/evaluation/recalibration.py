@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from src.evaluation.calibration import NAN, SLOPE, measure_calibration
+from src.evaluation.calibration import SLOPE, measure_calibration
 from src.evaluation.metrics import label_numbers, measure_cases
 from src.evaluation.predictions import average_by_case, probability_columns
 from src.evaluation.scored_cases import score_cases
 from src.evaluation.two_classes import Binary
-from src.evaluation.wording import METRICS, number
+from src.evaluation.wording import METRICS, NAN, number
 
 NONE, TEMPERATURE, PLATT, ISOTONIC = "none", "temperature", "platt", "isotonic"
 RECALIBRATIONS = (NONE, TEMPERATURE, PLATT, ISOTONIC)
