@@ -158,8 +158,10 @@ def common_view(models: list[JudgedModel]) -> "Binary":
 
 def read_cohort(options: Validate, classes: list[str], store: "Store") -> Cohort:
     """Return the cohort, with the classes of the models, and tell what it is; every image is read once."""
+    from src.data.patients import describe_estimate
     from src.data.summary import describe_manifest
     from src.evaluation.slices import slice_facts
+    from src.methods.audit import estimate_patients
     from src.methods.image_reading import read_images
     from src.recipes import data_digest
 
@@ -169,7 +171,10 @@ def read_cohort(options: Validate, classes: list[str], store: "Store") -> Cohort
     manifest = rename_classes(manifest, classes, options.classes)
     slices = slice_facts(manifest, options.slices)
     workers = options.workers or os.cpu_count() or 1
-    manifest, _ = read_images(options.data, manifest, store, workers, TerminalProgress())
+    manifest, sizes = read_images(options.data, manifest, store, workers, TerminalProgress())
+    if options.data.estimates_patients:
+        manifest = estimate_patients(options.data, manifest, sizes, store)
+        say(f"cohort: {describe_estimate(manifest)}")
     return Cohort(manifest, slices, data_digest(manifest))
 
 

@@ -55,6 +55,11 @@ def test_a_cohort_that_is_new_is_said_to_be(hashes: dict[str, np.ndarray]) -> No
     found.refuse()
 
 
+def test_patients_that_are_estimated_are_nobody_elses(hashes: dict[str, np.ndarray]) -> None:
+    known, cohort = (rows("a", ["estimated: a.png"], [content]) for content in ("one", "two"))
+    assert audit_cohort(cohort, known, hashes).findings.empty
+
+
 def test_images_of_the_training_alone_mean_nothing_here(hashes: dict[str, np.ndarray]) -> None:
     known = rows("abc", ["p", "q", ""], ["one", "one", "near"])
     assert audit_cohort(rows("a", ["x"], ["four"]), known, hashes).findings.empty
