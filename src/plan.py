@@ -14,10 +14,10 @@ from src.config import SampleSize, build
 from src.evaluation.sample_size import (
     auc_interval,
     correlation_limits,
+    design_effect,
     difference_power,
     difference_variance,
     fewest,
-    independent_cases,
     proportion_interval,
 )
 from src.evaluation.text_tables import BEST, TextTable
@@ -67,15 +67,16 @@ QUESTIONS = {
         keys=OF_A_CLASS,
         remarks=(
             WITH_AND_WITHOUT,
-            "the standard error is Hanley and McNeil's (1982), the interval of the logit, patients being clusters",
+            "the interval is Newcombe's (2006) with patients as clusters, that of `python -m src.run`; its variance is "
+            "taken to be that of Hanley and McNeil's model (1982)",
         ),
     ),
     "difference": Question(
         purpose="to show that one way of learning is better than another",
         keys=("accuracy", "correlation", "luck", "folds", "repeats", "power", *OF_PATIENTS),
         remarks=(
-            "shown: in one primary metric, two-sided at 0.05, by the test of `python -m src.compare`, which allows for "
-            "the luck of folds",
+            "shown: the primary metric of two runs, at 0.05, by both tests of `python -m src.compare`: over folds and "
+            "over patients",
         ),
     ),
 }
@@ -160,16 +161,16 @@ def values_beside(asked: float, given: Mapping[str, list[float]]) -> list[float]
 
 def answer(question: str, row: Values) -> list[str]:
     """Return the patients, their images, and of an interval the ends."""
-    worth = independent_cases(row["images"], row["likeness"], row["images_deviation"])
+    design = design_effect(row["images"], row["likeness"], row["images_deviation"])
     if question == "difference":
-        patients, ends = patients_to_show(row, worth), []
+        patients, ends = patients_to_show(row, design), []
     else:
-        patients, found = patients_for_width(question, row, worth)
+        patients, found = patients_for_width(question, row, design)
         ends = [" to ".join(number(end, 3) for end in found)]
     return [str(patients), str(ceil(patients * row["images"] - 1e-9)), *ends]
 
 
-def patients_to_show(row: Values, worth: float) -> int:
+def patients_to_show(row: Values, design: float) -> int:
     """Return the patients with whom a difference is shown with the power that is asked."""
     folds, repeats = int(row["folds"]), int(row["repeats"])
     if row["accuracy"] + row["difference"] >= 1:
@@ -179,7 +180,7 @@ def patients_to_show(row: Values, worth: float) -> int:
         )
     if folds == 1 < repeats:
         raise ValueError(f"repeats={repeats} are of folds=2 or more: a single test set is not drawn anew")
-    variance = difference_variance(row["difference"], row["accuracy"], row["correlation"]) / worth
+    variance = difference_variance(row["difference"], row["accuracy"], row["correlation"]) * design / row["images"]
     luck = 2 * row["luck"] ** 2  # that of both ways
     return fewest(
         lambda patients: difference_power(row["difference"], variance, patients, folds, repeats, luck) >= row["power"],
@@ -187,15 +188,15 @@ def patients_to_show(row: Values, worth: float) -> int:
     )
 
 
-def patients_for_width(question: str, row: Values, worth: float) -> tuple[int, tuple[float, float]]:
+def patients_for_width(question: str, row: Values, design: float) -> tuple[int, tuple[float, float]]:
     """Return the patients with whom the interval is no wider than asked, and the interval."""
     value, prevalence = row[question], row.get("prevalence", 1.0)
     share = {"sensitivity": prevalence, "specificity": 1 - prevalence}.get(question, 1.0)
 
     def interval(patients: int) -> tuple[float, float]:
         if question == "auc":
-            return auc_interval(value, prevalence, patients, worth)
-        return proportion_interval(value, patients, worth)
+            return auc_interval(value, prevalence, patients, row["images"], design)
+        return proportion_interval(value, patients, row["images"], design)
 
     patients = fewest(lambda count: interval(count)[1] - interval(count)[0] <= row["width"])
     return ceil(patients / share - 1e-9), interval(patients)

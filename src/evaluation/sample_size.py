@@ -1,57 +1,57 @@
 """How many patients a study needs, before it: for the width of an interval, or for a difference to be shown.
 
 The answers are those of the project's own intervals and tests: what is planned here is what `run` and `compare` then
-give. Images of a patient are alike, so that a patient counts for `independent_cases` of them: `worth` in what follows.
+give, on average. Images of a patient are alike, so that so many of them count for fewer: by the design effect.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from src.evaluation.proportions import wilson_interval
+from src.evaluation.areas import area_ends
+from src.evaluation.proportions import NORMAL_975, student_975, wilson_interval
 from src.evaluation.resampling import LEVEL
 
 MOST = 10_000_000
 """Patients beyond which no study is planned."""
+QUANTILES = (np.arange(1000) + 0.5) / 1000
+"""At which the deviation that folds happen to show is taken: the power is a mean over them."""
 
 
-def independent_cases(images: float, likeness: float, deviation: float = 0.0) -> float:
-    """Return for how many independent cases a patient counts: the images by the design effect (Kish 1965).
+def design_effect(images: float, likeness: float, deviation: float = 0.0) -> float:
+    """Return by how much the cases of patients vary a mean more than as many of different patients (Kish 1965).
 
     Of `images` of a patient on average, with a standard `deviation` of their number (Eldridge, Ashby and Kerry 2006),
     whose outcomes have the intraclass correlation `likeness`.
     """
-    return images / (1 + ((1 + (deviation / images) ** 2) * images - 1) * likeness)
+    return 1 + ((1 + (deviation / images) ** 2) * images - 1) * likeness
 
 
-def proportion_interval(proportion: float, patients: int, worth: float = 1.0) -> tuple[float, float]:
-    """Return the 95 % interval that a proportion of so many patients' cases would have."""
-    low, high = wilson_interval(np.array([proportion]), np.array([patients * worth], np.float64))
+def proportion_interval(
+    proportion: float, patients: int, images: float = 1.0, design: float = 1.0
+) -> tuple[float, float]:
+    """Return the 95 % interval that a proportion of so many patients' cases would have (`src.evaluation.proportions`).
+
+    Not in it: what that of independent cases is wider by where three or fewer are right, or wrong.
+    """
+    few = student_975(patients * images - 1) / student_975(patients - 1)
+    low, high = wilson_interval(np.array([proportion]), np.array([patients * images / design * few**2]))
     return float(low[0]), float(high[0])
 
 
-def auc_interval(auc: float, prevalence: float, patients: int, worth: float = 1.0) -> tuple[float, float]:
-    """Return the 95 % interval, on the scale of the logit, that an area under the ROC curve would have.
+def auc_interval(
+    auc: float, prevalence: float, patients: int, images: float = 1.0, design: float = 1.0
+) -> tuple[float, float]:
+    """Return the 95 % interval that an area under the ROC curve would have (`src.evaluation.areas`).
 
-    Of the cases the share `prevalence` is positive; where they count for less than one of a class it is 0 to 1.
+    Its variance is taken to be that of Hanley and McNeil's model (1982), times the design effect. Of the cases the
+    share `prevalence` is positive; with fewer than two patients of a class it is 0 to 1.
     """
-    from scipy.special import expit, logit, ndtri
-
-    positives, negatives = (share * patients * worth for share in (prevalence, 1 - prevalence))
-    if min(positives, negatives) < 1:
+    if min(prevalence, 1 - prevalence) * patients < 2:
         return 0.0, 1.0
-    half = ndtri(1 - LEVEL / 2) * auc_error(auc, positives, negatives) / (auc * (1 - auc))
-    return float(expit(logit(auc) - half)), float(expit(logit(auc) + half))
-
-
-def auc_error(auc: float, positives: float, negatives: float) -> float:
-    """Return the standard error of an area under the ROC curve of so many independent cases.
-
-    It is that of Hanley and McNeil 1982, equation 2, with their exponential model of the scores.
-    """
-    of_positives, of_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    parts = auc * (1 - auc), (positives - 1) * (of_positives - auc**2), (negatives - 1) * (of_negatives - auc**2)
-    return float(np.sqrt(sum(parts) / (positives * negatives)))
+    positives, negatives = (share * patients * images for share in (prevalence, 1 - prevalence))
+    few = student_975(patients - 2) / student_975(patients * images - 2)
+    return area_ends(auc, design * (NORMAL_975 * few) ** 2, positives, negatives)
 
 
 def correlation_limits(difference: float, accuracy: float) -> tuple[float, float]:
@@ -71,7 +71,7 @@ def difference_variance(difference: float, accuracy: float, correlation: float) 
     Errors: ValueError for a correlation that two such accuracies cannot have.
     """
     low, high = correlation_limits(difference, accuracy)
-    if not low <= correlation <= high:
+    if not low - 1e-9 <= correlation <= high + 1e-9:
         raise ValueError(
             f"of ways with accuracies of {accuracy:g} and {accuracy + difference:g} being right has a correlation of "
             f"{low:.2f} to {high:.2f}, but got correlation={correlation:g}"
@@ -80,36 +80,38 @@ def difference_variance(difference: float, accuracy: float, correlation: float) 
     return float(own + other - 2 * correlation * np.sqrt(own * other))
 
 
-def tested_variance(variance: float, luck: float, folds: int, repeats: int) -> float:
-    """Return the variance that the test of `compare` takes a difference to have, on average.
+def fold_variance(variance: float, luck: float, folds: int, repeats: int) -> float:
+    """Return the variance that a difference has by the test over folds of `compare`, on average (`resampled_error`).
 
-    `variance` is that over patients, `luck` that of a fold's difference from one training to the next. With one repeat
-    it is that of the mean of K differences by fold. With more it is the corrected resampled t (Nadeau and Bengio 2003)
-    of J = repeats x K of them: their variance, in which the patients of all repeats are the same ones, times
-    1 / J + 1 / (K - 1). A single fold (one test set) is tested over patients.
+    `variance` is that over patients, `luck` that of a fold's difference from one training to the next. Of one repeat it
+    is their sum, as it is. Of several it is the variance of J = repeats x K differences by fold, in which the patients
+    of all repeats are the same ones, times 1 / J + 1 / (K - 1) (Nadeau and Bengio 2003).
     """
-    if folds == 1:
-        return variance
-    if repeats == 1:
-        return variance + luck / folds
     count = folds * repeats
+    if repeats == 1:
+        return variance + luck / count
     return (1 / count + 1 / (folds - 1)) * (count / (count - 1) * (folds - 1) * variance + luck)
 
 
 def difference_power(
     difference: float, variance: float, patients: int, folds: int = 1, repeats: int = 1, luck: float = 0.0
 ) -> float:
-    """Return the probability that `compare` shows a difference in the one row of its table.
+    """Return the probability that `compare` shows a difference in the one row of its primary metric.
 
     `variance` is that of what a patient adds to it, `luck` that of a fold's difference from one training to the next.
+    Both tests have to show it (`src.evaluation.verdicts`): that over patients, which turns their signs, and with
+    several folds Student's over these.
     """
-    from scipy.stats import nct, t
+    from scipy.stats import chi2, norm, t
 
-    freedom = patients - 1 if folds == 1 else folds * repeats - 1
-    true = variance / patients + luck / (folds * repeats)
-    tested = tested_variance(variance / patients, luck, folds, repeats)
-    asked, shift = t.ppf(1 - LEVEL / 2, freedom) * np.sqrt(tested / true), difference / np.sqrt(true)
-    return float(nct.sf(asked, freedom, shift) + nct.cdf(-asked, freedom, shift))
+    deviation = np.sqrt(variance / patients + luck / (folds * repeats))
+    asked = np.array([NORMAL_975 * np.sqrt((variance + difference**2) / patients)])
+    if folds > 1:
+        freedom = folds * repeats - 1
+        seen = fold_variance(variance / patients, luck, folds, repeats) * chi2.ppf(QUANTILES, freedom) / freedom
+        asked = np.maximum(asked, t.ppf(1 - LEVEL / 2, freedom) * np.sqrt(seen))
+    reached = norm.sf((asked - difference) / deviation) + norm.cdf((-asked - difference) / deviation)
+    return float(reached.mean())
 
 
 def fewest(enough: Callable[[int], bool], least: int = 2) -> int:
