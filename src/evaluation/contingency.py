@@ -1,55 +1,57 @@
 """Two-by-two tables of a two-class view at a threshold, by case and by patient."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from src.evaluation.metrics import patient_groups
-from src.evaluation.proportions import clustered_wilson
-from src.evaluation.two_classes import POSITIVE
+from src.evaluation.metrics import CaseScores, patient_groups
+from src.evaluation.two_classes import NEGATIVE, POSITIVE
 
 CASE, PATIENT = "case", "patient"
 FIGURES = ("sensitivity", "specificity", "positive predictive value", "negative predictive value")
-
-Truths = Bool[np.ndarray, " units"]
 
 
 def two_by_two(view: pd.DataFrame, threshold: float | Float[np.ndarray, " cases"]) -> pd.DataFrame:
     """Return the table of outcomes of a two-class view (`Binary`) by case, and where these are fewer by patient.
 
     Columns: `unit, true_positive, false_positive, false_negative, true_negative` and each of `FIGURES`, a fraction,
-    with `_low` and `_high` (Wilson's 95 % interval, patients as clusters). A case is called positive where its score is
-    above the threshold, that of all cases or its own; a patient is positive if any case is, and called positive if any
-    case is called so. Of several repeats the counts are means over them. What cannot be computed is not a number.
+    with `_low` and `_high` (`src.evaluation.proportions`). A case is called positive where its score is above the
+    threshold, that of all cases or its own; a patient is positive if any case is, and called positive if any case is
+    called so. Of several repeats all are means over them. What cannot be computed is not a number.
     """
-    truth = (view["label"] == POSITIVE).to_numpy(dtype=bool)
     called = view["p_positive"].to_numpy(dtype=np.float64) > threshold
-    groups = patient_groups(view)
-    repeat = np.unique(view["repeat"], return_inverse=True)[1] if "repeat" in view else np.zeros(len(view), np.int64)
-    repeats = int(repeat.max()) + 1
-    rows: list[dict[str, Any]] = [{"unit": CASE} | _outcomes(truth, called, groups, repeats)]
-    if groups.max() + 1 < len(view) / repeats:
-        place = repeat * (groups.max() + 1) + groups
-        kept, first = np.unique(place, return_index=True)
-        truth, called = (np.bincount(place, each)[kept] > 0 for each in (truth, called))
-        rows.append({"unit": PATIENT} | _outcomes(truth, called, groups[first], repeats))
+    by_case = view.assign(p_negative=1.0 - called, p_positive=called.astype(np.float64))
+    rows = [{"unit": CASE} | _outcomes(by_case)]
+    by_patient = _any_case(by_case)
+    if len(by_patient) < len(by_case):
+        rows.append({"unit": PATIENT} | _outcomes(by_patient))
     return pd.DataFrame(rows)
 
 
-def _outcomes(truth: Truths, called: Truths, groups: Int[np.ndarray, " units"], repeats: int) -> dict[str, float]:
-    counts = [(truth & called), (~truth & called), (truth & ~called), (~truth & ~called)]
-    names = ("true_positive", "false_positive", "false_negative", "true_negative")
-    found = {name: float(each.sum()) / repeats for name, each in zip(names, counts, strict=True)}
-    right = called == truth
-    for name, of in zip(FIGURES, (truth, ~truth, called, ~called), strict=True):
-        found |= _share(name, right[of], groups[of])
+def _any_case(called: pd.DataFrame) -> pd.DataFrame:
+    """Return the table by patient, who are called positive, and are so, if any of their cases is."""
+    table = called.assign(group=patient_groups(called), positive=called["label"] == POSITIVE)
+    table = table if "repeat" in table else table.assign(repeat=1)
+    parts = table.groupby(["repeat", "group"])
+    found = parts.agg(positive=("positive", "any"), p_positive=("p_positive", "max"), fold=("fold", "first"))
+    found = found.reset_index().astype({"group": str})
+    label = np.where(found["positive"], POSITIVE, NEGATIVE)
+    return found.assign(case=found["group"], patient=found["group"], label=label, p_negative=1 - found["p_positive"])[
+        ["repeat", "case", "patient", "label", "fold", "p_negative", "p_positive"]
+    ]
+
+
+def _outcomes(table: pd.DataFrame) -> dict[str, object]:
+    """Return the counts and the figures of a table whose scores are 0 or 1."""
+    scores = CaseScores.of(table)
+    truth, called, held = scores.labels == 1, scores.predicted == 1, scores.held
+    cells = {
+        "true_positive": truth & called,
+        "false_positive": ~truth & called,
+        "false_negative": truth & ~called,
+        "true_negative": ~truth & ~called,
+    }
+    found: dict[str, object] = {name: float((cell & held).sum() / len(held)) for name, cell in cells.items()}
+    for name, counted in zip(FIGURES, (truth & held, ~truth & held, called, ~called), strict=True):
+        found |= scores.share(called == truth, counted).named(name)
     return found
-
-
-def _share(name: str, right: Truths, groups: Int[np.ndarray, " units"]) -> dict[str, float]:
-    value, low, high = float("nan"), float("nan"), float("nan")
-    if len(right):
-        value, (low, high) = float(right.mean()), clustered_wilson(right.astype(np.float64), groups)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}

@@ -172,7 +172,8 @@ def statistics_line(material: ReportMaterial) -> str:
         "Statistics: intervals are at 95 % and take patients for clusters. Those of proportions (accuracy, "
         "sensitivity, specificity, predictive values) are Wilson's (Wilson 1927) at the effective number of cases "
         "(Kish 1965; Korn and Graubard 1998); those of areas under the ROC curve are score intervals (Newcombe 2006) "
-        "by the variance of clustered data (Obuchowski 1997)."
+        "by the variance of clustered data (Obuchowski 1997); those of macro F1 and calibration error are a percentile "
+        "bootstrap over patients."
     ]
     repeats = count_repeats(group.predictions)
     if repeats > 1:

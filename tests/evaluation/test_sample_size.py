@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, norm
-from src.evaluation.areas import estimate_area
 
+from src.evaluation.areas import estimate_area
 from src.evaluation.comparison import compare
 from src.evaluation.proportions import clustered_wilson
 from src.evaluation.sample_size import (
