@@ -164,7 +164,7 @@ def comparison_notes(predictions: "pd.DataFrame", binary: "Binary") -> list[str]
     lines += binary.notes(names) + few_patients(cases)
     if not (cases["patient"] != "").any():
         lines.append("patients are not known: every case counts as one, so that p is too small if some share a patient")
-    elif cases["patient"].nunique() < len(cases):
+    elif cases["patient"].nunique() < len(cases) and count_repeats(predictions) == 1:
         lines.append("McNemar's test takes a patient's cases for independent: its p is too small if they are alike")
     lines += luck_notes(predictions["fold"].nunique(), count_repeats(predictions))
     return lines

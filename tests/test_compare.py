@@ -322,3 +322,13 @@ def test_a_comparison_says_what_two_classes_are_and_what_the_most_frequent_one_g
     assert lines[2].startswith("the positive class is cancer, by its name")
     assert lines[3].startswith("12 patients are few")
     assert not any("positive class is" in line for line in comparison_notes(table, Binary(positive=["healthy"])))
+
+
+def test_folds_drawn_once_say_what_they_cannot_see() -> None:
+    table = pair(np.random.default_rng(0), patients=80)["one"]
+    again = table.assign(repeat=2, fold=table["fold"] + 5, model="m2")
+    once, twice = (comparison_notes(each, Binary()) for each in (table, pd.concat([table.assign(repeat=1), again])))
+    assert [line for line in once if line.startswith("5 folds, drawn once") and "protocol.repeats=10" in line]
+    assert not [line for line in twice if "drawn once" in line or "McNemar" in line]
+    alone = comparison_notes(table.assign(fold=1), Binary())
+    assert [line for line in alone if line.startswith("one fold: luck")]

@@ -124,8 +124,8 @@ def explain_verdicts(table: pd.DataFrame, primary: str) -> list[str]:
         "that neither refuses",
         "p adj. is corrected over all rows"
         if primary == ALL
-        else f"verdicts hang on {titled(primary)}, corrected over its rows; other metrics are corrected over "
-        f"theirs and shown only where {titled(primary)} is (primary=METRIC names another one, primary=all none)",
+        else f"verdicts hang on {titled(primary)}, corrected over its rows; other metrics are corrected over theirs "
+        f"and shown only where {titled(primary)} is (primary=METRIC names another, primary=all corrects every row)",
         "accuracies are in % and points, areas fractions",
     ]
     if (table["verdict"] == NOT_SHOWN).any():
