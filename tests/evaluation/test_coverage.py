@@ -14,7 +14,7 @@ from tests.benchmarks.coverage import (
 )
 
 TRIALS = 1000
-BELOW, ABOVE = 91.5, 99.0
+BELOW, ABOVE = 91.5, 99.5
 """Percent; at a coverage of 93, 1000 studies give 0.8 of deviation. What lies above 97 is where counts are few."""
 
 
