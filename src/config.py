@@ -21,6 +21,7 @@ from src.cell import Cell
 from src.data.reader import Reader
 from src.evaluation.recalibration import NONE as AS_IT_IS
 from src.evaluation.recalibration import RECALIBRATIONS
+from src.evaluation.chosen_threshold import parse_rule
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
 from src.images.perturb import PERTURBATIONS
@@ -84,11 +85,14 @@ class Experiment(Cell):
     what is chosen on predictions is chosen on those; 0: none, or 5 where something has to be chosen."""
     recalibration: str = AS_IT_IS
     """How probabilities are recalibrated (`src.evaluation.recalibration`): none, temperature, platt or isotonic."""
+    threshold: str = ""
+    """The rule that chooses the threshold of the two-class view (`src.evaluation.chosen_threshold`); empty: none."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
         one_of(RECALIBRATIONS, recalibration=self.recalibration)
+        parse_rule(self.threshold)
         holds(
             "inner_folds = 0 or inner_folds >= 2",
             self.inner_folds == 0 or self.inner_folds >= 2,
@@ -115,6 +119,11 @@ class Tune(Plan, Experiment):
             raise ValueError(
                 f"recalibration={self.recalibration} is fitted without a glance at what is held out, which "
                 "nested=false has had: leave one of them out"
+            )
+        if self.threshold and not self.nested:
+            raise ValueError(
+                f"threshold={self.threshold} is chosen without a glance at what is held out, which nested=false has "
+                "had: leave one of them out"
             )
 
 
@@ -559,7 +568,8 @@ def settle_config(config: DictConfig) -> DictConfig:
     """Return a config with what follows from other parameters: of the encoder as its object has it, and inner folds
     where something is to be chosen by them."""
     following = getattr(OmegaConf.get_type(config.encoder), "following", ()) if "encoder" in config else ()
-    needs_folds = config.get("recalibration", AS_IT_IS) != AS_IT_IS and not config.get("inner_folds")
+    chooses = bool(config.get("threshold")) or config.get("recalibration", AS_IT_IS) != AS_IT_IS
+    needs_folds = chooses and not config.get("inner_folds")
     if not following and not needs_folds:
         return config
     config = deepcopy(config)

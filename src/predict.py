@@ -14,6 +14,7 @@ from src.cli.terminal import print_table, say
 from src.config import COPIES, Predict, build, rebuild_operator
 from src.evaluation.predictions import class_names
 from src.evaluation.text_tables import TextTable
+from src.evaluation.two_classes import NEGATIVE, POSITIVE
 from src.system.files import check_file, check_unwritten, replace_file
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ def show_prediction(prediction: "Prediction") -> None:
 
 def prediction_notes(prediction: "Prediction") -> list[str]:
     """Return what a reader has to know of predictions."""
-    table = prediction.table
+    table, lines = prediction.table, threshold_lines(prediction)
     bad = table[table["reason"] != ""]
-    lines = [f"{row.case}: {row.outcome}: {row.reason}" for row in bad.head(10).itertuples()]
+    lines += [f"{row.case}: {row.outcome}: {row.reason}" for row in bad.head(10).itertuples()]
     lines += [f"... and {len(bad) - 10} more, named in the table"] if len(bad) > 10 else []
     if unlike := table["unlike"].sum():
         lines.append(
@@ -116,6 +117,19 @@ def prediction_notes(prediction: "Prediction") -> list[str]:
             "here, so these are not the run's figures (members=FILE.csv tells the models apart)"
         )
     return lines
+
+
+def threshold_lines(prediction: "Prediction") -> list[str]:
+    """Return a line on the threshold of the models and what it calls, where they have one."""
+    chosen = prediction.threshold
+    if chosen is None:
+        return []
+    counts = prediction.table["called"].value_counts()
+    found = ", ".join(f"{counts.get(side, 0)} {side}" for side in (POSITIVE, NEGATIVE))
+    return [
+        f"called ({' + '.join(chosen.positive)}: positive): {found}, by score > {chosen.value:.4f}, the mean of the "
+        f"folds' thresholds that {chosen.rule} chose"
+    ]
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.cli.terminal import console, print_table
+from src.evaluation.chosen_threshold import ChosenThresholds
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION
 from src.evaluation.side_by_side import SideBySide
@@ -48,10 +49,7 @@ def show_figures(evaluation: Evaluation) -> None:
     if len(evaluation.set_points):
         terminal.print(f"Two classes: {evaluation.view}")
         for point in evaluation.set_points.to_dict("records"):
-            rates = [f"{name} {measured(point, name, 100, 1)}" for name in ("sensitivity", "specificity")]
-            accuracy = spread(100 * point["accuracy"], 100 * point["accuracy_std"], 2)
-            rates.append(f"accuracy {accuracy} ({ends(100 * point['accuracy_low'], 100 * point['accuracy_high'])})")
-            terminal.print(f"  at {point['threshold']:.2f}: {', '.join(rates)}")
+            terminal.print(f"  {point_line(point, evaluation.chosen)}")
         missed = ", ".join(f"{whole(count)} {name}" for name, count in evaluation.missed.items())
         terminal.print(f"  missed at {evaluation.set_points['threshold'].iloc[-1]:.2f}: {missed}")
         for line in use_lines(evaluation):
@@ -60,6 +58,17 @@ def show_figures(evaluation: Evaluation) -> None:
         print_table(slices_table(evaluation))
     for said in evaluation.estimand:
         terminal.print(said, style="dim")
+
+
+def point_line(point: Mapping[Hashable, Any], chosen: ChosenThresholds | None) -> str:
+    """Return one line on a threshold, with 95 % intervals."""
+    rates = [f"{name} {measured(point, name, 100, 1)}" for name in ("sensitivity", "specificity")]
+    accuracy = spread(100 * point["accuracy"], 100 * point["accuracy_std"], 2)
+    rates.append(f"accuracy {accuracy} ({ends(100 * point['accuracy_low'], 100 * point['accuracy_high'])})")
+    how = ""
+    if chosen is not None and point.get("rule"):
+        how = f" on average ({chosen.rule}, chosen by inner folds: {ends(*chosen.ends, digits=2)})"
+    return f"at {point['threshold']:.2f}{how}: {', '.join(rates)}"
 
 
 def use_lines(evaluation: Evaluation) -> Iterator[str]:
@@ -135,7 +144,8 @@ def metrics_table(evaluation: Evaluation) -> TextTable:
     if evaluation.positive and len(evaluation.classes) > 2:
         header.append(f"two classes (positive: {' + '.join(evaluation.positive)})")
         sides.append("binary_")
-    names = [name.removeprefix("binary_") for name in metrics if not name.endswith(("_low", "_high"))]
+    shown = (name for name in metrics if not name.endswith(("_low", "_high")) and not name.startswith("threshold_"))
+    names = [name.removeprefix("binary_") for name in shown]
     rows = [[name, *(measured(metrics, side + name, digits=4) for side in sides)] for name in dict.fromkeys(names)]
     return TextTable(header=header, rows=rows, text=len(header))
 
@@ -151,8 +161,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path, notes: list[str]) -> 
     replace_file(folder / "table.md", markdown_with_notes(evaluation, notes).encode())
     replace_file(folder / "table.tex", to_latex(tabulate_folds(evaluation.table, "Accuracy, %")).encode())
     replace_file(folder / "metrics.json", (json.dumps(evaluation.metrics, indent=2) + "\n").encode())
+    if evaluation.chosen is not None:
+        replace_file(folder / "thresholds.csv", evaluation.chosen.folds.round(6).to_csv().encode())
     tables = {"calibration_curve": calibration_curves(evaluation), "decision_curve": evaluation.decision}
     tables |= {"calibration": calibration_table(evaluation), "predictive_values": evaluation.predictive}
+    tables |= {"set_points": evaluation.set_points}
     for name, table in tables.items():
         if len(table):
             replace_file(folder / f"{name}.csv", table.round(6).to_csv(index=False).encode())

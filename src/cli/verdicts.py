@@ -42,13 +42,13 @@ class VerdictPart:
 
     @property
     def claims(self) -> TextTable:
-        """The entries of the ledger that have figures."""
+        """The entries of the ledger that have an honest figure."""
         return tabulate_ledger(self.ledger, "optimism ledger: accuracy, %")
 
     @property
     def lacking(self) -> list[str]:
-        """A line on each entry of the ledger that has no figures."""
-        rows = self.ledger[self.ledger["claimed"].isna()].to_dict("records")
+        """A line on each entry of the ledger that has none."""
+        rows = self.ledger[self.ledger["honest"].isna()].to_dict("records")
         return [f"{row['practice']}, {row['model']}: {row['note']}" for row in rows]
 
 

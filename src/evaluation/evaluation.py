@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.calibration import Calibration, measure_calibration
+from src.evaluation.chosen_threshold import ChosenThresholds, ThresholdChoice
 from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
 from src.evaluation.decision_curve import decision_curve, predictive_values
 from src.evaluation.estimand import describe_estimand
@@ -56,7 +57,10 @@ class Evaluation:
     positive
         The positive classes of the two-class view; empty, as are the next two, where there is none.
     set_points
-        A row per threshold (`src.evaluation.two_classes.set_points`).
+        The figures at thresholds, a row each (`src.evaluation.two_classes.set_points`): first, if a `rule` chose any,
+        at each fold's own (`threshold`: their mean); then at the fixed ones.
+    chosen
+        The thresholds that were chosen (`src.evaluation.chosen_threshold`); None where none were.
     missed
         How many cases of each positive class are missed at the last threshold, on average over repeats.
     calibration
@@ -93,6 +97,7 @@ class Evaluation:
     slices: pd.DataFrame = field(default_factory=pd.DataFrame)
     folds: pd.DataFrame = field(default_factory=pd.DataFrame)
     estimand: list[str] = field(default_factory=list)
+    chosen: ChosenThresholds | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -118,10 +123,12 @@ def evaluate(
     replicates: int = 1000,
     seed: int = 0,
     facts: pd.DataFrame | None = None,
+    choice: ThresholdChoice | None = None,
 ) -> Evaluation:
     """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align_tables`).
 
-    `facts` tell samples apart beside their views (`src.evaluation.slices.slice_facts`).
+    `facts` tell samples apart beside their views (`src.evaluation.slices.slice_facts`); `choice` is what a
+    threshold is chosen by in each fold.
     """
     check_predictions(predictions)
     binary = binary or Binary()
@@ -151,7 +158,10 @@ def evaluate(
         + few_patients(cases)
         + slice_notes(result.slices)
     )
-    return result if view is None else with_two_classes(result, cases, view, binary, replicates, seed)
+    if view is None:
+        return result
+    result = with_two_classes(result, cases, view, binary, replicates, seed)
+    return with_chosen_threshold(result, view, choice.of(predictions, binary)) if choice else result
 
 
 def average_counts(counts: pd.DataFrame, repeats: int) -> pd.DataFrame:
@@ -232,4 +242,22 @@ def with_two_classes(
         decision=decision_curve(scored, binary.prevalence, replicates=replicates, seed=seed),
         set_points=set_points(view, binary.thresholds),
         missed={name: each / count_repeats(cases) for name, each in missed.items()},
+    )
+
+
+def with_chosen_threshold(result: Evaluation, view: pd.DataFrame, chosen: ChosenThresholds) -> Evaluation:
+    """Return the evaluation with the figures at the folds' own thresholds, in the metrics as `threshold_...`."""
+    called = view["p_positive"].to_numpy(dtype=np.float64) > chosen.of_cases(view)
+    decided = view.assign(p_positive=called.astype(np.float64), p_negative=1 - called.astype(np.float64))
+    row = set_points(decided, [0.5]).assign(threshold=chosen.mean, rule=str(chosen.rule))
+    point = {str(name): value for name, value in row.drop(columns="rule").iloc[0].items()}
+    lowest, highest = chosen.ends
+    figures = {"threshold_mean": chosen.mean, "threshold_lowest": lowest, "threshold_highest": highest}
+    figures |= {f"threshold_{name}": value for name, value in point.items() if name != "threshold"}
+    return replace(
+        result,
+        metrics=result.metrics | figures,
+        set_points=pd.concat([row, result.set_points], ignore_index=True).fillna({"rule": ""}),
+        chosen=chosen,
+        notes=result.notes + chosen.notes(),
     )

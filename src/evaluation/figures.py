@@ -389,7 +389,8 @@ def _draw_two_class(axes: Any, evaluation: Evaluation) -> None:
         where = (1 - point["specificity"], point["sensitivity"])
         rates = f"sensitivity {percent(point['sensitivity'])} %, specificity {percent(point['specificity'])} %"
         style = {"color": PALETTE[1 + number % 4], "marker": MARKERS[number % len(MARKERS)]}
-        label = f"at {point['threshold']:.2f}: {rates}"
+        rule = f" ({point['rule']})" if point.get("rule") else ""
+        label = f"at {point['threshold']:.2f}{rule}: {rates}"
         axes.plot(*where, linestyle="", markersize=9, markeredgecolor="white", zorder=3, label=label, **style)
         below = -12 - 13 * places.count(where)  # set points may coincide
         places.append(where)

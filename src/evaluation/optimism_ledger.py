@@ -5,7 +5,7 @@ lies between the two is the optimism in points. Its 95 % interval is a bootstrap
 both; which seed, model or parameters were chosen is left as it was.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -66,21 +66,51 @@ def best_seed(model: str, predictions: pd.DataFrame, replicates: int = 1000, see
     return _entry(BEST_SEED, model, found[best], score_cases(predictions), note, replicates, seed)
 
 
-def best_cell(tables: Mapping[str, pd.DataFrame], replicates: int = 1000, seed: int = 0) -> LedgerEntry:
+def best_cell(
+    tables: Mapping[str, pd.DataFrame],
+    inner: Mapping[str, pd.DataFrame],
+    way_out: str = "",
+    replicates: int = 1000,
+    seed: int = 0,
+) -> LedgerEntry:
     """The best of several runs on the same cases and folds by its own figure, beside runs chosen without the fold.
 
-    Honest is the figure of a run per fold, the one that is best on the other folds.
+    Honest is the figure of a run per fold: the one that is best on the fold's training part, as predicted by `inner`
+    folds (Varma and Simon 2006). Choosing by the other folds is not: their models learnt from this one. Where a run has
+    no inner predictions there is no honest figure, and `way_out` says what would give it.
     """
     found = {name: score_cases(rows) for name, rows in tables.items()}
-    folds = pd.DataFrame({name: each.groupby("fold")["right"].mean() for name, each in found.items()})
-    if len(folds) < 2 or len(found) < 2:
-        return LedgerEntry(practice=BEST_CELL, model=", ".join(found), note="needs two runs and two folds or more")
-    chosen = {fold: str(folds.drop(index=[fold]).mean().idxmax()) for fold in folds.index}
+    figures = {name: mean_accuracy(each) for name, each in found.items()}
+    best = max(figures, key=lambda name: figures[name])
+    if lacking := [name for name in tables if name not in inner]:
+        what = "these runs have" if len(lacking) == len(tables) else f"{list_few(lacking)} of {len(tables)} runs have"
+        note = (
+            f"claims {figures[best]:.1f} %, and what choosing adds to that is not known: {what} no predictions by "
+            f"inner folds, on which alone a run can be chosen without the fold that it is judged on{way_out}"
+        )
+        return LedgerEntry(practice=BEST_CELL, model=best, claimed=figures[best], note=note)
+    chosen = choose_runs({name: inner[name] for name in tables})
     honest = pd.concat([found[name][found[name]["fold"] == fold] for fold, name in chosen.items()])
-    best = str(folds.mean().idxmax())
-    counts = pd.Series(chosen).value_counts()
-    picked = ", ".join(f"{name} in {count} of {len(folds)} folds" for name, count in counts.items())
-    return _entry(BEST_CELL, best, found[best], honest, f"without the fold: {picked}", replicates, seed)
+    picked = ", ".join(f"{name} in {count} of {len(chosen)} folds" for name, count in chosen.value_counts().items())
+    return _entry(BEST_CELL, best, found[best], honest, f"by inner folds: {picked}", replicates, seed)
+
+
+def choose_runs(inner: Mapping[str, pd.DataFrame]) -> "pd.Series[str]":
+    """Return, by fold, the run that is best on the training part: by its accuracy there, the mean over seeds.
+
+    Runs are held against each other on the cases that all of them predicted; of several that are equally good, the
+    first is taken.
+    """
+    right = {
+        name: pd.concat({fold: score_cases(part).set_index("case")["right"] for fold, part in table.groupby("fold")})
+        for name, table in inner.items()
+    }
+    return pd.DataFrame(right).dropna().groupby(level=0).mean().idxmax(axis=1).astype(str)
+
+
+def list_few(names: Sequence[str]) -> str:
+    """Return up to two names, or else how many there are."""
+    return " and ".join(names) if len(names) < 3 else str(len(names))
 
 
 def score_cases(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from src.evaluation.chosen_threshold import ThresholdChoice
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.fold_tables import FUSION, mark_correct
 from src.evaluation.metrics import (
@@ -46,6 +47,8 @@ class Group:
     patients
         The mean number, over runs and folds, of the patients that models learn from or decide by when to stop; not a
         number where it is not asked for.
+    choice
+        What its thresholds are chosen by; None where none are.
     """
 
     axes: dict[str, str]
@@ -55,6 +58,7 @@ class Group:
     binary: Binary
     evaluation: Evaluation
     notes: list[str] = field(default_factory=list)
+    choice: ThresholdChoice | None = None
 
     @property
     def title(self) -> str:

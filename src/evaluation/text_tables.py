@@ -220,7 +220,7 @@ def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
             signed(row["optimism"], row["low"], row["high"]),
             str(row["note"]),
         ]
-        for row in ledger[ledger["claimed"].notna()].to_dict("records")
+        for row in ledger[ledger["honest"].notna()].to_dict("records")
     ]
     header = ["practice", "model", "claimed", "honest", "optimism (95 %)", "note"]
     return TextTable(caption=caption, header=header, rows=rows, text=2, last=1)

@@ -58,11 +58,13 @@ class Binary:
         Or no view.
         """
         positive = self.positives(class_names(cases))
-        if not positive:
-            return None
+        return two_class(cases, positive, self.score(cases)) if positive else None
+
+    def score(self, cases: pd.DataFrame) -> Float[np.ndarray, " cases"]:
+        """Return the score (0..1) of the positive classes, which there are, by the probabilities `p_<class>`."""
+        positive = self.positives(class_names(cases))
         negative = [name for name in class_names(cases) if name not in positive]
-        score = self._score(_probabilities(cases, negative), _probabilities(cases, positive))
-        return two_class(cases, positive, score)
+        return self._score(_probabilities(cases, negative), _probabilities(cases, positive))
 
     def positives(self, names: list[str]) -> list[str]:
         """Return the positive ones among the classes `names`, in their order.

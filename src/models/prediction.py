@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -13,11 +13,12 @@ import pandas as pd
 
 from src.data import image_file
 from src.evaluation.predictions import stepwise_means
+from src.evaluation.two_classes import NEGATIVE, POSITIVE
 from src.methods.fold_models import LEFT_OUT, PASSED
 from src.methods.likeness import distance_by_case, distance_threshold
 from src.methods.method import Applied
 from src.methods.preparation import prefetch
-from src.models.saved import Member
+from src.models.saved import Member, ModelThreshold
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
 from src.system.progress import Progress
@@ -28,6 +29,7 @@ PREDICTED = "predicted"
 BLOCK = 200
 """Images that are predicted together: their descriptors are held on disk meanwhile."""
 OUTCOME = ["outcome", "reason"]
+CALLS = ("score", "called")
 UNKNOWN = ["patient", "label"]
 """What a run's predictions table says of its samples, and nobody of new images."""
 
@@ -37,19 +39,23 @@ class Prediction:
     """What models say of new images.
 
     table
-        A row per case, in their order: `case, p_<class>..., label`; `agreement`, the share of the fold models whose own
-        label is this one, and `spread`, the deviation of its probability over them; `distance` to the known images in
-        multiples of the threshold, and `unlike` where it is beyond; `outcome` and `reason`. A case all of whose images
-        were left out has no figures.
+        A row per case, in their order: `case, p_<class>..., label`; where the models have a threshold `score`, that of
+        the positive classes, and `called` (positive or negative) by it; `agreement`, the share of the fold models whose
+        own label is this one, and `spread`, the deviation of its probability over them; `distance` to the known images
+        in multiples of its threshold, and `unlike` where it is beyond; `outcome` and `reason`. A case all of whose
+        images were left out has no figures.
     members
         A row per image and fold model: `sample, case, view, model, fold, seed, p_<class>...`.
     copies
         How many images are copies of known ones: they are not new to the models.
+    threshold
+        What calls a case positive (`fuse_thresholds`); None where nothing was chosen.
     """
 
     table: pd.DataFrame
     members: pd.DataFrame
     copies: int
+    threshold: ModelThreshold | None = None
 
 
 def predict_new(
@@ -73,12 +79,35 @@ def predict_new(
     distances = case_distances(members, join_tables([(name, answer.distances) for name, answer in answers]))
     classes = members[0].classes
     table = case_outcomes(images, bad, each).join(fuse_answers(each, classes)).join(distances)
-    order = [*(f"p_{name}" for name in classes), "label", "agreement", "spread", "distance", "unlike", *OUTCOME]
+    threshold = fuse_thresholds(members)
+    table = table if threshold is None else table.assign(**call_cases(table, threshold))
+    calls = [] if threshold is None else list(CALLS)
+    order = [*(f"p_{name}" for name in classes), "label", *calls, "agreement", "spread", "distance", "unlike", *OUTCOME]
     label = table["label"].astype(object).where(table["label"].notna(), "")
     unlike = (table["distance"] > 1).astype("boolean").mask(table["distance"].isna())  # nothing is known of some
     table = table.assign(label=label, unlike=unlike)[order].reset_index()
     known = set().union(*(known.contents for member in members for known in member.known.values()))
-    return Prediction(table, each, int(rows["content"].isin(known).sum()))
+    return Prediction(table, each, int(rows["content"].isin(known).sum()), threshold)
+
+
+def fuse_thresholds(members: list[Member]) -> ModelThreshold | None:
+    """Return the threshold for the mean of fitted cells: the mean of theirs; None where they do not agree on its rule.
+
+    Where one has none, or was evaluated with another score, theirs say nothing of the mean.
+    """
+    first, found = members[0].threshold, [member.threshold for member in members]
+    if first is None or not all(first.alike(each) for each in found):
+        return None
+    values = [each.value for each in found if each is not None]
+    return first if len(found) == 1 else replace(first, value=float(np.mean(values)), folds={})
+
+
+def call_cases(table: pd.DataFrame, threshold: ModelThreshold) -> dict[str, "pd.Series[float] | pd.Series[str]"]:
+    """Return `score` and `called` of cases; of those that were left out there is neither."""
+    given = table["label"].notna()
+    score = pd.Series(threshold.binary.score(table), table.index).where(given)
+    called = pd.Series(np.where(score > threshold.value, POSITIVE, NEGATIVE), table.index).where(given, "")
+    return {"score": score, "called": called}
 
 
 def apply_members(

@@ -16,7 +16,9 @@ from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
 from src.encoders.weights import sha256, without_pickle
+from src.evaluation.chosen_threshold import ChosenThresholds
 from src.evaluation.recalibration import Recalibration, read_recalibrations, recalibrate
+from src.evaluation.two_classes import Binary
 from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
@@ -39,11 +41,49 @@ Build = Callable[[Mapping[str, Any]], Any]
 """Returns the operator that `describe_operator` described."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelThreshold:
+    """The threshold of a fitted cell, above which the score of its positive classes calls a case positive.
+
+    `value` is for the mean of its fold models: the mean of the thresholds that `rule` chose in each fold, `folds`.
+    `positive` and `reduce` say what the score is (`src.evaluation.two_classes.Binary`).
+    """
+
+    rule: str
+    value: float
+    folds: Mapping[str, float]
+    positive: list[str]
+    reduce: str
+
+    @classmethod
+    def of(cls, chosen: ChosenThresholds, binary: Binary, classes: list[str]) -> "ModelThreshold":
+        """Return the threshold of a cell by those of its folds."""
+        return cls(
+            rule=str(chosen.rule),
+            value=chosen.mean,
+            folds={str(fold): float(value) for fold, value in chosen.folds["threshold"].items()},
+            positive=binary.positives(classes),
+            reduce=binary.reduce,
+        )
+
+    @property
+    def binary(self) -> Binary:
+        """The two-class view of the score."""
+        return Binary(positive=self.positive, reduce=self.reduce)
+
+    def alike(self, other: "ModelThreshold | None") -> bool:
+        """Return whether another threshold was chosen by the same rule, of the same score."""
+        return other is not None and all(
+            getattr(self, name) == getattr(other, name) for name in ("rule", "positive", "reduce")
+        )
+
+
 @dataclass
 class Member:
     """A fitted cell: `weights` is the digest of its encoder's, empty where its models hold all weights.
 
     `recalibration` maps the probabilities of each fold's models; it is empty where they are as the models give them.
+    `threshold` is None where none was chosen.
     """
 
     name: str
@@ -54,6 +94,7 @@ class Member:
     models: Mapping[str, Any]
     known: Mapping[str, Known]
     recalibration: Mapping[int, Recalibration] = field(default_factory=dict)
+    threshold: ModelThreshold | None = None
 
     @cached_property
     def encoder(self) -> Extractor:
@@ -113,7 +154,15 @@ class Member:
         return replace(applied, predictions=recalibrate(self.recalibration, applied.predictions))
 
 
-def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Outcome, classes: list[str]) -> None:
+def save_fitted(
+    folder: Path,
+    name: str,
+    cell: Cell,
+    method: Method,
+    outcome: Outcome,
+    classes: list[str],
+    threshold: ModelThreshold | None = None,
+) -> None:
     """Write into a folder all that prediction needs but the weights of an encoder that was not trained."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem, model in outcome.models.items():
@@ -134,6 +183,8 @@ def save_fitted(folder: Path, name: str, cell: Cell, method: Method, outcome: Ou
         },
         "recalibration": dict(outcome.recalibration),
     }
+    if threshold is not None:
+        description["threshold"] = asdict(threshold)
     replace_file(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
@@ -175,9 +226,10 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     cells = {file.stem: replace(cell, **chosen.get(parse_model_name(file.stem)[1], {})) for file in files}
     models = {file.stem: method.load(file, cells[file.stem], description["classes"]) for file in files}
     known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
+    threshold = ModelThreshold(**description["threshold"]) if "threshold" in description else None
     maps = read_recalibrations(description["recalibration"]) if description.get("recalibration") else {}
     classes, digest = description["classes"], description["weights"]
-    return Member(description["name"], cell, method, classes, digest, models, known, recalibration=maps)
+    return Member(description["name"], cell, method, classes, digest, models, known, maps, threshold)
 
 
 def check_files(folder: Path, description: Mapping[str, Any]) -> None:

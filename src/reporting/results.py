@@ -258,7 +258,7 @@ def cell_blocks(group: Group, replicates: int) -> list[Block]:
     parts = group_predictions(group)
     if len(parts) < 2:
         return []
-    found = {name: evaluate(rows, group.binary, replicates) for name, rows in parts.items()}
+    found = {name: evaluate(rows, group.binary, replicates, choice=group.choice) for name, rows in parts.items()}
     shown = [picture for name in list(found)[:DRAWN] for picture in roc_pictures(found[name], name, group.leaks)]
     which = f"each of {len(found)}" if len(found) <= DRAWN else f"the first {DRAWN} of {len(found)}"
     blocks: list[Block] = [Gallery(pictures=shown, folded=f"ROC and confusion of {which} cells{of_group(group)}")]
@@ -324,9 +324,10 @@ def set_point_table(evaluations: Mapping[str, Evaluation], of_what: str) -> Text
     for name, evaluation in evaluations.items():
         for point in evaluation.set_points.to_dict("records"):
             figures = [measured(point, each, 100, 1) for each in ("sensitivity", "specificity", "accuracy")]
-            rows.append([*([name] if several else []), number(point["threshold"], 2), *figures])
+            above = number(point["threshold"], 2) + (f" ({point['rule']})" if point.get("rule") else "")
+            rows.append([*([name] if several else []), above, *figures])
         missed = ", ".join(f"{whole(count)} {each}" for each, count in evaluation.missed.items())
-        notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}."]
+        notes += [] if several else [f"Missed at {rows[-1][0]}: {missed}.", *threshold_sentences(evaluation)]
     names = ("Sensitivity", "Specificity", "Accuracy")
     header = ["Called positive above", *(f"{name}, % (95 %)" for name in names)]
     view = next(iter(evaluations.values())).view
@@ -337,6 +338,18 @@ def set_point_table(evaluations: Mapping[str, Evaluation], of_what: str) -> Text
         notes=notes,
         folded=several,
     )
+
+
+def threshold_sentences(evaluation: Evaluation) -> list[str]:
+    """Return how the threshold that is not fixed was chosen, where there is one."""
+    chosen = evaluation.chosen
+    if chosen is None:
+        return []
+    found = " to ".join(number(end, 2) for end in chosen.ends)
+    return [
+        f"{chosen.rule}: each fold's threshold, {found}, was chosen on inner predictions of its training part; the "
+        "figures are of the cases that it holds out."
+    ]
 
 
 def class_section(material: ReportMaterial) -> Section:

@@ -17,6 +17,7 @@ from src.tracking import RunRecord, Tracking
 if TYPE_CHECKING:
     import pandas as pd
 
+    from src.evaluation.chosen_threshold import ThresholdChoice
     from src.evaluation.evaluation import Evaluation
     from src.evaluation.side_by_side import Group, SideBySide
 
@@ -51,11 +52,16 @@ def fuse_runs(
     from src.evaluation.evaluation import evaluate
     from src.evaluation.predictions import align_tables
 
-    facts = told_apart(tracking, runs, slices)
-    found, left_out = shared_cases(runs, read_predictions(tracking, runs))
-    return evaluate(align_tables(found), binary or recorded_view(runs), replicates, facts=facts), fusion_notes(
-        runs
-    ) + left_out
+    read = read_predictions(tracking, runs)
+    found, left_out = shared_cases(runs, read)
+    evaluation = evaluate(
+        align_tables(found),
+        binary or recorded_view(runs),
+        replicates,
+        facts=told_apart(tracking, runs, slices),
+        choice=recorded_choice(tracking, dict(zip(read, runs, strict=True))),
+    )
+    return evaluation, fusion_notes(runs) + left_out
 
 
 def fuse_sweep(
@@ -110,14 +116,16 @@ def fuse_group(
 
     found, left_out = shared_cases(runs, {name: table.assign(model=name) for name, table in predictions.items()})
     aligned, view = align_tables(found), binary or recorded_view(runs)
+    choice = recorded_choice(tracking, dict(zip(predictions, runs, strict=True)))
     return Group(
         axes=axes,
         leaks=any(map(leaks_patients, runs)),
         patients=training_patients(tracking, runs) if TRAINING in axes else float("nan"),
         predictions=aligned,
         binary=view,
-        evaluation=evaluate(aligned, view, replicates, facts=told_apart(tracking, runs, slices)),
+        evaluation=evaluate(aligned, view, replicates, facts=told_apart(tracking, runs, slices), choice=choice),
         notes=fusion_notes(runs) + left_out,
+        choice=choice,
     )
 
 
@@ -271,6 +279,33 @@ def read_predictions(tracking: Tracking, runs: list[RunRecord]) -> "dict[str, pd
         name = run.name if names[run.name] == 1 else f"{run.name} {run.id[:6]}"
         found[name] = tracking.predictions(run).assign(model=name)
     return found
+
+
+def recorded_choice(tracking: Tracking, runs: Mapping[str, RunRecord]) -> "ThresholdChoice | None":
+    """Return what the thresholds of runs, by the name of their model, are chosen by; None unless all have one rule."""
+    import pandas as pd
+
+    rules = {run.threshold for run in runs.values()}
+    if len(rules) > 1 or "" in rules:
+        return None
+    inner = read_inner(tracking, runs)
+    return (
+        threshold_choice(rules.pop(), pd.concat(inner.values(), ignore_index=True)) if len(inner) == len(runs) else None
+    )
+
+
+def threshold_choice(rule: str, inner: "pd.DataFrame | None") -> "ThresholdChoice | None":
+    """Return what thresholds are chosen by: a rule, and predictions of training parts; None where one is lacking."""
+    from src.evaluation.chosen_threshold import ThresholdChoice, parse_rule
+
+    parsed = parse_rule(rule)
+    return None if parsed is None or inner is None else ThresholdChoice(rule=parsed, inner=inner)
+
+
+def read_inner(tracking: Tracking, runs: Mapping[str, RunRecord]) -> "dict[str, pd.DataFrame]":
+    """Return what runs predicted of training parts, by the name of their model, of those that did."""
+    found = {name: tracking.inner_predictions(run) for name, run in runs.items()}
+    return {name: table.assign(model=name) for name, table in found.items() if table is not None}
 
 
 def recorded_view(runs: list[RunRecord], given: Mapping[str, Any] | None = None) -> Binary:

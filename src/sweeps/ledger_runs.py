@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from src.cell import IDLE, Cell
 from src.classifiers.tuned import FLAGGED, NESTED
 from src.config import flatten_config
-from src.sweeps.fusion import BY_IMAGE, leaks_patients
+from src.sweeps.fusion import BY_IMAGE, leaks_patients, read_inner
 from src.system.next_commands import HERE, next_command, override
 from src.tracking import CELL, FINISHED, KIND, RunRecord, Tracking
 
@@ -34,6 +34,7 @@ OTHERS = {"frozen": ("finetune",), "finetune": ("augment", "pool", "classifier")
 """Those of them that make none by a method."""
 ELSEWHERE = ("data.root",)
 """What of the rest a command has to say to find the data; where runs are, it is told by `src.system.next_commands`."""
+INNER = "inner_folds=5"
 TRIALS = ("search", "trials", "inner_folds", "objective", "sampler", "pruner")
 """The groups and keys that say how parameters are chosen."""
 
@@ -58,10 +59,22 @@ class Ledger:
         for name, table in tables.items():
             yield best_seed(name, table, self.replicates)
         if len(tables) > 1:
-            yield best_cell(tables, self.replicates)
+            inner = read_inner(self.tracking, runs)
+            yield best_cell(tables, inner, self.way_to_inner(list(runs.values())), self.replicates)
         for name, run in runs.items():
             if run.tuned:
                 yield from self.tuned(name, run)
+
+    def way_to_inner(self, runs: list[RunRecord]) -> str:
+        """Return the command that makes runs with inner folds; empty where all have them."""
+        lacking = [run for run in runs if not run.inner_folds]
+        if not lacking:
+            return ""
+        sweeps = {run.parent for run in runs}
+        sweep = self.tracking.by_id(sweeps.pop()) if len(sweeps) == 1 and "" not in sweeps else None
+        if sweep and sweep.command:
+            return f"; to make them: {sweep.command} {INNER}"
+        return f"; to make them: {remake_command(lacking[0], INNER)}" + (", and so on" if len(lacking) > 1 else "")
 
     def by_image(self, name: str, run: RunRecord, table: "pd.DataFrame") -> "Iterator[LedgerEntry]":
         """Yield what the same run claims with folds by image."""

@@ -15,6 +15,7 @@ from src.cli.mistakes import explain_error, is_out_of_memory
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.config import COPIES, Experiment, settle_config
+from src.sweeps.fusion import threshold_choice
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable
 from src.system.next_commands import after_run, key_of
@@ -26,6 +27,7 @@ RAW_PREDICTIONS = "raw_predictions.parquet"
 if TYPE_CHECKING:
     import pandas as pd
 
+    from src.evaluation.chosen_threshold import ThresholdChoice
     from src.evaluation.evaluation import Evaluation
     from src.methods.inner_folds import Parts
     from src.methods.method import CellTask, Outcome
@@ -155,11 +157,21 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     facts = {"splits": splits_digest(splits), "weights": experiment.encoder.digest()}
     if tuned := experiment.classifier.digest():
         facts["tuned_parameters"] = tuned
-    experiment.binary.positives([str(label) for label in manifest["label"].cat.categories])
+    check_two_classes(experiment, [str(label) for label in manifest["label"].cat.categories])
     slices = slice_facts(manifest, [*experiment.slices, *experiment.protocol.slices])
     if not experiment.data.estimates_patients:
         manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
     return CellInputs(manifest, sizes, splits, slices, {"data": data_digest(manifest)} | facts)
+
+
+def check_two_classes(experiment: Experiment, classes: list[str]) -> None:
+    """Raise `ValueError` where there is no two-class view as it is asked for, or none for a threshold."""
+    if experiment.threshold and not experiment.binary.positives(classes):
+        raise ValueError(
+            f"threshold={experiment.threshold} needs a two-class view, but of {', '.join(classes)} none is named "
+            "positive: name those that are by binary.positive=[...]"
+        )
+    experiment.binary.positives(classes)
 
 
 def fill_run(
@@ -173,7 +185,6 @@ def fill_run(
 
     With `tuning` the method predicts by parameters that it chooses.
     """
-    from src.data.splits import repeat_of_fold
     from src.methods.method import CellTask
 
     store = open_store(experiment)
@@ -194,21 +205,20 @@ def fill_run(
     leaks = audit_cell(experiment, task, splits, run)
     parts = inner_parts(experiment, manifest, splits, tuning)
     outcome = (tuning or experiment.method).predict(task, splits)
-    outcome.predictions.insert(list(outcome.predictions).index("label") + 1, "model", name)
-    repeats = outcome.predictions["fold"].map(repeat_of_fold(splits))
-    outcome.predictions.insert(list(outcome.predictions).index("fold"), "repeat", repeats)
-    if parts:
-        inner = predict_inner(experiment, name, task, parts, outcome)
-        inner = recalibrate_outcome(experiment, outcome, inner, run)
+    outcome.predictions = with_run_columns(outcome.predictions, name, splits)
+    inner = predict_inner(experiment, task, parts, outcome)
+    if inner is not None:
+        inner = recalibrate_outcome(experiment, outcome, with_run_columns(inner, name, splits), run)
         inner.to_parquet(run.folder / INNER_PREDICTIONS, index=False)
-    keep_outcome(experiment, name, outcome, inputs.classes, run)
+    choice = threshold_choice(experiment.threshold, inner)
+    keep_outcome(experiment, name, outcome, inputs.classes, run, choice)
     notes = (
         experiment.data.notes(manifest)
         + experiment.protocol.notes(splits)
         + leaks
         + outcome_remarks(experiment, outcome)
     )
-    evaluation = evaluate_outcome(experiment, outcome, inputs.slices, notes, run)
+    evaluation = evaluate_outcome(experiment, outcome, inputs.slices, notes, run, choice)
     explain_examples(experiment, task, outcome, run)
     return evaluation, notes
 
@@ -228,18 +238,29 @@ def inner_parts(
 
 
 def predict_inner(
-    experiment: Experiment, name: str, task: "CellTask", parts: "Parts", outcome: "Outcome"
-) -> "pd.DataFrame":
-    """Return the predictions of the folds' training parts, and add to the outcome what their reader has to know."""
+    experiment: Experiment, task: "CellTask", parts: "Parts", outcome: "Outcome"
+) -> "pd.DataFrame | None":
+    """Return the predictions of the folds' training parts, where they are asked for; the outcome notes what to know."""
     from src.methods.inner_folds import InnerFolds
 
+    if not parts:
+        return None
     inner = InnerFolds(
         method=experiment.method, parts=parts, work=Path(experiment.workspace) / "inner", chosen=outcome.chosen
     )
     table = inner.predict(task)
-    table.insert(list(table).index("label") + 1, "model", name)
     outcome.notes += inner.notes(task.cell, experiment.inner_folds)
     outcome.facts[INNER_FOLDS] = experiment.inner_folds
+    return table
+
+
+def with_run_columns(predictions: "pd.DataFrame", name: str, splits: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the predictions of a method with the name of the model, and the repeat that a fold belongs to."""
+    from src.data.splits import repeat_of_fold
+
+    table = predictions.copy()
+    table.insert(list(table).index("label") + 1, "model", name)
+    table.insert(list(table).index("fold"), "repeat", table["fold"].map(repeat_of_fold(splits)))
     return table
 
 
@@ -297,12 +318,17 @@ def record_inputs(experiment: Experiment, inputs: CellInputs, run: "TrackedRun")
 
 
 def evaluate_outcome(
-    experiment: Experiment, outcome: "Outcome", slices: "pd.DataFrame", notes: list[str], run: "TrackedRun"
+    experiment: Experiment,
+    outcome: "Outcome",
+    slices: "pd.DataFrame",
+    notes: list[str],
+    run: "TrackedRun",
+    choice: "ThresholdChoice | None",
 ) -> "Evaluation":
     """Evaluate, write and log what came out."""
     from src.evaluation.evaluation import evaluate
 
-    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=slices)
+    evaluation = evaluate(outcome.predictions, experiment.binary, experiment.replicates, facts=slices, choice=choice)
     write_evaluation(evaluation, run.folder, notes)
     tags = outcome.facts | {"bad_images": len(outcome.bad), "notes": "; ".join(notes)}
     run.log(metrics=evaluation.metrics, tags=tags)
@@ -310,15 +336,24 @@ def evaluate_outcome(
     return evaluation
 
 
-def keep_outcome(experiment: Experiment, name: str, outcome: "Outcome", classes: list[str], run: "TrackedRun") -> None:
-    """Write what a method returned into the run's folder."""
-    from src.models.saved import save_fitted
+def keep_outcome(
+    experiment: Experiment,
+    name: str,
+    outcome: "Outcome",
+    classes: list[str],
+    run: "TrackedRun",
+    choice: "ThresholdChoice | None",
+) -> None:
+    """Write what a method returned, and the threshold of its models, into the run's folder."""
+    from src.models.saved import ModelThreshold, save_fitted
 
-    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
+    chosen = choice.of(outcome.predictions, experiment.binary) if choice else None
+    threshold = ModelThreshold.of(chosen, experiment.binary, classes) if chosen else None
     outcome.predictions.to_parquet(run.folder / "predictions.parquet", index=False)
+    outcome.roles.to_csv(run.folder / "roles.csv", index=False)
     if len(outcome.bad):
         outcome.bad.to_csv(run.folder / "bad_images.csv", index=False)
-    save_fitted(run.folder / "model", name, experiment, experiment.method, outcome, classes)
+    save_fitted(run.folder / "model", name, experiment, experiment.method, outcome, classes, threshold)
 
 
 def outcome_remarks(experiment: Experiment, outcome: "Outcome") -> list[str]:

@@ -139,6 +139,11 @@ class RunRecord:
         return self.tags.get(VALIDATED, "")
 
     @property
+    def threshold(self) -> str:
+        """The rule by which its threshold was chosen; empty where none was."""
+        return self.params.get("threshold", "")
+
+    @property
     def study(self) -> str:
         """The study that chose its parameters; empty where they were given."""
         return self.tags.get("study", "")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,8 @@ from src.images.crop import Crop
 from src.methods.likeness import distance_threshold
 from src.methods.method import Outcome
 from src.models import prediction
-from src.models.prediction import fuse_answers, predict_new
-from src.models.saved import load_all_fitted, load_fitted
+from src.models.prediction import fuse_answers, fuse_thresholds, predict_new
+from src.models.saved import ModelThreshold, load_all_fitted, load_fitted
 from src.storage.store import Store
 from src.system.progress import Progress
 from tests.support.cells import cell
@@ -90,6 +91,45 @@ class TestCopiesOfTheImages:
         own = member.known["all"].table()["distance"]
         np.testing.assert_allclose(sorted(table["distance"]), sorted(own / distance_threshold(own)))
         assert not table["unlike"].any()
+
+
+def threshold(value: float, **changes: Any) -> ModelThreshold:
+    given = {"rule": "sensitivity:0.9", "folds": {"1": value, "2": value}, "positive": ["two"], "reduce": "max"}
+    return ModelThreshold(**(given | {"value": value} | changes))
+
+
+class TestThreshold:
+    def test_calls_cases_by_the_mean_of_the_models(self, images: Path, tmp_path: Path) -> None:
+        _, folder = kept(cell(images), FROZEN, tmp_path)
+        new = copied(images, tmp_path / "new")
+        plain = asked([load_fitted(folder, rebuild_operator)], new).table
+        value = float(np.sort(plain["p_two"])[4:6].mean())
+        _, folder = kept(cell(images), FROZEN, tmp_path, "called", threshold(value))
+        predicted = asked([load_fitted(folder, rebuild_operator)], new)
+        assert predicted.threshold is not None
+        assert predicted.threshold.value == value
+        assert sorted(set(predicted.table) - set(plain)) == ["called", "score"]
+        pd.testing.assert_frame_equal(predicted.table[list(plain)], plain)
+        np.testing.assert_allclose(predicted.table["score"], predicted.table["p_two"])
+        assert predicted.table["called"].tolist() == np.where(plain["p_two"] > value, "positive", "negative").tolist()
+        assert predicted.table["called"].value_counts().to_dict() == {"positive": 7, "negative": 5}
+
+    def test_an_image_without_probabilities_is_called_nothing(self, images: Path, tmp_path: Path) -> None:
+        _, folder = kept(cell(images), FROZEN, tmp_path, threshold=threshold(0.5))
+        new = copied(images, tmp_path / "new")
+        (new / "copy of 000.png").write_bytes(b"no image")
+        first = asked([load_fitted(folder, rebuild_operator)], new).table.set_index("case").loc["copy of 000.png"]
+        assert first["called"] == ""
+        assert np.isnan(first["score"])
+
+    def test_of_several_cells_is_their_mean(self, images: Path, tmp_path: Path) -> None:
+        folders = [kept(cell(images), FROZEN, tmp_path, str(value), threshold(value))[1] for value in (0.2, 0.6)]
+        members = load_all_fitted(folders, rebuild_operator)
+        assert fuse_thresholds(members).value == pytest.approx(0.4)
+        members[1].threshold = threshold(0.6, rule="youden")
+        assert fuse_thresholds(members) is None
+        members[1].threshold = None
+        assert fuse_thresholds(members) is None
 
 
 class TestTwoViews:

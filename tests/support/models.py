@@ -10,7 +10,7 @@ from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method, Outcome
 from src.models.prediction import predict_new
-from src.models.saved import Member, save_fitted
+from src.models.saved import Member, ModelThreshold, save_fitted
 from src.system.progress import Progress
 from tests.support.cells import task_of
 
@@ -25,11 +25,13 @@ def fit(one: Cell, method: Method, store: Path) -> Outcome:
     return method.predict(task, one.protocol.split(task.manifest))
 
 
-def kept(one: Cell, method: Method, folder: Path, name: str = "one") -> tuple[Outcome, Path]:
+def kept(
+    one: Cell, method: Method, folder: Path, name: str = "one", threshold: ModelThreshold | None = None
+) -> tuple[Outcome, Path]:
     """A fitted cell and the folder that it is kept in."""
     outcome = fit(one, method, folder / "store")
     classes = [str(label) for label in one.data.manifest()["label"].cat.categories]
-    save_fitted(folder / "model" / name, name, one, method, outcome, classes)
+    save_fitted(folder / "model" / name, name, one, method, outcome, classes, threshold)
     return outcome, folder / "model" / name
 
 
