@@ -2,12 +2,13 @@
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from src.evaluation.side_by_side import SideBySide, side_by_side
+from src.evaluation.optimism_ledger import optimism_ledger
+from src.evaluation.side_by_side import Group, SideBySide, side_by_side
 from src.evaluation.slices import name_folds
 from src.evaluation.two_classes import Binary
 from src.evaluation.verdicts import PRIMARY
@@ -24,6 +25,7 @@ from src.sweeps.fusion import (
     read_table,
     told_apart,
 )
+from src.sweeps.ledger_runs import Ledger
 from src.system.checks import one_of
 from src.tracking import FINISHED, KIND, STRESS, VALIDATION, RunRecord, Tracking
 
@@ -112,6 +114,8 @@ class ReportMaterial:
         `cell, curve, fit, epoch, value` of the training; empty where nothing was trained.
     beyond
         How many examples there are beyond those that are shown.
+    ledgers
+        Of each group what the best of its cells claims (`src.evaluation.optimism_ledger`); empty where it has one cell.
     """
 
     title: str
@@ -135,6 +139,7 @@ class ReportMaterial:
     replicates: int
     reference: str
     primary: str
+    ledgers: list[pd.DataFrame]
 
     @property
     def done(self) -> list[RunRecord]:
@@ -188,7 +193,15 @@ def gather_report(
         replicates=replicates,
         reference=reference,
         primary=primary,
+        ledgers=[best_of(tracking, *each, replicates) for each in zip(fusion.groups, fusion.members, strict=True)],
     )
+
+
+def best_of(tracking: Tracking, group: Group, runs: Mapping[str, RunRecord], replicates: int) -> pd.DataFrame:
+    """Return what the best of a group's cells claims beside what is honest, as a ledger; empty where there is one."""
+    tables = {name: group.predictions[group.predictions["model"] == name] for name in runs}
+    ledger = Ledger(tracking=tracking, replicates=replicates)
+    return optimism_ledger([ledger.best_run(runs, tables)] if len(runs) > 1 else [])
 
 
 def differing_params(runs: list[RunRecord]) -> list[str]:

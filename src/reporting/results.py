@@ -26,6 +26,7 @@ from src.evaluation.text_tables import (
     tabulate_external,
     tabulate_folds,
     tabulate_groups,
+    tabulate_ledger,
     tabulate_predictive,
     tabulate_slices,
 )
@@ -175,7 +176,7 @@ def comparison_section(material: ReportMaterial) -> Section | None:
     from src.evaluation.verdicts import explain_verdicts
 
     blocks: list[Block] = []
-    for group, named in each_group(material):
+    for (group, named), ledger in zip(each_group(material), material.ledgers, strict=True):
         parts = group_predictions(group)
         if len(parts) < 2:
             continue
@@ -185,10 +186,20 @@ def comparison_section(material: ReportMaterial) -> Section | None:
         notes = [f"{capital(typeset(line))}." for line in explain_verdicts(table, material.primary)]
         notes += [two_class_sentence(group.evaluation)] if two else []
         blocks += [*named, verdict_table(table, f"Each cell against {reference}{of_group(group)}", notes)]
+        blocks += best_cell_blocks(ledger, of_group(group))
     if not blocks:
         return None
     said = "Both cells of a row predict the same cases."
     return Section(id="comparison", title="Is one better than another?", blocks=[Text(lines=[said]), *blocks])
+
+
+def best_cell_blocks(ledger: pd.DataFrame, of_what: str) -> Iterator[Block]:
+    """Yield what the best cell claims beside cells that were chosen by inner folds, or why that cannot be told."""
+    table = tabulate_ledger(ledger, f"What choosing the best cell adds: accuracy, %{of_what}")
+    if table.rows:
+        yield replace(table, header=[capital(name) for name in table.header])
+    for row in ledger[ledger["honest"].isna()].to_dict("records"):
+        yield Text(lines=[f"The best cell, {row['model']}, {row['note']}"])
 
 
 def two_class_sentence(evaluation: Evaluation) -> str:

@@ -30,11 +30,15 @@ GIVEN = ("fit", "stopping")
 
 @dataclass(kw_only=True)
 class Fusion:
-    """The fusions of a sweep: a group or several, side by side if they are, and why others could not be fused."""
+    """The fusions of a sweep: a group or several, side by side if they are, and why others could not be fused.
+
+    `members` are the runs of each group, by the name of their model.
+    """
 
     groups: "list[Group]"
     together: "SideBySide | None"
     failed: dict[str, str] = field(default_factory=dict)
+    members: list[dict[str, RunRecord]] = field(default_factory=list)
 
 
 def fuse_runs(
@@ -86,6 +90,7 @@ def fuse_sweep(
         named = {name_in_group(name, axes): found[name] for name in part}
         try:
             fusion.groups.append(fuse_group(tracking, list(part.values()), named, axes, replicates, binary, slices))
+            fusion.members.append(dict(zip(named, part.values(), strict=True)))
         except ValueError as error:
             if len(parts) == 1:
                 raise

@@ -52,18 +52,24 @@ class Ledger:
 
     def entries(self, runs: Mapping[str, RunRecord], tables: "Mapping[str, pd.DataFrame]") -> "Iterator[LedgerEntry]":
         """Yield the entries on runs of the same cases and folds, from their predictions, both by name."""
-        from src.evaluation.optimism_ledger import best_cell, best_seed
+        from src.evaluation.optimism_ledger import best_seed
 
         for name, run in runs.items():
             yield from self.by_image(name, run, tables[name])
         for name, table in tables.items():
             yield best_seed(name, table, self.replicates)
         if len(tables) > 1:
-            inner = read_inner(self.tracking, runs)
-            yield best_cell(tables, inner, self.way_to_inner(list(runs.values())), self.replicates)
+            yield self.best_run(runs, tables)
         for name, run in runs.items():
             if run.tuned:
                 yield from self.tuned(name, run)
+
+    def best_run(self, runs: Mapping[str, RunRecord], tables: "Mapping[str, pd.DataFrame]") -> "LedgerEntry":
+        """Return what the best of the runs claims, beside runs that were chosen by inner folds."""
+        from src.evaluation.optimism_ledger import best_cell
+
+        inner = read_inner(self.tracking, runs)
+        return best_cell(tables, inner, self.way_to_inner(list(runs.values())), self.replicates)
 
     def way_to_inner(self, runs: list[RunRecord]) -> str:
         """Return the command that makes runs with inner folds; empty where all have them."""
