@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cell import Cell
 from src.data.reader import Reader
+from src.evaluation.chosen_threshold import parse_rule
 from src.evaluation.recalibration import NONE as AS_IT_IS
 from src.evaluation.recalibration import RECALIBRATIONS
-from src.evaluation.chosen_threshold import parse_rule
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
 from src.images.perturb import PERTURBATIONS
