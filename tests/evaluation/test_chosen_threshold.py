@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from src.evaluation.chosen_threshold import ThresholdChoice, ThresholdRule, choose_thresholds, parse_rule
 from src.evaluation.evaluation import evaluate
 from src.evaluation.two_classes import Binary
+from tests.benchmarks.choices import threshold_study
 
 SCORES = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_size=40).filter(
     lambda cases: len({truth for truth, _ in cases}) == 2
@@ -159,3 +160,13 @@ def test_a_training_part_without_one_side_is_named(inner: pd.DataFrame) -> None:
     rows = inner[(inner["fold"] == 1) | (inner["label"] == "healthy")]
     with pytest.raises(ValueError, match="needs positive cases in the training part of fold 2"):
         choose_thresholds(ThresholdRule("youden"), rows, Binary())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [100, 400])
+def test_what_is_told_of_a_threshold_is_true_of_the_models(patients: int) -> None:
+    """Of real learners whose true sensitivity is known (`tests.benchmarks.choices`)."""
+    studies = pd.DataFrame([threshold_study(seed, patients, ThresholdRule("sensitivity", 0.95)) for seed in range(60)])
+    difference = studies["told"] - studies["true"]
+    assert abs(difference.mean()) < 1 + 2 * difference.sem()
+    assert studies["true"].mean() > 95 - 2 * studies["true"].sem()
