@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from src.evaluation.robustness import Setting
     from src.models.held_out import HeldOut
+    from src.models.saved import Member
     from src.storage.store import Store
 
 LOOKED_AT = 8
@@ -86,7 +87,7 @@ def held_out_images(options: Stress, runs: list[RunRecord]) -> "Iterator[dict[st
     """Give the models by name, each with the images that all of them held out, or as many as are asked for."""
     from src.evaluation.robustness import common_cases
     from src.models.held_out import choose_cases, hold_out
-    from src.models.saved import load_fitted
+    from src.models.saved import load_all_fitted
     from src.tracking.model_registry import folder_of
 
     found = read_predictions(options.tracking, runs)
@@ -95,20 +96,27 @@ def held_out_images(options: Stress, runs: list[RunRecord]) -> "Iterator[dict[st
         say(f"{len(left)} cases are left out, as not all of these models held them out")
     chosen = choose_cases(common, options.images)
     with tempfile.TemporaryDirectory(prefix="tenfold-") as place:
+        folders = [folder_of(options.tracking, run, Path(place)) for run in runs]
         held = {}
-        for (name, table), run in zip(found.items(), runs, strict=True):
-            folder = folder_of(options.tracking, run, Path(place))
-            member = load_fitted(folder, rebuild_operator, options.weights)
-            workers = options.workers or os.cpu_count() or 1
-            member.name, member.method = name, replace(member.method, workers=workers, device=options.device)
-            member.method.use(options.executor)
-            member.method.check_device(member.cell.encoder)
-            member.check()
+        for run, (name, table), member in zip(
+            runs, found.items(), load_all_fitted(folders, rebuild_operator, options.weights), strict=True
+        ):
+            member.name = name
+            make_ready(member, options)
             recorded = table[is_among(table["case"], chosen)]
             root = Path(options.data.root or member.cell.data.root)
             manifest = read_table(options.tracking, run, "manifest.csv")
             held[name] = hold_out(member, recorded, manifest, root, TerminalProgress(after=1.0))
         yield held
+
+
+def make_ready(member: "Member", options: Stress) -> None:
+    """Have a fitted cell work as is asked; `ValueError` where it cannot, or its encoder's weights are others."""
+    workers = options.workers or os.cpu_count() or 1
+    member.method = replace(member.method, workers=workers, device=options.device)
+    member.method.use(options.executor)
+    member.method.check_device(member.cell.encoder)
+    member.check()
 
 
 def usable_perturbations(options: Stress, held: "Mapping[str, HeldOut]") -> list[str]:
@@ -148,14 +156,14 @@ def stress_models(
 
     from src.evaluation.robustness import UNCHANGED, LevelScale, robustness_table
 
-    answers: dict[str, dict[Setting, pd.DataFrame]] = {name: {} for name in held}
+    answers: dict[str, dict[Setting, pd.DataFrame]] = {}
     notes = []
     total = sum(one.work for one in held.values()) * (1 + len(settings))
     with TerminalProgress().counting("perturbed images", total) as count:
         for name, one in held.items():
-            for setting in [UNCHANGED, *settings]:
-                answers[name][setting] = one.predict(setting, store, count)
-            notes += deviation_notes(name, one, answers[name][UNCHANGED])
+            unchanged = one.predict(UNCHANGED, store, count)
+            notes += deviation_notes(name, one, unchanged)
+            answers[name] = {UNCHANGED: unchanged} | {each: one.predict(each, store, count) for each in settings}
     kinds = dict.fromkeys(name for name, _ in settings)
     scales = {
         name: LevelScale(unit=PERTURBATIONS[name].unit, unchanged=PERTURBATIONS[name].unchanged) for name in kinds
@@ -176,11 +184,7 @@ def deviation_notes(name: str, one: "HeldOut", unchanged: "pd.DataFrame") -> lis
     deviation = one.deviation(unchanged)
     if deviation <= UNLIKE:
         return []
-    how = (
-        "some cannot be treated any longer"
-        if deviation == float("inf")
-        else f"probabilities differ by up to {deviation:.2g}"
-    )
+    how = f"probabilities differ by up to {deviation:.2g}" if deviation <= 1 else "some images are not predicted"
     note = (
         f"{name} does not give its run's own figures on images as they are ({how}): libraries, device or weights are "
         "others than in the run"
