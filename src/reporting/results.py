@@ -233,16 +233,17 @@ def error_section(material: ReportMaterial) -> Section:
 
 
 def outcome_table(group: Group) -> TextTable:
-    """Return the two-by-two tables at the set points, by case and by patient."""
-    view = group.binary(average_by_case(group.predictions))
+    """Return the two-by-two tables at the set points, and at the folds' own where they were chosen."""
+    view, chosen = group.binary(average_by_case(group.predictions)), group.evaluation.chosen
     assert view is not None
     rows = []
-    for threshold in group.evaluation.set_points["threshold"]:
-        for row in two_by_two(view, threshold).to_dict("records"):
+    for point in group.evaluation.set_points.to_dict("records"):
+        own = chosen is not None and bool(point.get("rule"))
+        above = chosen.of_cases(view) if chosen is not None and own else point["threshold"]
+        told = f"{chosen.rule}" if chosen is not None and own else number(point["threshold"], 2)
+        for row in two_by_two(view, above).to_dict("records"):
             counts = [whole(row[name]) for name in OUTCOMES]
-            rows.append(
-                [row["unit"], number(threshold, 2), *counts, *(measured(row, name, 100, 1) for name in FIGURES)]
-            )
+            rows.append([str(row["unit"]), told, *counts, *(measured(row, name, 100, 1) for name in FIGURES)])
     header = ["By", "Positive above", *OUTCOMES.values(), *OF_OUTCOMES.values()]
     notes = READ_OUTCOMES + (["Counts are means over repeats."] if count_repeats(group.predictions) > 1 else [])
     caption = f"Two-by-two tables: {group.evaluation.view}{of_group(group)}"
