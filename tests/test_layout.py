@@ -7,8 +7,10 @@ TESTS = Path(__file__).parent
 SRC = TESTS.parent / "src"
 OTHERS = {
     "server": "docker/",
+    "test_coverage.py": "tests/benchmarks/coverage.py",
     "test_experiments.py": "conf/experiment/",
     "test_help.py": "all commands",
+    "test_inner_folds.py": "inner_folds= and threshold= of src/run.py, src/predict.py and src/compare.py",
     "test_layout.py": "the tests",
     "test_own_operators.py": "src/README.md",
     "test_readme.py": "README.md and conf/README.md",

@@ -63,7 +63,7 @@ def test_the_page_holds_no_secret_and_is_small(swept: Swept) -> None:
     content = swept[0].read_bytes()
     assert b"secret" not in content
     assert b"http://***@server" in content
-    assert len(content) < 4e6
+    assert len(content) < 5e6
 
 
 def test_runs_that_are_named(swept: Swept, tmp_path: Path) -> None:

@@ -50,7 +50,6 @@ OF_COMPARISON = {
     "p adj.": "p, adjusted",
     "could show": "Could be shown",
     "McNemar": "p, McNemar",
-    "resampled t": "p, resampled t",
 }
 """The columns of a comparison that are shown, with their headings on a page."""
 OF_CLASSES = [

@@ -62,7 +62,7 @@ def test_an_error_of_the_users_machine_is_told_with_its_way_out(error: Exception
         (
             "config",
             "binary=3",
-            r"^binary=3: binary is a dictionary of positive, reduce, thresholds: {positive: VALUE}$",
+            r"^binary=3: binary is a dictionary of positive, reduce, thresholds, prevalence: {positive: VALUE}$",
         ),
         ("config", "binary=[a]", r"^binary=\[a\]: binary is a dictionary of positive, reduce, thresholds"),
         ("config", "encoder.arguments=[a]", r": encoder\.arguments is a dictionary: {KEY: VALUE}$"),
