@@ -27,11 +27,12 @@ from src.tracking import SWEEP, VALIDATED, VALIDATION, RunRecord, Tracking
 if TYPE_CHECKING:
     import pandas as pd
 
+    from src.evaluation.chosen_threshold import KeptThreshold
     from src.evaluation.evaluation import Evaluation
     from src.evaluation.two_classes import Binary
     from src.methods.cohort_audit import CohortAudit
     from src.models.prediction import Prediction
-    from src.models.saved import Member
+    from src.models.saved import Member, ModelThreshold
     from src.storage.store import Store
     from src.tracking import TrackedRun
 
@@ -237,7 +238,8 @@ def judge_model(
         predictions = external_predictions(prediction.members, cohort.manifest, model.name)
         keep_tables(run, cohort, audit, prediction, predictions)
         notes = validation_notes(options, cohort, audit, prediction)
-        evaluation = evaluate(predictions, binary, options.replicates, facts=cohort.slices)
+        choice = kept_threshold(prediction.threshold, binary, model.members[0].classes)
+        evaluation = evaluate(predictions, binary, options.replicates, facts=cohort.slices, choice=choice)
         own = model.run.metrics if model.run else {}
         table = external_table(evaluation.metrics, own, len(evaluation.classes)).assign(model=model.name)
         write_evaluation(evaluation, run.folder, notes)
@@ -245,6 +247,16 @@ def judge_model(
         replace_file(run.folder / "table.md", to_markdown(beside_own(table, options.data.title, notes)).encode())
         run.log(metrics=evaluation.metrics, tags={"notes": "; ".join(notes)})
     return Judgement(model, run.id, predictions, evaluation, table, notes)
+
+
+def kept_threshold(threshold: "ModelThreshold | None", binary: "Binary", classes: list[str]) -> "KeptThreshold | None":
+    """Return the threshold that a model keeps, as it was chosen; None where it has none, or one of another score."""
+    from src.evaluation.chosen_threshold import KeptThreshold, parse_rule
+
+    if threshold is None or (threshold.positive, threshold.reduce) != (binary.positives(classes), binary.reduce):
+        return None
+    rule = parse_rule(threshold.rule)
+    return KeptThreshold(rule=rule, value=threshold.value) if rule else None
 
 
 def describe_params(config: DictConfig, model: JudgedModel, binary: "Binary", options: Validate) -> dict[str, Any]:

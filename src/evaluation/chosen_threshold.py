@@ -161,6 +161,21 @@ class ThresholdChoice:
         return choose_thresholds(self.rule, self.inner[asked[0] & asked[1]], binary)
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptThreshold:
+    """A threshold that a model keeps, chosen by a rule before the cases that it is applied to were seen."""
+
+    rule: ThresholdRule
+    value: float
+
+    def of(self, predictions: pd.DataFrame, binary: Binary) -> ChosenThresholds:
+        """Return it for all folds of predictions; of what it was chosen on the model's own run tells."""
+        folds = pd.Index(sorted(predictions["fold"].unique()), name="fold")
+        needed = self.rule.needed()
+        told = {"positive": needed, "negative": needed, "sensitivity": 1.0, "specificity": 1.0}
+        return ChosenThresholds(rule=self.rule, folds=pd.DataFrame({"threshold": self.value, **told}, index=folds))
+
+
 def choose_thresholds(rule: ThresholdRule, inner: pd.DataFrame, binary: Binary) -> ChosenThresholds:
     """Return the thresholds of the folds by inner predictions: `fold` is whose training part a case belongs to.
 

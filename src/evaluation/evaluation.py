@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.evaluation.calibration import Calibration, measure_calibration
-from src.evaluation.chosen_threshold import ChosenThresholds, ThresholdChoice
+from src.evaluation.chosen_threshold import ChosenThresholds, KeptThreshold, ThresholdChoice
 from src.evaluation.curves import count_confusions, reliability_curve, roc_curve
 from src.evaluation.decision_curve import decision_curve, predictive_values
 from src.evaluation.estimand import describe_estimand
@@ -123,7 +123,7 @@ def evaluate(
     replicates: int = 1000,
     seed: int = 0,
     facts: pd.DataFrame | None = None,
-    choice: ThresholdChoice | None = None,
+    choice: ThresholdChoice | KeptThreshold | None = None,
 ) -> Evaluation:
     """The evaluation of one run, or of the fusion of several aligned ones (`src.evaluation.predictions.align_tables`).
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.evaluation.chosen_threshold import ThresholdChoice, ThresholdRule, choose_thresholds, parse_rule
+from src.evaluation.chosen_threshold import KeptThreshold, ThresholdChoice, ThresholdRule, choose_thresholds, parse_rule
 from src.evaluation.evaluation import evaluate
 from src.evaluation.two_classes import Binary
 from tests.benchmarks.choices import threshold_study
+from tests.support.predictions import make_predictions
 
 SCORES = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_size=40).filter(
     lambda cases: len({truth for truth, _ in cases}) == 2
@@ -170,3 +171,15 @@ def test_what_is_told_of_a_threshold_is_true_of_the_models(patients: int) -> Non
     difference = studies["told"] - studies["true"]
     assert abs(difference.mean()) < 1 + 2 * difference.sem()
     assert studies["true"].mean() > 95 - 2 * studies["true"].sem()
+
+
+def test_a_threshold_that_is_kept_is_applied_as_it_is() -> None:
+    table = make_predictions(cases=40, folds=1, seeds=1, classes=("a", "b"))
+    binary, rule = Binary(positive=["b"]), parse_rule("sensitivity:0.95")
+    assert rule is not None
+    found = evaluate(table, binary, 5, choice=KeptThreshold(rule=rule, value=0.2))
+    called = table["p_b"] > 0.2
+    assert found.metrics["threshold_mean"] == 0.2
+    assert found.metrics["threshold_sensitivity"] == called[table["label"] == "b"].mean()
+    assert found.metrics["threshold_specificity"] == (~called[table["label"] == "a"]).mean()
+    assert not [note for note in found.notes if note.startswith("threshold=")]
