@@ -166,7 +166,6 @@ class TestTables:
             "p, adjusted": "<0.001",
             "Could be shown": "10.0",
             "p, McNemar": "-",
-            "p, resampled t": "0.040",
         }
         assert (found.tones, found.notes) == ({(0, 2): BAD}, ["a note"])
 
