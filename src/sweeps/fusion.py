@@ -265,8 +265,9 @@ def read_table(tracking: Tracking, run: RunRecord, name: str) -> "pd.DataFrame":
 
 
 def fusion_notes(runs: list[RunRecord]) -> list[str]:
-    """Return what is noted on any of the runs."""
-    return sorted({run.notes for run in runs} - {""})
+    """Return what is noted on any of the runs: what several have in common is told once."""
+    notes = (note for run in runs for note in run.notes.split("; "))
+    return list(dict.fromkeys(filter(None, notes)))
 
 
 def finished_cells(runs: list[RunRecord]) -> list[RunRecord]:

@@ -284,7 +284,8 @@ def recalibrate_outcome(
         recalibration.measure_probabilities(table, experiment.binary) for table in (raw, outcome.predictions)
     )
     run.log(metrics={f"raw_{name}": value for name, value in before.items()})
-    outcome.notes.append(f"recalibration={kind}, before and after: {recalibration.describe_change(before, after)}")
+    told = f"recalibration={kind} of {raw['model'].iloc[0]}, before and after"
+    outcome.notes.append(f"{told}: {recalibration.describe_change(before, after)}")
     return recalibration.recalibrate(maps, inner)
 
 

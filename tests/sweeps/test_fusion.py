@@ -1,11 +1,12 @@
-"""The two-class view of runs that are evaluated again."""
+"""The two-class view of runs that are evaluated again, and what is noted on them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from src.evaluation.two_classes import Binary
-from src.sweeps.fusion import recorded_view
+from src.sweeps.fusion import fusion_notes, recorded_view
 from src.tracking import RunRecord
 
 
@@ -38,3 +39,10 @@ def test_runs_that_do_not_agree_ask_for_the_positive_classes() -> None:
     with pytest.raises(ValueError, match="different two-class views; give one by binary.positive="):
         recorded_view(runs, {"prevalence": 0.01})
     assert recorded_view(runs, {"positive": ["healthy"]}) == Binary(positive=["healthy"])
+
+
+def test_what_several_runs_note_is_told_once() -> None:
+    runs = [
+        replace(run(), tags={"notes": notes}) for notes in ("no labels; few patients", "few patients; untrained", "")
+    ]
+    assert fusion_notes(runs) == ["no labels", "few patients", "untrained"]
