@@ -35,7 +35,7 @@ class TestNested:
         keep = tracking(small[0])
         tuned, plain = keep.find("tuned"), keep.find("SqueezeNet-48")
         artefacts, others = ({each.path for each in keep.client.list_artifacts(found.id)} for found in (tuned, plain))
-        assert artefacts - others == {"studies", "tuning.json", "tune.yaml"}
+        assert artefacts - others == {"studies", "tuning.json", "tune.yaml", "inner_predictions.parquet"}
         assert others <= artefacts
         assert set(plain.metrics) == set(tuned.metrics)
         kind = {"kind", "splits", "data", "recipe"}
