@@ -52,7 +52,7 @@ def test_a_sweeps_models_are_stressed_on_the_same_images_and_reported(workspace:
     process = run("report", f"runs=[{cells[0].id}]", f"output={page}", "replicates=20", workspace=workspace)
     assert process.returncode == 0, process.stderr
     assert page.read_text().count('<section id="stress"') == 1
-    assert page.read_text().count("Every level") == 1  # of two tests of the same the newest
+    assert page.read_text().count("<summary>Every level") == 1  # of two tests of the same the newest
     listed = run("runs", workspace=workspace)
     assert listed.stdout.count("stress of 2") == 2
 
