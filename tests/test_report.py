@@ -128,7 +128,7 @@ def opened(swept: Swept, browser: "Browser", request: pytest.FixtureRequest) -> 
     page.on("console", lambda message: wrong.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}") or dialog.dismiss())
-    page.goto(swept[0].as_uri())
+    page.goto(swept[0].as_uri(), timeout=120_000)
     yield page, wrong
     context.close()
 
@@ -221,7 +221,7 @@ CONTRAST = """
 
 def test_the_page_is_printed_whole(swept: Swept, browser: "Browser") -> None:
     page = browser.new_page(color_scheme="dark", viewport={"width": 690, "height": 980})  # A4
-    page.goto(swept[0].as_uri())
+    page.goto(swept[0].as_uri(), timeout=120_000)
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -56,10 +56,10 @@ OF_CLASSES = [
     "Class",
     "Cases",
     "Patients",
-    "Sensitivity for it, % (95 %)",
+    "Sensitivity, % (95 %)",
     "Precision, % (95 %)",
     "F1, % (95 %)",
-    "AUC against the rest (95 %)",
+    "AUC, one to rest (95 %)",
 ]
 OUTCOMES = {"true_positive": "TP", "false_positive": "FP", "false_negative": "FN", "true_negative": "TN"}
 OF_OUTCOMES = dict(zip(FIGURES, ("Sensitivity, %", "Specificity, %", "PPV, %", "NPV, %"), strict=True))
