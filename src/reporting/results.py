@@ -374,9 +374,13 @@ def class_section(material: ReportMaterial) -> Section:
         ]
         parts = group_predictions(group)
         if len(parts) > 1:
-            rows = [[name, *row] for name, part in parts.items() for row in class_rows(part)]
+            rows = [[name, *row[:2], *row[3:]] for name, part in parts.items() for row in class_rows(part)]
             caption = f"Each class, by cell{of_group(group)}"
-            blocks.append(TextTable(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True))
+            blocks.append(
+                TextTable(
+                    caption=caption, header=["Cell", *OF_CLASSES[:2], *OF_CLASSES[3:]], rows=rows, text=2, folded=True
+                )
+            )
     return Section(id="classes", title="By class", blocks=blocks)
 
 
