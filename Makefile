@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadf
 # They start clusters, which give up where they wait long for a processor.
 CLUSTERS := tests/executors tests/sweeps/test_cluster_jobs.py
 
-EXTRAS := openvino postgresql ray s3 slurm
+EXTRAS := lora openvino postgresql ray s3 slurm tabpfn transformers tsne xgboost
 
 .PHONY: help run test test-all test-rest test-server check ui benchmark requirements $(EXTRAS)
 
@@ -49,7 +49,7 @@ requirements: .venv/ready ## pin what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev $(EXTRAS:%=--extra %) --group server-tests --group benchmarks -c requirements.txt pyproject.toml -o requirements-extras.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group server-tests -c requirements-extras.txt -o docker/requirements.txt
 
-$(EXTRAS): .venv/ready ## what an option needs besides: a faster encoder on CPUs, a database of studies, a Ray cluster, a store on S3, Slurm
+$(EXTRAS): .venv/ready ## what an option needs besides: LoRA, a faster encoder on CPUs, a database of studies, a Ray cluster, a store on S3, Slurm, TabPFN, transformers, t-SNE, XGBoost
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra $@ -c requirements-extras.txt
 
 .venv/ready: requirements.txt
