@@ -24,6 +24,8 @@ IMAGENET = "imagenet"
 RELEASED = "released"
 WORDS = (RANDOM, IMAGENET, RELEASED)
 """What `weights` may be besides a path."""
+TOKEN, PATCHES, TOKEN_PATCHES = "token", "patches", "token_patches"
+"""What becomes a transformer's descriptor: its class token, its patch tokens' mean, or the one and then the other."""
 
 
 @dataclass(kw_only=True)

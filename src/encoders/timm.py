@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.efficientnet_weights import timm_names
-from src.encoders.network_encoder import IMAGENET, RELEASED, NetworkEncoder
+from src.encoders.network_encoder import IMAGENET, PATCHES, RELEASED, TOKEN, TOKEN_PATCHES, NetworkEncoder
 from src.encoders.weights import explain_unreachable, fetch_from_hub, fill_network, find_installed
 from src.system.checks import one_of
 
 if TYPE_CHECKING:
     import torch
 
-READOUTS = ("pooled", "class_mean", "stages")
+CLASS_MEAN = "class_mean"
+"""The older word for `token_patches`, under which descriptors are stored."""
+TOKENS = (TOKEN, PATCHES, CLASS_MEAN)
+READOUTS = ("pooled", TOKEN, PATCHES, TOKEN_PATCHES, "stages", CLASS_MEAN)
 
 
 @dataclass(kw_only=True)
@@ -23,8 +26,9 @@ class Timm(NetworkEncoder):
     - `tag` which of timm's weights, on the Hugging Face hub, or in the Python `package` that brings them where it is
       installed; or `repository` and `file` of a foundation model on the hub.
     - `arguments` go to `timm.create_model`; an `mlp_layer` is named by its class in `timm.layers`.
-    - `readout` what becomes the descriptor: `pooled` (timm's own), `class_mean` (the class token, then the mean of the
-      patch tokens; register tokens are left out), `stages` (the means of the last activations of VGG's blocks 2 to 5).
+    - `readout` what becomes the descriptor: `pooled` (timm's own), of a transformer `token` (the class token),
+      `patches` (the mean of the patch tokens, without class or register tokens) or `token_patches` (the one, then the
+      other; once `class_mean`), of a VGG `stages` (the means of the last activations of its blocks 2 to 5).
     - `head` the first letters of the names of the head's tensors, which a weights file may hold and which are dropped.
     """
 
@@ -45,6 +49,7 @@ class Timm(NetworkEncoder):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(READOUTS, readout=self.readout)
+        self.readout = CLASS_MEAN if self.readout == TOKEN_PATCHES else self.readout
 
     def own(self) -> dict[str, Any]:
         """Return what timm's configuration of the architecture says, with the tag that is given, or timm's first."""
@@ -85,14 +90,14 @@ class Timm(NetworkEncoder):
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """Return the model without its head, and the length of its descriptors."""
-        from src.encoders.modules.readouts import ClassMean, Stages
+        from src.encoders.modules.readouts import Stages, Tokens
 
         model = self._create()
-        needed = {"class_mean": "num_prefix_tokens", "stages": "features"}.get(self.readout, "")
-        if needed and not hasattr(model, needed):
+        needed = {PATCHES: "num_prefix_tokens", TOKEN: "cls_token", CLASS_MEAN: "cls_token", "stages": "features"}
+        if self.readout in needed and getattr(model, needed[self.readout], None) is None:
             raise ValueError(f"{self.architecture} has no encoder.readout={self.readout}: take encoder.readout=pooled")
-        if self.readout == "class_mean":
-            return ClassMean(model), 2 * int(model.num_features)
+        if self.readout in TOKENS:
+            return Tokens(model, self.readout), int(model.num_features) * (2 if self.readout == CLASS_MEAN else 1)
         if self.readout == "stages":
             stages = Stages(model.features)
             return stages, stages.length()
@@ -151,7 +156,7 @@ class Timm(NetworkEncoder):
 
     def fill(self, module: "torch.nn.Module", path: Path) -> None:
         """Replace the random weights by those of a file of the whole model, or of the model without its head."""
-        from src.encoders.modules.readouts import ClassMean
+        from src.encoders.modules.readouts import Tokens
 
-        inner = module.transformer if isinstance(module, ClassMean) else module
+        inner = module.transformer if isinstance(module, Tokens) else module
         fill_network(inner, path, self.architecture, self.head, rename=timm_names)

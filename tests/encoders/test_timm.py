@@ -225,6 +225,36 @@ def test_virchow2_reads_the_class_token_and_the_mean_patch_as_its_card_says(opti
     torch.testing.assert_close(network(crops()), expected)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "prefix"),
+    [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2), ("vit_small_patch16_dinov3", 5)],
+)
+def test_no_token_before_the_patches_is_averaged_in(
+    option: Callable[..., Encoder], architecture: str, prefix: int
+) -> None:
+    """Class tokens, the token of distillation and registers stand first; all but the class token are no descriptor."""
+
+    def described(readout: str) -> torch.Tensor:
+        encoder = option("resnet", architecture=architecture, readout=readout, weights="random", input_size=224)
+        network = encoder.load()
+        assert network.length == network(crops()).shape[1]
+        return network(crops())
+
+    model = option("resnet", architecture=architecture, weights="random", input_size=224).load()
+    with torch.no_grad():
+        tokens = model.module.forward_features(model.prepare(crops()))  # type: ignore[attr-defined, operator]
+    assert tokens.shape[1] == prefix + (224 // 16) ** 2
+    normed = model.module.fc_norm  # type: ignore[attr-defined]
+    token, patches = normed(tokens[:, 0]), normed(tokens[:, prefix:].mean(1))  # type: ignore[operator]
+    torch.testing.assert_close(described("token"), token)
+    torch.testing.assert_close(described("patches"), patches)
+    torch.testing.assert_close(described("token_patches"), torch.cat([token, patches], dim=1))
+
+
+def test_token_patches_is_stored_under_its_older_name(option: Callable[..., Encoder]) -> None:
+    assert option("virchow2", readout="token_patches") == option("virchow2", readout="class_mean")
+
+
 @pytest.mark.parametrize("name", ["uni", "virchow2"])
 def test_weights_of_a_transformer_load(option: Callable[..., Encoder], tmp_path: Path, name: str) -> None:
     one = option(name, weights="random", seed=4, arguments={"depth": 1}).load()
@@ -262,9 +292,15 @@ def test_real_mobilenet_agrees_with_timm(option: Callable[..., Encoder], shared:
         (
             "resnet",
             {"readout": "maximum"},
-            "`readout` must be one of pooled, class_mean, stages, but got readout=maximum",
+            "`readout` must be one of pooled, token, patches, token_patches, stages, class_mean, but got readout=max",
         ),
         ("resnet", {"readout": "stages", "weights": "random"}, "resnet50 has no encoder.readout=stages"),
+        ("resnet", {"readout": "token", "weights": "random"}, "resnet50 has no encoder.readout=token: take .*pooled"),
+        (
+            "resnet",
+            {"architecture": "vit_base_patch16_siglip_224", "readout": "token_patches", "weights": "random"},
+            "vit_base_patch16_siglip_224 has no encoder.readout=class_mean",
+        ),
         ("resnet", {"weights": "released"}, "published ones are imagenet"),
         ("uni", {"weights": "imagenet"}, "published ones are released"),
         ("resnet", {"architecture": "resnet51", "weights": "random"}, "no encoder.architecture=resnet51.*resnet50"),

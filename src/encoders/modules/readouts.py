@@ -6,19 +6,33 @@ from typing import Any
 import torch
 from torch import nn
 
+from src.encoders.network_encoder import PATCHES, TOKEN
 
-class ClassMean(nn.Module):
-    """The class token, then the mean of the patch tokens, of a vision transformer of timm."""
 
-    def __init__(self, transformer: nn.Module) -> None:
+def read_tokens(tokens: torch.Tensor, prefix: int, readout: str) -> list[torch.Tensor]:
+    """Return the parts (n, width) of the descriptor of a transformer's tokens (n, prefix + patches, width).
+
+    `prefix` tokens stand before those of the patches: the class token first, then registers and the like, which belong
+    to no descriptor. A part is the class token, or the mean of the patch tokens.
+    """
+    parts = [] if readout == PATCHES else [tokens[:, 0]]
+    return parts if readout == TOKEN else [*parts, tokens[:, prefix:].mean(1)]
+
+
+class Tokens(nn.Module):
+    """The class token, the mean of the patch tokens, or both, of a vision transformer of timm."""
+
+    def __init__(self, transformer: nn.Module, readout: str) -> None:
         super().__init__()
         self.transformer = transformer
+        self.readout = readout
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Descriptors (n, 2 x width) of the pixels (n, 3, size, size)."""
-        tokens = self.transformer.forward_features(pixels)  # type: ignore[operator]  # (n, prefix + patches, width)
-        patches = tokens[:, self.transformer.num_prefix_tokens :]
-        return torch.cat([tokens[:, 0], patches.mean(1)], dim=1)
+        """Descriptors (n, parts x width) of the pixels (n, 3, size, size)."""
+        tokens = self.transformer.forward_features(pixels)  # type: ignore[operator]
+        parts = read_tokens(tokens, int(self.transformer.num_prefix_tokens), self.readout)  # type: ignore[arg-type]
+        norm = getattr(self.transformer, "fc_norm", nn.Identity())  # what timm normalises after pooling
+        return torch.cat([norm(part) for part in parts], dim=1)
 
 
 class Stages(nn.Module):
