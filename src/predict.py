@@ -1,6 +1,5 @@
 """Predict new images by a run's, a sweep's or a registered model. `python -m src.predict --help`."""
 
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +46,7 @@ def main(config: DictConfig) -> None:
         located = locate_model(options.tracking, options.model, Path(place))
         members = load_all_fitted(located.folders, rebuild_operator, options.weights)
         for member in members:
-            workers = options.workers or os.cpu_count() or 1
-            member.method = replace(member.method, workers=workers, device=options.device)
-            member.method.use(options.executor)
-            member.method.check_device(member.cell.encoder)
+            member.run_on(options.workers, options.device, options.executor)
             member.cell = replace(member.cell, data=reader_of(member.cell.data, options))
         if options.format == "bach":
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())

@@ -5,10 +5,8 @@ MLflow runs this file by its code; it needs no checkout and no config.
 
 import base64
 import binascii
-import os
 import tempfile
 import threading
-from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -50,7 +48,7 @@ def load_members(cells: Path) -> list[Member]:
     take_own(Path(src.__path__[0]).parent)  # a user's own files go with a model, beside `src`
     found = load_all_fitted(packed_cells(cells), rebuild_operator)
     for member in found:
-        member.method = replace(member.method, device="auto", workers=os.cpu_count() or 1)
+        member.run_on(workers=0, device="auto")
     return found
 
 

@@ -1,11 +1,9 @@
 """How far predictions move when images are perturbed: `python -m src.stress --help`."""
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     from src.evaluation.robustness import Setting
     from src.models.held_out import HeldOut
-    from src.models.saved import Member
     from src.storage.store import Store
 
 LOOKED_AT = 8
@@ -102,21 +99,13 @@ def held_out_images(options: Stress, runs: list[RunRecord]) -> "Iterator[dict[st
             runs, found.items(), load_all_fitted(folders, rebuild_operator, options.weights), strict=True
         ):
             member.name = name
-            make_ready(member, options)
+            member.run_on(options.workers, options.device, options.executor)
+            member.check()
             recorded = table[is_among(table["case"], chosen)]
             root = Path(options.data.root or member.cell.data.root)
             manifest = read_table(options.tracking, run, "manifest.csv")
             held[name] = hold_out(member, recorded, manifest, root, TerminalProgress(after=1.0))
         yield held
-
-
-def make_ready(member: "Member", options: Stress) -> None:
-    """Have a fitted cell work as is asked; `ValueError` where it cannot, or its encoder's weights are others."""
-    workers = options.workers or os.cpu_count() or 1
-    member.method = replace(member.method, workers=workers, device=options.device)
-    member.method.use(options.executor)
-    member.method.check_device(member.cell.encoder)
-    member.check()
 
 
 def usable_perturbations(options: Stress, held: "Mapping[str, HeldOut]") -> list[str]:

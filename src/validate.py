@@ -140,9 +140,7 @@ def find_model(options: Validate, name: str, place: Path) -> JudgedModel:
     cells = finished_cells(options.tracking, run) if run and run.kind == SWEEP else [run] if run else []
     members = load_all_fitted(located.folders, rebuild_operator, options.weights)
     for member in members:
-        member.method = replace(member.method, workers=options.workers or os.cpu_count() or 1, device=options.device)
-        member.method.use(options.executor)
-        member.method.check_device(member.cell.encoder)
+        member.run_on(options.workers, options.device, options.executor)
         member.cell = replace(member.cell, data=options.data)
         member.check()
     say(f"{located.title}: {sum(len(member.models) for member in members)} fitted models")

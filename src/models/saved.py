@@ -1,6 +1,7 @@
 """Fitted cells in folders: what is kept to predict new images by, and how it comes back. Nothing is unpickled."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from src.encoders.weights import sha256, without_pickle
 from src.evaluation.chosen_threshold import ChosenThresholds
 from src.evaluation.recalibration import Recalibration, read_recalibrations, recalibrate
 from src.evaluation.two_classes import Binary
+from src.executors.executor import Executor
 from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
@@ -126,6 +128,16 @@ class Member:
             raise ValueError(f"the {whence} are gone: {error}; {way_out}") from None
         if found != self.weights:
             raise ValueError(f"the {whence} are others than those here ({self.weights}, here {found}): {way_out}")
+
+    def run_on(self, workers: int, device: str, executor: Executor | None = None) -> None:
+        """Have its method work with so many threads (0: one per processor), on a device, where given by an executor.
+
+        `ValueError` where it cannot.
+        """
+        self.method = replace(self.method, workers=workers or os.cpu_count() or 1, device=device)
+        if executor is not None:
+            self.method.use(executor)
+        self.method.check_device(self.cell.encoder)
 
     def apply(
         self,
