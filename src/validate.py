@@ -199,10 +199,11 @@ def rename_classes(manifest: "pd.DataFrame", classes: list[str], names: Mapping[
 
 def audit_model(options: Validate, model: JudgedModel, cohort: Cohort, store: "Store") -> "CohortAudit":
     """Look for what the model has seen before, and tell it. With audit=fail it ends here."""
-    from src.methods.cohort_audit import audit_cohort, stored_hashes
+    from src.methods.audit import stored_hashes
+    from src.methods.cohort_audit import audit_cohort
 
     known = model.learnt_from(options.tracking)
-    hashes = stored_hashes(store, options.data, [*cohort.manifest["content"], *known["content"]])
+    hashes = stored_hashes(options.data, [*cohort.manifest["content"], *known["content"]], store)
     found = audit_cohort(cohort.manifest, known, hashes)
     for line in found.lines:
         say(f"audit: {model.name}: {line}")

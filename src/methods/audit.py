@@ -1,6 +1,6 @@
 """The audit of a run: what stands on both sides of its splits, before anything is learnt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,12 +78,15 @@ def perceptual_hashes(
     data: Reader, manifest: pd.DataFrame, store: Store
 ) -> tuple[dict[str, UInt8[np.ndarray, "8 octet"]], dict[str, str]]:
     """Return the stored hashes by content (`src.methods.image_reading`), and why an image has none, by its name."""
-    wanted, samples = hash_recipe(data), samples_of(manifest)
-    held = store.held(wanted)
-    kept = [content for content in dict.fromkeys(sample.content for sample in samples) if content in held.samples]
-    read = zip(kept, store.each(wanted, kept), strict=True)
-    hashes = {content: each[0].astype(np.uint8) for content, each in read}
-    return hashes, {each.name: held.notes[each.content] for each in samples if each.content not in hashes}
+    contents = manifest["content"].tolist()
+    hashes, notes = stored_hashes(data, contents, store), store.held(hash_recipe(data), contents).notes
+    samples = samples_of(manifest)
+    return hashes, {each.name: notes[each.content] for each in samples if each.content not in hashes}
+
+
+def stored_hashes(data: Reader, contents: Iterable[str], store: Store) -> dict[str, UInt8[np.ndarray, "8 octet"]]:
+    """Return the hashes by content that a store holds of images as `data` reads them."""
+    return {content: each[0].astype(np.uint8) for content, each in store.found(hash_recipe(data), contents).items()}
 
 
 def overlapping_images(data: Reader, sizes: Mapping[str, Size], store: Store) -> pd.DataFrame:
@@ -105,8 +108,5 @@ def overlapping_images(data: Reader, sizes: Mapping[str, Size], store: Store) ->
 
 def stored_keypoints(data: Reader, contents: Sequence[str], store: Store) -> list[Points]:
     """Return what the first reading found of each content, and no keypoint where that is nothing."""
-    wanted = keypoints_recipe(data)
-    held = store.held(wanted).samples
-    kept = [content for content in contents if content in held]
-    found = dict(zip(kept, store.each(wanted, kept), strict=True))
+    found = store.found(keypoints_recipe(data), contents)
     return [found.get(content, NO_POINTS) for content in contents]

@@ -1,6 +1,6 @@
 """What a cohort has in common with the images that a model learnt from: these are not new to it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,16 +8,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from src.data.leaks import IDENTICAL, NEAR, PATIENT, across_folds, find_leaks
+from src.data.leaks import IDENTICAL, NEAR, PATIENT, WAYS_OUT, across_folds, find_leaks
 from src.data.patients import PREFIX
-from src.data.reader import Reader
-from src.recipes import hash_recipe
-from src.storage.store import Store
 
 KNOWN = "learnt from: "
 """With what the names of images begin that a model learnt from: a cohort's may be called the same."""
 COLUMNS = ("kind", "first", "second", "distance", "label_first", "label_second", "patient_first", "patient_second")
-WORDS = {PATIENT: "patients", IDENTICAL: "identical images", NEAR: "near-identical images"}
+WORDS = {kind: WAYS_OUT[kind][0] for kind in (PATIENT, IDENTICAL, NEAR)}
 
 
 @dataclass
@@ -101,12 +98,3 @@ def turn_pairs(findings: pd.DataFrame) -> pd.DataFrame:
     """Return findings with their sides exchanged."""
     names = {"first": "second", "label_first": "label_second", "patient_first": "patient_second"}
     return findings.rename(columns=names | {second: first for first, second in names.items()})
-
-
-def stored_hashes(store: Store, data: Reader, contents: Collection[str]) -> dict[str, UInt8[np.ndarray, "8 octet"]]:
-    """Return the hashes by content that a store holds of images as `data` reads them."""
-    wanted = hash_recipe(data)
-    held = store.held(wanted)
-    kept = [content for content in dict.fromkeys(contents) if content in held.samples]
-    found = zip(kept, store.each(wanted, kept), strict=True)
-    return {content: each[0].astype(np.uint8) for content, each in found}

@@ -160,6 +160,12 @@ class Store:
         names = (f"{folder}/{content}{SAMPLE}" for content in contents)
         yield from self.place.abreast(lambda name: load_tensors(self.local(name))["descriptors"], names)
 
+    def found(self, recipe: Recipe, contents: Iterable[str]) -> dict[str, Descriptors]:
+        """Return the descriptors of those samples that are there, by content; `ValueError` where a file is damaged."""
+        held = self.held(recipe).samples
+        kept = [content for content in dict.fromkeys(contents) if content in held]
+        return dict(zip(kept, self.each(recipe, kept), strict=True))
+
     def local(self, name: str) -> Path:
         """Return a file of tensors on this machine; one that is fetched and found damaged is not kept."""
         return self.place.local(name, lambda content: parse_tensors(content, self.place.address(name)))
