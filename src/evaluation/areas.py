@@ -73,14 +73,20 @@ def rank_cases(scores: Cases, positive: Bool[np.ndarray, " cases"]) -> tuple[flo
     That is its placement among the cases of the other side (DeLong 1988, equations 3 and 4) less the area, divided by
     the number of cases of its own.
     """
+    placements = place_cases(scores, positive)
+    area = float(placements[positive].mean())
+    return area, (placements - area) / np.where(positive, positive.sum(), (~positive).sum())
+
+
+def place_cases(scores: Cases, positive: Bool[np.ndarray, " cases"]) -> Cases:
+    """Return, of each case, the share of the other side's cases that it is on the right side of; a tie counts half."""
     from scipy.stats import rankdata
 
     ranks, placements = rankdata(scores), np.empty(len(scores))
     for side in (positive, ~positive):
         placements[side] = (ranks[side] - rankdata(scores[side])) / (~side).sum()
     placements[~positive] = 1 - placements[~positive]
-    area = float(placements[positive].mean())
-    return area, (placements - area) / np.where(positive, positive.sum(), (~positive).sum())
+    return placements
 
 
 def score_interval(

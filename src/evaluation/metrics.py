@@ -162,6 +162,11 @@ class CaseScores:
         strata = self.labels if by_class else None
         return estimate_proportion(hits, counted & self.held, self.groups, self.folds, strata)
 
+    def deviation(self, hits: Bool[np.ndarray, "repeats cases"]) -> float:
+        """Return the population standard deviation of the folds' shares of hits."""
+        shares = accuracy_by_fold(pd.Series(hits[self.held]), pd.Series(self.folds[self.held]))
+        return float(shares.std(ddof=0))
+
     def area(self, classes: Sequence[int] | None = None) -> Estimate:
         """Return the mean of the areas of classes against the rest: where none are given of all, of two the second."""
         count = self.probabilities.shape[2]
@@ -185,9 +190,7 @@ class CaseScores:
 ESTIMATES: dict[str, Callable[[CaseScores], Estimate]] = {
     ACCURACY: lambda scores: scores.share(scores.predicted == scores.labels, scores.held),
     "balanced_accuracy": lambda scores: scores.share(scores.predicted == scores.labels, scores.held, by_class=True),
-    "auc": lambda scores: scores.area(
-        [1] if scores.probabilities.shape[2] == 2 else range(scores.probabilities.shape[2])
-    ),
+    "auc": CaseScores.area,
     "log_loss": lambda scores: scores.loss(log_losses),
     "brier": lambda scores: scores.loss(squared_errors),
 }
@@ -212,11 +215,14 @@ def label_numbers(cases: pd.DataFrame) -> Labels:
     return numbers.astype(np.int64)
 
 
+def patient_names(cases: pd.DataFrame) -> "pd.Series[str]":
+    """Return the name of each case's patient; a case of an unknown one ("") is a patient of its own."""
+    return ("patient " + cases["patient"]).where(cases["patient"] != "", "case " + cases["case"])
+
+
 def patient_groups(cases: pd.DataFrame) -> Int[np.ndarray, " cases"]:
-    """Return the number of each case's patient, from 0; a case of an unknown patient ("") is a group of its own."""
-    known = cases["patient"] != ""
-    names = ("patient " + cases["patient"]).where(known, "case " + cases["case"])
-    return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+    """Return the number of each case's patient (`patient_names`), from 0."""
+    return np.unique(patient_names(cases).to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
 def bootstrap_weights(groups: Int[np.ndarray, " cases"], replicates: int, seed: int) -> Iterator[Weights]:
@@ -275,8 +281,7 @@ def measure_cases(
     found: dict[str, float] = {}
     for name in names:
         found |= (drawn.get(name) or ESTIMATES[name](scores)).named(name)
-    correct = pd.Series((scores.predicted == scores.labels)[scores.held])
-    found["accuracy_std"] = float(accuracy_by_fold(correct, pd.Series(scores.folds[scores.held])).std(ddof=0))
+    found["accuracy_std"] = scores.deviation(scores.predicted == scores.labels)
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 

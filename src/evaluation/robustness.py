@@ -22,7 +22,7 @@ from src.evaluation.metrics import (
     percentile_interval,
 )
 from src.evaluation.predictions import average_by_case, class_names, probability_columns
-from src.evaluation.proportions import clustered_wilson
+from src.evaluation.proportions import Estimate, clustered_wilson
 from src.evaluation.wording import measured
 
 Setting = tuple[str, float]
@@ -86,10 +86,10 @@ class Paired:
         changed, gain, moved = (each.to_numpy() for each in (self.changed, self.gain, self.moved))
         groups = self.groups
         return {
-            **with_ends("changed", changed.mean(), *clustered_wilson(changed, groups)),
-            **with_ends("moved", moved.mean(), *clustered_mean(moved, groups, lowest=0.0)),
-            **with_ends("accuracy_difference", gain.mean(), *clustered_difference(gain, groups)),
-            **with_ends("auc_difference", *auc_difference(self.before, self.after, replicates)),
+            **Estimate(float(changed.mean()), *clustered_wilson(changed, groups)).named("changed"),
+            **Estimate(float(moved.mean()), *clustered_mean(moved, groups, lowest=0.0)).named("moved"),
+            **Estimate(float(gain.mean()), *clustered_difference(gain, groups)).named("accuracy_difference"),
+            **auc_difference(self.before, self.after, replicates).named("auc_difference"),
         }
 
 
@@ -162,15 +162,16 @@ def excess_losses(
     """Return the columns `excess_loss`, by which each model loses more than the first one, and its ends."""
     first = str(table["model"].iloc[0])
     patients = cases.drop_duplicates("case").set_index("case", drop=False)
-    found: dict[str, list[float]] = {key: [] for key in with_ends("excess_loss", 0.0, 0.0, 0.0)}
+    found: dict[str, list[float]] = {key: [] for key in Estimate().named("excess_loss")}
     for row in table.to_dict("records"):
         ours, theirs = (gains.get((model, row["perturbation"], row["level"])) for model in (row["model"], first))
-        figure = (NAN, NAN, NAN)
+        figure = Estimate()
         if row["model"] != first and ours is not None and theirs is not None:
             more = (theirs - ours).dropna()  # of the cases of both
             groups = patient_groups(patients.loc[more.index])
-            figure = (float(more.mean()), *clustered_difference(more.to_numpy(), groups)) if len(more) else figure
-        for key, value in with_ends("excess_loss", *figure).items():
+            ends = clustered_difference(more.to_numpy(), groups) if len(more) else (NAN, NAN)
+            figure = Estimate(float(more.mean()), *ends)
+        for key, value in figure.named("excess_loss").items():
             found[key].append(value)
     return found
 
@@ -214,7 +215,7 @@ def ends_of(middle: float, parts: Float[np.ndarray, " patients"], more: float, t
     return float(middle) - half, float(middle) + half
 
 
-def auc_difference(before: pd.DataFrame, after: pd.DataFrame, replicates: int) -> tuple[float, float, float]:
+def auc_difference(before: pd.DataFrame, after: pd.DataFrame, replicates: int) -> Estimate:
     """Return the difference of two tables' AUC, and its 95 % interval by a paired bootstrap over patients."""
     parts = [(values_of(one), values_of(other), label_numbers(one)) for one, other in repeats_of(before, after)]
     groups = patient_groups(next(repeats_of(before, after))[0])
@@ -227,7 +228,7 @@ def auc_difference(before: pd.DataFrame, after: pd.DataFrame, replicates: int) -
         return np.mean(gains, axis=0)
 
     drawn = np.concatenate([of_weights(weights) for weights in bootstrap_weights(groups, replicates, 0)])
-    return (float(of_weights(once)[0]), *percentile_interval(drawn))
+    return Estimate(float(of_weights(once)[0]), *percentile_interval(drawn))
 
 
 def repeats_of(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -239,11 +240,6 @@ def repeats_of(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple[pd.D
 def values_of(cases: pd.DataFrame) -> Probabilities:
     """Return the probabilities (cases, classes) of a table by case."""
     return cases[probability_columns(cases)].to_numpy(dtype=np.float64)
-
-
-def with_ends(name: str, value: float, low: float, high: float) -> dict[str, float]:
-    """Return a figure and the ends of its interval under its name."""
-    return {name: float(value), f"{name}_low": low, f"{name}_high": high}
 
 
 def summarise_robustness(table: pd.DataFrame) -> pd.DataFrame:
@@ -271,7 +267,7 @@ def summary_row(part: pd.DataFrame) -> dict[str, Any]:
         "below": level_of_loss(part[part["level"] <= start], start),
         "above": level_of_loss(part[part["level"] >= start], start),
         "worst": worst["level"] if len(known) else NAN,
-        **{name: worst[name] for key in kept for name in with_ends(key, NAN, NAN, NAN)},
+        **{name: worst[name] for key in kept for name in Estimate().named(key)},
     }
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from src.evaluation.metrics import label_numbers
+from src.evaluation.areas import place_cases
+from src.evaluation.metrics import label_numbers, patient_names
 from src.evaluation.multiplicity import holm_correction
 from src.evaluation.predictions import average_by_case, class_names, probability_columns
 from src.evaluation.two_classes import POSITIVE, Binary
@@ -75,7 +76,7 @@ def slice_notes(slices: pd.DataFrame) -> list[str]:
 
 def fewest_patients(cases: pd.DataFrame) -> int:
     """Return how many patients the class with the fewest has, among those of the table's names."""
-    counts = cases.assign(patient=_patients(cases)).groupby("label")["patient"].nunique()
+    counts = cases.assign(patient=patient_names(cases)).groupby("label")["patient"].nunique()
     return int(counts.reindex(class_names(cases), fill_value=0).min())
 
 
@@ -107,31 +108,19 @@ def auc_parts(parts: Mapping[str, pd.DataFrame], binary: Binary) -> Iterator[tup
 
 
 def _places(view: pd.DataFrame) -> pd.DataFrame:
-    """Return of each case `place`, the share of the other class's cases that it is on the right side of (a tie counts
-    half), and `share`, half of what it is of its own class."""
-    from scipy.stats import rankdata
-
+    """Return of each case its `place` (`src.evaluation.areas.place_cases`), and `share`, half of what it is of its own
+    class."""
     score, positive = view["p_positive"].to_numpy(dtype=np.float64), (view["label"] == POSITIVE).to_numpy(dtype=bool)
-    place, share = np.empty(len(view)), np.empty(len(view))
-    ranks = rankdata(score)
-    for own in (positive, ~positive):
-        below = (ranks[own] - rankdata(score[own])) / (~own).sum()
-        place[own] = below if own is positive else 1 - below
-        share[own] = 0.5 / own.sum()
-    return pd.DataFrame({"place": place, "share": share}, index=view.index)
+    share = 0.5 / np.where(positive, positive.sum(), (~positive).sum())
+    return pd.DataFrame({"place": place_cases(score, positive), "share": share}, index=view.index)
 
 
 def _by_patient(
     cases: pd.DataFrame, added: Float[np.ndarray, " cases"], share: Float[np.ndarray, " cases"]
 ) -> tuple[float, pd.DataFrame]:
     """Return the sum of what is added, and by patient what it adds and its share of the whole."""
-    table = pd.DataFrame({"patient": _patients(cases), "added": added, "share": share})
+    table = pd.DataFrame({"patient": patient_names(cases), "added": added, "share": share})
     return float(added.sum()), table.groupby("patient").sum()
-
-
-def _patients(cases: pd.DataFrame) -> pd.Series:
-    """Return the patient of each case; an unknown one is a patient of its own."""
-    return ("patient " + cases["patient"]).where(cases["patient"] != "", "case " + cases["case"])
 
 
 def group_test(groups: list[tuple[float, pd.DataFrame]], seed: int) -> float:

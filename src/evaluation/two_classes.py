@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from src.evaluation.metrics import CaseScores, accuracy_by_fold
+from src.evaluation.metrics import CaseScores
 from src.evaluation.positive_class import usual_positive
 from src.evaluation.predictions import class_names
 from src.system.checks import holds, one_of
@@ -134,13 +134,12 @@ def count_missed(cases: pd.DataFrame, view: pd.DataFrame, positive: list[str], t
 
 def _set_point(scores: CaseScores, threshold: float) -> dict[str, float]:
     truth, called = scores.labels == 1, scores.probabilities[..., 1] > threshold
-    correct = pd.Series((called == truth)[scores.held])
     return {
         "threshold": threshold,
         **scores.share(called, truth).named("sensitivity"),
         **scores.share(~called, ~truth).named("specificity"),
         **scores.share(called == truth, scores.held).named("accuracy"),
-        "accuracy_std": float(accuracy_by_fold(correct, pd.Series(scores.folds[scores.held])).std(ddof=0)),
+        "accuracy_std": scores.deviation(called == truth),
     }
 
 
