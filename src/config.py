@@ -39,7 +39,7 @@ FORMATS = ("table", "bach")
 STATUSES = ("", "running", "finished", "failed", "killed")
 UNRECORDED = ("hydra", "experiment", "search", "tracking", "executor")
 """The groups whose options say nothing of what a cell computes that its values do not say."""
-INNER_FOLDS = 5
+USUAL_INNER_FOLDS = 5
 """Inner folds where something is to be chosen on predictions, and no number is given."""
 COPIES = "copies"
 """The folder of the workspace with what was read from a store that is far, or written to it."""
@@ -115,15 +115,14 @@ class Tune(Plan, Experiment):
         """Check the parameters."""
         Experiment.__post_init__(self)
         Plan.__post_init__(self)
-        if self.recalibration != AS_IT_IS and not self.nested:
+        asked = {
+            f"recalibration={self.recalibration} is fitted": self.recalibration != AS_IT_IS,
+            f"threshold={self.threshold} is chosen": bool(self.threshold),
+        }
+        told = [what for what, wanted in asked.items() if wanted]
+        if told and not self.nested:
             raise ValueError(
-                f"recalibration={self.recalibration} is fitted without a glance at what is held out, which "
-                "nested=false has had: leave one of them out"
-            )
-        if self.threshold and not self.nested:
-            raise ValueError(
-                f"threshold={self.threshold} is chosen without a glance at what is held out, which nested=false has "
-                "had: leave one of them out"
+                f"{told[0]} without a glance at what is held out, which nested=false has had: leave one of them out"
             )
 
 
@@ -578,7 +577,7 @@ def settle_config(config: DictConfig) -> DictConfig:
         for name in following:
             config.encoder[name] = getattr(encoder, name)
     if needs_folds:
-        config.inner_folds = INNER_FOLDS
+        config.inner_folds = USUAL_INNER_FOLDS
     return config
 
 
@@ -597,10 +596,8 @@ def compose_defaults(options: tuple[str, ...]) -> dict[str, str]:
 
 def default_params(params: Mapping[str, str]) -> dict[str, str]:
     """Return the params, as texts, that a run would have had by its options alone."""
-    groups = [
-        path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("hydra", "experiment", "search")
-    ]
-    options = {name: params[name] for name in sorted(groups) if name in params and name not in ("tracking", "executor")}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {*UNRECORDED}
+    options = {name: params[name] for name in sorted(groups) if name in params}
     return compose_defaults(tuple(f"{name}={option}" for name, option in options.items())) | options
 
 

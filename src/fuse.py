@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, given_values
+from src.cli.command import command
 from src.cli.evaluations import show_evaluation, show_groups, write_evaluation, write_groups
 from src.cli.terminal import say
 from src.config import ROOT, Fuse, build
-from src.evaluation.two_classes import Binary
 from src.sweeps.callback import unfused_groups
-from src.sweeps.fusion import finished_cells, fuse_runs, fuse_sweep, recorded_view
+from src.sweeps.fusion import finished_cells, fuse_runs, fuse_sweep, given_view
 from src.system.files import check_unwritten, check_writable
-from src.tracking import CELL, SWEEP, RunRecord
+from src.tracking import CELL, SWEEP
 
 if TYPE_CHECKING:
     from src.evaluation.evaluation import Evaluation
@@ -59,12 +58,6 @@ def evaluate_runs(options: Fuse) -> "tuple[Evaluation, str, list[str]]":
     binary = given_view(options.binary, runs)
     evaluation, notes = fuse_runs(tracking, runs, options.replicates, binary, options.slices)
     return evaluation, "fusion", notes
-
-
-def given_view(binary: Binary, runs: list[RunRecord]) -> Binary | None:
-    """Return the two-class view that is asked for, in all else that of the runs; None where nothing of it is given."""
-    given = given_values("binary", binary)
-    return recorded_view(runs, given) if given else None
 
 
 def show_sweep(options: Fuse) -> None:

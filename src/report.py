@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from src.cli.command import command, given_values, is_given
+from src.cli.command import command, is_given
 from src.cli.terminal import say
 from src.config import Report, build
 from src.system.files import check_file, check_unwritten, check_writable, replace_file
@@ -49,19 +49,18 @@ def main(config: DictConfig) -> None:
 def gather_material(options: Report) -> "ReportMaterial":
     """Return what the report is made of."""
     from src.reporting.gathering import gather_report
-    from src.sweeps.fusion import finished_cells, recorded_view
+    from src.sweeps.fusion import finished_cells, given_view
 
     tracking = options.tracking
     tracking.bury()
-    given = given_values("binary", options.binary)
     told = {"reference": options.reference, "primary": options.primary}
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.id)
-        binary = recorded_view(finished_cells(cells), given) if given else None
+        binary = given_view(options.binary, finished_cells(cells))
         return gather_report(tracking, sweep, cells, sweep.swept, options.replicates, binary, **told)
     runs = [find_reported(tracking, name) for name in options.runs]
-    binary = recorded_view(finished_cells(runs), given) if given else None
+    binary = given_view(options.binary, finished_cells(runs))
     return gather_report(tracking, None, runs, (), options.replicates, binary, **told)
 
 

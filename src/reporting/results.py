@@ -374,13 +374,11 @@ def class_section(material: ReportMaterial) -> Section:
         ]
         parts = group_predictions(group)
         if len(parts) > 1:
-            rows = [[name, *row[:2], *row[3:]] for name, part in parts.items() for row in class_rows(part)]
+            rows = [[name, *row] for name, part in parts.items() for row in class_rows(part)]
             caption = f"Each class, by cell{of_group(group)}"
-            blocks.append(
-                TextTable(
-                    caption=caption, header=["Cell", *OF_CLASSES[:2], *OF_CLASSES[3:]], rows=rows, text=2, folded=True
-                )
-            )
+            whole = TextTable(caption=caption, header=["Cell", *OF_CLASSES], rows=rows, text=2, folded=True)
+            # The patients are those of the table above, and there is no room for them.
+            blocks.append(whole.select({name: name for name in whole.header if name != "Patients"}))
     return Section(id="classes", title="By class", blocks=blocks)
 
 

@@ -8,6 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.cli.command import given_values
 from src.config import ROOT
 from src.data.manifest import case_groups, is_among, list_first
 from src.evaluation.predictions import class_names
@@ -312,6 +313,13 @@ def read_inner(tracking: Tracking, runs: Mapping[str, RunRecord]) -> "dict[str, 
     """Return what runs predicted of training parts, by the name of their model, of those that did."""
     found = {name: tracking.inner_predictions(run) for name, run in runs.items()}
     return {name: table.assign(model=name) for name, table in found.items() if table is not None}
+
+
+def given_view(binary: Binary, runs: list[RunRecord]) -> Binary | None:
+    """Return the two-class view that the command line asks for, in all else that of the runs; None where nothing of it
+    is given."""
+    given = given_values("binary", binary)
+    return recorded_view(runs, given) if given else None
 
 
 def recorded_view(runs: list[RunRecord], given: Mapping[str, Any] | None = None) -> Binary:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from src.cell import IDLE, Cell
 from src.classifiers.tuned import FLAGGED, NESTED
-from src.config import flatten_config
+from src.config import USUAL_INNER_FOLDS, flatten_config
 from src.sweeps.fusion import BY_IMAGE, leaks_patients, read_inner
 from src.system.next_commands import HERE, next_command, override
 from src.tracking import CELL, FINISHED, KIND, RunRecord, Tracking
@@ -34,7 +34,7 @@ OTHERS = {"frozen": ("finetune",), "finetune": ("augment", "pool", "classifier")
 """Those of them that make none by a method."""
 ELSEWHERE = ("data.root",)
 """What of the rest a command has to say to find the data; where runs are, it is told by `src.system.next_commands`."""
-INNER = "inner_folds=5"
+INNER = f"inner_folds={USUAL_INNER_FOLDS}"
 TRIALS = ("search", "trials", "inner_folds", "objective", "sampler", "pruner")
 """The groups and keys that say how parameters are chosen."""
 

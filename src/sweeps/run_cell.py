@@ -27,6 +27,7 @@ RAW_PREDICTIONS = "raw_predictions.parquet"
 if TYPE_CHECKING:
     import pandas as pd
 
+    from src.data.reader import LeftOut
     from src.evaluation.chosen_threshold import ThresholdChoice
     from src.evaluation.evaluation import Evaluation
     from src.methods.inner_folds import Parts
@@ -109,14 +110,15 @@ class RunProgress(TerminalProgress):
 @dataclass
 class CellInputs:
     """What a cell works on: manifest, height and width of images by content, splits, what its figures are sliced by
-    (`src.evaluation.slices.slice_facts`), and digests: of manifest and splits, of the encoder's weights, of what was
-    tuned."""
+    (`src.evaluation.slices.slice_facts`), digests (of manifest and splits, of the encoder's weights, of what was
+    tuned), and what lies beside the images and is none."""
 
     manifest: "pd.DataFrame"
     sizes: "Mapping[str, Size]"
     splits: "pd.DataFrame"
     slices: "pd.DataFrame"
     facts: dict[str, str]
+    left_out: "list[LeftOut]"
 
     @property
     def classes(self) -> list[str]:
@@ -143,8 +145,8 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     from src.methods.image_reading import read_images
     from src.recipes import data_digest, splits_digest
 
-    manifest = experiment.data.manifest()
-    for line in describe_manifest(manifest, experiment.data.left_out()):
+    manifest, left_out = experiment.data.manifest(), experiment.data.left_out()
+    for line in describe_manifest(manifest, left_out):
         tell(f"data: {line}")
     store, workers = open_store(experiment), experiment.method.workers
     if experiment.data.estimates_patients:
@@ -161,7 +163,7 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     slices = slice_facts(manifest, [*experiment.slices, *experiment.protocol.slices])
     if not experiment.data.estimates_patients:
         manifest, sizes = read_images(experiment.data, manifest, store, workers, TerminalProgress())
-    return CellInputs(manifest, sizes, splits, slices, {"data": data_digest(manifest)} | facts)
+    return CellInputs(manifest, sizes, splits, slices, {"data": data_digest(manifest)} | facts, left_out)
 
 
 def check_two_classes(experiment: Experiment, classes: list[str]) -> None:
@@ -311,8 +313,9 @@ def record_inputs(experiment: Experiment, inputs: CellInputs, run: "TrackedRun")
 
     inputs.splits.to_csv(run.folder / "splits.csv", index=False)
     inputs.manifest.to_csv(run.folder / "manifest.csv", index=False)
-    if left_out := experiment.data.left_out():
-        pd.DataFrame([asdict(each) for each in left_out]).to_csv(run.folder / "left_out.csv", index=False)
+    if inputs.left_out:
+        left_out = pd.DataFrame([asdict(each) for each in inputs.left_out])
+        left_out.to_csv(run.folder / "left_out.csv", index=False)
     run.log(tags=inputs.facts)
     data = experiment.data
     run.log_data(describe_dataset(data.title, inputs.facts["data"], data.root, inputs.manifest))

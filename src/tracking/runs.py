@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SQLITE = "sqlite:///"
 INNER_PREDICTIONS = "inner_predictions.parquet"
 """The artefact of a run with what it predicted of its folds' training parts by inner folds."""
+SQLITE = "sqlite:///"
 """With what the address of a database begins that is a file; in `tracking.uri` the file's path follows as it is."""
 MANY = 50000
 """The most runs that a server lists at once."""
