@@ -54,7 +54,7 @@ def test_a_sweeps_models_are_stressed_on_the_same_images_and_reported(workspace:
     assert page.read_text().count('<section id="stress"') == 1
     assert page.read_text().count("<summary>Every level") == 1  # of two tests of the same the newest
     listed = run("runs", workspace=workspace)
-    assert listed.stdout.count("stress of 2") == 2
+    assert listed.stdout.count("stress of 2 models") == 2
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
     weights = np.zeros(held.shape)
     weights[held] = 1 / np.bincount(numbers[held])[numbers[held]]
     hits, groups = right.fillna(0.0).to_numpy(dtype=np.float64).T, patient_groups(right.index.to_frame(index=False))
-    return weighted_ends(hits, weights / weights.sum(), groups, numbers, np.ones((len(groups), 1)))
+    return weighted_ends(hits, weights / weights.sum(), groups, numbers)
 
 
 def mean_of_folds(

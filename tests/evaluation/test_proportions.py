@@ -85,6 +85,25 @@ def test_the_mean_of_classes_varies_as_they_do() -> None:
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.03)
 
 
+def test_a_class_of_few_patients_is_not_certain_because_all_of_them_are_right() -> None:
+    """Newcombe's (1998) and Zou and Donner's (2008) sum of squares of the distances of Wilson's ends."""
+    labels = np.repeat([0, 1], [36, 4])
+    right = np.concatenate([np.arange(36) % 4 != 0, np.ones(4, dtype=bool)])
+    found = share(right, np.arange(40), strata=labels)
+    ends = [share(right[labels == k], np.arange((labels == k).sum())) for k in (0, 1)]
+    below = np.sqrt(sum((end.value - end.low) ** 2 for end in ends)) / 2
+    assert found == pytest.approx((0.875, 0.875 - below, 0.875 + (ends[0].high - 0.75) / 2))
+    assert ends[1].low < 0.6
+
+
+def test_classes_that_have_patients_in_common_vary_together() -> None:
+    generator = np.random.default_rng(3)
+    easy = generator.random(60) < 0.7
+    right, labels = np.tile(easy, 2), np.repeat([0, 1], 60)
+    apart, together = (share(right, groups, strata=labels) for groups in (np.arange(120), np.tile(np.arange(60), 2)))
+    assert together.high - together.low == pytest.approx(2**0.5 * (apart.high - apart.low), rel=0.03)
+
+
 def test_a_ratio_of_repeats_is_the_mean_of_theirs_and_no_more_certain_than_one() -> None:
     generator = np.random.default_rng(1)
     groups = np.arange(60) // 2
