@@ -25,6 +25,11 @@ REFERENCES = {
     "Obuchowski 1997": "Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 1997;53:567-578.",
     "Newcombe 2006": "Newcombe RG. Confidence intervals for an effect size measure based on the Mann-Whitney "
     "statistic. Part 2: asymptotic methods and evaluation. Statistics in Medicine 2006;25:559-573.",
+    "Zou and Donner 2008": "Zou GY, Donner A. Construction of confidence limits about effect measures: a general "
+    "approach. Statistics in Medicine 2008;27:1693-1702.",
+    "Lei 2018": "Lei J, G'Sell M, Rinaldo A, Tibshirani RJ, Wasserman L. Distribution-free predictive inference for "
+    "regression. Journal of the American Statistical Association 2018;113:1094-1111.",
+    "Youden 1950": "Youden WJ. Index for rating diagnostic tests. Cancer 1950;3:32-35.",
     "Nadeau and Bengio 2003": "Nadeau C, Bengio Y. Inference for the generalization error. Machine Learning "
     "2003;52:239-281.",
     "Bouckaert and Frank 2004": "Bouckaert RR, Frank E. Evaluating the replicability of significance tests for "
@@ -35,11 +40,16 @@ REFERENCES = {
 """By how the text names them."""
 PLACES = ("data.root", "data.path", "data.expected", "tracking", "workspace", "store", "name", "resume", "published")
 MACHINES = ("executor", "examples", "method.workers", "method.device", "method.memory", "method.batch")
-DESCRIBED = ("seeds", "encoder.label", "binary.positive", "slices")
+DESCRIBED = ("seeds", "encoder.label", "binary.positive", "slices", "inner_folds", "threshold", "recalibration")
 UNTOLD = (*PLACES, *MACHINES, *DESCRIBED)
 """Params, or groups of them, that say where or how a run was made, or that stand elsewhere in the text."""
 SHA_256 = 64
 """Signs of a digest, which what has no weights has none of."""
+CHOICES = ("inner_folds", "threshold", "recalibration")
+NOTHING = ("", "0", "none")
+RULES = {"sensitivity": "Lei 2018", "specificity": "Lei 2018", "youden": "Youden 1950"}
+MAPS = {"temperature": "Guo 2017"}
+"""Whom the text cites for a rule, and for a map."""
 SPLITS = {
     "kfold": "cross-validation stratified by class, with all cases of a patient in one fold",
     "image_kfold": "cross-validation stratified by class that ignored patients, so that these may stand on both sides "
@@ -87,6 +97,7 @@ def method_section(material: ReportMaterial) -> Section:
         *(data_line(split, material) for split in different_data(material.splits)),
         *(protocol_line(split, material) for split in material.splits),
         learning_line(material),
+        *choice_lines(material),
         *setting_lines(material),
         statistics_line(material),
         software_line(material.done),
@@ -140,6 +151,20 @@ def learning_line(material: ReportMaterial) -> str:
     return f"Learning: {describe_methods(material).removeprefix('Method: ')}{weights}{averaged}{chosen}{cells}"
 
 
+def choice_lines(material: ReportMaterial) -> list[str]:
+    """Return what was chosen on predictions of the training parts, and how these were made; none where nothing was."""
+    inner, rules, maps = ([each for each in param_values(material, key) if each not in NOTHING] for key in CHOICES)
+    if not inner:
+        return []
+    made = f"each fold's training part was itself predicted out of fold, by {listed(inner)} inner folds of its patients"
+    by = [f"{rule} ({RULES[name]})" if (name := rule.partition(":")[0]) in RULES else rule for rule in rules]
+    mapped = [f"{kind} ({MAPS[kind]})" if kind in MAPS else kind for kind in maps]
+    used = [f"a threshold was chosen by {listed(by)}"] * bool(by)
+    used += [f"probabilities were recalibrated by {listed(mapped)}"] * bool(mapped)
+    on_these = f" On these predictions {' and '.join(used)}, and applied to the cases held out." if used else ""
+    return [f"Chosen within training parts: {made}.{on_these}"]
+
+
 def setting_lines(material: ReportMaterial) -> list[str]:
     """Return the parameters that are not the defaults of the options chosen, of all cells and of some; what varied."""
     told = [changed_params(cell.params) for cell in material.done]
@@ -171,7 +196,8 @@ def statistics_line(material: ReportMaterial) -> str:
     lines = [
         "Statistics: intervals are at 95 % and take patients for clusters. Those of proportions (accuracy, "
         "sensitivity, specificity, predictive values) are Wilson's (Wilson 1927) at the effective number of cases "
-        "(Kish 1965; Korn and Graubard 1998); those of areas under the ROC curve are score intervals (Newcombe 2006) "
+        "(Kish 1965; Korn and Graubard 1998), and of their means over classes the sum of squares of these (Zou and "
+        "Donner 2008); those of areas under the ROC curve are score intervals (Newcombe 2006) "
         "by the variance of clustered data (Obuchowski 1997); those of macro F1 and calibration error are a percentile "
         "bootstrap over patients."
     ]

@@ -11,13 +11,14 @@ from src.tracking import FINISHED, Tracking
 from tests.support.commands import QUICK, run
 
 ENCODER = ["encoder=efficientnet_lite0", "encoder.weights=imagenet"]
+CHOICES = ["data.cases=24", "inner_folds=2", "threshold=sensitivity:0.5", "recalibration=temperature"]
 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> ReportMaterial:
     """A real run of the demo, with parameters that are not the defaults."""
     folder = tmp_path_factory.mktemp("methods")
-    process = run("run", *QUICK, *ENCODER, "seeds=[0,1]", "classifier.c=0.5", "name=one", workspace=folder)
+    process = run("run", *QUICK, *ENCODER, *CHOICES, "seeds=[0,1]", "classifier.c=0.5", "name=one", workspace=folder)
     assert process.returncode == 0, process.stderr
     tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifacts=f"{folder}/artifacts")
     found = tracking.find("one")
@@ -45,6 +46,14 @@ def test_data_protocol_learning_and_software_are_told(material: ReportMaterial, 
         "Seeds of models: 0, 1.",
     ):
         assert said in text, said
+
+
+def test_what_was_chosen_is_told_with_what_it_was_chosen_on(text: str) -> None:
+    assert (
+        "predicted out of fold, by 2 inner folds of its patients. On these predictions a threshold was chosen by "
+        "sensitivity:0.5 (Lei 2018) and probabilities were recalibrated by temperature (Guo 2017), and applied"
+    ) in text
+    assert "inner_folds =" not in text
 
 
 def test_parameters_are_told_that_are_not_the_defaults(material: ReportMaterial, text: str) -> None:
