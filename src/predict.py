@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     from src.data.new_images import list_images
     from src.data.sets.bach import check_submission, make_submission
     from src.data.summary import describe_manifest
-    from src.models.prediction import predict_new
+    from src.models.prediction import fuse_thresholds, predict_new
     from src.models.saved import load_all_fitted
     from src.storage.store import Store
     from src.tracking.model_registry import locate_model
@@ -52,7 +52,8 @@ def main(config: DictConfig) -> None:
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
-        prediction = predict_new(members, listing.images, listing.root, TerminalProgress(), store)
+        threshold = fuse_thresholds(members)
+        prediction = predict_new(members, listing.images, listing.root, TerminalProgress(), store, threshold)
     if options.members:
         write_table(prediction.members, options.members)
     show_prediction(prediction)

@@ -17,8 +17,8 @@ from mlflow.pyfunc import PythonModel
 
 import src
 from src.config import rebuild_operator, take_own
-from src.models.prediction import predict_new
-from src.models.saved import CELLS, Member, load_all_fitted, packed_cells
+from src.models.prediction import fuse_thresholds, predict_new
+from src.models.saved import CELLS, Member, ModelThreshold, load_all_fitted, packed_cells
 from src.system import memory
 from src.system.progress import Progress
 
@@ -30,16 +30,18 @@ class Served(PythonModel):  # type: ignore[misc]  # MLflow has no types that myp
     """Takes a table with the column `image`, base64 of an image file's bytes, and perhaps `case` and `view`."""
 
     members: list[Member]
+    threshold: ModelThreshold | None
 
     def load_context(self, context: Any) -> None:
         """Load the fitted cells."""
         memory.reuse_freed()
         self.members = load_members(Path(context.artifacts[CELLS]))
+        self.threshold = fuse_thresholds(self.members)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return a row per case, as `python -m src.predict` writes them."""
         with TURN:
-            table = answer_request(self.members, model_input)
+            table = answer_request(self.members, self.threshold, model_input)
         return table.astype(object).where(table.notna(), None)  # JSON has no word for what is not a number
 
 
@@ -52,7 +54,7 @@ def load_members(cells: Path) -> list[Member]:
     return found
 
 
-def answer_request(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
+def answer_request(members: list[Member], threshold: ModelThreshold | None, asked: pd.DataFrame) -> pd.DataFrame:
     """Return the predictions of a table with the column `image`; a row without a case is one by itself."""
     rows = pd.DataFrame({"sample": [f"image {number}" for number in range(len(asked))]})
     for name in ("case", "view"):
@@ -62,7 +64,7 @@ def answer_request(members: list[Member], asked: pd.DataFrame) -> pd.DataFrame:
     with tempfile.TemporaryDirectory(prefix="tenfold-") as folder:
         for name, image in zip(rows["sample"], asked["image"], strict=True):
             (Path(folder) / name).write_bytes(decode_image(image))
-        return predict_new(members, rows, Path(folder), Progress()).table
+        return predict_new(members, rows, Path(folder), Progress(), threshold=threshold).table
 
 
 def unused_names(names: "pd.Series[str]") -> "pd.Series[str]":

@@ -224,7 +224,7 @@ def judge_model(
     """Predict the cohort by a model, evaluate and track."""
     from src.evaluation.evaluation import evaluate
     from src.evaluation.external import external_predictions, external_table
-    from src.models.prediction import predict_new
+    from src.models.prediction import fuse_thresholds, predict_new
     from src.tracking.datasets import describe_dataset
 
     name = (options.name if len(options.models) == 1 else "") or f"{model.name} on {options.data.title}"
@@ -233,7 +233,8 @@ def judge_model(
         run.log(params=describe_params(config, model, binary, options), tags={"data": cohort.digest} | audit.facts)
         run.log(tags={"splits": f"external {cohort.digest}"})
         run.log_data(describe_dataset(options.data.title, cohort.digest, options.data.root, cohort.manifest))
-        prediction = predict_new(model.members, cohort.images, Path(options.data.root), TerminalProgress(), store)
+        root, threshold = Path(options.data.root), fuse_thresholds(model.members)
+        prediction = predict_new(model.members, cohort.images, root, TerminalProgress(), store, threshold)
         predictions = external_predictions(prediction.members, cohort.manifest, model.name)
         keep_tables(run, cohort, audit, prediction, predictions)
         notes = validation_notes(options, cohort, audit, prediction)

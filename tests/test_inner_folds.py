@@ -52,6 +52,14 @@ def test_the_model_keeps_and_applies_it(workspace: Path, tmp_path: Path) -> None
     assert ((found["score"] > kept["value"]) == (found["called"] == "positive")).all()
 
 
+def test_a_sweeps_model_applies_the_threshold_of_its_fusion(workspace: Path, tmp_path: Path) -> None:
+    given = ["model=chosen", f"input={workspace}/demo", f"output={tmp_path / 'new.csv'}"]
+    process = run("predict", *given, workspace=workspace)
+    assert process.returncode == 0, process.stderr
+    mean = tracking(workspace).find("chosen").metrics["threshold_mean"]
+    assert f"by score > {mean:.4f}, the mean of the folds' thresholds that youden chose" in process.stderr
+
+
 def test_the_ledger_chooses_by_them(workspace: Path) -> None:
     process = run("compare", "sweep=chosen", "replicates=50", workspace=workspace)
     assert process.returncode == 0, process.stderr

@@ -155,10 +155,14 @@ class ThresholdChoice:
     rule: ThresholdRule
     inner: pd.DataFrame
 
-    def of(self, predictions: pd.DataFrame, binary: Binary) -> ChosenThresholds:
-        """Return the thresholds for predictions: chosen by the same models on the same cases."""
+    def cases(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Return what the thresholds for predictions are chosen on: the same cases, by the same models."""
         asked = [self.inner[name].isin(predictions[name].unique()) for name in ("model", "case")]
-        return choose_thresholds(self.rule, self.inner[asked[0] & asked[1]], binary)
+        return training_cases(self.inner[asked[0] & asked[1]])
+
+    def of(self, predictions: pd.DataFrame, binary: Binary) -> ChosenThresholds:
+        """Return the thresholds for predictions."""
+        return choose_thresholds(self.rule, self.cases(predictions), binary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,16 +180,23 @@ class KeptThreshold:
         return ChosenThresholds(rule=self.rule, folds=pd.DataFrame({"threshold": self.value, **told}, index=folds))
 
 
-def choose_thresholds(rule: ThresholdRule, inner: pd.DataFrame, binary: Binary) -> ChosenThresholds:
-    """Return the thresholds of the folds by inner predictions: `fold` is whose training part a case belongs to.
+def training_cases(inner: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases of the folds' training parts, as `average_by_case` has them, by inner predictions.
 
-    The scores are of probabilities averaged over views, seeds and models, as those of the held-out cases are.
+    `fold` is whose training part a case belongs to. Probabilities are averaged over views, seeds and models, as those
+    of the held-out cases are.
+    """
+    return pd.concat([average_by_case(part) for _, part in inner.groupby("fold")], ignore_index=True)
+
+
+def choose_thresholds(rule: ThresholdRule, cases: pd.DataFrame, binary: Binary) -> ChosenThresholds:
+    """Return the thresholds of the folds by the cases of their training parts (`training_cases`).
 
     Errors: ValueError where there is no two-class view, or a training part has no case of one of its sides.
     """
     rows = {}
-    for fold, part in inner.groupby("fold"):
-        view = binary(average_by_case(part))
+    for fold, part in cases.groupby("fold"):
+        view = binary(part)
         if view is None:
             raise ValueError("a threshold needs a two-class view, but there is none: name one by binary.positive=[...]")
         rows[int(str(fold))] = choose_of_fold(rule, view, int(str(fold)))

@@ -2,9 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from src.data import image_file
-from src.evaluation.predictions import stepwise_means
+from src.evaluation.chosen_threshold import parse_rule
+from src.evaluation.predictions import probability_columns, stepwise_means
 from src.evaluation.two_classes import NEGATIVE, POSITIVE
 from src.methods.fold_models import LEFT_OUT, PASSED
 from src.methods.likeness import distance_by_case, distance_threshold
@@ -30,6 +31,7 @@ BLOCK = 200
 """Images that are predicted together: their descriptors are held on disk meanwhile."""
 OUTCOME = ["outcome", "reason"]
 CALLS = ("score", "called")
+CASE_OF_FOLD = ["fold", "case", "label"]
 UNKNOWN = ["patient", "label"]
 """What a run's predictions table says of its samples, and nobody of new images."""
 
@@ -49,7 +51,7 @@ class Prediction:
     copies
         How many images are copies of known ones: they are not new to the models.
     threshold
-        What calls a case positive (`fuse_thresholds`); None where nothing was chosen.
+        What calls a case positive; None where nothing was chosen.
     """
 
     table: pd.DataFrame
@@ -59,13 +61,19 @@ class Prediction:
 
 
 def predict_new(
-    members: list[Member], images: pd.DataFrame, root: Path, progress: Progress, store: Store | None = None
+    members: list[Member],
+    images: pd.DataFrame,
+    root: Path,
+    progress: Progress,
+    store: Store | None = None,
+    threshold: ModelThreshold | None = None,
 ) -> Prediction:
     """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
 
     With the column `content`, the digest of each file's bytes, files have been opened, and are not again.
 
-    `store` gives and keeps descriptors; without one none are kept. `ValueError` where the cells have different classes,
+    `store` gives and keeps descriptors; without one none are kept. `threshold` is that of their mean
+    (`fuse_thresholds`). `ValueError` where the cells have different classes,
     or a view has no model.
     """
     check_members(members, images)
@@ -79,7 +87,6 @@ def predict_new(
     distances = case_distances(members, join_tables([(name, answer.distances) for name, answer in answers]))
     classes = members[0].classes
     table = case_outcomes(images, bad, each).join(fuse_answers(each, classes)).join(distances)
-    threshold = fuse_thresholds(members)
     table = table if threshold is None else table.assign(**call_cases(table, threshold))
     calls = [] if threshold is None else list(CALLS)
     order = [*(f"p_{name}" for name in classes), "label", *calls, "agreement", "spread", "distance", "unlike", *OUTCOME]
@@ -90,16 +97,21 @@ def predict_new(
     return Prediction(table, each, int(rows["content"].isin(known).sum()), threshold)
 
 
-def fuse_thresholds(members: list[Member]) -> ModelThreshold | None:
-    """Return the threshold for the mean of fitted cells: the mean of theirs; None where they do not agree on its rule.
+def fuse_thresholds(members: Sequence[Member]) -> ModelThreshold | None:
+    """Return the threshold of the mean of fitted cells, chosen by their rule on the mean of what theirs was chosen on.
 
-    Where one has none, or was evaluated with another score, theirs say nothing of the mean.
+    None where they do not agree on the rule, the score or the folds, or one has no threshold.
     """
-    first, found = members[0].threshold, [member.threshold for member in members]
-    if first is None or not all(first.alike(each) for each in found):
+    first, found = members[0].threshold, [each.threshold for each in members if each.threshold is not None]
+    if first is None or len(found) < len(members) or not all(first.alike(each) for each in found):
         return None
-    values = [each.value for each in found if each is not None]
-    return first if len(found) == 1 else replace(first, value=float(np.mean(values)), folds={})
+    rule, tables = parse_rule(first.rule), [each.cases.set_index(CASE_OF_FOLD).sort_index() for each in found]
+    if len(found) == 1 or rule is None:
+        return first
+    if not all(table.index.equals(tables[0].index) for table in tables):
+        return None
+    means = pd.concat(tables)[probability_columns(tables[0])].groupby(level=CASE_OF_FOLD).mean()
+    return ModelThreshold.choose(rule, means.reset_index(), first.binary)
 
 
 def call_cases(table: pd.DataFrame, threshold: ModelThreshold) -> dict[str, "pd.Series[float] | pd.Series[str]"]:

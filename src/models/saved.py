@@ -1,5 +1,6 @@
 """Fitted cells in folders: what is kept to predict new images by, and how it comes back. Nothing is unpickled."""
 
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,8 @@ from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
 from src.encoders.weights import sha256, without_pickle
-from src.evaluation.chosen_threshold import ChosenThresholds
+from src.evaluation.chosen_threshold import ThresholdRule, choose_thresholds
+from src.evaluation.predictions import class_names, probability_columns
 from src.evaluation.recalibration import Recalibration, read_recalibrations, recalibrate
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
@@ -31,6 +33,8 @@ from src.system.progress import Progress
 
 DESCRIPTION, KNOWN = "model.json", "known"
 """What a model's folder holds beside its fitted models: what they were made of and by, and what they know."""
+THRESHOLD_CASES = "threshold.parquet"
+"""What a model's threshold was chosen on."""
 CELLS = "cells"
 """The artefact of a registered model: a folder per fitted cell, and their encoders' weights."""
 WEIGHTS = "weights"
@@ -48,7 +52,9 @@ class ModelThreshold:
     """The threshold of a fitted cell, above which the score of its positive classes calls a case positive.
 
     `value` is for the mean of its fold models: the mean of the thresholds that `rule` chose in each fold, `folds`.
-    `positive` and `reduce` say what the score is (`src.evaluation.two_classes.Binary`).
+    `positive` and `reduce` say what the score is (`src.evaluation.two_classes.Binary`). `cases` is what they were
+    chosen on, `fold, case, label, p_<class>...`, of which the digest of a case's name is kept: for the mean of several
+    cells the rule chooses anew, on the mean of theirs.
     """
 
     rule: str
@@ -56,17 +62,32 @@ class ModelThreshold:
     folds: Mapping[str, float]
     positive: list[str]
     reduce: str
+    cases: pd.DataFrame = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, chosen: ChosenThresholds, binary: Binary, classes: list[str]) -> "ModelThreshold":
-        """Return the threshold of a cell by those of its folds."""
+    def choose(cls, rule: ThresholdRule, cases: pd.DataFrame, binary: Binary) -> "ModelThreshold":
+        """Return what a rule chooses on the cases of the folds' training parts (`training_cases`)."""
+        chosen = choose_thresholds(rule, cases, binary)
         return cls(
-            rule=str(chosen.rule),
+            rule=str(rule),
             value=chosen.mean,
             folds={str(fold): float(value) for fold, value in chosen.folds["threshold"].items()},
-            positive=binary.positives(classes),
+            positive=binary.positives(class_names(cases)),
             reduce=binary.reduce,
+            cases=cases,
         )
+
+    @classmethod
+    def load(cls, folder: Path, facts: Mapping[str, Any]) -> "ModelThreshold":
+        """Return the threshold that `save` wrote into a folder."""
+        return cls(**facts, cases=pd.read_parquet(folder / THRESHOLD_CASES))
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what it was chosen on into a folder, without names and patients; return the rest."""
+        names = self.cases["case"].map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
+        kept = self.cases[["fold", "label", *probability_columns(self.cases)]].assign(case=names)
+        kept.to_parquet(folder / THRESHOLD_CASES, index=False)
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "cases"}
 
     @property
     def binary(self) -> Binary:
@@ -196,7 +217,7 @@ def save_fitted(
         "recalibration": dict(outcome.recalibration),
     }
     if threshold is not None:
-        description["threshold"] = asdict(threshold)
+        description["threshold"] = threshold.save(folder)
     replace_file(folder / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 
@@ -238,7 +259,7 @@ def load_fitted(folder: Path, build: Build, weights: str = "") -> Member:
     cells = {file.stem: replace(cell, **chosen.get(parse_model_name(file.stem)[1], {})) for file in files}
     models = {file.stem: method.load(file, cells[file.stem], description["classes"]) for file in files}
     known = {file.stem: Known.load(file) for file in sorted((folder / KNOWN).glob("*.safetensors"))}
-    threshold = ModelThreshold(**description["threshold"]) if "threshold" in description else None
+    threshold = ModelThreshold.load(folder, description["threshold"]) if "threshold" in description else None
     maps = read_recalibrations(description["recalibration"]) if description.get("recalibration") else {}
     classes, digest = description["classes"], description["weights"]
     return Member(description["name"], cell, method, classes, digest, models, known, maps, threshold)
@@ -249,6 +270,8 @@ def check_files(folder: Path, description: Mapping[str, Any]) -> None:
     listed = description["files"]
     there = {path.stem for path in folder.iterdir()}, {path.stem for path in (folder / KNOWN).glob("*.safetensors")}
     missing = sorted({*listed["models"]} - there[0]) + sorted({*listed["known"]} - there[1])
+    if "threshold" in description and not (folder / THRESHOLD_CASES).is_file():
+        missing.append(THRESHOLD_CASES)
     if missing:
         raise ValueError(
             f"model {description['name']} in {folder} is not whole: {', '.join(missing[:3])} "

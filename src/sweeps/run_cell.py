@@ -351,8 +351,9 @@ def keep_outcome(
     """Write what a method returned, and the threshold of its models, into the run's folder."""
     from src.models.saved import ModelThreshold, save_fitted
 
-    chosen = choice.of(outcome.predictions, experiment.binary) if choice else None
-    threshold = ModelThreshold.of(chosen, experiment.binary, classes) if chosen else None
+    threshold = None
+    if choice is not None:
+        threshold = ModelThreshold.choose(choice.rule, choice.cases(outcome.predictions), experiment.binary)
     outcome.predictions.to_parquet(run.folder / "predictions.parquet", index=False)
     outcome.roles.to_csv(run.folder / "roles.csv", index=False)
     if len(outcome.bad):

@@ -205,9 +205,10 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 sys.path.insert(0, str(folder / "code"))
 import pandas as pd
-from src.served import CELLS, answer_request, load_members
+from src.served import CELLS, answer_request, fuse_thresholds, load_members
 
-found = answer_request(load_members(folder / CELLS), pd.read_parquet(folder / "question.parquet"))
+members = load_members(folder / CELLS)
+found = answer_request(members, fuse_thresholds(members), pd.read_parquet(folder / "question.parquet"))
 found.to_parquet(folder / "answer.parquet")
 own = {name for name, module in list(sys.modules.items()) if "." not in name and getattr(module, "__file__", None)}
 holders = importlib.metadata.packages_distributions()

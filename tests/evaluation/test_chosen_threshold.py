@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.evaluation.chosen_threshold import KeptThreshold, ThresholdChoice, ThresholdRule, choose_thresholds, parse_rule
+from src.evaluation.chosen_threshold import (
+    KeptThreshold,
+    ThresholdChoice,
+    ThresholdRule,
+    choose_thresholds,
+    parse_rule,
+    training_cases,
+)
 from src.evaluation.evaluation import evaluate
 from src.evaluation.two_classes import Binary
 from tests.benchmarks.choices import threshold_study
@@ -142,7 +149,7 @@ def test_each_fold_has_its_own_for_what_it_holds_out(held_out: pd.DataFrame, inn
 def test_scores_are_averaged_over_seeds_and_models(held_out: pd.DataFrame, inner: pd.DataFrame) -> None:
     lower = inner.assign(seed=1, p_tumour=inner["p_tumour"] - 0.1, p_healthy=inner["p_healthy"] + 0.1)
     rule = ThresholdRule("youden")
-    both = choose_thresholds(rule, pd.concat([inner, lower]), Binary())
+    both = choose_thresholds(rule, training_cases(pd.concat([inner, lower])), Binary())
     assert both.folds["threshold"].tolist() == pytest.approx([0.3, 0.55])
     other = pd.concat([inner, lower.assign(model="other")])
     alone = ThresholdChoice(rule=rule, inner=other).of(held_out, Binary())
@@ -150,17 +157,19 @@ def test_scores_are_averaged_over_seeds_and_models(held_out: pd.DataFrame, inner
 
 
 def test_what_cannot_be_told_is_noted(inner: pd.DataFrame) -> None:
-    few = choose_thresholds(ThresholdRule("sensitivity", 0.95), inner, Binary())
+    few = choose_thresholds(ThresholdRule("sensitivity", 0.95), training_cases(inner), Binary())
     assert "takes 19 positive cases in a training part" in few.notes()[0]
-    assert choose_thresholds(ThresholdRule("youden"), inner, Binary()).notes() == []
-    same = choose_thresholds(ThresholdRule("cost", 9), inner.assign(p_tumour=0.3, p_healthy=0.7), Binary())
+    assert choose_thresholds(ThresholdRule("youden"), training_cases(inner), Binary()).notes() == []
+    same = choose_thresholds(
+        ThresholdRule("cost", 9), training_cases(inner.assign(p_tumour=0.3, p_healthy=0.7)), Binary()
+    )
     assert "reached in fold 1, 2 only where all cases of the training part are called the same" in same.notes()[-1]
 
 
 def test_a_training_part_without_one_side_is_named(inner: pd.DataFrame) -> None:
     rows = inner[(inner["fold"] == 1) | (inner["label"] == "healthy")]
     with pytest.raises(ValueError, match="needs positive cases in the training part of fold 2"):
-        choose_thresholds(ThresholdRule("youden"), rows, Binary())
+        choose_thresholds(ThresholdRule("youden"), training_cases(rows), Binary())
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ from src.config import rebuild_operator
 from src.data.new_images import list_images
 from src.data.sets.table import Table
 from src.encoders.handcrafted import Handcrafted
+from src.evaluation.chosen_threshold import parse_rule
+from src.evaluation.two_classes import Binary
 from src.images.crop import Crop
 from src.methods.likeness import distance_threshold
 from src.methods.method import Outcome
@@ -95,7 +97,18 @@ class TestCopiesOfTheImages:
 
 def threshold(value: float, **changes: Any) -> ModelThreshold:
     given = {"rule": "sensitivity:0.9", "folds": {"1": value, "2": value}, "positive": ["two"], "reduce": "max"}
-    return ModelThreshold(**(given | {"value": value} | changes))
+    cases = pd.DataFrame({"fold": [1], "case": ["a"], "label": ["two"], "p_one": [1 - value], "p_two": [value]})
+    return ModelThreshold(**(given | {"value": value, "cases": cases} | changes))
+
+
+def chosen(scores: list[list[float]], rule: str = "youden") -> ModelThreshold:
+    """What a rule chooses on the training parts of two folds, the first half of whose cases are positive."""
+    cases = [
+        {"fold": fold, "case": f"case {k}", "label": "two" if k < len(part) / 2 else "one", "p_one": 1 - p, "p_two": p}
+        for fold, part in enumerate(scores, start=1)
+        for k, p in enumerate(part)
+    ]
+    return ModelThreshold.choose(parse_rule(rule), pd.DataFrame(cases), Binary(positive=["two"]))
 
 
 class TestThreshold:
@@ -122,11 +135,22 @@ class TestThreshold:
         assert first["called"] == ""
         assert np.isnan(first["score"])
 
-    def test_of_several_cells_is_their_mean(self, images: Path, tmp_path: Path) -> None:
-        folders = [kept(cell(images), FROZEN, tmp_path, str(value), threshold(value))[1] for value in (0.2, 0.6)]
+    def test_of_several_cells_is_chosen_on_the_mean_of_theirs(self, images: Path, tmp_path: Path) -> None:
+        both = (
+            chosen([[0.9, 0.5, 0.1, 0.2], [0.8, 0.6, 0.3, 0.2]]),
+            chosen([[0.5, 0.9, 0.4, 0.1], [0.4, 0.8, 0.7, 0.2]]),
+        )
+        folders = [kept(cell(images), FROZEN, tmp_path, name, each)[1] for name, each in zip("ab", both, strict=True)]
         members = load_all_fitted(folders, rebuild_operator)
-        assert fuse_thresholds(members).value == pytest.approx(0.4)
-        members[1].threshold = threshold(0.6, rule="youden")
+        assert [member.threshold for member in members] == [*both]  # but for the names of cases
+        assert "case 0" not in members[0].threshold.cases["case"].tolist()
+        fused = fuse_thresholds(members)
+        mean = chosen([[0.7, 0.7, 0.25, 0.15], [0.6, 0.7, 0.5, 0.2]])
+        assert fused.folds == pytest.approx(mean.folds)
+        assert fused.value == pytest.approx((0.475 + 0.55) / 2)
+        members[1].threshold = chosen([[0.5, 0.9, 0.4, 0.1]])
+        assert fuse_thresholds(members) is None  # other folds
+        members[1].threshold = chosen([[0.9, 0.5, 0.1, 0.2], [0.8, 0.6, 0.3, 0.2]], "cost:2")
         assert fuse_thresholds(members) is None
         members[1].threshold = None
         assert fuse_thresholds(members) is None

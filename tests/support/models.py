@@ -9,7 +9,7 @@ from src.data.new_images import list_images
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method, Outcome
-from src.models.prediction import predict_new
+from src.models.prediction import fuse_thresholds, predict_new
 from src.models.saved import Member, ModelThreshold, save_fitted
 from src.system.progress import Progress
 from tests.support.cells import task_of
@@ -45,4 +45,4 @@ def copied(images: Path, folder: Path) -> Path:
 
 def asked(members: list[Member], folder: Path, **options: Any) -> Any:
     new = list_images(folder)
-    return predict_new(members, new.images, new.root, Progress(), **options)
+    return predict_new(members, new.images, new.root, Progress(), threshold=fuse_thresholds(members), **options)
