@@ -22,6 +22,9 @@ Groups = Int64[np.ndarray, " rows"]
 Codes = Int64[np.ndarray, " present"]
 Probabilities = Float64[np.ndarray, "rows classes"]
 
+UNWEIGHTED, BALANCED = CLASS_WEIGHTS = ("none", "balanced")
+"""What `class_weight` may be: every row weighs the same, or every class."""
+
 ROUNDING = 2.0**-14
 """The share of a column's largest value up to which its deviation is taken for one of rounding.
 
@@ -82,6 +85,13 @@ class Classifier(ABC):
         """Return the identity of what it knows besides its parameters; empty where that is nothing."""
         return ""
 
+    def seeing(self, features: Features, labels: Labels) -> "Classifier":
+        """Return the classifier that learns where these rows are held out: this one, unless it is to stop by them.
+
+        One that does has seen what is reported, and its `check` says so.
+        """
+        return self
+
     def of_fold(self, fold: int) -> "Classifier":
         """Return the classifier that learns in a fold: this one, unless each has its own parameters."""
         return self
@@ -114,6 +124,35 @@ def fit_standardiser(features: Features) -> "StandardScaler":
     largest = np.maximum(features.max(axis=0), -features.min(axis=0))
     scaler.scale_[np.sqrt(scaler.var_) <= ROUNDING * largest] = np.inf
     return scaler
+
+
+def weigh_classes(weighting: str, labels: Labels, classes: int) -> Float64[np.ndarray, " classes"]:
+    """Return what a row of each class weighs: 1, or (balanced) as much that classes weigh the same, and rows 1 in mean.
+
+    A class that is not there weighs 1. So scikit-learn has it (King and Zeng 2001).
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if weighting == UNWEIGHTED:
+        return np.ones(classes)
+    return np.where(counts, len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1), 1.0)
+
+
+def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int, needs: str) -> list[Any]:
+    """Return the training and held-out rows of each fold, at most so many, within the training part of `fold`.
+
+    Folds are stratified, and hold whole groups. `needs` is the parameter that asks for them.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = np.arange(len(labels)) if groups is None else groups
+    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    if fewest < 2:
+        raise ValueError(
+            f"{needs} holds patients of each class out within the training part, but a class of fold {fold}'s has one "
+            "patient (or case, where none are known): more protocol.folds or inner_folds leave more to learn from; or "
+            "take another classifier"
+        )
+    return list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))
 
 
 M = TypeVar("M", bound=Model)

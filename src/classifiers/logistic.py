@@ -1,63 +1,13 @@
 """Logistic regression on standardised descriptors."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float64
 
-from src.classifiers.classifier import (
-    Classifier,
-    Codes,
-    Features,
-    Groups,
-    Labels,
-    Model,
-    Parts,
-    Probabilities,
-    fit_standardiser,
-    join_parts,
-    load_model,
-    over_all_classes,
-    save_model,
-)
+from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts, fit_standardiser, join_parts
+from src.classifiers.linear import Linear
 from src.system.checks import at_least, holds
-
-
-@dataclass
-class Linear(Model):
-    """Softmax of an affine map of the descriptors as they come."""
-
-    suffix: ClassVar[str] = ".safetensors"
-
-    coefficients: Float64[np.ndarray, "present features"]
-    intercept: Float64[np.ndarray, " present"]
-    present: Codes
-    classes: int
-
-    @classmethod
-    def stored(cls, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> "Linear":
-        """Return the model of what `save` wrote."""
-        return cls(tensors["coefficients"], tensors["intercept"], tensors["present"], int(metadata["classes"]))
-
-    def predict(self, features: Features) -> Probabilities:
-        """Return class probabilities."""
-        from scipy.special import softmax
-
-        logits = features.astype(np.float64) @ self.coefficients.T + self.intercept
-        return over_all_classes(softmax(logits, axis=1), self.present, self.classes)
-
-    @classmethod
-    def load(cls, path: Path) -> "Linear":
-        """Return the model of a file."""
-        return load_model(path, cls.stored)
-
-    def save(self, stem: Path) -> None:
-        """Write the coefficients as safetensors."""
-        tensors = {"coefficients": self.coefficients, "intercept": self.intercept, "present": self.present}
-        save_model(stem.with_suffix(self.suffix), tensors, {"classes": str(self.classes)})
 
 
 @dataclass(kw_only=True)
@@ -95,7 +45,5 @@ class Logistic(Classifier):
         coefficients, intercept = fitted.coef_, fitted.intercept_
         if len(coefficients) == 1:  # two classes: scikit-learn keeps the second's logit only
             coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.array([0, intercept[0]])
-        slopes = coefficients / scaler.scale_
-        return [Linear(slopes, intercept - slopes @ scaler.mean_, fitted.classes_.astype(np.int64), classes)] * len(
-            seeds
-        )
+        present = fitted.classes_.astype(np.int64)
+        return [Linear.on_standardised(scaler, coefficients, intercept, present, classes)] * len(seeds)

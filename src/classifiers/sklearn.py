@@ -26,6 +26,7 @@ from src.classifiers.classifier import (
     fit_standardiser,
     join_parts,
     over_all_classes,
+    whole_groups,
 )
 from src.system.checks import holds, suggest_choice
 from src.system.files import replace_file
@@ -155,7 +156,7 @@ class Sklearn(Classifier):
         estimator = classifier_class(self.estimator)(**self.parameters, **drawn)
         if not self.calibration:
             return estimator
-        parts = whole_groups(self.calibration, labels, groups, fold)
+        parts = whole_groups(self.calibration, labels, groups, fold, "classifier.calibration")
         return CalibratedClassifierCV(estimator, method="temperature", cv=parts, ensemble=False)
 
 
@@ -203,21 +204,6 @@ def check_names(kind: Any, parameters: dict[str, Any]) -> None:
         if name not in known:
             near = suggest_choice(name, known)
             raise ValueError(f"{kind.__name__} has no parameter {name}; it has {', '.join(known) or 'none'}{near}")
-
-
-def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int) -> list[Any]:
-    """Return the training and held-out rows of each fold, at most so many, within the training part of `fold`."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    groups = np.arange(len(labels)) if groups is None else groups
-    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-    if fewest < 2:
-        raise ValueError(
-            f"classifier.calibration holds patients of each class out within the training part, but a class of fold "
-            f"{fold}'s has one patient (or case, where none are known): more protocol.folds or inner_folds leave "
-            "more to learn from; or take another classifier"
-        )
-    return list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))
 
 
 def drop_covariances(fitted: Any) -> Any:

@@ -8,13 +8,15 @@ import pytest
 from src.classifiers.classifier import Classifier
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
+from src.classifiers.linear import LinearProbe
 from src.classifiers.logistic import Logistic
 from src.classifiers.tuned import Tuned
 from tests.support.descriptors import problem
 from tests.support.estimators import FOREST, LDA, MLP, SVM
 
 CHOSEN = Tuned(study="given", folder=str(Path(__file__).parent))
-ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), Knn(), CHOSEN, FOREST, SVM, MLP, LDA]
+PROBE = LinearProbe(steps=400, learning_rate=0.02, validation=0.5)
+ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), PROBE, Knn(), CHOSEN, FOREST, SVM, MLP, LDA]
 
 
 def name_of(classifier: Classifier) -> str:
@@ -85,6 +87,12 @@ class TestConformance:
         (LightGBM, {"device": "gpu", "quantized": True}),
         (LightGBM, {"min_data_in_leaf": -1}),
         (Logistic, {"c": 0.0}),
+        (LinearProbe, {"steps": 0}),
+        (LinearProbe, {"learning_rate": 0.0}),
+        (LinearProbe, {"validation": 0.6}),
+        (LinearProbe, {"patience": 0.0}),
+        (LinearProbe, {"stop_by": "reported"}),
+        (LinearProbe, {"class_weight": "equal"}),
         (Knn, {"neighbours": 0}),
         (Knn, {"metric": "hamming"}),
     ],

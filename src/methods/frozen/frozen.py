@@ -216,7 +216,8 @@ def fit_fold(
     classes = len(rows["label"].cat.categories)
     taught = labels[training].repeat(features.shape[1])
     together = rows["case"].map(case_groups(rows)).factorize()[0][training].repeat(features.shape[1])
-    models = cell.classifier.fit(
+    held_out_rows = features[held_out].reshape(-1, features.shape[2]), labels[held_out].repeat(features.shape[1])
+    models = cell.classifier.seeing(*held_out_rows).fit(
         consecutive_parts(features, training), taught, classes, fold, cell.seeds, threads, together
     )
     tables = []
