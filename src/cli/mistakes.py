@@ -81,7 +81,7 @@ def explain_error(error: BaseException) -> str:
     if isinstance(error, OSError):
         way_out = next((f"; {words}" for numbers, words in WAYS_OUT.items() if error.errno in numbers), "")
         return f"{error.strerror}: {error.filename or 'while writing'}{way_out}"
-    if is_out_of_memory(error):
+    if memory.is_out_of_memory(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'too much is held at once'}"
     if isinstance(root := find_cause(error), sqlite3.OperationalError):
         way_out = "; free space, or choose another workspace=FOLDER" if "full" in str(root) else ""
@@ -93,12 +93,6 @@ def explain_error(error: BaseException) -> str:
     if isinstance(error, ValueError) and is_own(raised_in):
         return f"{error} ({raised_in.name}, line {frames[-1].lineno})"
     return str(error) if isinstance(error, ValueError) and ours else ""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error, Python's or PyTorch's on a GPU or on the CPU, says that there is not enough memory."""
-    torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError | memory.OutOfMemory) or (isinstance(error, RuntimeError) and torch)
 
 
 def find_cause(error: BaseException) -> BaseException:

@@ -1,6 +1,7 @@
 """Where an encoder runs: what is asked for, or one message on why not."""
 
 import logging
+import os
 import warnings
 
 from src.encoders.encoder import Encoder
@@ -17,6 +18,8 @@ def resolve_device(device: str, encoder: Encoder) -> str:
 
     if not encoder.accelerated:
         return "cpu"
+    # What cuBLAS needs for one order of summation; it looks but once, before the first product on a GPU.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found = torch.cuda.is_available()

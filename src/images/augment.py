@@ -14,6 +14,7 @@ from src.images.crop import interleave_channels
 from src.images.stain import DENSITY, WHITE, split_strips
 from src.system.checks import at_least, holds
 from src.system.random_draws import keyed_generator
+from src.system.transfers import send
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +107,7 @@ def jitter_stains(density: "Tensor", multipliers: Float64[np.ndarray, "2"]) -> "
     matrix = -StainJitter.MIX.T @ np.diag([*multipliers, 1.0]) @ StainJitter.UNMIX
     if not density.is_cpu:
         white = torch.full((3, 1), float(np.log(WHITE)), device=density.device)
-        weights = torch.tensor(matrix, dtype=torch.float32, device=density.device)
+        weights = send(torch.tensor(matrix, dtype=torch.float32), density.device)
         light = torch.addmm(white, weights, density.reshape(3, -1)).exp_().sub_(1).clamp_(0, 255)
         return light.to(torch.uint8).reshape(density.shape)
     affine = np.column_stack([matrix, np.full(3, np.log(WHITE))]).astype(np.float32)

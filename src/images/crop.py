@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int, UInt8
 from src.images import BadImage
 from src.system.checks import at_least, holds, one_of
 from src.system.random_draws import keyed_generator
+from src.system.transfers import send
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -263,7 +264,7 @@ class Cut:
         """Return the crops at places by one look-up of all their pixels, as a GPU does it best."""
         import torch
 
-        top, left, turned, vertical, horizontal = torch.tensor(places, device=self.image.device).T[:, :, None, None]
+        top, left, turned, vertical, horizontal = send(torch.tensor(places), self.image.device).T[:, :, None, None]
         along = torch.arange(self.size, device=self.image.device)
         down = torch.where(vertical.bool(), self.size - 1 - along, along).mT  # of the crop's rows, and its columns
         right = torch.where(horizontal.bool(), self.size - 1 - along, along)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from src.encoders.device import CPU
 from src.images.crop import WHOLE, Cut
-from src.system.memory import OutOfMemory
+from src.system.memory import OutOfMemory, is_out_of_memory
+from src.system.transfers import fetch
 
 if TYPE_CHECKING:
     import torch
@@ -55,16 +56,16 @@ def encode_batches(
     """
     import torch
 
-    under_way: Tensor | None = None
+    under_way: Callable[[], Tensor] | None = None
     size: int | None = None
     for buffer, count in batches:
         parts, size = in_parts(network, buffer, count, size or len(buffer), network.device, what, way_out)
-        # A GPU computes while its next batch is prepared: descriptors are asked for once that is under way.
-        if under_way is not None:
-            yield under_way.cpu()
-        under_way = torch.cat(parts)[:count]
+        # A GPU computes a batch while the last one's descriptors are stored and its next one is prepared.
+        last, under_way = under_way, fetch(torch.cat(parts)[:count])
+        if last is not None:
+            yield last()
     if under_way is not None:
-        yield under_way.cpu()
+        yield under_way()
 
 
 def in_parts(
@@ -80,20 +81,20 @@ def in_parts(
 
     Where as many do not fit the device's memory, it is done with half of them.
     """
-    import torch
-
     parts: list[Result] = []
     done = 0
     while done < count:
         try:
             parts.append(compute(buffer[done : done + size]))
             done += size
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if size == 1:
                 raise OutOfMemory(
                     f"one {what} of {buffer.shape[-1]} pixels does not fit the memory of {device}; take "
                     f"{way_out}, another encoder, or {CPU}"
-                ) from None
+                ) from error
             size //= 2
             log.warning("out of memory on %s: batches of %d %ss from here on", device, size, what)
     return parts, size

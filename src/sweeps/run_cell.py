@@ -11,13 +11,14 @@ from omegaconf import DictConfig
 
 from src.cell import plain_cell
 from src.cli.evaluations import cell_summary, show_evaluation, write_evaluation
-from src.cli.mistakes import explain_error, is_out_of_memory
+from src.cli.mistakes import explain_error
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
 from src.config import COPIES, Experiment, settle_config
 from src.sweeps.fusion import threshold_choice
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable
+from src.system.memory import is_out_of_memory
 from src.system.next_commands import after_run, key_of
 from src.tracking import INNER_FOLDS, INNER_PREDICTIONS, JOB
 

@@ -9,9 +9,23 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGE = 2**30
 """Octets: the activations of a batch are smaller."""
 
+NO_MEMORY = (
+    "can't allocate memory",  # PyTorch's allocator on the CPU
+    "unable to find an engine to execute this computation",  # cuDNN: https://github.com/pytorch/pytorch/issues/108645
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""What PyTorch's libraries say, in errors of no type of their own, where there is not enough memory."""
+
 
 class OutOfMemory(ValueError):  # noqa: N818
     """Not even the smallest part of some work fits into memory. The message says what to take instead."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, Python's or PyTorch's on a GPU or on the CPU, says that there is not enough memory."""
+    torch = type(error).__name__ == "OutOfMemoryError" or any(said in str(error) for said in NO_MEMORY)
+    return isinstance(error, MemoryError | OutOfMemory) or (isinstance(error, RuntimeError) and torch)
 
 
 def reuse_freed() -> None:

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from src.system.files import replace_file
 from src.system.random_draws import keyed_generator
+from src.system.transfers import send
 from src.training.network import NetworkWithHead, Tensors, copy_tensors, fill_tensors
 from src.training.parameters import FineTuning, Phase, count_parts
 from src.training.torch_settings import fitting_memory
@@ -237,7 +238,8 @@ class Training:
         rate = 0.0
         for number, batch in enumerate(self.fit.batches(epoch, self.plan[self.state.done])):
             rate = learning_rate(self.fit.finetune, self.phase, before + number, sum(self.plan))
-            self.learn_batch(self.fabric.to_device(batch), rate)
+            device = self.classifier.device
+            self.learn_batch([(send(crops, device), send(labels, device)) for crops, labels in batch], rate)
             self.moved(sum(len(labels) for _, labels in batch))
             if number % LOOK == LOOK - 1:
                 self.values()

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from src.system.transfers import send
+
 if TYPE_CHECKING:
     from src.encoders.network_encoder import Network
 
@@ -50,7 +52,8 @@ class NetworkWithHead(nn.Module):
 
         Both are means over so many orientations, and on the CPU.
         """
-        descriptors = [self.encoder(self.prepare(each)) for each in orient_crops(crops, orientations)]
+        oriented = orient_crops(send(crops, self.device), orientations)
+        descriptors = [self.encoder(self.prepare(each)) for each in oriented]
         logits = torch.stack([self.head(each).cpu().double() for each in descriptors])
         return logits.softmax(dim=2).mean(dim=0), torch.stack(descriptors).mean(dim=0).cpu()
 

@@ -1,6 +1,5 @@
 """What a network is trained in: settings of torch and the process. Imports torch, so import it late."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from src.system.memory import is_out_of_memory
 from src.training.parameters import FineTuning
 
 
@@ -17,7 +17,6 @@ def compute_exactly(device: torch.device) -> Iterator[list[str]]:
 
     The list that is given fills with the operations, if any, that cannot be had in one order on this device.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for one order of summation
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     deterministic: Any = torch.utils.deterministic
     filling = deterministic.fill_uninitialized_memory
@@ -46,7 +45,9 @@ def fitting_memory(name: str, finetune: FineTuning, device: torch.device) -> Ite
     """Say what to do where a batch does not fit the device's memory."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         batch, halved = finetune.batch, finetune.batch // 2
         way_out = (
             f"take finetune.batch={halved} finetune.accumulate={finetune.accumulate * 2}, which trains on as many "
@@ -56,4 +57,4 @@ def fitting_memory(name: str, finetune: FineTuning, device: torch.device) -> Ite
         )
         raise ValueError(
             f"a batch of {batch} images of {name} does not fit the memory of {device}: {way_out}"
-        ) from None
+        ) from error

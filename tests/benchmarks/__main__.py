@@ -19,6 +19,7 @@ PARTS = {
     "images": "reading, scaling, normalising, augmenting and cropping an image",
     "encoders": "encoding by each encoder, backend and precision",
     "extraction": "extraction beside the bare encoder and beside a plain loop; its growth",
+    "gpu": "all that can run on a GPU, in eight minutes (--seconds); on the CPU the same with less",
     "maps": "crops that share a map beside crops by themselves",
     "boosting": "binning, boosting and predicting; all folds and seeds beside the plain loop",
     "stages": "pooling, evaluation, figures, tracking, a whole cell",
@@ -28,13 +29,14 @@ PARTS = {
     "scale": "100,000 samples, stage by stage",
     "costs": "what whole studies take on this machine, computed from its rates",
 }
-"""A module each, whose `PARTS` yield rows."""
+"""A module each, whose `PARTS` yield rows, or whose `parts_within` gives such as take so many seconds together."""
 
 
-def rows(parts: list[str]) -> Iterator[Row]:
-    """Yield the rows of parts, and say each one as it comes."""
+def rows(parts: list[str], seconds: dict[str, float]) -> Iterator[Row]:
+    """Yield the rows of parts, and say each one as it comes; `seconds` are for those that have an end."""
     for name in parts:
-        for measure in import_module(f"tests.benchmarks.{name}").PARTS:
+        module = import_module(f"tests.benchmarks.{name}")
+        for measure in module.parts_within(**seconds) if hasattr(module, "parts_within") else module.PARTS:
             for row in measure():
                 print(*text(row), sep=" | ", file=sys.stderr, flush=True)
                 yield row
@@ -69,12 +71,14 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="which parts (all)")
+    parser.add_argument("--seconds", type=float, help="what the part gpu may take (450)")
     parser.add_argument("--markdown", type=Path, help="a file that gets the table, too")
     arguments = parser.parse_args()
     memory.reuse_freed()
     measured: list[list[str]] = []
     try:
-        for row in rows(arguments.parts or list(PARTS)):
+        seconds = {"seconds": arguments.seconds} if arguments.seconds else {}
+        for row in rows(arguments.parts or list(PARTS), seconds):
             measured.append(text(row))
     finally:  # what was measured takes an hour
         write(measured, arguments.markdown)

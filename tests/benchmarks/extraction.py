@@ -16,27 +16,11 @@ import timm
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from src.cell import Cell
-from src.classifiers.logistic import Logistic
-from src.data.image_file import file_digest
-from src.data.sets.folder import Folder
-from src.data.splits import KFold
 from src.encoders.device import resolve_device
-from src.encoders.encoder import Encoder
-from src.encoders.network_encoder import Network
-from src.encoders.pooling import PowerMean
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
-from src.images.augment import StainJitter
-from src.images.crop import Crop
-from src.images.stain import Macenko
-from src.methods.frozen.extraction import Extraction
-from src.methods.frozen.extraction_work import extract_descriptors
-from src.methods.preparation import Sample
-from src.recipes import descriptor_recipe
-from src.storage.store import Store
-from src.training.parameters import FineTuning
-from tests.benchmarks.images import BATCH, tissue, torchstains
+from tests.benchmarks.drawn_images import cell, extract_folder, write_images
+from tests.benchmarks.images import BATCH, torchstains
 from tests.benchmarks.timing import Row
 from tests.support import transcription
 
@@ -48,43 +32,6 @@ ENCODERS = {
 # The paper has 50 augmentations of an image that is decoded and normalised once; on a CPU, fewer for time's sake.
 AUGMENTATIONS = {"squeezenet": 20, "mobilenet": 10, "resnet": 2}
 SIZE, CROPS = 400, 20
-
-
-def write_images(folder: Path, count: int, width: int, height: int) -> Path:
-    """A folder of drawn images in two classes; drawing is slow, so the same few stand under different bytes."""
-    drawn = [tissue(width, height, seed) for seed in range(4)]
-    for number in range(count):
-        path = folder / "ab"[number % 2] / f"{number:04d}.tif"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = drawn[number % 4].copy()
-        image[0, 0] = number % 256, number // 256, 0
-        cv2.imwrite(str(path), image, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
-    return folder
-
-
-def cell(folder: Path, encoder: Encoder, size: int, augmentations: int, crops: int) -> Cell:
-    """The paper's operators around an encoder."""
-    return Cell(
-        data=Folder(root=str(folder)),
-        protocol=KFold(folds=2),
-        stain=Macenko(),
-        augment=StainJitter(count=augmentations),
-        crop=Crop(size=size, scale=0.5, count=crops),
-        encoder=encoder,
-        pool=PowerMean(),
-        classifier=Logistic(),
-        finetune=FineTuning(),
-    )
-
-
-def extract_folder(one: Cell, network: Network, store: Path, batch: int, workers: int = os.cpu_count() or 1) -> None:
-    """Extract all images of a cell's folder into a new store."""
-    names = one.data.manifest()["sample"]
-    samples = [Sample(name, file_digest(Path(one.data.root) / name)) for name in names]
-    recipe = descriptor_recipe(one, "benchmark")
-    work = Extraction(cell=one, store=Store(store), wanted=recipe, batch=batch, workers=workers)
-    for _ in extract_descriptors(work, samples, network):
-        pass
 
 
 def extraction() -> Iterator[Row]:

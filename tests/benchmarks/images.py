@@ -14,11 +14,11 @@ from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
 from torchstain.torch.normalizers import TorchMacenkoNormalizer
 
 from src.data import image_file as files
-from src.data.synthetic.tissue import draw_tissue, make_slide
 from src.images.augment import StainJitter, jitter_stains, natural_density
 from src.images.crop import Crop
 from src.images.stain import Macenko, MacenkoReleased
 from src.methods.crop_batches import crop_batches
+from tests.benchmarks.drawn_images import tissue
 from tests.benchmarks.timing import Row, elsewhere, in_turns
 from tests.support import transcription
 
@@ -26,12 +26,6 @@ REPEATS = 7
 BATCH = 20
 IMAGE = "from tests.benchmarks import images; image = images.tissue(1024, 768)"
 """Makes the image that is worked on, in a process of its own."""
-
-
-def tissue(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """A drawn H&E image."""
-    generator = np.random.default_rng(seed)
-    return draw_tissue("Benign", make_slide(generator), width, height, generator)
 
 
 def same(one: np.ndarray, other: np.ndarray) -> str:

@@ -28,8 +28,7 @@ from src.methods.preparation import Sample
 from src.recipes import descriptor_recipe
 from src.storage.store import Store
 from src.training.parameters import FineTuning
-from tests.benchmarks.extraction import write_images
-from tests.benchmarks.images import tissue
+from tests.benchmarks.drawn_images import tissue, write_images
 from tests.benchmarks.timing import Row, in_turns, time_text
 from tests.support.encoders import made
 

@@ -11,8 +11,10 @@ from jaxtyping import Float32
 from src.cell import Cell
 from src.methods.preparation import Sample, prefetch, prepare_tensor
 from src.storage.store import Recipe, Store
+from src.system.transfers import send
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -29,14 +31,17 @@ class Extraction:
     batch: int
     workers: int
 
-    def prepared_images(self, samples: list[Sample]) -> "Iterator[tuple[Sample, str, Tensor]]":
-        """Yield samples, what was wrong with their images, and these; why a sample has none is noted in the store."""
+    def prepared_images(self, samples: list[Sample], device: "torch.device") -> "Iterator[tuple[Sample, str, Tensor]]":
+        """Yield samples, what was wrong with their images, and these on a device.
+
+        Why a sample has no image is noted in the store.
+        """
         images = prefetch(lambda sample: prepare_tensor(self.cell, sample), samples, self.workers)
         for sample, (image, reason) in zip(samples, images, strict=True):
             if image is None:
                 self.store.note(self.wanted, sample.content, reason)
             else:
-                yield sample, reason, image
+                yield sample, reason, send(image, device)
 
     def keep(
         self,

@@ -52,9 +52,9 @@ def extract_shared_maps(work: Extraction, samples: list[Sample], network: Extrac
     parts: deque[SharedPass] = deque()
 
     def batches() -> Iterator[tuple[Tensor, int]]:
-        for sample, reason, image in work.prepared_images(samples):
+        for sample, reason, image in work.prepared_images(samples, network.device):
             started = Started(sample, reason)
-            for buffer, numbers in batches_of_shape(turned_augmentations(cell, sample, image.to(network.device)), size):
+            for buffer, numbers in batches_of_shape(turned_augmentations(cell, sample, image), size):
                 parts.append(SharedPass(started, (buffer.shape[2], buffer.shape[3]), numbers))
                 yield buffer, len(numbers)
 

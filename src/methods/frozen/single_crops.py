@@ -22,9 +22,9 @@ def extract_single_crops(work: Extraction, samples: list[Sample], network: "Extr
     started: deque[tuple[Sample, str]] = deque()
 
     def cuts() -> Iterator[Cut]:
-        for sample, reason, image in work.prepared_images(samples):
+        for sample, reason, image in work.prepared_images(samples, network.device):
             started.append((sample, reason))
-            for number, augmented in enumerate(cell.augment(image.to(network.device), cell.seed, sample.content)):
+            for number, augmented in enumerate(cell.augment(image, cell.seed, sample.content)):
                 yield cell.crop.cut(augmented, cell.seed, sample.content, number)
 
     shape = (cell.augment.count, cell.crop.count, network.length)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from src.encoders.pooling import PowerMean
 from src.encoders.timm import Timm
 from src.images.crop import Crop
-from src.methods.crop_batches import crop_batches, encode_batches
+from src.methods.crop_batches import crop_batches, encode_batches, in_parts
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.extraction import Extraction
 from src.methods.frozen.extraction_work import extract_descriptors
@@ -112,20 +112,27 @@ class Small:
     length = 1
     device = torch.device("cpu")
 
-    def __init__(self, holds: int) -> None:
-        self.holds = holds
+    def __init__(self, holds: int, error: RuntimeError) -> None:
+        self.holds, self.error = holds, error
         self.batches: list[int] = []
 
     def __call__(self, crops: torch.Tensor) -> torch.Tensor:
         if len(crops) > self.holds:
-            raise torch.OutOfMemoryError("out of memory")
+            raise self.error
         self.batches.append(len(crops))
         return crops.float().mean(dim=(1, 2, 3), keepdim=False)[:, None]
 
 
-def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -> None:
+LACKING = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),  # cuDNN's words for it
+]
+
+
+@pytest.mark.parametrize("error", LACKING, ids=["torch", "cudnn"])
+def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture, error: RuntimeError) -> None:
     crops = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1).expand(20, 3, 2, 2)
-    network = Small(3)
+    network = Small(3, error)
     encoded = torch.cat(list(encode_batches(network, crop_batches(crops, 8))))
     assert encoded[:, 0].tolist() == list(range(20))
     assert set(network.batches) == {2}
@@ -134,7 +141,15 @@ def test_a_batch_that_does_not_fit_is_halved(caplog: pytest.LogCaptureFixture) -
 
 def test_a_crop_that_does_not_fit_at_all_is_named() -> None:
     with pytest.raises(OutOfMemory, match="one crop of 2 pixels does not fit"):
-        list(encode_batches(Small(0), [(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4)]))
+        list(encode_batches(Small(0, LACKING[0]), [(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4)]))
+
+
+def test_other_errors_of_the_device_are_not_taken_for_a_lack_of_memory() -> None:
+    def broken(crops: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        in_parts(broken, torch.zeros(4, 3, 2, 2, dtype=torch.uint8), 4, 4, torch.device("cpu"))
 
 
 def test_descriptors_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
