@@ -28,7 +28,7 @@ def fetch(tensor: "torch.Tensor") -> "Callable[[], torch.Tensor]":
 
     copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     copy.copy_(tensor, non_blocking=True)
-    arrived = torch.cuda.Event()
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
     arrived.record(torch.cuda.current_stream(tensor.device))
 
     def wait() -> "torch.Tensor":
