@@ -25,6 +25,12 @@ GIVEN = {
     "protocol=leave_one_group_out": ["protocol.group=site"],
     "classifier=sklearn": ["classifier.estimator=sklearn.naive_bayes.GaussianNB"],
     "classifier=tuned": ["classifier.study=NAME"],
+    "encoder=transformers": [
+        "+encoder.configuration.model_type=vit",
+        "encoder.mean=[0.5,0.5,0.5]",
+        "encoder.std=[0.5,0.5,0.5]",
+        "encoder.input_size=224",
+    ],
 }
 """What the user has to give."""
 

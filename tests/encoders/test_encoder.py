@@ -15,12 +15,12 @@ from safetensors.torch import load, save
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import Network
 from src.encoders.weights import seed_draws
-from tests.support.encoders import LENGTHS, NETWORKS, REAL, crops, untrained
+from tests.support.encoders import ADDRESSED, LENGTHS, NETWORKS, PRETRAINED, REAL, crops, untrained
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module", params=sorted(LENGTHS))
+@pytest.fixture(scope="module", params=[*NETWORKS, "handcrafted"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -31,12 +31,12 @@ def network(option: Callable[..., Encoder], name: str) -> Extractor:
 
 
 def test_every_option_is_tested() -> None:
-    assert set(LENGTHS) == {path.stem for path in (ROOT / "conf" / "encoder").glob("*.yaml")}
+    assert {*LENGTHS, *PRETRAINED, *ADDRESSED} == {path.stem for path in (ROOT / "conf" / "encoder").glob("*.yaml")}
 
 
 def test_descriptors_are_finite_float32_of_the_stated_length(network: Extractor, name: str) -> None:
     descriptors = network(crops())
-    assert descriptors.shape == (3, network.length) == (3, LENGTHS[name])
+    assert descriptors.shape == (3, network.length) == (3, (LENGTHS | PRETRAINED)[name])
     assert descriptors.dtype == torch.float32
     assert not descriptors.requires_grad
     assert torch.isfinite(descriptors).all()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,9 +13,16 @@ from src.encoders.handcrafted import Handcrafted
 from src.encoders.keras import Keras
 from src.encoders.timm import Timm
 from src.encoders.torchvision import Torchvision
+from src.encoders.transformers import Transformers
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "encoder"
-SCHEMAS = {"Timm": Timm, "Torchvision": Torchvision, "Keras": Keras, "Handcrafted": Handcrafted}
+SCHEMAS = {
+    "Timm": Timm,
+    "Torchvision": Torchvision,
+    "Keras": Keras,
+    "Handcrafted": Handcrafted,
+    "Transformers": Transformers,
+}
 
 
 def made(name: str, **changes: Any) -> Encoder:
@@ -59,7 +67,33 @@ LENGTHS = {
 FOUNDATION = {"h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
 
 
-NETWORKS = sorted(set(LENGTHS) - {"handcrafted"})
+PRETRAINED = {
+    "clip": 768,
+    "dinov2": 768,
+    "dinov2_large": 1024,
+    "dinov2_small": 384,
+    "dinov3": 768,
+    "hibou_l": 1024,
+    "midnight_12k": 3072,
+    "phikon": 768,
+    "phikon_v2": 1024,
+    "plip": 512,
+    "rad_dino": 768,
+}
+"""Those of the transformers library; one of each kind goes through the tests of all encoders."""
+
+
+ADDRESSED = {"transformers"}
+"""Options that are given the address of a repository."""
+
+
+KINDS = [
+    pytest.param(name, marks=pytest.mark.extra("transformers"))
+    for name in ("clip", "dinov3", "hibou_l", "midnight_12k", "phikon", "plip")
+]
+
+
+NETWORKS = [*sorted(set(LENGTHS) - {"handcrafted"}), *KINDS]
 
 
 REAL = ("squeezenet", "mobilenet")
@@ -69,6 +103,10 @@ def untrained(option: Callable[..., Encoder], name: str, seed: int = 0) -> Any:
     """The encoder with random weights; foundation models have one layer, and take smaller pixels."""
     if name == "handcrafted":
         return option(name)
+    if name in PRETRAINED:
+        patch = made(name).configuration["patch_size"]  # type: ignore[attr-defined]
+        smaller = {"configuration": {"num_hidden_layers": 1, "image_size": 4 * patch}, "input_size": 4 * patch}
+        return option(name, weights="random", seed=seed, **smaller)
     smaller = {"arguments": {"depth": 1, "img_size": 112}, "input_size": 112} if name in FOUNDATION else {}
     return option(name, weights="random", seed=seed, **smaller)
 
