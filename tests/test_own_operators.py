@@ -51,6 +51,7 @@ def test_there_is_an_example_of_each_kind() -> None:
     assert len(COMMANDS) == len(KINDS)
 
 
+@pytest.mark.slow
 def test_the_examples_work_together_and_predict(mine: Path, scans: Path, tmp_path: Path) -> None:
     overrides = [each for command in COMMANDS for each in given(command, mine, scans)[2:] if "sharpness" not in each]
     quick = [each for each in QUICK if not each.startswith(("data", "encoder", "classifier"))]

@@ -50,6 +50,7 @@ def opened(module: str, workspace: Path, images: Path, *overrides: str) -> Mappi
     return found
 
 
+@pytest.mark.slow
 def test_an_image_is_opened_twice_at_most_and_an_example_once_more(tmp_path: Path) -> None:
     images = folder_of_images(tmp_path / "images", 8)
     options = [*SMALL, "data=folder", f"data.root={images}", "stain=none", "crop.fit=true"]

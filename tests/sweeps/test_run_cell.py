@@ -109,6 +109,7 @@ class TestPictures:
             self.explained(tmp_path, KeyError("ours"))
 
 
+@pytest.mark.slow
 def test_a_run_with_repeats_predicts_every_case_in_each(tmp_path: Path) -> None:
     arguments = ["data=demo", "data.cases=24", "encoder=handcrafted", "crop=whole", "crop.size=32", "examples=0"]
     arguments += ["classifier=logistic", "protocol.folds=2", "protocol.repeats=3", f"workspace={tmp_path}"]
@@ -127,6 +128,7 @@ def test_a_run_with_repeats_predicts_every_case_in_each(tmp_path: Path) -> None:
     assert again.fold_accuracy.tolist() == evaluation.fold_accuracy.tolist()[4:]
 
 
+@pytest.mark.slow
 def test_a_run_is_recalibrated_by_its_inner_folds_and_so_is_its_model(tmp_path: Path) -> None:
     arguments = ["data=demo", "data.cases=40", "encoder=handcrafted", "crop=whole", "crop.size=32", "examples=0"]
     arguments += ["classifier=logistic", "protocol.folds=2", f"workspace={tmp_path}", "inner_folds=2"]

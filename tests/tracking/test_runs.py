@@ -268,6 +268,7 @@ def test_a_run_that_does_not_exist_is_named(tracking: Tracking) -> None:
         tracking.find("nothing", SWEEP)
 
 
+@pytest.mark.slow
 def test_a_server_serves_as_well(server: str) -> None:
     tracking = Tracking(uri=server)
     with tracking.run("remote", CELL) as run:

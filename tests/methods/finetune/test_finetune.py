@@ -133,6 +133,7 @@ predict(cell(Path(sys.argv[1])), Path(sys.argv[2]), Killing())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_where_it_was(images: Path, tmp_path: Path) -> None:
     whole = predict(cell(images), tmp_path / "whole")
     command = [sys.executable, "-c", KILLED, str(images), str(tmp_path / "parts")]
