@@ -13,7 +13,9 @@ from src.encoders.torchvision import Torchvision
 from src.images.augment import NoAugment, StainJitter
 from src.images.crop import Centre, Crop, Whole
 from src.images.stain import Macenko
-from src.recipes import config_digest, descriptor_recipe
+from src.recipes import config_digest, descriptor_recipe, fit_recipe
+from src.storage.store import recipe_digest
+from src.training.parameters import FineTuning
 from tests.support.cells import cell
 from tests.support.configs import config
 from tests.support.frozen import extract_all, samples
@@ -77,8 +79,6 @@ def test_a_seed_is_in_the_recipe_exactly_where_it_changes_descriptors(
 
 def test_the_recipe_is_what_changes_descriptors_and_nothing_else(images: Path) -> None:
     def of(**changes: object) -> str:
-        from src.storage.store import recipe_digest
-
         one = cell(images, **changes)
         return recipe_digest(descriptor_recipe(one, one.encoder.digest()))
 
@@ -111,3 +111,10 @@ def test_another_backend_has_a_recipe_of_its_own(images: Path) -> None:
     one = cell(images)
     other = replace(one.encoder, backend="openvino")
     assert descriptor_recipe(one, "w") != descriptor_recipe(cell(images, encoder=other), "w")
+
+
+def test_a_network_that_is_stored_keeps_its_name(images: Path) -> None:
+    """Parameters of the training that came later are in no recipe that does not use them: this one is of before."""
+    assert recipe_digest(fit_recipe(cell(images))["finetune"]) == "781572ffc19740db2f88801e4d1fb2cb"
+    averaged = fit_recipe(cell(images, finetune=FineTuning(averaging="ema")))["finetune"]
+    assert averaged == fit_recipe(cell(images))["finetune"] | {"averaging": "ema"}

@@ -204,10 +204,11 @@ def save_fitted(
         (folder / KNOWN).mkdir(exist_ok=True)
         known.save(folder / KNOWN / f"{stem}.safetensors")
     parts = {each.name: getattr(cell, each.name) for each in fields(Cell)}
+    cells = [cell, *outcome.chosen.values()]
     description = {
         "name": name,
         "classes": classes,
-        "weights": "" if holds_all_weights(cell, method) else cell.encoder.digest(),
+        "weights": "" if all(holds_all_weights(each, method) for each in cells) else cell.encoder.digest(),
         "method": describe_operator(method),
         "cell": {key: describe_operator(part) if is_dataclass(part) else part for key, part in parts.items()},
         "files": {"models": sorted(outcome.models), "known": sorted(outcome.known)},
@@ -229,8 +230,8 @@ def describe_operator(operator: Any) -> dict[str, Any]:
 
 
 def holds_all_weights(cell: Cell, method: Method) -> bool:
-    """Return whether fitted models hold all weights: those of an encoder that was trained do."""
-    return method.trains and cell.encoder.trainable
+    """Return whether fitted models hold all weights: those of a trained encoder do, adapters do not."""
+    return method.trains and cell.encoder.trainable and not cell.finetune.adapts
 
 
 def weights_from_file(encoder: Encoder) -> TypeGuard[NetworkEncoder]:

@@ -67,8 +67,11 @@ def training(params: Params) -> str:
     if not given:
         return ""
     phases = parse_param(given.get("phases", "[]")) or [given]
-    parts = [", then ".join(map(phase, phases))]
+    parts = [", then ".join(phase(each, given.get("lora_rank", "")) for each in phases)]
     parts.append(f"{given['optimizer']}, {given.get('schedule', 'constant')} rate" if "optimizer" in given else "")
+    decay = float(given.get("layer_decay", "1"))
+    parts.append(f"each layer's {decay:g} times that of the next" if decay < 1 else "")
+    parts.append(averaging(given))
     parts.append(f"batches of {batch_size(given)}" if "batch" in given else "")
     parts.append(transforms(given.get("transforms", "[]")))
     share = float(given.get("validation", "0"))
@@ -76,13 +79,23 @@ def training(params: Params) -> str:
     return ", ".join(filter(None, parts))
 
 
-def phase(given: Mapping[str, Any]) -> str:
-    """Return the layers, the length and the rate of a phase."""
+def phase(given: Mapping[str, Any], rank: str = "") -> str:
+    """Return the layers, the length and the rate of a phase; adapters are of a `rank`."""
     epochs, steps = int(given.get("epochs") or 0), int(given.get("steps") or 0)
-    layers = "the head alone" if given.get("trainable") == "head" else "all layers"
+    ways = {"head": "the head alone", "lora": f"adapters (LoRA, rank {rank}) and the head"}
+    layers = ways.get(str(given.get("trainable")), "all layers")
     length = f" for {counted(epochs, 'epoch')}" if epochs else f" for {counted(steps, 'step')}" if steps else ""
     rate = given.get("learning_rate", "")
     return f"{layers}{length}" + (f" at a learning rate of {float(rate):g}" if rate else "")
+
+
+def averaging(given: Mapping[str, str]) -> str:
+    """Return which average of the weights was taken; empty where none was."""
+    kinds = {
+        "ema": f"weights averaged exponentially over steps ({given.get('ema_decay')})",
+        "swa": f"weights averaged over the epochs after {100 * float(given.get('swa_start', 0)):g} % of each phase",
+    }
+    return kinds.get(given.get("averaging", "none"), "")
 
 
 def batch_size(given: Mapping[str, str]) -> int:

@@ -20,6 +20,8 @@ from torch.nn.functional import cross_entropy
 from src.system.files import replace_file
 from src.system.random_draws import keyed_generator
 from src.system.transfers import send
+from src.training.averaging import WeightAverage
+from src.training.layers import SCALE, decayed_groups
 from src.training.network import NetworkWithHead, Tensors, copy_tensors, fill_tensors
 from src.training.parameters import FineTuning, Phase, count_parts
 from src.training.torch_settings import fitting_memory
@@ -177,6 +179,7 @@ class Training:
     phase: Phase
     plan: list[int]
     optimizer: Any
+    average: WeightAverage
 
     def __init__(self, fit: Fit, classifier: NetworkWithHead, moved: Callable[[int], None]) -> None:
         self.fit, self.classifier, self.moved = fit, classifier, moved
@@ -201,6 +204,8 @@ class Training:
                 self.keep(self.learn_epoch())
             if state.best:
                 fill_tensors(self.classifier, {name: tensor.numpy() for name, tensor in state.best.items()})
+            else:
+                self.average.put(self.pixels)
         weights = copy_tensors(self.classifier)
         if not all(np.isfinite(values).all() for values in weights.values()):
             raise self.fit.diverged(len(state.points))
@@ -222,10 +227,13 @@ class Training:
         self.phase, self.plan = self.stages[self.state.phase]
         self.classifier.learn(self.phase.trainable)
         self.optimizer = self.fabric.setup_optimizers(make_optimizer(self.fit.finetune, self.phase, self.classifier))
+        self.average = WeightAverage(self.fit.finetune, self.classifier)
 
     def learning(self) -> dict[str, Any]:
         """Return what changes with each step, by the name that a checkpoint has for it."""
-        return {"network": self.classifier, "optimizer": self.optimizer, "precision": self.fabric.strategy.precision}
+        averaged = {"average": self.average} if self.fit.finetune.averaging != "none" else {}
+        precision = self.fabric.strategy.precision
+        return {"network": self.classifier, "optimizer": self.optimizer, "precision": precision} | averaged
 
     def learn_epoch(self) -> Point:
         """Learn from an epoch's batches, and return its values."""
@@ -248,13 +256,14 @@ class Training:
     def learn_batch(self, batch: list[Batch], rate: float) -> None:
         """Learn from a batch's parts together: the gradient is that of their images at once."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(SCALE, 1.0)
         self.optimizer.zero_grad()
         whole = torch.stack([self.weights[labels].sum() for _, labels in batch]).sum()
         for crops, labels in batch:
             with self.fabric.autocast():
                 self.fabric.backward(self.loss(crops, labels) / whole)
         self.optimizer.step()
+        self.average.after_step()
 
     def loss(self, crops: Tensor, labels: Tensor) -> Tensor:
         """Return the sum of the images' losses, weighed by their classes, and add to the epoch's sums."""
@@ -282,15 +291,29 @@ class Training:
     def keep(self, point: Point) -> None:
         """Keep an epoch's outcome: the loss of the cases that decide, the best weights, the checkpoint, the curves."""
         state = self.state
+        self.average.after_epoch(state.done + 1, len(self.plan))
         if self.fit.material.stopping is not None:
-            loss = point["stopping_loss"] = self.fit.material.stopping(self.classifier)
-            if not math.isfinite(loss):
-                raise self.fit.diverged(state.epoch)
-            state.choose(loss, self.classifier, self.fit.finetune.patience)
+            with self.average.in_place(self.pixels):
+                self.judge(point, self.fit.material.stopping)
         state.points.append(point)
         states = {name: each.state_dict() for name, each in self.learning().items()}
         write_checkpoint(self.checkpoint, states | {"fit": vars(state)})
         self.fit.report(point, len(state.points))
+
+    def judge(self, point: Point, stopping: Callable[[NetworkWithHead], float]) -> None:
+        """Add the loss of the cases that decide to an epoch's values, and keep the weights if they are the best."""
+        loss = point["stopping_loss"] = stopping(self.classifier)
+        if not math.isfinite(loss):
+            raise self.fit.diverged(self.state.epoch)
+        self.state.choose(loss, self.classifier, self.fit.finetune.patience)
+
+    def pixels(self) -> Iterator[Tensor]:
+        """Yield the prepared pixels (n, 3, size, size) of all images that are learnt from, as an epoch shows them."""
+        epoch = self.state.epoch
+        torch.manual_seed(int(keyed_generator(*self.fit.key, "statistics", epoch).integers(2**63)))
+        for batch in self.fit.batches(epoch, max(self.plan)):
+            for crops, _ in batch:
+                yield self.classifier.prepare(send(crops, self.classifier.device))
 
 
 def make_fabric(device: torch.device, precision: str) -> Fabric:
@@ -306,7 +329,9 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
 
 def make_optimizer(finetune: FineTuning, phase: Phase, classifier: NetworkWithHead) -> torch.optim.Optimizer:
     """Return the optimizer of the parameters that learn."""
-    learning = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    learning: Any = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    if finetune.layer_decay < 1:
+        learning = decayed_groups(classifier, finetune.layer_decay)
     rate, decay = phase.learning_rate, finetune.weight_decay
     if finetune.optimizer == "sgd":
         return torch.optim.SGD(learning, lr=rate, momentum=finetune.momentum, weight_decay=decay)

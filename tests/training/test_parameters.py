@@ -33,6 +33,14 @@ from src.training.parameters import FineTuning, Phase, count_parts
         {"patience": 2},
         {"orientations": 3},
         {"transforms": [{"Flipp": {}}]},
+        {"lora_rank": 0},
+        {"lora_alpha": 0.0},
+        {"lora_dropout": 1.0},
+        {"layer_decay": 1.1},
+        {"layer_decay": 0.0},
+        {"averaging": "polyak"},
+        {"ema_decay": 1.0},
+        {"swa_start": -0.1},
     ],
     ids=str,
 )
@@ -61,6 +69,12 @@ def test_phases_replace_the_one() -> None:
     assert FineTuning(epochs=3, trainable="head").stages() == [Phase(trainable="head", epochs=3)]
     phases = [Phase(steps=5), Phase(epochs=2)]
     assert FineTuning(phases=phases).stages() == phases
+
+
+def test_adapters_and_a_changing_encoder_exclude_each_other() -> None:
+    assert FineTuning(phases=[Phase(trainable="head", epochs=1), Phase(trainable="lora", epochs=1)]).adapts
+    with pytest.raises(ValueError, match="an encoder that stays as it is, and trainable=all changes it"):
+        FineTuning(phases=[Phase(trainable="lora", epochs=1), Phase(trainable="all", epochs=1)])
 
 
 @given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 300))

@@ -14,7 +14,7 @@ from src.encoders.encoder import Encoder
 from src.executors.executor import Executor
 from src.executors.local import Local
 from src.images.crop import MAP
-from src.methods.finetune.fits import Learning, check_transforms, fewest_images, jobs_of
+from src.methods.finetune.fits import Learning, adapter_targets, check_transforms, fewest_images, jobs_of
 from src.methods.finetune.images_in_memory import Images
 from src.methods.finetune.trained_network import Descriptors, FineTuned, Probabilities, predict_rows
 from src.methods.fold_models import (
@@ -159,6 +159,7 @@ class FineTune(Method):
             raise ValueError("finetune.precision=16-mixed needs a GPU: take 32-true, or bf16-mixed")
         encoder.check_size(cell.crop.size)
         fewest_images(cell, device)
+        adapter_targets(cell, device)
         return device
 
     def ask_each(

@@ -14,9 +14,9 @@ from jaxtyping import Float64
 
 from src.cell import Cell
 from src.data.splits import FIT, REPORT, STOPPING
-from src.encoders.network_encoder import NetworkEncoder
+from src.encoders.network_encoder import RANDOM, NetworkEncoder
 from src.methods.finetune.images_in_memory import Images
-from src.methods.finetune.trained_network import FineTuned, predict_rows, with_head
+from src.methods.finetune.trained_network import FineTuned, has_auxiliary, predict_rows, with_head
 from src.methods.fold_models import check_classes, model_name, role_mask
 from src.methods.method import CellTask
 from src.methods.preparation import Sample, prefetch, samples_of, sizes_of
@@ -94,6 +94,7 @@ class Learning:
         self.loose: set[str] = set()
         self.augment = transform_pipeline(self.cell.finetune)
         self.fewest = fewest_images(self.cell, device)
+        self.targets = adapter_targets(self.cell, device)
 
     def all(self, jobs: list[FitJob]) -> int:
         """Train the networks that the store lacks; return how many epochs that took."""
@@ -180,11 +181,11 @@ class Learning:
 
     def classifier(self, job: FitJob) -> "NetworkWithHead":
         """Return the network before its training; crops that are too small for it are refused."""
-        encoder = with_drawn_weights(self.cell.encoder, job.seed)
-        network = encoder.load(self.device, auxiliary=self.cell.finetune.auxiliary > 0)
+        finetune = self.cell.finetune
+        network = with_drawn_weights(self.cell, job.seed).load(self.device, auxiliary=has_auxiliary(finetune))
         network(next(self.views(job)([0], 1))[None])
         head = int(keyed_generator(job.seed, job.view, job.fold, "head").integers(2**32))
-        return with_head(network, self.cell.finetune, job.classes, head)
+        return with_head(network, finetune, job.classes, head, self.targets)
 
     def views(self, job: FitJob) -> "Callable[[Iterable[int], int], Iterator[Tensor]]":
         """Return what yields the crops that a fit's images show in an epoch."""
@@ -236,9 +237,16 @@ class Learning:
 
     def notes(self) -> list[str]:
         """Return what a reader of the run's figures has to know."""
-        if not self.loose:
-            return []
-        return [f"not the same to the last bit when trained again on {self.device}: {', '.join(sorted(self.loose))}"]
+        notes = []
+        if self.targets:
+            from src.training.adapters import list_ends
+
+            where = f"{len(self.targets)} layers of {self.cell.encoder.label} ({list_ends(self.targets)})"
+            notes.append(f"adapters of rank {self.cell.finetune.lora_rank} on {where}")
+        if self.loose:
+            names = ", ".join(sorted(self.loose))
+            notes.append(f"not the same to the last bit when trained again on {self.device}: {names}")
+        return notes
 
 
 @contextmanager
@@ -272,10 +280,14 @@ def count_up_to(total: int, count: Callable[[int], None]) -> Iterator[Callable[[
     count(total - done)
 
 
-def with_drawn_weights(encoder: Any, seed: int) -> NetworkEncoder:
-    """Return the encoder as a fit begins with it: random weights are each seed's own."""
+def with_drawn_weights(cell: Cell, seed: int) -> NetworkEncoder:
+    """Return the encoder as a fit begins with it: random weights are each seed's own.
+
+    But not under adapters: whoever loads them puts them on the cell's encoder.
+    """
+    encoder = cell.encoder
     assert isinstance(encoder, NetworkEncoder)
-    if not encoder.untrained:
+    if not encoder.untrained or cell.finetune.adapts:
         return encoder
     return replace(encoder, seed=int(keyed_generator(encoder.seed, seed, "weights").integers(2**32)))
 
@@ -300,7 +312,7 @@ def fewest_images(cell: Cell, device: str) -> int:
 
     size = cell.crop.size
     blank = torch.zeros((3, size, size), dtype=torch.uint8)
-    found = find_smallest_batch(with_drawn_weights(cell.encoder, 0).load(device), blank)
+    found = find_smallest_batch(with_drawn_weights(cell, 0).load(device), blank)
     if cell.finetune.batch < found:
         raise ValueError(
             f"batch normalisation has a single value of each channel of one image where {cell.encoder.label} is "
@@ -308,6 +320,20 @@ def fewest_images(cell: Cell, device: str) -> int:
             "more, a larger crop.size, or finetune.trainable=head"
         )
     return found
+
+
+def adapter_targets(cell: Cell, device: str) -> list[str]:
+    """Return the names of the layers that get adapters; `ValueError` where they cannot have any."""
+    if not cell.finetune.adapts:
+        return []
+    import torch
+
+    from src.training.adapters import find_targets, import_peft
+
+    import_peft()
+    blank = torch.zeros((3, cell.crop.size, cell.crop.size), dtype=torch.uint8)
+    unfilled = replace(with_drawn_weights(cell, 0), weights=RANDOM).load(device)
+    return find_targets(unfilled, cell.finetune.lora_targets, blank)
 
 
 def check_transforms(task: CellTask) -> None:

@@ -1,6 +1,6 @@
 """Networks that were trained: with their heads, from their files, and what they predict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,16 @@ class FineTuned:
 
         One `like` it, of another fit of the same cell, gets its weights, which takes less time than a new one.
         """
+        from src.training.adapters import adapted_layers
         from src.training.network import fill_tensors
 
+        stored = load_tensors(self.path)
         if like is None:
-            empty = replace(self.encoder, weights=RANDOM).load(device, auxiliary=self.finetune.auxiliary > 0)
-            like = with_head(empty, self.finetune, self.classes, 0)
-        fill_tensors(like, load_tensors(self.path))
+            targets = adapted_layers(stored)
+            encoder = self.encoder if targets else replace(self.encoder, weights=RANDOM)
+            network = encoder.load(device, auxiliary=has_auxiliary(self.finetune))
+            like = with_head(network, self.finetune, self.classes, 0, targets)
+        fill_tensors(like, stored)
         return like
 
     def save(self, stem: Path) -> None:
@@ -54,12 +58,24 @@ class FineTuned:
         replace_file(stem.with_suffix(".safetensors"), self.path.read_bytes())
 
 
-def with_head(network: Any, finetune: FineTuning, classes: list[str], seed: int) -> "NetworkWithHead":
-    """Return a network with a new head whose weights are drawn from `seed`, ready to predict."""
+def with_head(
+    network: Any, finetune: FineTuning, classes: list[str], seed: int, targets: Sequence[str] = ()
+) -> "NetworkWithHead":
+    """Return a network, ready to predict, with a new head, and with adapters on `targets`, drawn from `seed`."""
+    from src.training.adapters import AdaptedNetwork
     from src.training.network import NetworkWithHead
 
     with seed_draws(seed):
-        return NetworkWithHead(network, len(classes), finetune.hidden, finetune.dropout).eval().requires_grad_(False)
+        if targets:
+            made: NetworkWithHead = AdaptedNetwork(network, len(classes), finetune, targets)
+        else:
+            made = NetworkWithHead(network, len(classes), finetune.hidden, finetune.dropout)
+    return made.eval().requires_grad_(False)
+
+
+def has_auxiliary(finetune: FineTuning) -> bool:
+    """Return whether an encoder that has auxiliary classifiers is trained with them: beside adapters they are idle."""
+    return finetune.auxiliary > 0 and not finetune.adapts
 
 
 def predict_rows(

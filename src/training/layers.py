@@ -1,0 +1,50 @@
+"""Learning rates by layer: the nearer to the pixels, the less a layer learns. Imports torch, so import it late."""
+
+from typing import Any
+
+from torch import nn
+
+from src.training.network import NetworkWithHead
+
+SCALE = "lr_scale"
+"""The entry of an optimizer's group by which its learning rate is multiplied, as timm calls it."""
+
+
+def decayed_groups(classifier: NetworkWithHead, decay: float) -> list[dict[str, Any]]:
+    """Return the parameters that learn in groups: the head has the whole rate, each layer `decay` times the next one's.
+
+    As BEiT was fine-tuned (Bao et al. 2021, arXiv 2106.08254), and timm does it (`param_groups_layer_decay`).
+    """
+    numbers = number_layers(classifier.encoder)
+    last = max(numbers.values(), default=0)
+    groups: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in classifier.named_parameters():
+        if parameter.requires_grad:
+            below = last + 1 - numbers[name.removeprefix("encoder.")] if name.startswith("encoder.") else 0
+            groups.setdefault(below, []).append(parameter)
+    return [{"params": parameters, SCALE: decay**below} for below, parameters in sorted(groups.items())]
+
+
+def number_layers(module: nn.Module) -> dict[str, int]:
+    """Return the number of the layer, from 0 at the pixels on, that each parameter of an encoder is of.
+
+    Models of timm say themselves what a layer is: what is before the first block, each block, the last with what comes
+    after. Of others it is what has a number in its name, and what stands between such.
+    """
+    from timm.models import group_parameters
+
+    names = [name for name, _ in module.named_parameters()]
+    for prefix, part in module.named_modules():
+        if hasattr(part, "group_matcher"):
+            own = group_parameters(part, part.group_matcher(coarse=False), reverse=True)
+            last = max(own.values())
+            return {name: own.get(name.removeprefix(f"{prefix}." if prefix else ""), last) for name in names}
+    order = list(dict.fromkeys(map(layer_name, names)))
+    return {name: order.index(layer_name(name)) for name in names}
+
+
+def layer_name(name: str) -> str:
+    """Return a parameter's name up to its first number, or its first part where it has none."""
+    parts = name.split(".")
+    numbered = next((place for place, part in enumerate(parts) if part.isdecimal()), 0)
+    return ".".join(parts[: numbered + 1])
