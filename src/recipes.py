@@ -14,7 +14,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cell import IDLE, Cell
 from src.data.reader import Reader
-from src.encoders.backends import AUTO, TORCH
+from src.encoders.backends import AUTO
+from src.encoders.network_encoder import NetworkEncoder
 from src.images.keypoints import Keypoints
 from src.images.perceptual_hash import PerceptualHash
 from src.storage.store import FIT, KIND, Recipe, recipe_digest
@@ -46,7 +47,8 @@ def image_recipe(cell: Cell) -> Recipe:
 
 def encoder_recipe(cell: Cell, weights: str) -> Recipe:
     """Return all that determines an encoder; `weights` is the digest of its weights."""
-    assert getattr(cell.encoder, "backend", TORCH) != AUTO, "a recipe names what computes"
+    settled = not isinstance(cell.encoder, NetworkEncoder) or cell.encoder.backend != AUTO
+    assert settled, "a recipe names what computes"
     return operator_recipe(cell.encoder) | {"weights": weights}
 
 

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +115,7 @@ def measure_backends(encoder: NetworkEncoder, size: int, seconds: float = SECOND
         runner = make_runner(network.module, *way, torch.device("cpu"))
         if is_the_same(runner, pixels, expected, encoder.tolerance, " ".join(way)):
             ways[way] = runner
-    taken = time_in_turns({way: lambda runner=runner: runner(pixels) for way, runner in ways.items()}, until)
+    taken = time_in_turns({way: partial(runner, pixels) for way, runner in ways.items()}, until)
     best = min(taken, key=lambda way: taken[way])
     chosen = best if taken[best] * WORTH < taken[plain] else plain
     return Choice(*chosen, {" ".join(way): CROPS / each for way, each in taken.items()})

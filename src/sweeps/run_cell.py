@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.cell import plain_cell
 from src.cli.evaluations import cell_summary, show_evaluation, write_evaluation
@@ -18,6 +18,7 @@ from src.cli.terminal import say
 from src.config import COPIES, Experiment, build, settle_config
 from src.encoders.backends import AUTO, TORCH
 from src.encoders.device import resolve_device
+from src.encoders.network_encoder import NetworkEncoder
 from src.executors.local import Local
 from src.images.crop import EXACT
 from src.sweeps.fusion import threshold_choice
@@ -66,7 +67,8 @@ def attempt_cell(task: Callable[[DictConfig, Sweep | None], None], config: DictC
 
 def settle_backend(config: DictConfig) -> DictConfig:
     """Return a config with what `encoder.backend=auto` comes to here, by which all that is computed will be known."""
-    if config.encoder.get("backend") != AUTO:
+    kind = OmegaConf.get_type(config.encoder)
+    if kind is None or not issubclass(kind, NetworkEncoder) or config.encoder.backend != AUTO:
         return config
     from src.encoders.backend_choice import choose_backend
 
@@ -74,6 +76,7 @@ def settle_backend(config: DictConfig) -> DictConfig:
     config = deepcopy(config)
     config.encoder.backend = TORCH
     if computes_by_cpu(experiment):
+        assert isinstance(experiment.encoder, NetworkEncoder)
         chosen = choose_backend(experiment.encoder, experiment.crop.size, Path(experiment.workspace) / BACKENDS)
         say(f"encoder: backend=auto is {chosen}")
         config.encoder.backend, config.encoder.precision = chosen.backend, chosen.precision
