@@ -12,7 +12,7 @@ import pandas as pd
 
 from src.evaluation.calibration import ERROR, INTERCEPT, SLOPE, Calibration
 from src.evaluation.fold_tables import mark_best, round_table
-from src.evaluation.side_by_side import PROTOCOL, TRAINING, SideBySide, axis_title
+from src.evaluation.side_by_side import BALANCED, PROTOCOL, TRAINING, SideBySide, axis_title, ours_in_percent
 from src.evaluation.slices import ALL, largest_values
 from src.evaluation.subgroups import FEWEST
 from src.evaluation.wording import MISSING, ends, figures, measured, number, p_value, scale, signed, spread, titled
@@ -24,6 +24,7 @@ VALUES = {"ppv": "PPV", "npv": "NPV"}
 LATEX = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
 LATEX |= {"[": "{[}", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 """Signs that LaTeX takes for something else, and how they are written."""
+LUCK = "balanced accuracy +- its population deviation over the repeats: of splits drawn anew the luck of one"
 VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
 
 
@@ -153,7 +154,8 @@ def tabulate_groups(together: SideBySide, caption: str = "") -> TextTable:
 
 
 def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
-    """Return published figures beside ours, in percent."""
+    """Return published figures beside ours, in percent; ours with their deviation, as in the table by fold, of balanced
+    accuracies over splits drawn anew, and their 95 % interval."""
     published = together.published
     ours = [str(name) for name in published if name not in ("model", "metric", "published", "published_std", "note")]
     noted = ["note"] if (published["note"] != "").any() else []
@@ -162,15 +164,15 @@ def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
             str(row["model"]),
             str(row["metric"]),
             spread(row["published"], row["published_std"]),
-            *(number(row[name]) for name in ours),
+            *(_ours_beside(together.table, name, row) for name in ours),
             *(str(row[name]) for name in noted),
         ]
         for row in published.to_dict("records")
     ]
     header = ["model", "metric", "published", *ours, *noted]
-    return TextTable(
-        caption=caption, header=header, rows=rows, text=2, last=len(noted), notes=views_of_groups(together)
-    )
+    drawn = [LUCK] if f"{BALANCED}_std" in together.table and BALANCED in set(published["metric"]) else []
+    notes = drawn + views_of_groups(together)
+    return TextTable(caption=caption, header=header, rows=rows, text=2, last=len(noted), notes=notes)
 
 
 def tabulate_comparison(
@@ -401,6 +403,16 @@ def _value_of_axis(axis: str, rows: pd.DataFrame) -> str:
     real = [f"{count:.1f}".removesuffix(".0") for count in sorted(rows["patients"].unique())]
     name = "all" if value == "0" else value
     return name if real == [value] else f"{name} ({' to '.join(dict.fromkeys([real[0], real[-1]]))})"
+
+
+def _ours_beside(table: pd.DataFrame, group: str, published: Mapping[Any, Any]) -> str:
+    """Return our figure beside a published one."""
+    title = table["group"].replace("", "ours")
+    found = table[(table["model"] == published["model"]) & (title == group)].to_dict("records")
+    figure = ours_in_percent(found[0] if found else {}, published["metric"])
+    said = spread(published[group], figure["std"])
+    within = ends(figure["low"], figure["high"])
+    return f"{said} ({within})" if within else said
 
 
 def _accuracy(row: Mapping[Any, Any]) -> str:
