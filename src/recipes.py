@@ -14,11 +14,24 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.cell import IDLE, Cell
 from src.data.reader import Reader
+from src.encoders.backends import AUTO
+from src.encoders.network_encoder import NetworkEncoder
 from src.images.keypoints import Keypoints
 from src.images.perceptual_hash import PerceptualHash
 from src.storage.store import FIT, KIND, Recipe, recipe_digest
 
-WITHOUT = {"name", "workspace", "store", "resume", "examples", "tracking", "executor", "encoder.known", *IDLE}
+WITHOUT = {
+    "name",
+    "workspace",
+    "store",
+    "resume",
+    "examples",
+    "tracking",
+    "executor",
+    "encoder.known",
+    "encoder.tolerance",
+    *IDLE,
+}
 """What of a config does not change results."""
 MAP_REVISION = 1
 """Raised when a map takes other crops of an image: their descriptors are stored."""
@@ -34,6 +47,8 @@ def image_recipe(cell: Cell) -> Recipe:
 
 def encoder_recipe(cell: Cell, weights: str) -> Recipe:
     """Return all that determines an encoder; `weights` is the digest of its weights."""
+    settled = not isinstance(cell.encoder, NetworkEncoder) or cell.encoder.backend != AUTO
+    assert settled, "a recipe names what computes"
     return operator_recipe(cell.encoder) | {"weights": weights}
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     Forward = Callable[[torch.Tensor], torch.Tensor]
 
 FLOAT32 = "float32"
-TORCH, COMPILE, OPENVINO = "torch", "compile", "openvino"
-BACKENDS = (TORCH, COMPILE, OPENVINO)
+TORCH, COMPILE, OPENVINO, AUTO = "torch", "compile", "openvino", "auto"
+BACKENDS = (TORCH, COMPILE, OPENVINO, AUTO)
 SHAPES = 64
 """Shapes of batches that a compiled network may be given."""
 NO_COMPILER = ("InvalidCxxCompiler", "CppCompileError", "Failed to find C compiler")
@@ -39,6 +39,7 @@ def make_runner(module: "torch.nn.Module", backend: str, precision: str, device:
     The descriptors of one backend and precision differ from another's by roundings. Errors: ValueError where OpenVINO
     is asked to run on a GPU, and at the first call where there is no compiler.
     """
+    assert backend != AUTO, "what it comes to is chosen before (src.encoders.backend_choice)"
     if backend != OPENVINO:
         return Torch(module, backend == COMPILE, precision, device)
     if device.type != "cpu":

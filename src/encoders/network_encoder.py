@@ -40,7 +40,9 @@ class NetworkEncoder(Encoder):
       `channels` says in which order the network takes them, `rgb` or `bgr`.
     - Crops are resized to `input_size` pixels (bilinear, antialiased); 0 leaves them as they come, in which case they
       must measure `smallest` pixels at least.
-    - `backend` what computes descriptors: `torch`, `compile` (PyTorch's compiler), `openvino` (fastest on CPUs).
+    - `backend` what computes descriptors: `torch`, `compile` (PyTorch's compiler), `openvino` (fastest on CPUs), or
+      `auto`, which a run replaces by what is fastest on its machine (`src.encoders.backend_choice`) of all whose
+      descriptors are off by no more than `tolerance`, relative to their norm.
     - `precision` in which they are computed: `float32`, `bfloat16`, `float16`. Training has its own.
     """
 
@@ -57,10 +59,11 @@ class NetworkEncoder(Encoder):
     smallest: int | None = None
     backend: str = TORCH
     precision: str = FLOAT32
+    tolerance: float = 0.001
 
     trainable: ClassVar[bool] = True
     following: ClassVar[tuple[str, ...]] = ("label", "known", "mean", "std", "input_size", "smallest")
-    outside_recipe: ClassVar[tuple[str, ...]] = ("label", "known", "seed", "smallest")
+    outside_recipe: ClassVar[tuple[str, ...]] = ("label", "known", "seed", "smallest", "tolerance")
     usual: ClassVar[dict[str, Any]] = {
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
@@ -78,7 +81,7 @@ class NetworkEncoder(Encoder):
                 raise ValueError(f"`{name}` must hold three numbers (red, green, blue), but got {getattr(self, name)}")
         holds("std > 0", min(self.std) > 0, std=self.std)
         holds("scale > 0", self.scale > 0, scale=self.scale)
-        at_least(0, seed=self.seed, input_size=self.input_size or 0)
+        at_least(0, seed=self.seed, input_size=self.input_size or 0, tolerance=self.tolerance)
         if self.weights in (IMAGENET, RELEASED) and self.weights != self.published():
             raise ValueError(
                 f"{self.label} has no encoder.weights={self.weights}: its published ones are {self.published()}"

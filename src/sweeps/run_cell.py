@@ -2,19 +2,25 @@
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.cell import plain_cell
 from src.cli.evaluations import cell_summary, show_evaluation, write_evaluation
 from src.cli.mistakes import explain_error
 from src.cli.progress import TerminalProgress
 from src.cli.terminal import say
-from src.config import COPIES, Experiment, settle_config
+from src.config import COPIES, Experiment, build, settle_config
+from src.encoders.backends import AUTO, TORCH
+from src.encoders.device import resolve_device
+from src.encoders.network_encoder import NetworkEncoder
+from src.executors.local import Local
+from src.images.crop import EXACT
 from src.sweeps.fusion import threshold_choice
 from src.sweeps.resume import POINT, Sweep, current_sweep
 from src.system.files import check_writable
@@ -22,6 +28,8 @@ from src.system.memory import is_out_of_memory
 from src.system.next_commands import after_run, key_of
 from src.tracking import INNER_FOLDS, INNER_PREDICTIONS, JOB
 
+BACKENDS = "backends.json"
+"""The file of the workspace with the backends that were chosen by measurements."""
 RAW_PREDICTIONS = "raw_predictions.parquet"
 """The artefact of a run with its predictions as they were before they were recalibrated."""
 
@@ -47,7 +55,7 @@ def attempt_cell(task: Callable[[DictConfig, Sweep | None], None], config: DictC
     try:
         Store(config.store)  # an address that holds keys is refused before it is written anywhere
         check_writable(workspace=str(config.workspace))
-        task(settle_config(config), sweep)
+        task(settle_backend(settle_config(config)), sweep)
     except Exception as error:
         if sweep is None:
             raise
@@ -55,6 +63,32 @@ def attempt_cell(task: Callable[[DictConfig, Sweep | None], None], config: DictC
         say(f"failed: {explain_error(error) or repr(error)}")
         del error
         gc.collect()  # what a cell that ran out of memory leaves must not end the next one
+
+
+def settle_backend(config: DictConfig) -> DictConfig:
+    """Return a config with what `encoder.backend=auto` comes to here, by which all that is computed will be known."""
+    kind = OmegaConf.get_type(config.encoder)
+    if kind is None or not issubclass(kind, NetworkEncoder) or config.encoder.backend != AUTO:
+        return config
+    from src.encoders.backend_choice import choose_backend
+
+    experiment: Experiment = build(config)
+    config = deepcopy(config)
+    config.encoder.backend = TORCH
+    if computes_by_cpu(experiment):
+        assert isinstance(experiment.encoder, NetworkEncoder)
+        chosen = choose_backend(experiment.encoder, experiment.crop.size, Path(experiment.workspace) / BACKENDS)
+        say(f"encoder: backend=auto is {chosen}")
+        config.encoder.backend, config.encoder.precision = chosen.backend, chosen.precision
+    return config
+
+
+def computes_by_cpu(experiment: Experiment) -> bool:
+    """Return whether crops are encoded here and by the CPU, each by itself: only so do backends other than torch."""
+    method = experiment.method.method_for(experiment.encoder)
+    frozen, here = not method.trains, isinstance(method.executor, Local)
+    exact = experiment.crop.sharing == EXACT
+    return frozen and here and exact and resolve_device(method.device, experiment.encoder) == "cpu"
 
 
 def position_tags(sweep: Sweep | None) -> dict[str, str]:

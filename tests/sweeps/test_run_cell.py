@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from src.config import CONF, Experiment, build, rebuild_operator
 from src.evaluation.predictions import probability_columns
@@ -17,8 +18,9 @@ from src.evaluation.recalibration import fit_recalibrations, recalibrate
 from src.methods.method import CellTask, Explanation
 from src.models.prediction import predict_new
 from src.models.saved import load_fitted
+from src.recipes import encoder_recipe
 from src.storage.store import Store
-from src.sweeps.run_cell import explain_examples, fill_run, gather_inputs, idle_overrides
+from src.sweeps.run_cell import explain_examples, fill_run, gather_inputs, idle_overrides, settle_backend
 from src.system.memory import OutOfMemory
 from src.system.progress import Progress
 from tests.support.cells import cell
@@ -161,3 +163,30 @@ def test_a_run_is_recalibrated_by_its_inner_folds_and_so_is_its_model(tmp_path: 
 def test_recalibration_is_named_where_it_is_mistyped() -> None:
     with pytest.raises(ValueError, match="`recalibration` must be one of none, temperature, platt, isotonic"):
         composed("recalibration=plat")
+
+
+class TestBackendsThatAreChosen:
+    @staticmethod
+    def settled(folder: Path, *overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            own = ["encoder.architecture=test_resnet", "encoder.weights=random", "crop.size=64", f"workspace={folder}"]
+            return settle_backend(compose("config", ["encoder=resnet", "encoder.backend=auto", *own, *overrides]))
+
+    def test_stand_in_the_config_and_in_recipes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        config = self.settled(tmp_path)
+        backend, precision = config.encoder.backend, config.encoder.precision
+        assert (backend, precision) in [("torch", "float32"), ("openvino", "float32")]
+        assert f"backend=auto is {backend} in float32 (torch float32 " in capsys.readouterr().err
+        assert encoder_recipe(build(config), "").get("backend", "torch") == backend
+        before = (tmp_path / "backends.json").read_bytes()
+        assert self.settled(tmp_path) == config
+        assert (tmp_path / "backends.json").read_bytes() == before
+
+    @pytest.mark.parametrize("typed", ["crop.sharing=map", "method=finetune", "method.device=cuda"])
+    def test_are_torch_where_there_is_no_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        config = self.settled(tmp_path, typed)
+        assert (config.encoder.backend, config.encoder.precision) == ("torch", "float32")
+        assert not (tmp_path / "backends.json").exists()
