@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,22 @@ from src.evaluation.fold_tables import mark_best, round_table
 from src.evaluation.side_by_side import BALANCED, PROTOCOL, TRAINING, SideBySide, axis_title, ours_in_percent
 from src.evaluation.slices import ALL, largest_values
 from src.evaluation.subgroups import FEWEST
-from src.evaluation.wording import MISSING, ends, figures, measured, number, p_value, scale, signed, spread, titled
+from src.evaluation.wording import (
+    MISSING,
+    ends,
+    figures,
+    measured,
+    number,
+    p_value,
+    scale,
+    signed,
+    spell_seconds,
+    spread,
+    titled,
+)
+
+if TYPE_CHECKING:
+    from src.evaluation.leaderboard import Leaderboard
 
 BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
 """The tones of a table's cell; what they say stands in the cell's text, too, but for the best value of a column."""
@@ -226,6 +241,49 @@ def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
     ]
     header = ["practice", "model", "claimed", "honest", "optimism (95 %)", "note"]
     return TextTable(caption=caption, header=header, rows=rows, text=2, last=1)
+
+
+def tabulate_leaderboard(
+    board: "Leaderboard", times: Mapping[str, tuple[float, float]], caption: str = ""
+) -> TextTable:
+    """Return a leaderboard: accuracies in percent, areas as fractions; `times` are seconds to learn a model and to
+    predict an image, by way."""
+    rows, tones = [], {}
+    for place, row in enumerate(board.table.to_dict("records")):
+        against = [_verdict_words(row, side) for side in ("best", "floor")]
+        spent = [spell_seconds(each) for each in times.get(str(row["way"]), ())] or [MISSING] * 2
+        rows.append([str(row["way"]), *against, measured(row, "accuracy", 100, 1), measured(row, "auc"), *spent])
+        for column, side in enumerate(("best", "floor"), start=1):
+            if tone := VERDICTS.get(str(row[f"against_{side}"])):
+                tones[place, column] = tone
+    header = [
+        "way",
+        "against the best",
+        "against the floor",
+        "accuracy, % (95 %)",
+        "AUC (95 %)",
+        "to learn",
+        "an image",
+    ]
+    notes = [
+        f"better, worse: shown by a test over folds and one over patients, p corrected for all {_pairs(len(rows))} of "
+        "ways, so that the best need not be known before; not shown is not equal",
+        "to learn: a model, from the images' files on; an image: to predict one; both as measured on a few images "
+        "before the sweep",
+    ]
+    return TextTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes)
+
+
+def _verdict_words(row: Mapping[Any, Any], side: str) -> str:
+    """Return a verdict with its p, where there is one."""
+    p = row[f"p_{side}"]
+    return f"{row[f'against_{side}']}" + (f" (p {p_value(p)})" if p == p else "")
+
+
+def _pairs(ways: int) -> str:
+    """Return how many pairs so many ways make, in words."""
+    count = ways * (ways - 1) // 2
+    return f"{count} pair{'s' * (count != 1)}"
 
 
 def tabulate_against(table: pd.DataFrame, caption: str = "") -> TextTable:
