@@ -216,7 +216,7 @@ def test_an_option_refuses_the_weights_of_a_model_whose_configuration_differs(
             continue
         with pytest.raises(
             ValueError,
-            match=r"is another model's than DINOv2-B: it has layer_norm_eps=1e-05; take encoder=transformers",
+            match=r"is of another model than DINOv2-B: it asks for encoder.configuration.layer_norm_eps=1e-05",
         ):
             given.load()
 
