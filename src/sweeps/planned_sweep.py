@@ -186,7 +186,7 @@ def make_plan(config: DictConfig, panel: Panel, budget: float) -> Plan:
     def encoder(name: str) -> Encoder:
         # Of the group alone, in a third of the time; Hydra wants `_self_` in what it takes for a command's config.
         with warnings.catch_warnings(action="ignore"):
-            found: Encoder = build(hydra_compose(f"encoder/{name}", own)).encoder
+            found: Encoder = build(hydra_compose(f"encoder/{name}", own).encoder)
         return found
 
     own = [line for line in typed if line.startswith("encoder.")]
