@@ -26,7 +26,6 @@ WITHOUT = {
     "store",
     "resume",
     "examples",
-    "budget",
     "tracking",
     "executor",
     "encoder.known",

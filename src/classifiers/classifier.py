@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -107,6 +108,16 @@ class Classifier(ABC):
         return []
 
 
+def import_extra(name: str) -> Any:
+    """Return the module of a library that an extra of the same name brings; `ValueError` where it is missing."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ValueError(
+            f"classifier={name} needs its library, which is not installed; `make {name}` installs it"
+        ) from None
+
+
 def join_parts(features: Features | Parts) -> Features:
     """Return the rows of all parts as one array."""
     return features if isinstance(features, np.ndarray) else np.concatenate(features)
@@ -126,15 +137,11 @@ def fit_standardiser(features: Features) -> "StandardScaler":
     return scaler
 
 
-def weigh_classes(weighting: str, labels: Labels, classes: int) -> Float64[np.ndarray, " classes"]:
-    """Return what a row of each class weighs: 1, or (balanced) as much that classes weigh the same, and rows 1 in mean.
+def weigh_rows(weighting: str, labels: Labels) -> Float64[np.ndarray, " rows"] | None:
+    """Return what each row weighs so that classes weigh the same, and rows 1 in mean (balanced); None: all the same."""
+    from sklearn.utils.class_weight import compute_sample_weight
 
-    A class that is not there weighs 1. So scikit-learn has it (King and Zeng 2001).
-    """
-    counts = np.bincount(labels, minlength=classes)
-    if weighting == UNWEIGHTED:
-        return np.ones(classes)
-    return np.where(counts, len(labels) / np.count_nonzero(counts) / np.maximum(counts, 1), 1.0)
+    return None if weighting == UNWEIGHTED else compute_sample_weight(BALANCED, labels)
 
 
 def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int, needs: str) -> list[Any]:
@@ -176,13 +183,6 @@ def load_model(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str
         return stored(*read_tensors(path))
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged, or no classifier ({error!r})") from None
-
-
-def log_loss(probabilities: Probabilities, labels: Labels) -> Float64[np.ndarray, " rows"]:
-    """Return the loss of each row in nats, a probability of 0 counting as float64's least step."""
-    given = probabilities[np.arange(len(labels)), labels]
-    losses: Float64[np.ndarray, " rows"] = -np.log(np.maximum(given, np.finfo(np.float64).eps))
-    return losses
 
 
 def over_all_classes(probabilities: Float64[np.ndarray, "rows present"], present: Codes, classes: int) -> Probabilities:

@@ -7,11 +7,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts, Probabilities
+from src.classifiers.classifier import (
+    CLASS_WEIGHTS,
+    UNWEIGHTED,
+    Classifier,
+    Features,
+    Groups,
+    Labels,
+    Model,
+    Parts,
+    Probabilities,
+    weigh_rows,
+)
 from src.system import memory
 from src.system.checks import at_least, holds, one_of
 
 DEVICES = ("cpu", "gpu", "cuda")
+OURS = ("rounds", "quantized", "device", "class_weight")
+"""Parameters that are not LightGBM's, or not always."""
 MANY = 2**22
 """Numbers of a fold: what it takes to bin fewer, 70 MB, is not worth to be given back and asked for again."""
 
@@ -65,6 +78,8 @@ class LightGBM(Classifier):
     max_bin: int = 255
     quantized: bool = False
     """Whether gradients are rounded to a few bits (Shi et al. 2022, https://arxiv.org/abs/2207.09682): other trees."""
+    class_weight: str = UNWEIGHTED
+    """Whether every class weighs as much as another (balanced), or every row."""
     device: str = "cpu"
     """Where trees are grown: cpu, or by LightGBM's builds for GPUs gpu (OpenCL) or cuda, which sum in another order."""
 
@@ -77,6 +92,7 @@ class LightGBM(Classifier):
         holds("0 < bagging_fraction <= 1", 0 < self.bagging_fraction <= 1, bagging_fraction=self.bagging_fraction)
         holds("learning_rate > 0", self.learning_rate > 0, learning_rate=self.learning_rate)
         one_of(DEVICES, device=self.device)
+        one_of(CLASS_WEIGHTS, class_weight=self.class_weight)
         if self.quantized and self.device == "gpu":
             raise ValueError("`quantized` needs device=cpu or cuda, but got device=gpu")
 
@@ -114,7 +130,8 @@ class LightGBM(Classifier):
 
         shared = self.parameters(classes)
         given = features if isinstance(features, np.ndarray) else list(features)
-        binned = lightgbm.Dataset(given, labels, params=shared | {"num_threads": threads}).construct()
+        worth = weigh_rows(self.class_weight, labels)
+        binned = lightgbm.Dataset(given, labels, weight=worth, params=shared | {"num_threads": threads}).construct()
         if binned.num_data() * binned.num_feature() > MANY:
             memory.release_freed()  # binning holds several times what it leaves, in pieces of no use to growing trees
 
@@ -132,7 +149,7 @@ class LightGBM(Classifier):
 
     def parameters(self, classes: int) -> dict[str, Any]:
         """Return LightGBM's parameters but for the seed."""
-        own = {name: value for name, value in vars(self).items() if name not in ("rounds", "quantized", "device")}
+        own = {name: value for name, value in vars(self).items() if name not in OURS}
         if self.quantized:
             own |= {"use_quantized_grad": True, "quant_train_renew_leaf": True}
         if self.device != "cpu":

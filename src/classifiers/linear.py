@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Float64
 
 from src.classifiers.classifier import (
     CLASS_WEIGHTS,
+    UNWEIGHTED,
     Classifier,
     Codes,
     Features,
@@ -26,7 +27,7 @@ from src.classifiers.classifier import (
     load_model,
     over_all_classes,
     save_model,
-    weigh_classes,
+    weigh_rows,
     whole_groups,
 )
 from src.system.checks import at_least, holds, one_of
@@ -137,7 +138,7 @@ class LinearProbe(Classifier):
     """The share of all epochs that may pass without a better one."""
     standardise: bool = False
     """Whether descriptors are standardised first, which eva's are not."""
-    class_weight: str = "none"
+    class_weight: str = UNWEIGHTED
     """Whether every class weighs as much as another (balanced), or every row."""
 
     def __post_init__(self) -> None:
@@ -231,7 +232,8 @@ class LinearProbe(Classifier):
     def epochs(self, rows: Rows, classes: int, draws: np.random.Generator) -> Iterator[Layer]:
         """Yield the layer after each epoch, and after the last step."""
         targets = np.eye(classes, dtype=np.float32)[rows.labels]
-        worth = weigh_classes(self.class_weight, rows.labels, classes).astype(np.float32)[rows.labels]
+        weights = weigh_rows(self.class_weight, rows.labels)
+        worth = np.ones(len(targets), np.float32) if weights is None else weights.astype(np.float32)
         layer = draw_layer(classes, rows.inputs.shape[1], draws)
         mean, square = np.zeros_like(layer), np.zeros_like(layer)
         step = epoch = 0

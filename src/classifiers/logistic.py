@@ -5,9 +5,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts, fit_standardiser, join_parts
+from src.classifiers.classifier import (
+    BALANCED,
+    CLASS_WEIGHTS,
+    UNWEIGHTED,
+    Classifier,
+    Features,
+    Groups,
+    Labels,
+    Model,
+    Parts,
+    fit_standardiser,
+    join_parts,
+)
 from src.classifiers.linear import Linear
-from src.system.checks import at_least, holds
+from src.system.checks import at_least, holds, one_of
 
 
 @dataclass(kw_only=True)
@@ -20,11 +32,14 @@ class Logistic(Classifier):
     c: float = 1.0
     """Inverse strength of the regularisation."""
     iterations: int = 1000
+    class_weight: str = UNWEIGHTED
+    """Whether every class weighs as much as another (balanced), or every row."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         holds("c > 0", self.c > 0, c=self.c)
         at_least(1, iterations=self.iterations)
+        one_of(CLASS_WEIGHTS, class_weight=self.class_weight)
 
     def fit(
         self,
@@ -41,7 +56,9 @@ class Logistic(Classifier):
 
         features = join_parts(features)
         scaler = fit_standardiser(features)
-        fitted = LogisticRegression(C=self.c, max_iter=self.iterations).fit(scaler.transform(features), labels)
+        weight = BALANCED if self.class_weight == BALANCED else None
+        regression = LogisticRegression(C=self.c, max_iter=self.iterations, class_weight=weight)
+        fitted = regression.fit(scaler.transform(features), labels)
         coefficients, intercept = fitted.coef_, fitted.intercept_
         if len(coefficients) == 1:  # two classes: scikit-learn keeps the second's logit only
             coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.array([0, intercept[0]])

@@ -133,10 +133,9 @@ def architecture_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_code(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the classes of a configuration and a model that a repository brings itself; empty unless both are."""
+    """Return the classes of a configuration and a model that a repository brings itself; empty where it brings none."""
     classes = config.get("auto_map") or {}
-    found = {name: classes[name] for name in ("AutoConfig", "AutoModel") if isinstance(classes.get(name), str)}
-    return found if len(found) == 2 else {}
+    return {name: classes[name] for name in ("AutoConfig", "AutoModel") if isinstance(classes.get(name), str)}
 
 
 def read_pixels(repository: Repository) -> dict[str, Any]:

@@ -17,11 +17,9 @@ from src.data.splits import REPORT, assign_roles
 from src.methods.finetune.finetune import FineTune
 from src.methods.finetune.images_in_memory import Images
 from src.methods.fold_models import by_view, join_predictions, leave_out, model_name, role_mask
-from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.frozen.frozen import ALL, Frozen, Pooled, fit_fold
 from src.methods.likeness import Known
 from src.methods.method import CellTask, Method, Outcome
-from src.methods.preparation import samples_of
 from src.recipes import descriptor_recipe, fit_recipe
 from src.storage.store import Store, recipe_digest
 from src.system.progress import Progress
@@ -60,7 +58,10 @@ def hold_out_one(splits: pd.DataFrame, fold: int) -> pd.DataFrame:
 
 @dataclass
 class Descriptors:
-    """Learns on pooled descriptors (`read`), those of a view and an exponent being read once."""
+    """Learns on pooled descriptors (`read`), those of a view and an exponent being read once.
+
+    Of each image the first `most` augmentations are learnt from, or all.
+    """
 
     operators: ClassVar[tuple[str, ...]] = Frozen.varied
 
@@ -69,6 +70,7 @@ class Descriptors:
     read: Callable[[Cell, pd.DataFrame], Pooled]
     bad: pd.DataFrame
     facts: dict[str, str | int]
+    most: int | None
 
     def __post_init__(self) -> None:
         """Hold nothing."""
@@ -107,7 +109,8 @@ class Descriptors:
         fold = int(part["fold"].iloc[0])
         for view, rows in by_view(cell, self.rows):
             if role_mask(rows, part, fold, REPORT).any():
-                yield view, *fit_fold(cell, view, rows, self.features(cell, view, rows), part, fold)[1:]
+                features = self.features(cell, view, rows)
+                yield view, *fit_fold(cell, view, rows, features, part, fold, most=self.most)[1:]
 
     def features(self, cell: Cell, view: str, rows: pd.DataFrame) -> Pooled:
         """Return the descriptors of a view's rows."""
@@ -190,9 +193,9 @@ def prepare_descriptors(method: Frozen, task: CellTask, work: Path) -> Descripto
     facts: dict[str, str | int] = {"recipe": recipe_digest(wanted), "encoded_crops": encoded}
 
     def read(cell: Cell, rows: pd.DataFrame) -> Pooled:
-        return pooled_descriptors(cell, task.store, wanted, samples_of(rows))
+        return method.descriptors(cell, task.store, wanted, rows)
 
-    return Descriptors(task.manifest, leave_out(task.manifest, bad), read, bad, facts)
+    return Descriptors(task.manifest, leave_out(task.manifest, bad), read, bad, facts, method.most)
 
 
 @learner_of.register

@@ -6,26 +6,27 @@ import numpy as np
 import pytest
 
 from src.classifiers.classifier import Classifier
-from src.classifiers.grid_search import GridSearch
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.linear import LinearProbe
 from src.classifiers.logistic import Logistic
+from src.classifiers.prototypes import Prototypes
 from src.classifiers.tuned import Tuned
+from src.classifiers.xgboost import XGBoost
 from tests.support.descriptors import problem
 from tests.support.estimators import FOREST, LDA, MLP, SVM
 
-SEARCHED = GridSearch(of="Logistic", grid={"c": [0.1, 1.0]})
 CHOSEN = Tuned(study="given", folder=str(Path(__file__).parent))
 PROBE = LinearProbe(steps=400, learning_rate=0.02, validation=0.5)
-ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), PROBE, Knn(), SEARCHED, CHOSEN, FOREST, SVM, MLP, LDA]
+ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), PROBE, Knn(), Prototypes(), CHOSEN, FOREST, SVM, MLP, LDA]
+BOOSTED = pytest.param(XGBoost(rounds=20, subsample=1.0, colsample_bytree=1.0), marks=pytest.mark.extra("xgboost"))
 
 
 def name_of(classifier: Classifier) -> str:
     return str(getattr(classifier, "estimator", type(classifier).__name__)).rpartition(".")[2]
 
 
-@pytest.mark.parametrize("classifier", ALL, ids=name_of)
+@pytest.mark.parametrize("classifier", [*ALL, BOOSTED], ids=name_of)
 @pytest.mark.parametrize("classes", [2, 3])
 class TestConformance:
     def test_gives_a_model_per_seed(self, classifier: Classifier, classes: int) -> None:
@@ -64,7 +65,7 @@ class TestConformance:
     def test_is_saved_without_a_pickle(self, classifier: Classifier, classes: int, tmp_path: Path) -> None:
         classifier.fit(*problem(classes), classes, 1, [0])[0].save(tmp_path / "fold01-seed0")
         (file,) = tmp_path.iterdir()
-        assert file.suffix in {".txt", ".safetensors", ".skops"}
+        assert file.suffix in {".txt", ".safetensors", ".skops", ".ubj"}
         assert b"pickle" not in file.read_bytes()
 
     def test_comes_back_from_its_file(self, classifier: Classifier, classes: int, tmp_path: Path) -> None:
@@ -95,6 +96,14 @@ class TestConformance:
         (LinearProbe, {"patience": 0.0}),
         (LinearProbe, {"stop_by": "reported"}),
         (LinearProbe, {"class_weight": "equal"}),
+        (XGBoost, {"rounds": 0}),
+        (XGBoost, {"colsample_bytree": 0.0}),
+        (XGBoost, {"learning_rate": -1.0}),
+        (XGBoost, {"reg_lambda": -1.0}),
+        (XGBoost, {"device": "gpu"}),
+        (Prototypes, {"temperature": 0.0}),
+        (Logistic, {"class_weight": "equal"}),
+        (LightGBM, {"class_weight": "equal"}),
         (Knn, {"neighbours": 0}),
         (Knn, {"metric": "hamming"}),
     ],

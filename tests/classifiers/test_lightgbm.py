@@ -52,6 +52,20 @@ def test_lightgbm_is_lightgbm_called_directly() -> None:
         np.testing.assert_array_equal(model.predict(features), direct.predict(features))
 
 
+def test_balanced_classes_weigh_as_lightgbms_own_estimator_has_it() -> None:
+    features, labels = problem(rows=200)
+    labels[labels == 2] = np.where(np.arange(len(labels[labels == 2])) < 12, 2, 1)
+    own = LightGBM(rounds=10, class_weight="balanced")
+    model = own.fit(features, labels, 3, 1, [0])[0]
+    chosen = {"n_estimators": 10, "num_leaves": 128, "max_depth": 7, "feature_fraction": 0.46, "learning_rate": 0.1}
+    fixed = {"feature_fraction_seed": 1, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
+    direct = lightgbm.LGBMClassifier(**chosen, **fixed, class_weight="balanced", min_child_weight=1e-3)
+    np.testing.assert_allclose(model.predict(features), direct.fit(features, labels).predict_proba(features), rtol=1e-6)
+    assert not np.allclose(
+        model.predict(features), LightGBM(rounds=10).fit(features, labels, 3, 1, [0])[0].predict(features)
+    )
+
+
 def grown(booster: lightgbm.Booster) -> str:
     """The trees as text: all of a model but the parameters that follow, and the sizes of the trees' own texts."""
     return booster.model_to_string().split("\nparameters:")[0]

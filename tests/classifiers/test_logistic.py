@@ -7,14 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from sklearn.linear_model import LogisticRegression
 
+from src.classifiers.classifier import fit_standardiser
 from src.classifiers.logistic import Logistic
 from src.encoders.handcrafted import Handcrafted
 from tests.support.descriptors import problem
 
 
 def test_logistic_is_scikit_learns_on_standardised_descriptors(tmp_path: Path) -> None:
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -26,6 +27,19 @@ def test_logistic_is_scikit_learns_on_standardised_descriptors(tmp_path: Path) -
         np.testing.assert_allclose(model.predict(features), direct.predict_proba(features), atol=1e-5)
     model.save(tmp_path / "model")
     assert load_file(tmp_path / "model.safetensors")["coefficients"].shape == (3, 6)
+
+
+def test_balanced_classes_weigh_as_if_rows_were_repeated() -> None:
+    features, labels = problem(rows=60)
+    features += np.random.default_rng(0).normal(0, 2, features.shape).astype(np.float32)
+    few = np.concatenate([np.flatnonzero(labels != 2), np.flatnonzero(labels == 2)[:5]])  # 20, 20 and 5
+    repeated = np.concatenate([few[:40], np.tile(few[40:], 4)])
+    # A row weighs 45 / 3 / 20 of one that is repeated, as does the strength of the regularisation.
+    balanced = Logistic(class_weight="balanced").fit(features[few], labels[few], 3, 1, [0])[0]
+    scaler = fit_standardiser(features[few])
+    again = LogisticRegression(C=0.75, max_iter=1000).fit(scaler.transform(features[repeated]), labels[repeated])
+    direct = again.predict_proba(scaler.transform(features))
+    np.testing.assert_allclose(balanced.predict(features), direct, atol=1e-3)
 
 
 @given(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -66,10 +66,15 @@ class Extraction:
 
 
 def pooled_descriptors(
-    cell: Cell, store: Store, wanted: Recipe, samples: list[Sample]
+    cell: Cell, store: Store, wanted: Recipe, samples: list[Sample], averaged: bool = False
 ) -> Float32[np.ndarray, "sample augmentation feature"]:
-    """Return the pooled descriptors of stored samples, one sample at least; they are held once."""
-    descriptors = map(cell.pool, store.each(wanted, [sample.content for sample in samples]))
+    """Return the pooled descriptors of stored samples, one sample at least; they are held once.
+
+    Where they are `averaged`, each sample has one: the mean over its augmentations.
+    """
+    descriptors: Iterator[Any] = map(cell.pool, store.each(wanted, [sample.content for sample in samples]))
+    if averaged:
+        descriptors = (each.mean(axis=0, keepdims=True) for each in descriptors)
     first = next(descriptors)
     found = np.empty((len(samples), *first.shape), np.float32)
     for number, each in enumerate(chain([first], descriptors)):

@@ -37,10 +37,12 @@ from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Explanation, Fitted, Method, Outcome
 from src.methods.preparation import check_sizes, note_enlarged, refuse_image, samples_of
 from src.recipes import data_digest, descriptor_recipe, splits_digest
-from src.storage.store import Recipe, recipe_digest
+from src.storage.store import Recipe, Store, recipe_digest
 from src.system.checks import at_least
 
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
+ROWS, MEAN, SUBSAMPLE = "rows", "mean", "subsample"
+"""What the augmentations of an image are to a classifier (`Frozen.learn_from`)."""
 ALL = "all"
 """What the images are called that are known to models without views."""
 
@@ -57,11 +59,29 @@ class Frozen(Method):
 
     batch: int = 16
     """Crops that are encoded together; halved where they do not fit the device's memory."""
+    learn_from: str = ROWS
+    """What augmentations of an image are to a classifier: rows, of which predictions are averaged; their mean as one
+    row, to learn from and to predict; or `subsample:N`, of which the first N are rows to learn from."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
         at_least(1, batch=self.batch)
+        if self.learn_from not in (ROWS, MEAN) and not self.most:
+            raise ValueError(
+                f"`learn_from` is {ROWS}, {MEAN} or {SUBSAMPLE}:N (N augmentations of each image, 1 at least), but got "
+                f"method.learn_from={self.learn_from}"
+            )
+
+    @property
+    def most(self) -> int | None:
+        """How many augmentations of an image are rows to learn from; None where all are."""
+        name, _, number = self.learn_from.partition(":")
+        return int(number) if name == SUBSAMPLE and number.isdecimal() else None
+
+    def descriptors(self, cell: Cell, store: Store, wanted: Recipe, rows: pd.DataFrame) -> Pooled:
+        """Return the pooled descriptors of the samples of rows, as they are learnt from and predicted."""
+        return pooled_descriptors(cell, store, wanted, samples_of(rows), averaged=self.learn_from == MEAN)
 
     def predict(self, task: CellTask, splits: pd.DataFrame) -> Outcome:
         """Predict every held-out sample."""
@@ -76,7 +96,7 @@ class Frozen(Method):
         models: dict[str, Model] = {}
         known: dict[str, Known] = {}
         for view, rows in by_view(cell, kept):
-            features = pooled_descriptors(cell, task.store, wanted, samples_of(rows))
+            features = self.descriptors(cell, task.store, wanted, rows)
             known[view or ALL] = Known.of(rows, features.mean(axis=1))
             for fold, fitted, table in self.learn(task, view, rows, part, features):
                 tables.append(table)
@@ -96,7 +116,7 @@ class Frozen(Method):
         _, bad = self.encode(task, wanted, fitted.encoder)
         parts = []
         for view, rows in by_view(cell, remaining_samples(task.manifest, bad)):
-            features = pooled_descriptors(cell, task.store, wanted, samples_of(rows))
+            features = self.descriptors(cell, task.store, wanted, rows)
             distances = fitted.known[view or ALL](features.mean(axis=1), rows["content"].tolist())
             for fold, seed, model in models_of(view, fitted.models):
                 predicted = mean_probabilities(model, features, len(rows["label"].cat.categories))
@@ -157,7 +177,7 @@ class Frozen(Method):
         if not folds:  # all cases of this view are learnt from
             return
         tasks = [(fold, seeds) for fold in folds for seeds in self.executor.shares(cell.seeds)]
-        fits = Fits(cell, view, rows, features, roles, threads=max(1, self.workers // len(tasks)))
+        fits = Fits(cell, view, rows, features, roles, max(1, self.workers // len(tasks)), self.most)
         results = self.executor.map(fits, tasks, self.workers)
         yield from task.progress.track(whole_folds(results, cell.seeds), "learning folds", len(folds))
 
@@ -173,13 +193,15 @@ class Fits:
     roles: pd.DataFrame
     threads: int
     """Threads of each fit: it has more than one where there are fewer fits than processors."""
+    most: int | None
+    """Augmentations of an image that are learnt from; None for all."""
 
     def __call__(self, item: tuple[int, list[int]]) -> tuple[int, list[Model], pd.DataFrame]:
         """Return fold, models (one per seed) and predictions of the cases held out."""
         fold, seeds = item
         cell = copy(self.cell)
         cell.seeds = seeds
-        return fit_fold(cell, self.view, self.rows, self.features, self.roles, fold, self.threads)
+        return fit_fold(cell, self.view, self.rows, self.features, self.roles, fold, self.threads, self.most)
 
     def abroad(self) -> "Fits":
         """Return the same work for processes on other machines: it has no paths, and each has one processor."""
@@ -204,21 +226,30 @@ def whole_folds(
 
 
 def fit_fold(
-    cell: Cell, view: str, rows: pd.DataFrame, features: Pooled, roles: pd.DataFrame, fold: int, threads: int = 1
+    cell: Cell,
+    view: str,
+    rows: pd.DataFrame,
+    features: Pooled,
+    roles: pd.DataFrame,
+    fold: int,
+    threads: int = 1,
+    most: int | None = None,
 ) -> tuple[int, list[Model], pd.DataFrame]:
     """Fit the models of one fold on the cases to learn from, and predict the fold's.
 
-    All augmentations of a sample stay together; its probabilities are their mean.
+    All augmentations of a sample stay together (of those to learn from the first `most`, or all); its probabilities are
+    their mean.
     """
     check_classes(rows, roles, fold, view)
     training, held_out = (role_mask(rows, roles, fold, role) for role in (FIT, REPORT))
     labels = rows["label"].cat.codes.to_numpy(np.int64)
     classes = len(rows["label"].cat.categories)
-    taught = labels[training].repeat(features.shape[1])
-    together = rows["case"].map(case_groups(rows)).factorize()[0][training].repeat(features.shape[1])
+    known = features[:, :most]
+    taught = labels[training].repeat(known.shape[1])
+    together = rows["case"].map(case_groups(rows)).factorize()[0][training].repeat(known.shape[1])
     held_out_rows = features[held_out].reshape(-1, features.shape[2]), labels[held_out].repeat(features.shape[1])
     models = cell.classifier.seeing(*held_out_rows).fit(
-        consecutive_parts(features, training), taught, classes, fold, cell.seeds, threads, together
+        consecutive_parts(known, training), taught, classes, fold, cell.seeds, threads, together
     )
     tables = []
     for seed, model in zip(cell.seeds, models, strict=True):
@@ -228,7 +259,10 @@ def fit_fold(
 
 
 def consecutive_parts(features: Pooled, chosen: npt.NDArray[np.bool_]) -> list[Float32[np.ndarray, "_ feature"]]:
-    """Return the descriptors of the chosen samples, a part for those that follow each other; nothing is copied."""
+    """Return the descriptors of the chosen samples, a part for those that follow each other.
+
+    Nothing is copied where all augmentations are among them.
+    """
     numbers = np.flatnonzero(chosen)
     parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
     return [features[part[0] : part[-1] + 1].reshape(-1, features.shape[2]) for part in parts]

@@ -13,11 +13,12 @@ from src.classifiers.classifier import Classifier, Model, Parts, join_parts
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.data.splits import assign_roles
+from src.images.augment import StainJitter
 from src.images.crop import Crop
 from src.images.stain import NoStain
 from src.methods.finetune.finetune import FineTune
 from src.methods.frozen.frozen import Frozen, fit_fold
-from src.methods.method import Method
+from src.methods.method import Fitted, Method
 from src.storage.store import Store
 from tests.support.cells import cell, task_of
 from tests.support.frozen import predict
@@ -122,7 +123,8 @@ class Remembering(Classifier):
         return Logistic().fit(features, labels, classes, fold, seeds)
 
 
-def test_no_model_sees_what_it_is_judged_on() -> None:
+@pytest.mark.parametrize("most", [None, 2])
+def test_no_model_sees_what_it_is_judged_on(most: int | None) -> None:
     """Every descriptor is different, so one in both parts would be found; augmentations of a sample stay together."""
     features = np.arange(12 * 3 * 4, dtype=np.float32).reshape(12, 3, 4)
     labels = pd.Categorical(["a", "b"] * 6)
@@ -133,11 +135,33 @@ def test_no_model_sees_what_it_is_judged_on() -> None:
     memory = Remembering()
     one = cell(Path("unused"), classifier=memory)
     for fold in (1, 2):
-        _, _, table = fit_fold(one, "", rows, features, part, fold)
+        _, _, table = fit_fold(one, "", rows, features, part, fold, most=most)
         held_out = features[fold_of == fold].reshape(-1, 4)
         assert table["sample"].tolist() == rows.loc[fold_of == fold, "sample"].tolist()
-        assert len(memory.seen[fold]) == (fold_of != fold).sum() * 3
+        np.testing.assert_array_equal(memory.seen[fold], features[fold_of != fold, :most].reshape(-1, 4))
         assert not set(map(tuple, held_out)) & set(map(tuple, memory.seen[fold]))
+
+
+class TestLearnFrom:
+    def test_the_mean_of_augmentations_is_one_row_to_learn_from_and_to_predict(self, tmp_path: Path) -> None:
+        one = cell(folder_of_images(tmp_path / "images", 8), classifier=Remembering(), augment=StainJitter(count=3))
+        task = task_of(one, tmp_path / "store")
+        splits, seen = one.protocol.split(task.manifest), {}
+        for way in ("rows", "mean", "subsample:2"):
+            method = Frozen(batch=4, device="cpu", learn_from=way)
+            outcome = method.predict(task, splits)
+            seen[way] = one.classifier.seen[1]
+            applied = method.apply(task, Fitted(outcome.models, outcome.known, one.encoder.load))
+            both = outcome.predictions.merge(applied.predictions, on=["sample", "fold", "seed"])
+            np.testing.assert_allclose(both["p_one_x"], both["p_one_y"], atol=1e-6)
+        rows = seen["rows"].reshape(4, 3, -1)
+        np.testing.assert_allclose(seen["mean"], rows.mean(axis=1), rtol=1e-5)
+        np.testing.assert_array_equal(seen["subsample:2"], rows[:, :2].reshape(8, -1))
+
+    @pytest.mark.parametrize("given", ["median", "subsample", "subsample:0", "subsample:-1", "mean:3"])
+    def test_what_it_may_be_is_said(self, given: str) -> None:
+        with pytest.raises(ValueError, match=f"rows, mean or subsample:N .* but got method.learn_from={given}"):
+            Frozen(learn_from=given)
 
 
 def by_two_views(folder: Path, folds: dict[str, int]) -> Cell:
