@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 from src.data.image_file import file_digest
 from src.data.sets.bach import Bach
 from src.data.sets.folder import Folder
-from src.methods.image_reading import read_images
+from src.methods.image_reading import SETTLED, read_images
 from src.recipes import hash_recipe
 from src.storage.store import Store
 from src.system.progress import Progress
@@ -100,3 +101,47 @@ def test_an_image_of_another_size_than_the_data_set_has_is_refused(tmp_path: Pat
     Path(path).write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"b001\.tif: the file is not an image .*src\.download data=bach"):
         read_images(Bach(root=str(tmp_path), width=20, height=8), table, Store(tmp_path / "store"), 1, Progress())
+
+
+def test_a_file_that_was_not_touched_is_not_read_again_by_the_next_cell(tmp_path: Path) -> None:
+    data = Folder(root=str(folder_of_images(tmp_path / "images", 4)))
+    manifest = data.manifest()
+    files = [Path(data.root) / sample for sample in manifest["sample"]]
+
+    def read(store: str = "store") -> tuple[list[str], list[str]]:
+        opened: list[str] = []
+        LISTENING.append(opened)
+        try:
+            table, sizes = read_images(data, manifest, Store(tmp_path / store), 2, Progress())
+        finally:
+            LISTENING.clear()
+        assert list(table["content"]) == [file_digest(file) for file in files]
+        assert sizes.keys() == set(table["content"])
+        return list(table["content"]), sorted(name for name in opened if name.startswith(data.root))
+
+    every = sorted(map(str, files))
+    assert read()[1] == every
+    assert read()[1] == every  # they have just been written, and might be written again unseen
+    for file in files:
+        os.utime(file, (1, 1))
+    ago = time.time_ns() + 2 * SETTLED
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: ago)
+        first = read()[0]
+        assert read() == (first, [])
+        assert read("other")[1] == every  # a store that lacks what images are recognised by
+        Image.fromarray(np.full((90, 120, 3), 77, np.uint8)).save(files[0])
+        again, opened = read()
+        assert opened == [str(files[0])]
+        assert [one == other for one, other in zip(again, first, strict=True)] == [False, True, True, True]
+
+
+LISTENING: list[list[str]] = []
+
+
+def listen(event: str, given: tuple[object, ...]) -> None:
+    if event == "open" and LISTENING:
+        LISTENING[0].append(str(given[0]))
+
+
+sys.addaudithook(listen)

@@ -10,12 +10,17 @@ from jaxtyping import Float32
 
 from src.cell import Cell
 from src.methods.preparation import Sample, prefetch, prepare_tensor
-from src.storage.store import Recipe, Store
+from src.storage.store import Recipe, Store, recipe_digest
 from src.system.transfers import send
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+LAST: dict[str, Float32[np.ndarray, "sample augmentation feature"]] = {}
+"""The pooled descriptors that were asked for last."""
+KEPT = 2**29
+"""Octets of them that are kept at most."""
 
 
 @dataclass(kw_only=True)
@@ -68,10 +73,25 @@ class Extraction:
 def pooled_descriptors(
     cell: Cell, store: Store, wanted: Recipe, samples: list[Sample], averaged: bool = False
 ) -> Float32[np.ndarray, "sample augmentation feature"]:
-    """Return the pooled descriptors of stored samples, one sample at least; they are held once.
+    """Return the pooled descriptors of stored samples, one sample at least; they are held once, and are not to change.
 
-    Where they are `averaged`, each sample has one: the mean over its augmentations.
+    Where they are `averaged`, each sample has one: the mean over its augmentations. Those that were asked for last are
+    kept for the next cell of this process, which may differ in its classifier.
     """
+    key = repr((store.place, recipe_digest(wanted), cell.pool, averaged, [sample.content for sample in samples]))
+    if key not in LAST:
+        LAST.clear()
+        found = read_pooled(cell, store, wanted, samples, averaged)
+        if found.nbytes > KEPT:
+            return found
+        LAST[key] = found
+    return LAST[key]
+
+
+def read_pooled(
+    cell: Cell, store: Store, wanted: Recipe, samples: list[Sample], averaged: bool
+) -> Float32[np.ndarray, "sample augmentation feature"]:
+    """Return the pooled descriptors of stored samples, or their means."""
     descriptors: Iterator[Any] = map(cell.pool, store.each(wanted, [sample.content for sample in samples]))
     if averaged:
         descriptors = (each.mean(axis=0, keepdims=True) for each in descriptors)

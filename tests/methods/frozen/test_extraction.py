@@ -9,12 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.cell import Cell
+from src.classifiers.knn import Knn
 from src.encoders.pooling import PowerMean
 from src.encoders.timm import Timm
 from src.images.crop import Crop
 from src.methods.crop_batches import crop_batches, encode_batches, in_parts
 from src.methods.finetune.finetune import FineTune
-from src.methods.frozen.extraction import Extraction
+from src.methods.frozen.extraction import Extraction, pooled_descriptors
 from src.methods.frozen.extraction_work import extract_descriptors
 from src.methods.frozen.frozen import Frozen
 from src.methods.method import Method
@@ -210,3 +212,25 @@ def test_bad_images_are_skipped_or_passed_and_noted(tmp_path: Path, on_bad_image
     notes = {each.name: held.notes[each.content] for each in samples(one) if each.content in held.notes}
     assert set(notes) == {"one/white.png", "two/truncated.png"}
     assert "truncated" in notes["two/truncated.png"]
+
+
+def test_pooled_descriptors_are_those_of_the_pool_and_the_samples_that_are_asked_for(tmp_path: Path) -> None:
+    one = cell(folder_of_images(tmp_path / "images"))
+    chosen, store = samples(one), Store(tmp_path / "store")
+    extract_all(one, tmp_path / "store", chosen)
+    wanted = descriptor_recipe(one, one.encoder.digest())
+    stored = {sample.content: store.read(wanted, sample.content) for sample in chosen}
+
+    def pooled(cell: Cell, asked: list[Sample]) -> np.ndarray:
+        found = pooled_descriptors(cell, store, wanted, asked)
+        np.testing.assert_array_equal(found, [cell.pool(stored[sample.content]) for sample in asked])
+        return found
+
+    first = pooled(one, chosen)
+    for _, path in zip(range(2), (tmp_path / "store").rglob("*.safetensors"), strict=False):
+        path.rename(path.with_suffix(".away"))
+    assert pooled(replace(one, classifier=Knn()), chosen) is first  # what the last cell pooled
+    for path in (tmp_path / "store").rglob("*.away"):
+        path.rename(path.with_suffix(".safetensors"))
+    assert len(pooled(one, chosen[1:])) == len(chosen) - 1
+    pooled(replace(one, pool=PowerMean(p=2)), chosen)
