@@ -8,9 +8,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.timing import Row
+from src.data.sets.folder import Folder
+from src.methods.image_reading import SEEN, SETTLED, read_images
+from src.storage.store import Store
+from src.system.progress import Progress
+from tests.benchmarks.drawn_images import write_images
+from tests.benchmarks.timing import Row, in_turns, time_text
 
 CELL = ["data=demo", "encoder=mobilenet", "encoder.weights=random", "crop.size=96"]
 SWEEPS = (5, 25, 105)
@@ -97,4 +103,22 @@ def sweep() -> Iterator[Row]:
         yield f"one more cell of {SWEEPS[2]}", f"{many:.2f} s", f"of {SWEEPS[1]} {few:.2f} s", many / few
 
 
-PARTS = (commands, warm_cell, sweep)
+def reading() -> Iterator[Row]:
+    """What is read of an image of BACH's size: by a cell alone, and by the next one in the same process."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Folder(root=str(write_images(Path(folder) / "images", 8, 2048, 1536)))
+        manifest, store = data.manifest(), Store(Path(folder) / "store")
+        time.sleep(SETTLED / 1e9)  # files that were written a moment ago are read again
+
+        def read() -> None:
+            read_images(data, manifest, store, 1, Progress())
+
+        def alone() -> None:
+            SEEN.clear()
+            read()
+
+        taken, again = (each / len(manifest) for each in in_turns(alone, read))
+        yield "an image read by the next cell", time_text(again), f"by a cell alone {time_text(taken)}", taken / again
+
+
+PARTS = (commands, warm_cell, sweep, reading)
