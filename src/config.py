@@ -74,6 +74,8 @@ class Experiment(Cell):
     resume: bool | None = None
     """Whether finished cells are taken over, and a sweep that was cut short is taken up; empty: in sweeps that are an
     `experiment=`."""
+    budget: str = ""
+    """How long a sweep that plans itself may take (`src.sweeps.planned_sweep`): 30min, 2h."""
     examples: int = 1
     """Cases of each class, right and wrong, of which maps show what the models look at; 0: none."""
     slices: list[str] = field(default_factory=list)

@@ -26,6 +26,7 @@ WITHOUT = {
     "store",
     "resume",
     "examples",
+    "budget",
     "tracking",
     "executor",
     "encoder.known",

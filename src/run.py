@@ -35,9 +35,10 @@ def ensure_cell(config: DictConfig, sweep: Sweep | None) -> None:
 
     choices = HydraConfig.get().runtime.choices
     tracking = build(config.tracking)
-    # In a sweep `name` is the sweep's.
-    name = (config.name if sweep is None else "") or cell_name(config, choices, sweep)
     tags = {DIGEST: config_digest(config)} | position_tags(sweep)
+    # In a sweep `name` is the sweep's.
+    name = sweep.names.get(tags[POINT], "") if sweep else config.name
+    name = name or cell_name(config, choices, sweep)
     resume = sweep.resumed if sweep else wants_resume(config, choices, sweeping=False)
     old = earlier_runs(tracking, tags[DIGEST], tags.get(POINT, ""), sweep) if resume else []
     done = [run for run in old if run.finished and run.tags.get(DIGEST) == tags[DIGEST]]

@@ -8,11 +8,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from src.data.sets.breakhis import SUBTYPES
+from src.evaluation.fold_tables import published_results
 from tests.support.commands import ROOT, run, tracking
 from tests.support.datasets import breakhis_path
 from tests.support.images import tissue
 
 PUBLISHED = ROOT / "experiments" / "rakhlin2018" / "published"
+EVA_BREAKHIS = ROOT / "experiments" / "eva_breakhis" / "published" / "eva_split.csv"
 
 
 def bach(root: Path) -> Path:
@@ -24,6 +26,14 @@ def bach(root: Path) -> Path:
         cv2.imwrite(str(photos / label / image), tissue(seed=number, shape=(72, 96)))
     table[["image", "label"]].to_csv(photos / "microscopy_ground_truth.csv", index=False, header=False)
     return root
+
+
+@pytest.mark.parametrize("name", ["bach", "breakhis"])
+def test_a_leaderboard_is_the_published_one(shared: Path, name: str) -> None:
+    theirs = pd.read_csv(shared / "published" / "eva_leaderboard.csv")
+    ours = published_results(ROOT / "experiments" / f"eva_{name}" / "published" / "leaderboard.csv")
+    assert set(ours["metric"]) == {"balanced_accuracy"}
+    assert sorted((ours["value"] / 100).round(3)) == sorted(theirs[name])
 
 
 @pytest.mark.slow
@@ -56,6 +66,7 @@ def test_rakhlin2018_on_bachs_layout(tmp_path: Path) -> None:
 
 SMALL = ["crop.size=64", "finetune.batch=8", "finetune.validation=0", "replicates=50", "examples=1"]
 ONE_STEP = "finetune.phases=[{trainable: head, steps: 1, learning_rate: 0.01}, {trainable: all, steps: 1}]"
+OF_EVA = ["crop.size=32", "crop.shorter=32", "classifier.steps=5", "seeds=[0,1]", "replicates=20"]
 UNTRAINED = ["encoder=squeezenet", "encoder.weights=random"]
 
 
@@ -68,6 +79,17 @@ def breakhis(root: Path) -> Path:
                 path = root / breakhis_path(f"SOB_{side}_{code}-14-{1000 * number + patient}-40-{image:03d}.png")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), tissue(seed=100 * number + 10 * patient + image, shape=(72, 96)))
+    return root
+
+
+def breakhis_of_eva(root: Path) -> Path:
+    """Every sixth image of eva's split of BreakHis in its exact layout, all of them small, and `split.csv` of these."""
+    split = pd.read_csv(EVA_BREAKHIS)[::6]
+    for number, name in enumerate(split["image"]):
+        path = root / breakhis_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), tissue(seed=number, shape=(36, 48)))
+    split.to_csv(root / "split.csv", index=False)
     return root
 
 
@@ -113,6 +135,32 @@ def test_jannesari2018_on_tissue_arrays(tmp_path: Path) -> None:
     process = run("run", "experiment=jannesari2018_cancer_types", *smaller, workspace=tmp_path, sweep=True)
     assert process.returncode == 0, process.stderr
     assert "patients of 40 of 40 cases are unknown" in process.stdout
+
+
+@pytest.mark.slow
+def test_eva_bach_on_bachs_layout(tmp_path: Path) -> None:
+    root = bach(tmp_path / "data")
+    there = [f"data.root={root}", "data.width=96", "data.height=72"]
+    process = run("run", "experiment=eva_bach", *there, *OF_EVA, *UNTRAINED, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    said = " ".join(process.stdout.split())
+    for expected in ("UNI2-h-224", "SqueezeNet-32", "stop_by=held_out stops each training when it does best", "+-"):
+        assert expected in said
+    keep = tracking(tmp_path)
+    found = {each.protocol: keep.predictions(each) for each in keep.children(keep.find("eva_bach").id)}
+    assert (found["eva_bach"]["case"].nunique(), set(found["eva_bach"]["seed"])) == (132, {0, 1})
+    assert found["eva_bach_redrawn"].groupby("repeat")["case"].nunique().tolist() == [132] * 10
+
+
+@pytest.mark.slow
+def test_eva_breakhis_on_its_layout(tmp_path: Path) -> None:
+    root = breakhis_of_eva(tmp_path / "data")
+    there = [f"data.root={root}", "data.expected=false", "protocol=eva_breakhis", f"protocol.path={root}/split.csv"]
+    process = run("run", "experiment=eva_breakhis", *there, *OF_EVA, *UNTRAINED, workspace=tmp_path, sweep=True)
+    assert process.returncode == 0, process.stderr
+    assert "4 patients stand on both sides of a split" in " ".join(process.stdout.split())
+    held_out = pd.read_csv(root / "split.csv").query("split == 'validation'")["image"]
+    assert set(tracking(tmp_path).predictions(tracking(tmp_path).find("SqueezeNet-32"))["case"]) == set(held_out)
 
 
 @pytest.mark.slow

@@ -185,6 +185,13 @@ def load_model(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str
         raise ValueError(f"{path} is damaged, or no classifier ({error!r})") from None
 
 
+def log_loss(probabilities: Probabilities, labels: Labels) -> Float64[np.ndarray, " rows"]:
+    """Return the loss of each row in nats, a probability of 0 counting as float64's least step."""
+    given = probabilities[np.arange(len(labels)), labels]
+    losses: Float64[np.ndarray, " rows"] = -np.log(np.maximum(given, np.finfo(np.float64).eps))
+    return losses
+
+
 def over_all_classes(probabilities: Float64[np.ndarray, "rows present"], present: Codes, classes: int) -> Probabilities:
     """Return probabilities over all classes, with 0 for those that the training part did not hold."""
     complete = np.zeros((len(probabilities), classes))

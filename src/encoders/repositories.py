@@ -133,9 +133,10 @@ def architecture_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_code(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the classes of a configuration and a model that a repository brings itself; empty where it brings none."""
+    """Return the classes of a configuration and a model that a repository brings itself; empty unless both are."""
     classes = config.get("auto_map") or {}
-    return {name: classes[name] for name in ("AutoConfig", "AutoModel") if isinstance(classes.get(name), str)}
+    found = {name: classes[name] for name in ("AutoConfig", "AutoModel") if isinstance(classes.get(name), str)}
+    return found if len(found) == 2 else {}
 
 
 def read_pixels(repository: Repository) -> dict[str, Any]:

@@ -334,8 +334,8 @@ class Transformers(NetworkEncoder):
         theirs = vision_configuration(read_json(path), str(path)) | {"model_type": self.architecture}
         other = [name for name, value in self.configuration.items() if theirs.get(name, value) != value]
         if other:
-            told = ", ".join(f"{name}={theirs[name]}" for name in other)
-            raise ValueError(f"{path} is another model's than {self.label}: it has {told}; take encoder=transformers")
+            told = " ".join(f"encoder.configuration.{name}={theirs[name]}" for name in other)
+            raise ValueError(f"{path} is of another model than {self.label}: it asks for {told}")
 
 
 def check_library() -> None:

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 SAFETENSORS = ".safetensors"
 TORCH_FILES = (".pth", ".pt", ".bin")
 SECONDS_TO_ANSWER = 5.0  # a host that is silent for longer counts as out of reach
+
+OFFLINE = ContextVar("OFFLINE", default=False)
+"""Whether weights are looked for on this machine alone."""
 
 Rename = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 """Returns the names under which a network takes a file's tensors, by those in the file: of both, and the network's."""
@@ -75,6 +79,22 @@ def _hash(path: Path, algorithm: str, size: int, changed: int) -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+@contextlib.contextmanager
+def without_network() -> Iterator[None]:
+    """Look for weights on this machine alone: what would have to be fetched cannot be reached."""
+    before = OFFLINE.set(True)
+    try:
+        yield
+    finally:
+        OFFLINE.reset(before)
+
+
+def check_network(url: str) -> None:
+    """Raise `OSError` where nothing is to be fetched."""
+    if OFFLINE.get():
+        raise OSError(f"{url} is not fetched")
+
+
 def check_address(url: str, architecture: str) -> None:
     """Raise `ValueError` where it is not known who publishes an architecture's weights."""
     if not url:
@@ -93,6 +113,7 @@ def fetch_weights(url: str, folder: Path, algorithm: str, start: str) -> Path:
     path = folder / url.rpartition("/")[2]
     if _matches(path, algorithm, start):
         return path
+    check_network(url)
     from filelock import FileLock
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,6 +169,7 @@ def fetch_from_hub(repository: str, name: str) -> Path:
     cached = huggingface_hub.try_to_load_from_cache(repository, name)
     if isinstance(cached, str):
         return Path(cached)
+    check_network(huggingface_hub.hf_hub_url(repository, name))
     if not huggingface_hub.constants.HF_HUB_OFFLINE:
         _reach(huggingface_hub.hf_hub_url(repository, name))
     return Path(huggingface_hub.hf_hub_download(repository, name))

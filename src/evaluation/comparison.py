@@ -6,6 +6,7 @@ intervals, tests and verdicts. McNemar's test takes images for independent; it i
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -55,16 +56,45 @@ def compare(
     names = _reference_first(list(same), reference)
     tasks = list(comparison_tasks(same, binary))
     one_of([*(task.prefix + metric for task in tasks for metric in task.metrics), ALL], primary=primary)
-    told = {name: (ratios or {}).get(name, held_out_ratio(tasks[0])) for name in names}
-    asked = [(task, metric, name) for name in names[1:] for task in tasks for metric in task.metrics]
+    asked = [(task, metric, name, names[0]) for name in names[1:] for task in tasks for metric in task.metrics]
+    return _add_evidence(asked, ratios, primary, seed)
+
+
+def compare_pairs(
+    tables: Mapping[str, pd.DataFrame],
+    binary: Binary,
+    ratios: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare the accuracy of each of the predictions tables (by name) with that of each that comes after it.
+
+    The columns are those of `compare`, a row per pair; p and verdicts are corrected for all pairs, so that any of them
+    may be looked at, those with whichever table turns out to be the best, too (Tukey's question).
+
+    Errors: ValueError as of `compare`.
+    """
+    same = align_runs(tables)
+    task = next(comparison_tasks(same, binary))
+    asked = [(task, PRIMARY, name, other) for name, other in combinations(same, 2)]
+    return _add_evidence(asked, ratios, ALL, seed)
+
+
+Asked = tuple["Task", str, str, str]
+"""A task, a metric of it, and the two tables that are compared, the reference last."""
+
+
+def _add_evidence(asked: Sequence[Asked], ratios: Mapping[str, float] | None, primary: str, seed: int) -> pd.DataFrame:
+    """Return the table of what is asked."""
+    first = asked[0][0]
+    known, usual = ratios or {}, held_out_ratio(first)
     evidence = Evidence(
-        parts=np.stack([difference_parts(*each, names[0]) for each in asked], axis=1),
-        groups=tasks[0].groups,
-        folds=tasks[0].folds,
-        repeats=tasks[0].repeats,
-        ratio=np.array([max(told[name], told[names[0]]) for *_, name in asked]),
+        parts=np.stack([difference_parts(*each) for each in asked], axis=1),
+        groups=first.groups,
+        folds=first.folds,
+        repeats=first.repeats,
+        ratio=np.array([max(known.get(name, usual) for name in each[2:]) for each in asked]),
     )
-    return add_verdicts(pd.DataFrame([_row(*each, names[0]) for each in asked]), evidence, primary, seed)
+    return add_verdicts(pd.DataFrame([_row(*each) for each in asked]), evidence, primary, seed)
 
 
 def align_runs(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

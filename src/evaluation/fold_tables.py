@@ -16,7 +16,7 @@ OF_VIEW = re.compile(r"(.*) \((.+)\)")
 """The name of a row that is of a view of a model alone."""
 FOLD, REPEAT = "fold", "repeat"
 RESULTS = ["model", "metric", "value"]
-RESULT_METRICS = ["accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivity", "specificity"]
+RESULT_METRICS = ["accuracy", "balanced_accuracy", "auc", "binary_accuracy", "binary_auc", "sensitivity", "specificity"]
 
 
 def mark_correct(cases: pd.DataFrame) -> pd.Series:
@@ -119,8 +119,9 @@ def published_results(path: str | Path) -> pd.DataFrame:
     """Return published figures: rows `model, metric, value, std, note`, `std` not a number where it is not known.
 
     From a CSV file of `published_table`'s form, or with the columns `model, metric, value` and where wished `std` and
-    `note`. `model` is the name of a row of ours (`ResNet-400`, `Model fusion`), `metric` one of `accuracy`, `auc`,
-    `binary_accuracy`, `binary_auc`, `sensitivity`, `specificity`; values are in percent, areas, too.
+    `note`. `model` is the name of a row of ours (`ResNet-400`, `Model fusion`), `metric` one of `accuracy`,
+    `balanced_accuracy`, `auc`, `binary_accuracy`, `binary_auc`, `sensitivity`, `specificity`; values are in percent,
+    areas, too.
     """
     table = read_text(path, "a table of published figures")
     if "metric" not in table:

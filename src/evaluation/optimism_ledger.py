@@ -89,10 +89,21 @@ def best_cell(
             f"inner folds, on which alone a run can be chosen without the fold that it is judged on{way_out}"
         )
         return LedgerEntry(practice=BEST_CELL, model=best, claimed=figures[best], note=note)
+    honest, chosen = nested_choice(tables, inner)
+    folds = sum(chosen.values())
+    picked = ", ".join(f"{name} in {count} of {folds} folds" for name, count in chosen.items())
+    return _entry(BEST_CELL, best, found[best], score_cases(honest), f"by inner folds: {picked}", replicates, seed)
+
+
+def nested_choice(
+    tables: Mapping[str, pd.DataFrame], inner: Mapping[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the predictions of the run that inner folds choose in each fold, as those of one model, and in how many
+    folds each was chosen."""
     chosen = choose_runs({name: inner[name] for name in tables})
-    honest = pd.concat([found[name][found[name]["fold"] == fold] for fold, name in chosen.items()])
-    picked = ", ".join(f"{name} in {count} of {len(chosen)} folds" for name, count in chosen.value_counts().items())
-    return _entry(BEST_CELL, best, found[best], honest, f"by inner folds: {picked}", replicates, seed)
+    parts = [tables[name][tables[name]["fold"] == fold] for fold, name in chosen.items()]
+    counts = {str(name): int(count) for name, count in chosen.value_counts().items()}
+    return pd.concat(parts, ignore_index=True).assign(model="chosen by inner folds"), counts
 
 
 def choose_runs(inner: Mapping[str, pd.DataFrame]) -> "pd.Series[str]":

@@ -13,6 +13,7 @@ from src.evaluation.metrics import accuracy_by_fold, measure_cases
 from src.evaluation.multiplicity import holm_correction
 from src.evaluation.proportions import NORMAL_975
 from src.evaluation.resampling import LEVEL
+from src.evaluation.side_by_side import ours_in_percent
 from src.evaluation.two_classes import Binary, two_class
 from src.evaluation.verdicts import BETTER, NOT_SHOWN, WORSE
 
@@ -35,7 +36,7 @@ def subtract_published(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFr
 
     groups = [str(name) for name in published if name not in OF_PUBLISHED]
     sides = [published[OF_PUBLISHED].assign(group=name, ours=published[name]) for name in groups]
-    rows = pd.concat(sides, ignore_index=True)
+    rows = pd.concat(sides, ignore_index=True).dropna(subset="published", ignore_index=True)
     rows = rows.assign(difference=rows["ours"] - rows["published"], group=rows["group"].replace("ours", ""))
     half = np.array([_half_width(ours, row) for row in rows.to_dict("records")])
     p = np.full(len(rows), np.nan)
@@ -55,11 +56,8 @@ def subtract_published(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFr
 def _half_width(ours: pd.DataFrame, row: Mapping[Any, Any]) -> float:
     """Half the interval of the difference in points; not a number where our figure has none."""
     found = ours[(ours["model"] == row["model"]) & (ours["group"] == row["group"])]
-    accuracy = row["metric"] == "accuracy"
-    low, high = ("low", "high") if accuracy else (f"{row['metric']}_low", f"{row['metric']}_high")
-    if found.empty or low not in found:
-        return float("nan")
-    return (1 if accuracy else 100) * float(np.sqrt(2) * (found[high].iloc[0] - found[low].iloc[0]) / 2)
+    figure = ours_in_percent({} if found.empty else found.iloc[0].to_dict(), row["metric"])
+    return float(np.sqrt(2) * (figure["high"] - figure["low"]) / 2)
 
 
 def evaluate_published(published: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> Evaluation:

@@ -7,6 +7,7 @@ over patients.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +26,24 @@ from src.evaluation.metrics import (
     prefix_names,
 )
 from src.evaluation.predictions import REPEATED, average_by_case, class_names, number_repeats
-from src.evaluation.proportions import ABSENT, weighted_ends
+from src.evaluation.proportions import (
+    ABSENT,
+    Folds,
+    Parts,
+    estimate_proportion,
+    share_strata,
+    stratum_columns,
+    weighted_ends,
+)
 from src.evaluation.two_classes import Binary, set_points
 
 PROTOCOL, TRAINING = "protocol", "training_patients"
 ALL = "0"
 """The number of training patients that stands for all."""
-SCORED = [*REPEATED, "patient", "fold"]
+SCORED = [*REPEATED, "patient", "label", "fold"]
+BALANCED = "balanced_accuracy"
+OURS, ENDINGS = ("value", "std", "low", "high"), ("", "_std", "_low", "_high")
+"""What there is of one of our figures, and how its columns end."""
 BARE = ("data", PROTOCOL)
 """The axes whose values speak for themselves."""
 
@@ -112,8 +124,9 @@ def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) 
     """Return a row per model, its groups in order; the fusion last. Columns:
 
     `model`, the axes, `group` (its title), `leaks`, `patients`; in percent `mean, std` as in the table by fold, and
-    `low, high`; fractions `auc` and, of the two-class view, `binary_accuracy, binary_auc` (all with `_low, _high`),
-    `sensitivity, specificity` at its last threshold; `view`, what it holds against what.
+    `low, high`; fractions `balanced_accuracy` (`balance_scores`), `auc` and, of the two-class view, `binary_accuracy,
+    binary_auc` (all with `_low, _high`), `sensitivity, specificity` at its last threshold; `view`, what it holds
+    against what.
     """
     rows = []
     for group in groups:
@@ -123,7 +136,8 @@ def group_table(groups: Sequence[Group], replicates: int = 1000, seed: int = 0) 
             low, high = accuracy_ends(scores)
             accuracy = {"mean": mean, "std": std, "low": 100 * low, "high": 100 * high}
             areas = _areas(group, model, replicates, seed)
-            rows.append({"model": model, **facts, **accuracy, **areas, "view": group.evaluation.view})
+            figures = {**accuracy, **balance_scores(scores), **areas}
+            rows.append({"model": model, **facts, **figures, "view": group.evaluation.view})
     order = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda row: row["model"] == FUSION)))
     table = pd.DataFrame(rows)
     return table.sort_values("model", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
@@ -161,10 +175,16 @@ def published_beside_ours(published: pd.DataFrame, table: pd.DataFrame) -> pd.Da
     """Published results in percent beside ours: `model, metric, published, published_std`, ours by group, `note`.
 
     Where the number of training patients was varied, ours are those of all patients. A published model without a row
-    of this name among ours stays, with no figure of ours.
+    of this name among ours stays, with no figure of ours; and where balanced accuracies are published, which no other
+    table of several models has, so do those of ours that nobody published.
     """
     if TRAINING in table and (table[TRAINING] == ALL).any():
         table = table[table[TRAINING] == ALL]
+    if (published["metric"] == BALANCED).any():
+        known = published.loc[published["metric"] == BALANCED, "model"]
+        ours_alone = [name for name in dict.fromkeys(table["model"]) if name not in set(known)]
+        added = pd.DataFrame({"model": ours_alone, "metric": BALANCED, "note": ""})
+        published = pd.concat([published, added], ignore_index=True)
     found = published.rename(columns={"value": "published", "std": "published_std"}).drop(columns="note")
     for title, rows in table.groupby("group", sort=False):
         ours = rows.set_index("model")
@@ -188,15 +208,37 @@ def accuracy_ends(scores: pd.DataFrame) -> tuple[float, float]:
 
     Where folds are alike in size, and there is one seed, it is that of the accuracy of all cases.
     """
-    scores = number_repeats(scores)
-    right, fold = (scores.pivot(index=["case", "patient"], columns="repeat", values=name) for name in ("right", "fold"))
+    hits, numbers, cases = scores_by_repeat(scores)
+    held = numbers != ABSENT
+    weights = np.zeros(held.shape)
+    weights[held] = 1 / np.bincount(numbers[held])[numbers[held]]
+    return weighted_ends(hits, weights / weights.sum(), patient_groups(cases), numbers)
+
+
+def balance_scores(scores: pd.DataFrame) -> dict[str, float]:
+    """Return the balanced accuracy (0..1), a mean over repeats, of a table of scores (`score_models`).
+
+    Its names are `balanced_accuracy`, with `_low` and `_high`, and of several repeats `_std`: the population deviation
+    over them, each being the mean over seeds. Where a repeat is one split, that is what the luck of a split comes to.
+    """
+    hits, numbers, cases = scores_by_repeat(scores)
+    held, labels = numbers != ABSENT, np.unique(cases["label"].to_numpy(dtype=str), return_inverse=True)[1]
+    found = estimate_proportion(hits, held, patient_groups(cases), numbers, labels).named(BALANCED)
+    shares = share_strata(hits, held, stratum_columns(labels))[0]
+    return found | ({f"{BALANCED}_std": float(shares.std())} if len(shares) > 1 else {})
+
+
+def scores_by_repeat(scores: pd.DataFrame) -> tuple[Parts, Folds, pd.DataFrame]:
+    """Return what is right and the number of the fold, by repeat and case, and the cases: `case, patient, label`.
+
+    Nothing is right, and there is no fold (`ABSENT`), where a repeat does not hold a case out.
+    """
+    cases, scores = ["case", "patient", "label"], number_repeats(scores)
+    right, fold = (scores.pivot(index=cases, columns="repeat", values=name) for name in ("right", "fold"))
     held = right.notna().to_numpy().T
     numbers = np.full(held.shape, ABSENT)
     numbers[held] = np.unique(fold.to_numpy().T[held], return_inverse=True)[1]
-    weights = np.zeros(held.shape)
-    weights[held] = 1 / np.bincount(numbers[held])[numbers[held]]
-    hits, groups = right.fillna(0.0).to_numpy(dtype=np.float64).T, patient_groups(right.index.to_frame(index=False))
-    return weighted_ends(hits, weights / weights.sum(), groups, numbers)
+    return right.fillna(0.0).to_numpy(dtype=np.float64).T, numbers, right.index.to_frame(index=False)
 
 
 def mean_of_folds(
@@ -252,6 +294,11 @@ def _areas(group: Group, model: str, replicates: int, seed: int) -> Mapping[str,
 
 def _ours(ours: pd.DataFrame, model: str, metric: str) -> float:
     """Return our value in percent of a published one; not a number where there is none."""
-    column, unit = ("mean", 1) if metric == "accuracy" else (metric, 100)
-    values = ours[column].to_dict() if column in ours else {}
-    return unit * float(values.get(model, np.nan))
+    return ours_in_percent(ours.loc[model].to_dict() if model in ours.index else {}, metric)["value"]
+
+
+def ours_in_percent(row: Mapping[Any, Any], metric: str) -> dict[str, float]:
+    """Return `value, std, low, high` of a metric in percent, of a row of `group_table`; not a number where absent."""
+    names = ["mean", "std", "low", "high"] if metric == "accuracy" else [metric + end for end in ENDINGS]
+    unit = 1 if metric == "accuracy" else 100
+    return {each: unit * row.get(name, np.nan) for each, name in zip(OURS, names, strict=True)}

@@ -5,17 +5,32 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from src.evaluation.calibration import ERROR, INTERCEPT, SLOPE, Calibration
 from src.evaluation.fold_tables import mark_best, round_table
-from src.evaluation.side_by_side import PROTOCOL, TRAINING, SideBySide, axis_title
+from src.evaluation.side_by_side import BALANCED, PROTOCOL, TRAINING, SideBySide, axis_title, ours_in_percent
 from src.evaluation.slices import ALL, largest_values
 from src.evaluation.subgroups import FEWEST
-from src.evaluation.wording import MISSING, ends, figures, measured, number, p_value, scale, signed, spread, titled
+from src.evaluation.wording import (
+    MISSING,
+    ends,
+    figures,
+    measured,
+    number,
+    p_value,
+    scale,
+    signed,
+    spell_seconds,
+    spread,
+    titled,
+)
+
+if TYPE_CHECKING:
+    from src.evaluation.leaderboard import Leaderboard
 
 BEST, GOOD, BAD, MUTED = "best", "good", "bad", "muted"
 """The tones of a table's cell; what they say stands in the cell's text, too, but for the best value of a column."""
@@ -24,6 +39,7 @@ VALUES = {"ppv": "PPV", "npv": "NPV"}
 LATEX = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
 LATEX |= {"[": "{[}", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 """Signs that LaTeX takes for something else, and how they are written."""
+LUCK = "balanced accuracy +- its population deviation over the repeats: of splits drawn anew the luck of one"
 VERDICTS = {"better": GOOD, "worse": BAD, "not shown": MUTED}
 
 
@@ -153,7 +169,8 @@ def tabulate_groups(together: SideBySide, caption: str = "") -> TextTable:
 
 
 def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
-    """Return published figures beside ours, in percent."""
+    """Return published figures beside ours, in percent; ours with their deviation, as in the table by fold, of balanced
+    accuracies over splits drawn anew, and their 95 % interval."""
     published = together.published
     ours = [str(name) for name in published if name not in ("model", "metric", "published", "published_std", "note")]
     noted = ["note"] if (published["note"] != "").any() else []
@@ -162,15 +179,15 @@ def tabulate_beside(together: SideBySide, caption: str = "") -> TextTable:
             str(row["model"]),
             str(row["metric"]),
             spread(row["published"], row["published_std"]),
-            *(number(row[name]) for name in ours),
+            *(_ours_beside(together.table, name, row) for name in ours),
             *(str(row[name]) for name in noted),
         ]
         for row in published.to_dict("records")
     ]
     header = ["model", "metric", "published", *ours, *noted]
-    return TextTable(
-        caption=caption, header=header, rows=rows, text=2, last=len(noted), notes=views_of_groups(together)
-    )
+    drawn = [LUCK] if f"{BALANCED}_std" in together.table and BALANCED in set(published["metric"]) else []
+    notes = drawn + views_of_groups(together)
+    return TextTable(caption=caption, header=header, rows=rows, text=2, last=len(noted), notes=notes)
 
 
 def tabulate_comparison(
@@ -224,6 +241,49 @@ def tabulate_ledger(ledger: pd.DataFrame, caption: str = "") -> TextTable:
     ]
     header = ["practice", "model", "claimed", "honest", "optimism (95 %)", "note"]
     return TextTable(caption=caption, header=header, rows=rows, text=2, last=1)
+
+
+def tabulate_leaderboard(
+    board: "Leaderboard", times: Mapping[str, tuple[float, float]], caption: str = ""
+) -> TextTable:
+    """Return a leaderboard: accuracies in percent, areas as fractions; `times` are seconds to learn a model and to
+    predict an image, by way."""
+    rows, tones = [], {}
+    for place, row in enumerate(board.table.to_dict("records")):
+        against = [_verdict_words(row, side) for side in ("best", "floor")]
+        spent = [spell_seconds(each) for each in times.get(str(row["way"]), ())] or [MISSING] * 2
+        rows.append([str(row["way"]), *against, measured(row, "accuracy", 100, 1), measured(row, "auc"), *spent])
+        for column, side in enumerate(("best", "floor"), start=1):
+            if tone := VERDICTS.get(str(row[f"against_{side}"])):
+                tones[place, column] = tone
+    header = [
+        "way",
+        "against the best",
+        "against the floor",
+        "accuracy, % (95 %)",
+        "AUC (95 %)",
+        "to learn",
+        "an image",
+    ]
+    notes = [
+        f"better, worse: shown by a test over folds and one over patients, p corrected for all {_pairs(len(rows))} of "
+        "ways, so that the best need not be known before; not shown is not equal",
+        "to learn: a model, from the images' files on; an image: to predict one; both as measured on a few images "
+        "before the sweep",
+    ]
+    return TextTable(caption=caption, header=header, rows=rows, text=3, tones=tones, notes=notes)
+
+
+def _verdict_words(row: Mapping[Any, Any], side: str) -> str:
+    """Return a verdict with its p, where there is one."""
+    p = row[f"p_{side}"]
+    return f"{row[f'against_{side}']}" + (f" (p {p_value(p)})" if p == p else "")
+
+
+def _pairs(ways: int) -> str:
+    """Return how many pairs so many ways make, in words."""
+    count = ways * (ways - 1) // 2
+    return f"{count} pair{'s' * (count != 1)}"
 
 
 def tabulate_against(table: pd.DataFrame, caption: str = "") -> TextTable:
@@ -401,6 +461,16 @@ def _value_of_axis(axis: str, rows: pd.DataFrame) -> str:
     real = [f"{count:.1f}".removesuffix(".0") for count in sorted(rows["patients"].unique())]
     name = "all" if value == "0" else value
     return name if real == [value] else f"{name} ({' to '.join(dict.fromkeys([real[0], real[-1]]))})"
+
+
+def _ours_beside(table: pd.DataFrame, group: str, published: Mapping[Any, Any]) -> str:
+    """Return our figure beside a published one."""
+    title = table["group"].replace("", "ours")
+    found = table[(table["model"] == published["model"]) & (title == group)].to_dict("records")
+    figure = ours_in_percent(found[0] if found else {}, published["metric"])
+    said = spread(published[group], figure["std"])
+    within = ends(figure["low"], figure["high"])
+    return f"{said} ({within})" if within else said
 
 
 def _accuracy(row: Mapping[Any, Any]) -> str:

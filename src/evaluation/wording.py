@@ -74,6 +74,15 @@ def spread(mean: float, deviation: float, digits: int = 1) -> str:
     return number(mean, digits) + (f" +- {number(deviation, digits)}" if deviation == deviation else "")
 
 
+def spell_seconds(seconds: float) -> str:
+    """Return a time as one reads it: 40 ms, 3.2 s, 4 min, 2.5 h."""
+    if seconds < 1:
+        return f"{number(1000 * seconds, 0)} ms"
+    if seconds < 100:
+        return f"{number(seconds, 1 if seconds < 10 else 0)} s"
+    return f"{number(seconds / 60, 0)} min" if seconds < 5400 else f"{number(seconds / 3600)} h"
+
+
 def p_value(value: float) -> str:
     """Return a p as text."""
     return "<0.001" if value < 0.001 else number(value, 3)

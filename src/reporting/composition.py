@@ -14,7 +14,7 @@ from src.reporting import checklists, descriptions, provenance, results
 from src.reporting.gathering import LACKING, ReportMaterial
 from src.reporting.methods import describe_methods, method_section, param_values
 from src.reporting.participants import participant_section
-from src.reporting.results import main_group, main_model
+from src.reporting.results import leaderboard_lines, main_group, main_model
 from src.reporting.robustness import robustness_section
 from src.reporting.sections import Fact, Part, ReportPage, Section
 from src.reporting.typesetting import MISSING, counted, listed, number, typeset
@@ -23,6 +23,7 @@ from src.tracking import FINISHED, RunRecord
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}
 PARTS = {
     "What came out": [
+        "leaderboard",
         "patients",
         "intervals",
         "folds",
@@ -110,7 +111,7 @@ def describe_result(material: ReportMaterial, group: Group) -> list[str]:
         f"Always naming the most frequent class, {name_of_most}, would be right in {percent(share)} %."
     ]
     lines += [best_cell(group)] if model == FUSION else []
-    return lines + gap_lines(material, group, model)
+    return leaderboard_lines(material) + lines + gap_lines(material, group, model)
 
 
 def row_beside(material: ReportMaterial, group: Group, model: str) -> dict[Hashable, Any]:

@@ -26,6 +26,7 @@ from src.sweeps.fusion import (
     told_apart,
 )
 from src.sweeps.ledger_runs import Ledger
+from src.sweeps.sweep_leaderboard import PlannedBoard, leaderboard_of
 from src.system.checks import one_of
 from src.tracking import FINISHED, KIND, STRESS, VALIDATION, RunRecord, Tracking
 
@@ -116,6 +117,8 @@ class ReportMaterial:
         How many examples there are beyond those that are shown.
     ledgers
         Of each group what the best of its cells claims (`src.evaluation.optimism_ledger`); empty where it has one cell.
+    planned
+        The leaderboard of a sweep that planned itself; None of any other.
     """
 
     title: str
@@ -140,6 +143,7 @@ class ReportMaterial:
     reference: str
     primary: str
     ledgers: list[pd.DataFrame]
+    planned: PlannedBoard | None
 
     @property
     def done(self) -> list[RunRecord]:
@@ -194,6 +198,7 @@ def gather_report(
         reference=reference,
         primary=primary,
         ledgers=[best_of(tracking, *each, replicates) for each in zip(fusion.groups, fusion.members, strict=True)],
+        planned=leaderboard_of(tracking, sweep, done, replicates) if sweep else None,
     )
 
 

@@ -26,6 +26,7 @@ from src.evaluation.text_tables import (
     tabulate_external,
     tabulate_folds,
     tabulate_groups,
+    tabulate_leaderboard,
     tabulate_ledger,
     tabulate_predictive,
     tabulate_slices,
@@ -35,6 +36,7 @@ from src.evaluation.wording import METRICS, TWO_CLASS, capital, headed, measured
 from src.reporting.gathering import ReportMaterial
 from src.reporting.sections import Block, Gallery, Heading, Picture, Section, Text
 from src.reporting.typesetting import MISSING, counted, typeset
+from src.sweeps.sweep_leaderboard import describe_leaderboard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -167,6 +169,24 @@ def side_by_side_section(material: ReportMaterial) -> Section | None:
         caption += " Hollow marks: patients stand on both sides of a split." if leaks else ""
         blocks.append(figure_picture(draw_groups(together.table), caption, alt))
     return Section(id="groups", title="Side by side", blocks=blocks)
+
+
+def leaderboard_lines(material: ReportMaterial) -> list[str]:
+    """Return what the leaderboard says, of a sweep that planned itself."""
+    from src.evaluation.leaderboard import answer
+
+    return [typeset(line) for line in answer(material.planned.board)] if material.planned else []
+
+
+def leaderboard_section(material: ReportMaterial) -> Section | None:
+    """Return the ways of a sweep that planned itself, from the most accurate one down, and what may come next."""
+    found = material.planned
+    if found is None:
+        return None
+    table = tabulate_leaderboard(found.board, found.times, "The ways, from the most accurate one down")
+    table = replace(table, header=[capital(name) for name in table.header])
+    lines = [typeset(line) for line in describe_leaderboard(found)]
+    return Section(id="leaderboard", title="Which way?", blocks=[with_sentences(table), Text(lines=lines, listed=True)])
 
 
 def comparison_section(material: ReportMaterial) -> Section | None:
@@ -583,6 +603,7 @@ def figure_picture(figure: "Figure", caption: str, alt: str) -> Picture:
 
 
 SECTIONS: list[Callable[[ReportMaterial], Section | None]] = [
+    leaderboard_section,
     external_section,
     estimand_section,
     fold_section,

@@ -4,10 +4,10 @@ import atexit
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -28,13 +28,18 @@ from src.sweeps.fusion import Fusion, finished_cells, fuse_sweep, published_at
 from src.sweeps.resume import DIGEST, VARIABLE, Sweep, catch_up, to_take_up, wants_resume
 from src.system.files import check_writable
 from src.system.next_commands import after_sweep, next_command
-from src.tracking import KILLED, SWEEP, SWEPT, Tracking, away_errors
+from src.tracking import KILLED, SWEEP, SWEPT, RunRecord, Tracking, away_errors
 from src.tracking.datasets import of_runs
+
+if TYPE_CHECKING:
+    from src.evaluation.side_by_side import Group, SideBySide
 
 OPTIONS = "sweep_options"
 """The tag of a sweep's run: the groups whose options have to stand in a cell's name."""
 NAMED = {"encoder": "label", "crop": "size"}
 """The groups that a cell's name tells by a value of theirs, as ResNet-400 does, where that tells them apart."""
+Show = Callable[["list[Group]", "SideBySide | None", str], None]
+"""Shows the fusion of a sweep, of this name, on the terminal."""
 
 
 class TrackedSweep(Callback):
@@ -54,25 +59,36 @@ class TrackedSweep(Callback):
             if config.published:
                 published_at(config.published)  # before any work
             Store(config.store)
-            swept = varied_values(config)
-            self.expected = math.prod(len(values) for values in swept.values())
             self.tracking = build(config.tracking)
-            self.begin(config, swept)
+            self.prepare(config)
             self.open = ExitStack()
             self.open.enter_context(self.tracking.beats(self.sweep))
             atexit.register(self.abandon)
-            over = f" over {', '.join(swept)}" if swept else ": no key has several values (KEY=A,B)"
-            say(f"sweep of {self.expected} cell{'s' * (self.expected > 1)}{over}")
 
-    def begin(self, config: DictConfig, swept: dict[str, list[str]]) -> None:
-        """Make the parent run of this try."""
-        tags = {
-            SWEPT: " ".join(swept),
-            OPTIONS: " ".join(indistinct_groups(swept)),
-            DIGEST: sweep_digest(config, swept),
-        }
+    def prepare(self, config: DictConfig) -> None:
+        """See what the cells are, and begin."""
+        swept = varied_values(config)
+        self.expected = math.prod(len(values) for values in swept.values())
+        digest = sweep_digest(config, swept)
+        self.begin(config, swept, digest, self.earlier(config, digest))
+        over = f" over {', '.join(swept)}" if swept else ": no key has several values (KEY=A,B)"
+        say(f"sweep of {self.expected} cell{'s' * (self.expected > 1)}{over}")
+
+    def earlier(self, config: DictConfig, digest: str) -> RunRecord | None:
+        """Return the parent run of an earlier try, if it is to be taken up."""
         resume = wants_resume(config, config.hydra.runtime.choices, sweeping=True)
-        found = to_take_up(self.tracking, tags[DIGEST]) if resume else None
+        return to_take_up(self.tracking, digest) if resume else None
+
+    def begin(
+        self,
+        config: DictConfig,
+        swept: dict[str, list[str]],
+        digest: str,
+        found: RunRecord | None,
+        names: dict[str, str] | None = None,
+    ) -> None:
+        """Make the parent run of this try, or take up the one that was found; `names` are those of cells by point."""
+        tags = {SWEPT: " ".join(swept), OPTIONS: " ".join(indistinct_groups(swept)), DIGEST: digest}
         if found:
             self.sweep = found.id
             self.tracking.reopen(self.sweep, tags)
@@ -83,7 +99,7 @@ class TrackedSweep(Callback):
             if config.resume:
                 say("resume=true: no earlier sweep has this config and these values, so that a new one begins")
             self.sweep = self.tracking.create(config.name or sweep_title(config), SWEEP, tags=tags)
-        Sweep(self.sweep, list(swept), indistinct_groups(swept), resumed=bool(found)).tell()
+        Sweep(self.sweep, list(swept), indistinct_groups(swept), resumed=bool(found), names=names or {}).tell()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Fuse the cells, on the parent run and on the terminal; name those that failed."""
@@ -183,11 +199,13 @@ def cell_name(config: DictConfig, choices: Mapping[str, Any], sweep: Sweep | Non
     return " ".join([name, *(f"{key}={value}" for key, value in values.items())])
 
 
-def finish_sweep(tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int) -> None:
+def finish_sweep(
+    tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int, show: Show = show_groups
+) -> None:
     """End a sweep: write the fused tables onto its run, show them, and name the cells that did not finish."""
     try:
         catch_up(tracking)
-        fuse_cells(tracking, sweep, expected, binary, replicates)
+        fuse_cells(tracking, sweep, expected, binary, replicates, show)
     except away_errors() as error:
         if isinstance(error, OSError) and error.filename:  # of this machine
             raise
@@ -199,7 +217,9 @@ def finish_sweep(tracking: Tracking, sweep: str, expected: int, binary: Binary |
         )
 
 
-def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int) -> None:
+def fuse_cells(
+    tracking: Tracking, sweep: str, expected: int, binary: Binary | None, replicates: int, show: Show = show_groups
+) -> None:
     """Write and show a sweep's fused tables."""
     cells = tracking.children(sweep)
     done = finished_cells(cells)
@@ -215,7 +235,7 @@ def fuse_cells(tracking: Tracking, sweep: str, expected: int, binary: Binary | N
             fusion = fuse_sweep(tracking, done, parent.swept, replicates, binary)
             write_groups(fusion.groups, fusion.together, run.folder)
             run.log(metrics=fusion_metrics(fusion), tags={"notes": "; ".join(sweep_notes(fusion))})
-            show_groups(fusion.groups, fusion.together, parent.name)
+            show(fusion.groups, fusion.together, parent.name)
     say(f"sweep {sweep}: {len(done)} of {expected} cells finished")
     if done:
         say(after_sweep(parent.name, sweep, len(done)))

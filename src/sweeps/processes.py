@@ -80,7 +80,8 @@ def cell_arguments(config: DictConfig, number: int, overrides: Sequence[str]) ->
     """Return the command line of one cell of a sweep, `number` in its order, as a command of its own."""
     hydra = config.hydra
     kept = [override for override in hydra.overrides.hydra if not override.lstrip("+~").startswith(OURS)]
-    return [*command.folder_options(hydra), *overrides, *kept, f"hydra.job.num={number}"]
+    # An experiment may say that it is a sweep: its cells are none.
+    return [*command.folder_options(hydra), *overrides, *kept, "hydra.mode=RUN", f"hydra.job.num={number}"]
 
 
 def cell_titles(job_overrides: Sequence[Sequence[str]], first: int) -> list[str]:

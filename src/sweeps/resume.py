@@ -32,6 +32,8 @@ class Sweep:
     named: list[str] = field(default_factory=list)
     resumed: bool = False
     """Whether it was taken up again, so that cells may be finished."""
+    names: dict[str, str] = field(default_factory=dict)
+    """What cells are called, by their values of what is varied (the tag `POINT`); others by these values themselves."""
 
     def tell(self) -> None:
         """Tell the cells of this process and of those that it starts."""

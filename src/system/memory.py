@@ -1,8 +1,11 @@
 """How this process holds memory."""
 
 import ctypes
+import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """What glibc's `mallopt` calls them."""
@@ -47,6 +50,19 @@ def release_freed() -> None:
     """
     if trim := _function("malloc_trim"):
         trim(0)
+
+
+def available_memory() -> float:
+    """Return the octets that could be held besides what is held now; where the system does not tell, all it has."""
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        found = None
+    if found:
+        return 1024.0 * int(found[1])
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return float("inf")
 
 
 def _function(name: str) -> Callable[..., int] | None:

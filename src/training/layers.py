@@ -29,7 +29,8 @@ def number_layers(module: nn.Module) -> dict[str, int]:
     """Return the number of the layer, from 0 at the pixels on, that each parameter of an encoder is of.
 
     Models of timm say themselves what a layer is: what is before the first block, each block, the last with what comes
-    after. Of others it is what has a number in its name, and what stands between such.
+    after. Of others it is what has a number in its name, and what stands between such; parameters of the network itself
+    are of the first layer, which is all there is of a network of Keras.
     """
     from timm.models import group_parameters
 
@@ -44,7 +45,7 @@ def number_layers(module: nn.Module) -> dict[str, int]:
 
 
 def layer_name(name: str) -> str:
-    """Return a parameter's name up to its first number, or its first part where it has none."""
-    parts = name.split(".")
+    """Return the name of a parameter's part of the network up to its first number, or its first part if it has none."""
+    parts = name.split(".")[:-1]
     numbered = next((place for place, part in enumerate(parts) if part.isdecimal()), 0)
     return ".".join(parts[: numbered + 1])

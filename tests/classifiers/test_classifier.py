@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from src.classifiers.classifier import Classifier
+from src.classifiers.grid_search import GridSearch
 from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.linear import LinearProbe
@@ -16,9 +17,22 @@ from src.classifiers.xgboost import XGBoost
 from tests.support.descriptors import problem
 from tests.support.estimators import FOREST, LDA, MLP, SVM
 
+SEARCHED = GridSearch(of="Logistic", grid={"c": [0.1, 1.0]})
 CHOSEN = Tuned(study="given", folder=str(Path(__file__).parent))
 PROBE = LinearProbe(steps=400, learning_rate=0.02, validation=0.5)
-ALL = [LightGBM(rounds=10, min_data_in_leaf=5), Logistic(), PROBE, Knn(), Prototypes(), CHOSEN, FOREST, SVM, MLP, LDA]
+ALL = [
+    LightGBM(rounds=10, min_data_in_leaf=5),
+    Logistic(),
+    PROBE,
+    Knn(),
+    Prototypes(),
+    SEARCHED,
+    CHOSEN,
+    FOREST,
+    SVM,
+    MLP,
+    LDA,
+]
 BOOSTED = pytest.param(XGBoost(rounds=20, subsample=1.0, colsample_bytree=1.0), marks=pytest.mark.extra("xgboost"))
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from src.encoders.encoder import Encoder
 from src.encoders.repositories import pixels_of, vision_configuration
 from src.encoders.transformers import Transformers
 from src.models.saved import describe_operator
+from src.training.layers import number_layers
 from tests.support.encoders import PRETRAINED
 from tests.support.repositories import MODELS, PIXELS, SIZE, make_repository
 
@@ -140,6 +142,20 @@ def test_other_backends_and_precisions_give_the_same_but_for_roundings(
     assert (found - expected).abs().max() < (0.1 if backend == "bfloat16" else 1e-4) * expected.abs().max()
 
 
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_layers_are_numbered_from_the_pixels_on(repositories: Path, name: str) -> None:
+    """For learning rates by layer."""
+    module = Transformers(weights=str(repositories / name)).load().module
+    numbers = number_layers(module)
+    blocks = 4 if name == "convnext" else 2
+    assert numbers.keys() == dict(module.named_parameters()).keys()
+    for parameter, number in numbers.items():
+        numbered = re.search(r"(?:stages|layers?)\.(\d+)", parameter)
+        of_pixels = ".embeddings." in parameter or ".pre_layrnorm." in parameter
+        assert number == (0 if of_pixels else 1 + int(numbered[1]) if numbered else blocks + 1), parameter
+    assert set(numbers.values()) == set(range(blocks + 2))
+
+
 def test_weights_are_known_by_their_file_and_a_model_needs_nothing_else_of_its_repository(
     repositories: Path, tmp_path: Path, offline: Path
 ) -> None:
@@ -216,7 +232,7 @@ def test_an_option_refuses_the_weights_of_a_model_whose_configuration_differs(
             continue
         with pytest.raises(
             ValueError,
-            match=r"is another model's than DINOv2-B: it has layer_norm_eps=1e-05; take encoder=transformers",
+            match=r"is of another model than DINOv2-B: it asks for encoder.configuration.layer_norm_eps=1e-05",
         ):
             given.load()
 
@@ -360,13 +376,14 @@ def test_what_is_no_address_of_a_model_is_told_at_once(changes: dict[str, Any], 
     [
         ({"architecture": "vit_base", "pretrained_cfg": {}}, "is a model of timm: encoder=hub encoder.repository="),
         ({"hidden_size": 3}, "is no repository of the transformers library: its config.json names no model_type"),
-        ({"model_type": "vit_9"}, r"transformers 5\.\S+ has no model vit_9"),
+        ({"model_type": "vit_9", "auto_map": {"AutoModelForX": "its.Own"}}, r"transformers 5\.\S+ has no model vit_9"),
         ({"model_type": "bert"}, r"is no encoder of images alone: bert needs input_ids"),
         (
             {"model_type": "siglip2_vision_model"},
             "is no encoder of images alone: .* needs pixel_attention_mask, spatial_shapes",
         ),
         ({"model_type": "vit", "hidden_size": "wide"}, "encoder.configuration does not suit vit: .*hidden_size"),
+        ({"model_type": "vit_mae", "hidden_size": 32}, "ViTMAEModel has no pooler, so that it gives no descriptor"),
         ([], "config.json must hold an object of JSON, but holds list"),
     ],
 )

@@ -185,7 +185,7 @@ def test_published_results_are_read_as_any_table(tmp_path: Path) -> None:
 )
 def test_a_strange_published_result_is_refused_by_its_path(row: str, tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(f"model,metric,value\n{row}\n")
-    with pytest.raises(ValueError, match=r"results\.csv: a row has a model, a metric of accuracy, auc"):
+    with pytest.raises(ValueError, match=r"results\.csv: a row has a model, a metric of accuracy, balanced_accuracy"):
         published_results(tmp_path / "results.csv")
 
 

@@ -5,13 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from src.evaluation.evaluation import evaluate
 from src.evaluation.fold_tables import FUSION
-from src.evaluation.predictions import align_tables
+from src.evaluation.predictions import align_tables, class_names, probability_columns
+from src.evaluation.published import subtract_published
 from src.evaluation.side_by_side import (
     Group,
     axes_title,
+    balance_scores,
     group_table,
     mean_of_folds,
     protocol_gaps,
@@ -140,6 +143,32 @@ def test_published_figures_stand_beside_ours(make: Make) -> None:
     assert found.columns.tolist() == ["model", "metric", "published", "published_std", "all patients", "note"]
     rows = table[(table["model"] == "a") & (table["patients"] == 9)].iloc[0]
     np.testing.assert_allclose(found["all patients"], [rows["mean"], 100 * rows["auc"], np.nan, np.nan])
+
+
+def test_balanced_accuracy_is_the_mean_over_seeds_and_repeats(make: Make) -> None:
+    rows = make(cases=41, folds=1, seeds=3, repeats=4, signal=1.0)
+    rows = rows[rows["case"].astype(int) % 3 < rows["repeat"]]  # repeats hold out other cases
+    found = balance_scores(score_models(rows)["resnet"])
+    guesses = rows[probability_columns(rows)].to_numpy().argmax(axis=1)
+    named = rows.assign(guess=np.array(class_names(rows))[guesses])
+    of_repeat = [
+        np.mean([balanced_accuracy_score(run["label"], run["guess"]) for _, run in split.groupby("seed")])
+        for _, split in named.groupby("repeat")
+    ]
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(of_repeat))
+    assert found["balanced_accuracy_std"] == pytest.approx(np.std(of_repeat))
+    assert found["balanced_accuracy_low"] < found["balanced_accuracy"] < found["balanced_accuracy_high"]
+    assert "balanced_accuracy_std" not in balance_scores(score_models(make())["resnet"])
+
+
+def test_balanced_accuracies_that_nobody_published_stand_below(make: Make) -> None:
+    published = pd.DataFrame({"model": ["x", "a"], "metric": "balanced_accuracy", "value": 80.0, "note": ""})
+    together = side_by_side([group([make("a"), make("b", draw=1)])], published.assign(std=np.nan), replicates=5)
+    found = together.published
+    assert found["model"].tolist() == ["x", "a", "b", FUSION]
+    assert found["published"].isna().tolist() == [False, False, True, True]
+    assert found["ours"].isna().tolist() == [True, False, False, False]
+    assert subtract_published(found, together.table)["model"].tolist() == ["x", "a"]
 
 
 def test_titles() -> None:

@@ -123,6 +123,22 @@ def test_what_is_published_has_notes_where_there_are_some() -> None:
     assert (bare.header, bare.last) == (noted.header[:-1], 0)
 
 
+def test_ours_beside_the_published_have_deviations_and_intervals() -> None:
+    balanced = {"balanced_accuracy": 0.75, "balanced_accuracy_std": [NAN, 0.03]}
+    table = groups(protocol=["one", "two"]).assign(
+        **balanced, balanced_accuracy_low=0.7, balanced_accuracy_high=[0.8, NAN]
+    )
+    ours = {"one": [80.0, 75.0], "two": [85.0, 75.0]}
+    metrics = {"model": "a", "metric": ["accuracy", "balanced_accuracy"], "published": [NAN, 90.0]}
+    published = pd.DataFrame({**metrics, "published_std": NAN, **ours, "note": ""})
+    found = tabulate_beside(SideBySide(table=table, gaps=NOTHING, published=published))
+    assert found.rows == [
+        ["a", "accuracy", "-", "80.0 +- 1.0 (70.0 to 90.0)", "85.0 (75.0 to 95.0)"],
+        ["a", "balanced_accuracy", "90.0", "75.0 (70.0 to 80.0)", "75.0 +- 3.0"],
+    ]
+    assert found.notes[0].startswith("balanced accuracy +- its population deviation over the repeats")
+
+
 def test_areas_are_compared_as_fractions_and_shares_in_points() -> None:
     row = {"model": "b", "verdict": "worse", "value": 0.5, "reference_value": 0.625, "difference": -0.125, "low": -0.25}
     row |= {"high": -0.0001, "smallest": NAN, "p": 0.0004, "p_adjusted": 0.01, "p_mcnemar": NAN}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from src.images import BadImage
 from src.images.crop import Centre, Crop, Whole
+from src.recipes import operator_recipe
 
 
 def numbered(height: int, width: int) -> torch.Tensor:
@@ -161,6 +162,25 @@ def test_the_centre_may_be_turned() -> None:
     crops = list(Centre(size=5, shorter=9, count=40, orient=True)(image, 0, "content", 0))
     middle = image[:, 2:7, 2:7].numpy()
     assert len({next(iter(find(middle, crop.numpy()))) for crop in crops}) == 8
+
+
+@pytest.mark.parametrize("shape", [(1536, 2048), (460, 700), (301, 227), (224, 225), (100, 60)])
+def test_an_antialiased_centre_is_torchvisions(shape: tuple[int, int]) -> None:
+    """The pixels of eva's ResizeAndCrop: torchvision resizes in whole numbers where the processor can, else rounds."""
+    from torchvision.transforms import v2
+
+    drawn = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    theirs = v2.Compose([v2.Resize(224), v2.CenterCrop(224)])(torch.from_numpy(drawn).permute(2, 0, 1))
+    crop = Centre(size=224, shorter=224, resampling="antialiased")
+    scaled = crop.rescale(drawn)
+    assert scaled.shape[:2] == crop.scaled(*shape)
+    (ours,) = crop(torch.from_numpy(scaled).permute(2, 0, 1), 0, "content", 0)
+    assert (ours.int() - theirs.int()).abs().max() <= 1
+
+
+def test_a_centre_keeps_its_recipe_unless_it_is_resampled_otherwise() -> None:
+    assert "resampling" not in operator_recipe(Centre())
+    assert operator_recipe(Centre(resampling="antialiased"))["resampling"] == "antialiased"
 
 
 def test_a_centre_larger_than_the_image_is_refused() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from src.reporting.descriptions import augmentation, classifier, crops, dataset, encoder, training
+from src.reporting.descriptions import augmentation, averaging, classifier, crops, dataset, encoder, training
 from src.tracking import FINISHED, RunRecord
 
 
@@ -87,4 +87,16 @@ def test_a_training_of_several_phases() -> None:
     assert training({"finetune.phases": phases, "finetune.trainable": "all", "finetune.epochs": "20"}) == (
         "the head alone for 3000 steps at a learning rate of 0.01, then all layers for 2 epochs at a learning rate of "
         "0.001, images not varied further"
+    )
+
+
+def test_a_training_of_adapters_that_is_averaged() -> None:
+    given = {"trainable": "lora", "lora_rank": "4", "epochs": "2", "learning_rate": "0.001", "layer_decay": "0.75"}
+    assert training({f"finetune.{key}": value for key, value in (given | {"averaging": "none"}).items()}) == (
+        "adapters (LoRA, rank 4) and the head for 2 epochs at a learning rate of 0.001, each layer's 0.75 times that "
+        "of the next, images not varied further"
+    )
+    assert averaging({"averaging": "ema", "ema_decay": "0.99"}) == "weights averaged exponentially over steps (0.99)"
+    assert averaging({"averaging": "swa", "swa_start": "0.75"}) == (
+        "weights averaged over the epochs after 75 % of each phase"
     )

@@ -29,6 +29,7 @@ CLASSES = {
     "benign": tuple(SUBTYPES.values())[:4],
     "malignant": tuple(SUBTYPES.values())[4:],
     "all": tuple(SUBTYPES.values()),
+    "frequent": tuple(SUBTYPES[code] for code in ("TA", "MC", "F", "DC")),
 }
 MAGNIFICATIONS = (40, 100, 200, 400)
 NAME = re.compile(
@@ -49,8 +50,9 @@ class BreakHis(Reader):
     """7,909 H&E images, 700 x 460 pixels, of eight sub-types of breast tumours at 40, 100, 200 and 400 times.
 
     `root` is the folder that holds `BreaKHis_v1`, that folder itself, or a deeper one down to its `breast`. `task` says
-    which classes: binary (benign, malignant), benign or malignant (the four sub-types of those images only), or all
-    eight. A case is an image and is named by its file. `expected=false` takes what is there, whatever the counts.
+    which classes: binary (benign, malignant), benign or malignant (the four sub-types of those images only), all
+    eight, or the frequent ones: the four of seven slides or more, on which eva judges encoders. A case is an image and
+    is named by its file. `expected=false` takes what is there, whatever the counts.
 
     All is read from the names, `SOB_M_DC-14-3909-100-014.png`: kind, sub-type, year and slide, magnification, number.
     `patients` says what a patient is. number (the default): a year's number without the letters behind it. The letters

@@ -26,7 +26,10 @@ class PretrainedVision(nn.Module):
         self.asks = "interpolate_pos_encoding" in signature(model.forward).parameters
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Descriptors (n, length) of the pixels (n, 3, size, size). Errors: AssertionError for a size of no patches."""
+        """Descriptors (n, length) of the pixels (n, 3, size, size).
+
+        Errors: AssertionError for sizes that are no multiple of a patch, ValueError for a model without a pooler.
+        """
         height, width = map(int, pixels.shape[-2:])
         if self.patch and (height % self.patch or width % self.patch):
             nearest = max(round(height / self.patch), 1) * self.patch
@@ -36,7 +39,20 @@ class PretrainedVision(nn.Module):
         if self.readout == PROJECTION:
             return outputs.image_embeds
         if self.readout == POOLER:
+            if getattr(outputs, "pooler_output", None) is None:
+                raise ValueError(f"{type(self.model).__name__} has no pooler, so that it gives no descriptor")
             return outputs.pooler_output.flatten(1)
         tokens = outputs.last_hidden_state
         prefix = int(tokens.shape[1]) - (height // self.patch) * (width // self.patch)
         return torch.cat(read_tokens(tokens, prefix, self.readout), dim=1)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Return patterns of the names of the first layer's parameters and, with their number, of the others'.
+
+        As models of timm say it (`timm.models.group_parameters`), for learning rates by layer; what neither pattern
+        matches is of the last.
+        """
+        return {
+            "stem": r"model\.(?:\w+\.)?(?:embeddings|embedder|pre_layrnorm)\.",
+            "blocks": r".*?\.(?:stages|layers?)\.(\d+)\.",
+        }

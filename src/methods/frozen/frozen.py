@@ -193,7 +193,7 @@ class Fits:
     roles: pd.DataFrame
     threads: int
     """Threads of each fit: it has more than one where there are fewer fits than processors."""
-    most: int | None
+    most: int | None = None
     """Augmentations of an image that are learnt from; None for all."""
 
     def __call__(self, item: tuple[int, list[int]]) -> tuple[int, list[Model], pd.DataFrame]:

@@ -1,8 +1,9 @@
-"""Our launchers where Hydra looks for them: Hydra takes launchers from the package hydra_plugins only."""
+"""Our launchers and our sweeper where Hydra looks for them: Hydra takes them from the package hydra_plugins only."""
 
 from hydra.core.config_store import ConfigStore
 
 from src.sweeps.cluster_jobs import Jobs, LocalJobs, SlurmJobs
+from src.sweeps.planned_sweep import PlannedSweeper
 from src.sweeps.processes import Processes
 
 
@@ -20,6 +21,10 @@ class LocalLauncher(Jobs):
     """`hydra/launcher=submitit_local`."""
 
     cluster = "local"
+
+
+class WhichWaySweeper(PlannedSweeper):
+    """`hydra/sweeper=which_way`."""
 
 
 # Not as files in conf/: Hydra would hold those against the options of hydra-submitit-launcher, if that is installed.

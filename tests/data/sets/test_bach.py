@@ -177,14 +177,14 @@ def test_the_halved_images_are_read_as_they_lie(shared: Path) -> None:
     assert manifest["label"].value_counts().tolist() == [100] * 4
     folds = Published(path=str(PUBLISHED / "crossvalidation.csv")).split(manifest)
     assert folds.groupby("fold").size().tolist() == [40] * 10
-    by_patient = Published(path=str(PUBLISHED / "eva_bach_split.csv"))
+    by_patient = Published(path=str(PUBLISHED.parents[1] / "eva_bach" / "published" / "eva_split.csv"))
     splits = by_patient.split(manifest)
     assert splits["fold"].value_counts().to_dict() == {0: 268, 1: 132}
     listed = pd.read_csv(shared / "published" / "eva_bach_split.csv").set_index("image")["split"]
     names = splits["case"].str.replace(".jpg", ".tif")
     assert (listed[names].to_numpy() == splits["fold"].map({0: "train", 1: "validation"})).all()
     assert by_patient.notes(splits) == [
-        "predicted are 132 of 400 cases: by eva_bach_split.csv the other 268 are always learnt from"
+        "predicted are 132 of 400 cases: by eva_split.csv the other 268 are always learnt from"
     ]
     with pytest.raises(ValueError, match=r"2048 x 1536 pixels, but .* has 768 x 768: .*data\.width=0 data\.height=0"):
         Bach(root=str(root)).samples()

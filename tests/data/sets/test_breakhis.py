@@ -5,7 +5,7 @@ import pytest
 
 from src.data.manifest import list_cases
 from src.data.sets.breakhis import CLASSES, BreakHis, parse_name
-from src.data.splits import ImageKFold, KFold
+from src.data.splits import ImageKFold, KFold, Published
 from tests.support.datasets import BREAKHIS, breakhis_path
 
 BREAST = Path("BreaKHis_v1", "histology_slides", "breast")
@@ -45,7 +45,7 @@ def test_a_row_says_all_that_the_name_says(breakhis: Path) -> None:
 
 
 def test_tasks_have_their_classes_in_order(breakhis: Path) -> None:
-    for task, count in (("binary", 11), ("benign", 5), ("malignant", 6), ("all", 11)):
+    for task, count in (("binary", 11), ("benign", 5), ("malignant", 6), ("all", 11), ("frequent", 5)):
         reader = tiny(breakhis, task=task)
         manifest = reader.manifest()
         assert tuple(manifest["label"].cat.categories) == CLASSES[task]
@@ -53,6 +53,21 @@ def test_tasks_have_their_classes_in_order(breakhis: Path) -> None:
         assert reader.positive == (["malignant"] if task == "binary" else [])
         assert reader.slices == ["magnification", "subtype"][: 2 if task == "binary" else 1]
     assert CLASSES["all"] == CLASSES["benign"] + CLASSES["malignant"]
+
+
+def test_evas_split_has_parts_of_four_specimens_on_both_sides(real: Path, shared: Path) -> None:
+    """Its patients are slides by their letters, so that 91 of 339 images are of specimens that are learnt from."""
+    reader = BreakHis(root=str(real), task="frequent", magnifications=[40])
+    manifest = reader.manifest()
+    folds = Published(path="experiments/eva_breakhis/published/eva_split.csv").split(manifest).set_index("case")["fold"]
+    assert folds.value_counts().to_dict() == {0: 1132, 1: 339}
+    held_out = folds.loc[manifest["case"]].to_numpy() == 1
+    listed = (shared / "published" / "eva_breakhis_validation_patients.txt").read_text().split()
+    assert set(manifest["slide"][held_out].str[3:]) == set(listed)
+    assert not set(manifest["slide"][held_out]) & set(manifest["slide"][~held_out])
+    both = set(manifest["patient"][held_out]) & set(manifest["patient"][~held_out])
+    assert both == {"14-16184", "14-18842", "14-19979", "14-23060"}
+    assert (held_out & manifest["patient"].isin(both)).sum() == 91
 
 
 def test_positive_and_slices_are_the_users_where_given(breakhis: Path) -> None:

@@ -340,6 +340,13 @@ def test_mistakes_are_named_before_any_training(images: Path, tmp_path: Path) ->
         FineTune(memory=-1.0)
 
 
+def test_adapters_want_peft(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ValueError, match="trainable=lora needs peft, which is not here: `make lora` installs it"):
+        predict(cell(images, finetune=tuned(trainable="lora")), tmp_path)
+    assert all(KIND not in recipe for recipe in Store(tmp_path).recipes().values())
+
+
 class Lowest(Branches):
     """Normalises what is left of the pixels: a single one of crops of 12."""
 
