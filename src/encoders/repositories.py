@@ -1,4 +1,4 @@
-"""Repositories of the transformers library, on the hub or as downloaded: their files, and what these say of a model."""
+"""Repositories of models, on the hub or as downloaded: their files, and what those of transformers say of a model."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from src.encoders.weights import fetch_from_hub
+from src.encoders.weights import explain_refusal, fetch_from_hub
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -50,7 +50,7 @@ class Repository:
         return f"If it is gated: accept the licence on https://huggingface.co/{self.name} and run `hf auth login`. "
 
     def find(self, names: Sequence[str]) -> Path | None:
-        """Return the first of some files that it has, from the hub's cache if it is there; None if it has none.
+        """Return the first of some files that is in the hub's cache, or else that it has; None if it has none.
 
         Errors: OSError if the hub cannot be reached or refuses it.
         """
@@ -58,7 +58,7 @@ class Repository:
             return next((self.folder / name for name in names if (self.folder / name).is_file()), None)
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        for name in names:
+        for name in [*self.cached(names), *names]:
             try:
                 return fetch_from_hub(self.name, name)
             except LocalEntryNotFoundError:  # not there, because nobody could be asked
@@ -67,26 +67,29 @@ class Repository:
                 continue
         return None
 
+    def cached(self, names: Sequence[str]) -> list[str]:
+        """Return those of some files of the hub's repository that are in the cache."""
+        import huggingface_hub
+
+        return [each for each in names if isinstance(huggingface_hub.try_to_load_from_cache(self.name, each), str)]
+
     def read(self, name: str) -> dict[str, Any] | None:
         """Return the object of a JSON file; None if there is no such file. Errors: ValueError if it cannot be had."""
         try:
             path = self.find([name])
         except OSError as error:
-            because = str(error).strip().partition("\n")[0]
             raise ValueError(
-                f"{name} could not be fetched from {self.source} ({because}). {self.advice}Give encoder.repository="
-                "OWNER/NAME as the hub spells it, or encoder.weights=FOLDER, the repository as it was downloaded"
+                f"{name} could not be fetched from {self.source} ({explain_refusal(error)}). {self.advice}Give "
+                "encoder.repository=OWNER/NAME as the hub spells it, or encoder.weights=FOLDER, the repository as it "
+                "was downloaded"
             ) from None
         return read_json(path) if path else None
 
     def fetch_weights(self) -> Path:
         """Return the weights' file of the hub's repository. Errors: OSError if it cannot be had."""
-        import huggingface_hub
-
-        cached = [each for each in WEIGHTS if isinstance(huggingface_hub.try_to_load_from_cache(self.name, each), str)]
-        if not cached:
+        if not self.cached(WEIGHTS):
             fetch_from_hub(self.name, CONFIG)  # a refusal comes before gigabytes; the encoder compares it as well
-        if path := self.find(cached or WEIGHTS):
+        if path := self.find(WEIGHTS):
             return path
         raise OSError(f"it has no {' or '.join(WEIGHTS)}; weights in several files have to be joined into one")
 

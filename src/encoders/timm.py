@@ -1,13 +1,17 @@
 """Encoders that timm builds: convolutional networks of ImageNet, and the foundation models of pathology."""
 
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from src.encoders.dinov2_weights import timm_state
 from src.encoders.efficientnet_weights import timm_names
-from src.encoders.network_encoder import IMAGENET, PATCHES, RELEASED, TOKEN, TOKEN_PATCHES, NetworkEncoder
-from src.encoders.weights import explain_unreachable, fetch_from_hub, fill_network, find_installed
+from src.encoders.network_encoder import IMAGENET, PATCHES, RELEASED, TOKEN, TOKEN_PATCHES, WORDS, NetworkEncoder
+from src.encoders.repositories import CONFIG, WEIGHTS, Repository
+from src.encoders.timm_repository import read_timm_config
+from src.encoders.weights import explain_unreachable, fill_network, find_installed
 from src.system.checks import one_of
 
 if TYPE_CHECKING:
@@ -24,8 +28,10 @@ class Timm(NetworkEncoder):
     """A model of timm without its head.
 
     - `tag` which of timm's weights, on the Hugging Face hub, or in the Python `package` that brings them where it is
-      installed; or `repository` and `file` of a foundation model on the hub.
-    - `arguments` go to `timm.create_model`; an `mlp_layer` is named by its class in `timm.layers`.
+      installed; or `repository` and `file` of another model on the hub. Where the `architecture` is empty, it, its
+      arguments and its pixels are what the repository's `config.json` says, or the one beside the weights.
+    - `arguments` go to `timm.create_model`; an `mlp_layer` is named by its class in `timm.layers`. Where crops have
+      another size than a transformer's positions, it interpolates them.
     - `readout` what becomes the descriptor: `pooled` (timm's own), of a transformer `token` (the class token),
       `patches` (the mean of the patch tokens, without class or register tokens) or `token_patches` (the one, then the
       other; once `class_mean`), of a VGG `stages` (the means of the last activations of its blocks 2 to 5).
@@ -42,7 +48,7 @@ class Timm(NetworkEncoder):
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "timm")
     sources: ClassVar[tuple[str, ...]] = ("tag", "package", "repository", "file", "head")
-    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, *sources)
+    following: ClassVar[tuple[str, ...]] = (*NetworkEncoder.following, "architecture", "arguments", *sources)
     outside_recipe: ClassVar[tuple[str, ...]] = (*NetworkEncoder.outside_recipe, *sources)
     usual: ClassVar[dict[str, Any]] = NetworkEncoder.usual | {"file": "model.safetensors"}
 
@@ -50,6 +56,33 @@ class Timm(NetworkEncoder):
         super().__post_init__()
         one_of(READOUTS, readout=self.readout)
         self.readout = CLASS_MEAN if self.readout == TOKEN_PATCHES else self.readout
+
+    def follow(self) -> None:
+        """Fill in what is not given: what the repository says, or timm."""
+        if not self.architecture:
+            said = read_timm_config(self.read_repository(), self.origin().source)
+            self.architecture, self.arguments = said.pop("architecture"), said.pop("arguments") | self.arguments
+            self.known = {self.architecture: {"label": Path(self.repository or self.weights).name} | said}
+        super().follow()
+
+    def origin(self) -> Repository:
+        """Return the repository: that of an address, or of weights that are given by a folder with a configuration."""
+        folder = Path(self.weights).expanduser()
+        given = self.weights not in WORDS and (folder / CONFIG).is_file()
+        return Repository(self.repository, folder if given else None)
+
+    def read_repository(self) -> dict[str, Any]:
+        """Return what the repository's configuration holds. Errors: ValueError where it has none, or cannot be had."""
+        origin = self.origin()
+        if not origin.folder and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repository):
+            raise ValueError(f"encoder.repository must be OWNER/NAME on the hub, but got {self.repository!r}")
+        config = origin.read(CONFIG)
+        if config is None:
+            raise ValueError(
+                f"{origin.source} does not say which model of timm it is (it has no {CONFIG}): give "
+                "encoder.architecture=NAME and encoder.file=NAME, or try encoder=transformers"
+            )
+        return config
 
     def own(self) -> dict[str, Any]:
         """Return what timm's configuration of the architecture says, with the tag that is given, or timm's first."""
@@ -79,14 +112,21 @@ class Timm(NetworkEncoder):
         """Return the file of the published weights: of an installed package, or from the Hugging Face hub."""
         if self.package and (path := find_installed(self.package)):
             return path
-        repository = self.repository or f"timm/{self.architecture.partition('.')[0]}.{self.tag}"
+        names = [self.file, *(WEIGHTS if self.file == self.usual["file"] else [])]
+        origin = Repository(self.repository or f"timm/{self.architecture.partition('.')[0]}.{self.tag}")
+        advice = f"`pip install {self.package}` brings them. " if self.package else ""
+        advice = origin.advice if self.repository else advice
         try:
-            return fetch_from_hub(repository, self.file)
+            if path := origin.find(names):
+                return path
+            reason: object = f"it has no {' or '.join(dict.fromkeys(names))}"
         except OSError as error:
-            page = f"https://huggingface.co/{repository}"
-            gated = f"They are gated: accept the licence on {page} and run `hf auth login`. " if self.repository else ""
-            advice = f"`pip install {self.package}` brings them. " if self.package else gated
-            raise explain_unreachable(self.architecture, f"{page} ({self.file})", error, self.files(), advice) from None
+            reason = error
+        raise explain_unreachable(self.architecture, f"{origin.source} ({self.file})", reason, self.files(), advice)
+
+    def names(self) -> list[str]:
+        """Return the names under which a folder may hold the weights, in the order of preference."""
+        return list(dict.fromkeys([*super().names(), self.file, *WEIGHTS]))
 
     def build(self, auxiliary: bool) -> tuple["torch.nn.Module", int]:
         """Return the model without its head, and the length of its descriptors."""
@@ -132,13 +172,29 @@ class Timm(NetworkEncoder):
             raise ValueError(f"timm has no encoder.architecture={self.architecture}; did you mean: {close}?")
 
     def _create(self) -> Any:
+        self._check_name()
+        arguments = self._arguments()
+        if self._other_size() and (model := self._try_to_create(arguments | {"dynamic_img_size": True})):
+            return model
+        return self._try_to_create(arguments, needed=True)
+
+    def _try_to_create(self, arguments: dict[str, Any], needed: bool = False) -> Any:
+        """Return the model, or none of an architecture that does not take such arguments unless it is `needed`."""
         import timm
 
-        self._check_name()
         try:
-            return timm.create_model(self.architecture, pretrained=False, num_classes=0, **self._arguments())
+            return timm.create_model(self.architecture, pretrained=False, num_classes=0, **arguments)
         except TypeError as error:
+            if not needed:
+                return None
             raise ValueError(f"encoder.arguments do not suit {self.architecture}: {error}") from None
+
+    def _other_size(self) -> bool:
+        """Return whether crops may have another size than one that the architecture was made for alone."""
+        import timm
+
+        record = timm.models.get_pretrained_cfg(self.architecture)
+        return bool(record and record.fixed_input_size) and self.input_size != self.native_size()
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments for timm, with the class of the layer that is named.
@@ -159,4 +215,4 @@ class Timm(NetworkEncoder):
         from src.encoders.modules.readouts import Tokens
 
         inner = module.transformer if isinstance(module, Tokens) else module
-        fill_network(inner, path, self.architecture, self.head, rename=timm_names)
+        fill_network(inner, path, self.architecture, self.head, rename=timm_names, convert=timm_state)

@@ -5,8 +5,10 @@ Nothing here unpickles: safetensors, or torch's files with `weights_only`.
 
 import contextlib
 import hashlib
+import logging
 import pickle
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,18 +20,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.encoders.state_dicts import describe_choice, find_prefix, flatten_state
 from src.system.downloads import content_length, download_rest, explain_failure
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 SAFETENSORS = ".safetensors"
-TORCH_FILES = (".pth", ".pt", ".bin")
+TORCH_FILES = (".pth", ".pt", ".bin", ".ckpt", ".torch", ".pth.tar")
 SECONDS_TO_ANSWER = 5.0  # a host that is silent for longer counts as out of reach
 
 OFFLINE = ContextVar("OFFLINE", default=False)
 """Whether weights are looked for on this machine alone."""
 
+REFUSALS = {
+    "GatedRepoError": "it is gated",
+    "LocalEntryNotFoundError": "it is not in the cache, and the hub cannot be asked",
+    "RemoteEntryNotFoundError": "it has no such file",
+    "RepositoryNotFoundError": "the hub has no such repository, or it is private",
+}
+"""What errors of the hub's client mean, by their names: its own words are many."""
+
+State = dict[str, "torch.Tensor"]
+"""A network's tensors by name."""
+Convert = Callable[[State, Collection[str]], State]
+"""Returns a file's tensors as a network takes them, whose names are the second argument."""
 Rename = Callable[[Collection[str], Collection[str]], Mapping[str, str]]
 """Returns the names under which a network takes a file's tensors, by those in the file: of both, and the network's."""
 
@@ -175,6 +192,11 @@ def fetch_from_hub(repository: str, name: str) -> Path:
     return Path(huggingface_hub.hf_hub_download(repository, name))
 
 
+def explain_refusal(error: object) -> str:
+    """Return why something could not be fetched, in one line."""
+    return REFUSALS.get(type(error).__name__) or str(error).strip().partition("\n")[0]
+
+
 def _reach(url: str) -> None:
     """Ask for a page's head. The hub's client tries for half a minute before it says that there is no network."""
     import requests
@@ -187,9 +209,8 @@ def _reach(url: str) -> None:
 
 def explain_unreachable(architecture: str, source: str, reason: object, files: str, advice: str = "") -> ValueError:
     """Return the error that says which weights could not be had, why, and what to choose instead."""
-    because = str(reason).strip().partition("\n")[0]
     return ValueError(
-        f"the weights of {architecture} could not be fetched from {source} ({because}). {advice}"
+        f"the weights of {architecture} could not be fetched from {source} ({explain_refusal(reason)}). {advice}"
         f"Choose encoder.weights=random (untrained) or encoder.weights=PATH, where PATH is {files}"
     )
 
@@ -211,19 +232,20 @@ def seed_draws(seed: int) -> Iterator[None]:
         np.random.set_state(legacy)  # noqa: NPY002
 
 
-def read_weights(path: Path) -> dict[str, "torch.Tensor"]:
-    """Return the tensors of a state dict, by name.
+def read_weights(path: Path) -> State:
+    """Return all tensors that a file holds by name; of nested state dicts by names such as `state_dict.conv1.weight`.
 
-    Errors: ValueError if the file is damaged, or holds something else than tensors by name.
+    Errors: ValueError if the file is damaged, or holds no tensors by name.
     """
-    import torch
-
     try:
-        state = _read(path)
+        found = _read(path)
     except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0]
+        if code := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            reason = f"it holds {code[1]}, too; where you trust it, save its state dict alone"
         raise ValueError(f"{path} cannot be read as weights (nothing but tensors is loaded): {reason}") from None
-    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+    state = dict(flatten_state(found))
+    if not state:
         raise ValueError(f"{path} must hold a state dict, tensors by name, but holds something else")
     return state
 
@@ -264,18 +286,37 @@ def fill_network(
     head: Sequence[str],
     optional: Sequence[str] = (),
     rename: Rename | None = None,
+    convert: Convert | None = None,
 ) -> None:
     """Load a file's tensors into a network without a classification head.
 
-    `head` holds the first letters of the names of the head's tensors; they are dropped, every other tensor must fit.
-    `optional` holds those of parts that keep their random weights if the file has no tensor of them. `rename` gives the
-    names to a file that has others.
+    They are those below the prefix that most of the network's names have in the file, such as `state_dict.backbone.`;
+    what lies beside it is left aside, and the log says both. `head` holds the first letters of the names of the head's
+    tensors; they are dropped, every other tensor must fit. `optional` holds those of parts that keep their random
+    weights if the file has no tensor of them. `convert` and then `rename` translate a file of another library.
     Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their first.
     """
-    wanted, found = module.state_dict(), read_weights(path)
+    wanted, everything = module.state_dict(), read_weights(path)
+    prefix = find_prefix(everything, wanted)
+    found = {name.removeprefix(prefix): tensor for name, tensor in everything.items() if name.startswith(prefix)}
+    found = convert(found, wanted) if convert else found
     names = rename(found, wanted) if rename else {name: name for name in found}
     named = {names[name]: tensor for name, tensor in found.items()}
     state = {name: tensor for name, tensor in named.items() if name in wanted or not name.startswith(tuple(head))}
+    faults = [
+        *compare_states(state, wanted, optional),
+        _fault([name for name, times in Counter(names.values()).items() if times > 1], "of two names"),
+    ]
+    if any(faults):
+        below = f" below {prefix.rstrip('.')}" if prefix else ""
+        raise ValueError(f"{path} does not fit {architecture}: tensors{below} {'; '.join(filter(None, faults))}")
+    if prefix:
+        log.info("%s: %s", path, describe_choice(everything, prefix))
+    module.load_state_dict(state, strict=False)  # batch counters, the only ones that may be missing, matter to training
+
+
+def compare_states(state: State, wanted: State, optional: Sequence[str]) -> list[str]:
+    """Return what hinders tensors to be those that a network wants, empty texts where nothing does."""
     absent = tuple(part for part in optional if not any(name.startswith(part) for name in state))
     missing = [
         name
@@ -284,15 +325,7 @@ def fill_network(
     ]
     unexpected = [name for name in state if name not in wanted]
     reshaped = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
-    faults = [
-        _fault(missing, "missing"),
-        _fault(unexpected, "unexpected"),
-        _fault(reshaped, "of another shape"),
-        _fault([name for name, times in Counter(names.values()).items() if times > 1], "of two names"),
-    ]
-    if any(faults):
-        raise ValueError(f"{path} does not fit {architecture}: tensors {'; '.join(filter(None, faults))}")
-    module.load_state_dict(state, strict=False)  # batch counters, the only ones that may be missing, matter to training
+    return [_fault(missing, "missing"), _fault(unexpected, "unexpected"), _fault(reshaped, "of another shape")]
 
 
 def _fault(names: Sequence[str], what: str) -> str:

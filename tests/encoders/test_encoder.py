@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import Network
 from src.encoders.weights import seed_draws
-from tests.support.encoders import ADDRESSED, LENGTHS, NETWORKS, PRETRAINED, REAL, crops, untrained
+from tests.support.encoders import ADDRESSED, LENGTHS, NETWORKS, PRETRAINED, REAL, TWINS, crops, untrained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,8 @@ def network(option: Callable[..., Encoder], name: str) -> Extractor:
 
 
 def test_every_option_is_tested() -> None:
-    assert {*LENGTHS, *PRETRAINED, *ADDRESSED} == {path.stem for path in (ROOT / "conf" / "encoder").glob("*.yaml")}
+    options = {path.stem for path in (ROOT / "conf" / "encoder").glob("*.yaml")}
+    assert {*LENGTHS, *TWINS, *PRETRAINED, *ADDRESSED} == options
 
 
 def test_descriptors_are_finite_float32_of_the_stated_length(network: Extractor, name: str) -> None:

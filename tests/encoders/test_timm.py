@@ -85,10 +85,10 @@ def test_a_transformer_takes_crops_of_its_size_unless_it_is_told_otherwise(optio
 @pytest.mark.parametrize(
     ("architecture", "changes", "size", "message"),
     [
-        ("vit_tiny_patch16_224", {"input_size": 0}, 64, r"crops of 64 pixels \(Input height \(64\) .*input_size=224"),
-        ("vit_tiny_patch16_224", {"input_size": 64}, 224, r"cannot take encoder\.input_size=64 .*input_size=224"),
+        ("vit_tiny_patch16_224", {"input_size": 0}, 72, r"crops of 72 pixels \(.*divisible by .*16.*input_size=224"),
+        ("vit_tiny_patch16_224", {"input_size": 72}, 224, r"cannot take encoder\.input_size=72 .*input_size=224"),
         ("vit_tiny_patch16_224", {"arguments": {"dynamic_img_size": True}}, 100, r"100 pixels \(.* divisible by .*16"),
-        ("swin_tiny_patch4_window7_224", {"input_size": 0}, 64, r"crops of 64 pixels \(Input height .*input_size=224"),
+        ("mixer_s32_224", {"input_size": 0}, 64, r"crops of 64 pixels \(Input height .*input_size=224"),
         ("inception_v3", {"smallest": 32}, 64, r"crops of 64 pixels \(.*input_size=299"),
         ("mobilenetv2_100", {}, 31, r"crops must measure 32 pixels at least"),
     ],
@@ -264,14 +264,50 @@ def test_weights_of_a_transformer_load(option: Callable[..., Encoder], tmp_path:
     assert torch.equal(one(crops()), other(crops()))
 
 
-@pytest.mark.parametrize(
-    ("name", "million"),
-    [("uni", 303.3), ("uni2_h", 681.4), ("virchow2", 631.2), ("prov_gigapath", 1134.9), ("h_optimus_0", 1134.8)],
-)
-def test_foundation_models_have_the_published_size(option: Callable[..., Encoder], name: str, million: float) -> None:
-    with torch.device("meta"):  # shapes only
-        model = option(name)._create()  # type: ignore[attr-defined]
-    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(million, abs=0.3)
+IMAGENET_PIXELS = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+BIOPTIMUS = ([0.707223, 0.578729, 0.703617], [0.211883, 0.230117, 0.177517])
+KAIKO = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+LUNIT = ([0.70322989, 0.53606487, 0.66096631], [0.21716536, 0.26081574, 0.20723464])
+PUBLISHED = {
+    # Millions of parameters, numbers of a descriptor, tokens of the class and registers, side of a patch, pixels; from
+    # the models' cards and papers as TRIDENT and LazySlide copied them (github.com/mahmoodlab/TRIDENT,
+    # trident/patch_encoder_models/load.py, and github.com/rendeirolab/LazySlide, src/lazyslide/models/vision), those of
+    # Kaiko and Lunit from github.com/kaiko-ai/towards_large_pathology_fms (hubconf.py), eva (docs/user-guide/advanced/
+    # replicate_evaluations.md and backbones/pathology) and github.com/lunit-io/benchmark-ssl-pathology, GPFM's from
+    # github.com/birkhoffkiki/GPFM (models/dinov2/__init__.py).
+    "gpfm": (303.2, 1024, 1, 14, IMAGENET_PIXELS),
+    "h0_mini": (85.7, 1536, 5, 14, BIOPTIMUS),
+    "h_optimus_0": (1134.8, 1536, 5, 14, BIOPTIMUS),
+    "h_optimus_1": (1134.8, 1536, 5, 14, BIOPTIMUS),
+    "kaiko_vitb16": (85.8, 768, 1, 16, KAIKO),
+    "kaiko_vitb8": (85.8, 768, 1, 8, KAIKO),
+    "kaiko_vitl14": (304.4, 1024, 5, 14, KAIKO),
+    "kaiko_vits16": (21.7, 384, 1, 16, KAIKO),
+    "kaiko_vits8": (21.7, 384, 1, 8, KAIKO),
+    "lunit_vits16": (21.7, 384, 1, 16, LUNIT),
+    "lunit_vits8": (21.7, 384, 1, 8, LUNIT),
+    "prov_gigapath": (1134.9, 1536, 1, 16, IMAGENET_PIXELS),
+    "uni": (303.3, 1024, 1, 16, IMAGENET_PIXELS),
+    "uni2_h": (681.4, 1536, 9, 14, IMAGENET_PIXELS),
+    "virchow2": (631.2, 2560, 5, 14, IMAGENET_PIXELS),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("size", [224, 448])
+def test_foundation_models_are_what_is_published_of_them(option: Callable[..., Encoder], name: str, size: int) -> None:
+    """In whole, as shapes without numbers; positions are interpolated where crops are larger."""
+    million, length, prefix, patch, pixels = PUBLISHED[name]
+    encoder = option(name, input_size=size) if size != 224 else option(name)
+    assert isinstance(encoder, Timm)
+    assert (encoder.input_size, (encoder.mean, encoder.std)) == (size, pixels)
+    with torch.device("meta"), torch.inference_mode():
+        module, stated = encoder.build(auxiliary=False)
+        model = getattr(module, "transformer", module)
+        tokens = model.forward_features(torch.empty(1, 3, size, size))  # type: ignore[operator]
+        assert module.eval()(torch.empty(2, 3, size, size)).shape == (2, length) == (2, stated)
+    assert tokens.shape[1] == prefix + (size // patch) ** 2
+    assert sum(parameter.numel() for parameter in module.parameters()) / 1e6 == pytest.approx(million, abs=0.3)
 
 
 def test_real_mobilenet_agrees_with_timm(option: Callable[..., Encoder], shared: Path) -> None:

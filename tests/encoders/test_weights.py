@@ -163,9 +163,9 @@ def test_a_folder_without_the_file_says_what_it_holds(option: Callable[..., Enco
 
 
 def test_a_file_of_another_kind_is_refused(option: Callable[..., Encoder], tmp_path: Path) -> None:
-    (tmp_path / "weights.ckpt").touch()
-    with pytest.raises(ValueError, match=r"must be a file \.safetensors or \.pth or \.pt or \.bin, but got .*ckpt"):
-        option("squeezenet", weights=str(tmp_path / "weights.ckpt")).load()
+    (tmp_path / "weights.npz").touch()
+    with pytest.raises(ValueError, match=r"must be a file \.safetensors or \.pth or .* or \.pth\.tar, but got .*npz"):
+        option("squeezenet", weights=str(tmp_path / "weights.npz")).load()
 
 
 def test_a_file_of_another_architecture_is_refused(option: Callable[..., Encoder], tmp_path: Path) -> None:
@@ -204,7 +204,9 @@ def test_nothing_is_unpickled(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write({"features.0.bias": Harmful()}, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="cannot be read as weights"):
+    with pytest.raises(
+        ValueError, match=r"cannot be read as weights .*(it holds posix\.mkdir, too|Weights only|magic)"
+    ):
         option("squeezenet", weights=str(tmp_path / "weights.pth")).load()
     assert not (tmp_path / "harm").exists()
 
@@ -213,3 +215,59 @@ def test_something_else_than_tensors_is_refused(option: Callable[..., Encoder], 
     torch.save({"epoch": 3}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="must hold a state dict"):
         option("squeezenet", weights=str(tmp_path / "weights.pth")).load()
+
+
+CHECKPOINTS = {
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}}},
+    "model.module": lambda state: {"model": {f"module.{name}": tensor for name, tensor in state.items()}},
+    "teacher.backbone": lambda state: {
+        "student": {f"backbone.{name}": torch.zeros_like(tensor) for name, tensor in state.items()},
+        "teacher": {f"backbone.{name}": tensor for name, tensor in state.items()} | {"head.mlp.weight": torch.ones(2)},
+    },
+    "state_dict.model.encoder": lambda state: {
+        "state_dict": {f"model.encoder.{name}": tensor for name, tensor in state.items()}
+        | {"model.decoder.weight": torch.ones(2)},
+        "hyper_parameters": {"lr": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize("prefix", CHECKPOINTS)
+def test_checkpoints_are_taken_as_people_have_them_and_what_is_taken_is_said(
+    option: Callable[..., Encoder], tmp_path: Path, caplog: pytest.LogCaptureFixture, prefix: str
+) -> None:
+    state = dict(option("squeezenet", weights="random", seed=5).load().module.state_dict())  # type: ignore[attr-defined]
+    torch.save(CHECKPOINTS[prefix](state), tmp_path / "last.ckpt")
+    with caplog.at_level("INFO"):
+        assert same(
+            option("squeezenet", weights=str(tmp_path / "last.ckpt")), option("squeezenet", weights="random", seed=5)
+        )
+    (said,) = {record.getMessage() for record in caplog.records}
+    assert f"last.ckpt: the {len(state)} tensors of {prefix} are taken" in said
+    left = {
+        "state_dict": "; left aside: optimizer (1)",
+        "model.module": "taken",
+        "teacher.backbone": f"; left aside: student.backbone ({len(state)}), teacher.head (1)",
+        "state_dict.model.encoder": "; left aside: state_dict.model.decoder (1)",
+    }
+    assert said.endswith(left[prefix])
+
+
+def test_a_nested_state_dict_that_does_not_fit_is_refused_by_its_own_names(
+    option: Callable[..., Encoder], tmp_path: Path
+) -> None:
+    state = dict(option("squeezenet", weights="random", seed=5).load().module.state_dict())  # type: ignore[attr-defined]
+    state["features.more.weight"] = state.pop("features.0.bias")
+    torch.save({"state_dict": {f"net.{name}": tensor for name, tensor in state.items()}}, tmp_path / "last.ckpt")
+    message = (
+        r"tensors below state_dict\.net missing: 1, .* features\.0\.bias; unexpected: 1, .* features\.more\.weight"
+    )
+    with pytest.raises(ValueError, match=message):
+        option("squeezenet", weights=str(tmp_path / "last.ckpt")).load()
+
+
+def test_a_folder_that_was_downloaded_from_the_hub_is_taken(option: Callable[..., Encoder], tmp_path: Path) -> None:
+    small = {"arguments": {"depth": 1, "img_size": 32}, "input_size": 32}
+    one = option("uni", weights="random", seed=5, **small)
+    torch.save(one.load().module.state_dict(), tmp_path / "pytorch_model.bin")  # type: ignore[attr-defined]
+    assert same(one, option("uni", weights=str(tmp_path), **small))

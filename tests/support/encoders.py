@@ -42,6 +42,7 @@ LENGTHS = {
     "efficientnet_lite1": 1280,
     "efficientnet_lite2": 1280,
     "googlenet": 1024,
+    "h0_mini": 1536,
     "h_optimus_0": 1536,
     "handcrafted": 184,
     "inception": 2048,
@@ -64,7 +65,21 @@ LENGTHS = {
 }
 
 
-FOUNDATION = {"h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
+FOUNDATION = {"h0_mini", "h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
+
+
+TWINS = {
+    "gpfm",
+    "h_optimus_1",
+    "kaiko_vitb16",
+    "kaiko_vitb8",
+    "kaiko_vitl14",
+    "kaiko_vits16",
+    "kaiko_vits8",
+    "lunit_vits16",
+    "lunit_vits8",
+}
+"""Transformers of timm that differ from others in sizes and weights: `test_timm` holds them to what is published."""
 
 
 PRETRAINED = {
@@ -83,7 +98,7 @@ PRETRAINED = {
 """Those of the transformers library; one of each kind goes through the tests of all encoders."""
 
 
-ADDRESSED = {"transformers"}
+ADDRESSED = {"hub", "transformers"}
 """Options that are given the address of a repository."""
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.modules.window_means import Windows, window_means
-from tests.support.encoders import LENGTHS, REAL, crops, untrained
+from tests.support.encoders import FOUNDATION, LENGTHS, REAL, crops, untrained
 from tests.support.networks import Unpadded
 
-WITHOUT_MAPS = {"alexnet", "handcrafted", "vgg16", "h_optimus_0", "prov_gigapath", "uni", "uni2_h", "virchow2"}
+WITHOUT_MAPS = {"alexnet", "handcrafted", "vgg16", *FOUNDATION}
 
 
 @settings(deadline=None)
