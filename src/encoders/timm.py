@@ -62,6 +62,7 @@ class Timm(NetworkEncoder):
         if not self.architecture:
             said = read_timm_config(self.read_repository(), self.origin().source)
             self.architecture, self.arguments = said.pop("architecture"), said.pop("arguments") | self.arguments
+            self._check_name()
             self.known = {self.architecture: {"label": Path(self.repository or self.weights).name} | said}
         super().follow()
 
@@ -75,7 +76,10 @@ class Timm(NetworkEncoder):
         """Return what the repository's configuration holds. Errors: ValueError where it has none, or cannot be had."""
         origin = self.origin()
         if not origin.folder and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repository):
-            raise ValueError(f"encoder.repository must be OWNER/NAME on the hub, but got {self.repository!r}")
+            raise ValueError(
+                f"encoder.repository must be OWNER/NAME on the hub, but got {self.repository!r}: give it, or "
+                "encoder.weights=FOLDER, a repository as it was downloaded"
+            )
         config = origin.read(CONFIG)
         if config is None:
             raise ValueError(
