@@ -126,7 +126,8 @@ class Timm(NetworkEncoder):
             reason: object = f"it has no {' or '.join(dict.fromkeys(names))}"
         except OSError as error:
             reason = error
-        raise explain_unreachable(self.architecture, f"{origin.source} ({self.file})", reason, self.files(), advice)
+        source = f"{origin.source} ({self.file})"
+        raise explain_unreachable(self.architecture, source, reason, self.files(), advice) from None
 
     def names(self) -> list[str]:
         """Return the names under which a folder may hold the weights, in the order of preference."""
