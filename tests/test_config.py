@@ -23,7 +23,7 @@ GIVEN = {
     "data=csv": ["data.path=table.csv"],
     "protocol=published": ["protocol.path=folds.csv"],
     "protocol=leave_one_group_out": ["protocol.group=site"],
-    "encoder=hub": ["encoder.architecture=resnet18"],
+    "encoder=hub": ["encoder.repository=timm/resnet18.a1_in1k", "encoder.architecture=resnet18"],
     "classifier=sklearn": ["classifier.estimator=sklearn.naive_bayes.GaussianNB"],
     "classifier=tuned": ["classifier.study=NAME"],
     "encoder=transformers": [
