@@ -5,11 +5,14 @@ from pathlib import Path
 import cv2
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
+from src.config import CONF
 from src.data.sets.breakhis import SUBTYPES
 from src.evaluation.fold_tables import published_results
 from tests.support.commands import ROOT, run, tracking
+from tests.support.configs import composed
 from tests.support.datasets import breakhis_path
 from tests.support.images import tissue
 
@@ -34,6 +37,9 @@ def test_a_leaderboard_is_the_published_one(shared: Path, name: str) -> None:
     ours = published_results(ROOT / "experiments" / f"eva_{name}" / "published" / "leaderboard.csv")
     assert set(ours["metric"]) == {"balanced_accuracy"}
     assert sorted((ours["value"] / 100).round(3)) == sorted(theirs[name])
+    swept = OmegaConf.load(CONF / "experiment" / "eva_bach.yaml").hydra.sweeper.params.encoder.split(",")
+    labels = [composed(f"encoder={option}").encoder.label for option in swept]
+    assert {f"{label}-224" for label in labels} <= set(ours["model"])
 
 
 @pytest.mark.slow

@@ -122,13 +122,14 @@ def align_runs(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 class Task:
     """What all tables are asked, case by case of each repeat: the classes, or their two-class view.
 
-    The names of metrics begin with `prefix`; `of_repeat` (repeats, cases) is 1 where a case is one of the repeat, else
-    0; `mean` are probabilities averaged over seeds, by table.
+    The names of metrics begin with `prefix`; there are `cases` different ones; `of_repeat` (repeats, cases) is 1 where
+    a case is one of the repeat, else 0; `mean` are probabilities averaged over seeds, by table.
     """
 
     prefix: str
     metrics: Sequence[str]
     labels: Labels
+    cases: int
     groups: Groups
     folds: Groups
     of_repeat: Weights
@@ -186,9 +187,12 @@ def mcnemar_test(ours: Bool[np.ndarray, " cases"], theirs: Bool[np.ndarray, " ca
 
 
 def held_out_ratio(task: Task) -> float:
-    """Return the mean over folds of the ratio of held-out cases to all others; not a number where there is one fold."""
-    held, total = np.bincount(task.folds), len(task.labels) / task.repeats
-    return float((held / (total - held)).mean()) if len(held) > 1 else float("nan")
+    """Return the mean over folds of the ratio of held-out cases to all others; not a number where there is one fold.
+
+    A case that no repeat holds out is not known here.
+    """
+    held = np.bincount(task.folds)
+    return float((held / np.maximum(task.cases - held, 1)).mean()) if len(held) > 1 else float("nan")
 
 
 def _reference_first(names: list[str], reference: str) -> list[str]:
@@ -210,6 +214,7 @@ def _task(prefix: str, metrics: Sequence[str], means: dict[str, pd.DataFrame]) -
         prefix=prefix,
         metrics=metrics,
         labels=label_numbers(cases),
+        cases=cases["case"].nunique(),
         groups=patient_groups(cases),
         folds=np.unique(cases["fold"].to_numpy(), return_inverse=True)[1].astype(np.int64),
         of_repeat=np.stack([cases["repeat"] == each for each in np.unique(cases["repeat"])]).astype(np.float64),

@@ -207,6 +207,15 @@ def test_the_real_ratio_of_held_out_to_training_cases_counts(make: Make) -> None
     assert (fewer["p_resampled_t"] > usual["p_resampled_t"]).all()
 
 
+def test_splits_into_two_that_are_drawn_anew_have_their_ratio(make: Make) -> None:
+    """A repeat predicts nothing but the cases that it holds out: here a third of all."""
+    every = {name: make(name, draw=draw, cases=48, folds=1, repeats=6) for draw, name in enumerate("ab")}
+    tables = {name: rows[(rows["case"].astype(int) + rows["repeat"]) % 3 == 0] for name, rows in every.items()}
+    found, told = compared(tables), compared(tables, ratios=dict.fromkeys(tables, 0.5))
+    assert found["p_resampled_t"].between(0, 1, inclusive="neither").all()
+    pd.testing.assert_frame_equal(found, told)
+
+
 def test_seeds_that_differ_are_averaged_for_each_fold(make: Make) -> None:
     other = make("b", cases=60, draw=1, signal=2.5)
     tables = {"a": make("a", cases=60), "b": other.assign(seed=other["seed"] + 7)}
