@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.cell import Cell
 from src.data.reader import Reader
 from src.evaluation.chosen_threshold import parse_rule
+from src.evaluation.descriptors import PCA, PROJECTIONS, TSNE
 from src.evaluation.recalibration import NONE as AS_IT_IS
 from src.evaluation.recalibration import RECALIBRATIONS
 from src.evaluation.two_classes import Binary
@@ -181,6 +183,18 @@ class Report(TrackedRuns):
     """Whether the page becomes an artefact of the sweep's run, too."""
     files: str = ""
     """A folder that gets the page's tables as CSV and LaTeX, and its figures as SVG; empty: none."""
+    slices: list[str] = field(default_factory=list)
+    """Columns of the manifest to tell figures apart by, to colour maps by, and to tell from descriptors; empty: those
+    with which the runs were evaluated."""
+    projection: str = PCA
+    """How the images are mapped by their descriptors: pca or tsne."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        one_of(PROJECTIONS, projection=self.projection)
+        if self.projection == TSNE and find_spec("openTSNE") is None:
+            raise ValueError("projection=tsne needs openTSNE, which is not here: `make tsne` installs it")
 
 
 @dataclass(kw_only=True)
@@ -511,6 +525,12 @@ def build(config: DictConfig) -> Any:
     """Return the object of a composed config: the one step from YAML to objects."""
     refuse_unknown(config)
     return OmegaConf.to_object(config)
+
+
+def compose_command(name: str, overrides: Iterable[str]) -> Any:
+    """Return what a command takes, outside of Hydra's own: of `conf/NAME.yaml` with overrides."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(compose(name, list(overrides)))
 
 
 def refuse_unknown(config: DictConfig | ListConfig, prefix: str = "") -> None:

@@ -1,6 +1,7 @@
 """Predict new images by a run's, a sweep's or a registered model. `python -m src.predict --help`."""
 
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from src.data.reader import Reader
     from src.models.prediction import Prediction
+    from src.tracking import Tracking
 
 
 def main(config: DictConfig) -> None:
@@ -52,8 +54,8 @@ def main(config: DictConfig) -> None:
             check_submission(members[0].classes, listing.images["case"].drop_duplicates().tolist())
         models = sum(len(member.models) for member in members)
         say(f"{located.title}: {models} fitted models of {', '.join(member.name for member in members)}")
-        threshold = fuse_thresholds(members)
-        prediction = predict_new(members, listing.images, listing.root, TerminalProgress(), store, threshold)
+        threshold, names = fuse_thresholds(members), name_contents(options.tracking, options.model)
+        prediction = predict_new(members, listing.images, listing.root, TerminalProgress(), store, threshold, names)
     if options.members:
         write_table(prediction.members, options.members)
     show_prediction(prediction)
@@ -61,6 +63,19 @@ def main(config: DictConfig) -> None:
     say(f"written to {options.output}")
     if (prediction.table["reason"] != "").all():
         raise ValueError(f"no case could be predicted; {options.output} holds the reasons")
+
+
+def name_contents(tracking: "Tracking", model: str) -> dict[str, str]:
+    """Return the samples of the runs that made a model, by the digests of their bytes; of runs that are gone none."""
+    from src.sweeps.fusion import read_table
+    from src.tracking.model_registry import runs_of_model
+
+    found: dict[str, str] = {}
+    with suppress(ValueError):
+        for run in runs_of_model(tracking, model):
+            manifest = read_table(tracking, run, "manifest.csv").sort_values("sample", ascending=False)
+            found |= dict(zip(manifest["content"], manifest["sample"], strict=True))
+    return found
 
 
 def reader_of(data: "Reader", options: Predict) -> "Reader":

@@ -1,7 +1,7 @@
 """A sweep, or runs, as one HTML page that can be read anywhere. `python -m src.report --help`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -53,7 +53,7 @@ def gather_material(options: Report) -> "ReportMaterial":
 
     tracking = options.tracking
     tracking.bury()
-    told = {"reference": options.reference, "primary": options.primary}
+    told: dict[str, Any] = {name: getattr(options, name) for name in ("reference", "primary", "slices", "projection")}
     if options.sweep:
         sweep = tracking.find(options.sweep, SWEEP)
         cells = tracking.children(sweep.id)

@@ -48,8 +48,11 @@ def test_copies_of_a_sweeps_images_get_its_probabilities(workspace: Path, copies
     assert "8 images are copies of images of the run" in process.stderr
     table = pd.read_csv(tmp_path / "new.csv", keep_default_na=False)
     classes = [f"p_{name}" for name in ("Normal", "Benign", "InSitu", "Invasive")]
-    facts = ["label", "agreement", "spread", "distance", "unlike", "outcome", "reason"]
+    nearest = [f"nearest_{rank}{end}" for rank in (1, 2, 3) for end in ("", "_label", "_distance")]
+    facts = ["label", "agreement", "spread", "distance", "unlike", *nearest, "outcome", "reason"]
     assert list(table) == ["case", *classes, *facts]
+    copied = table[table["case"] != "letter.png"]
+    assert ["new-" + Path(sample).name for sample in copied["nearest_1"]] == copied["case"].tolist()
     assert len(table) == 9
     members = pd.read_csv(tmp_path / "members.csv", keep_default_na=False)
     members["case"] = members["case"].str.removeprefix("new-")

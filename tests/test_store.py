@@ -1,5 +1,6 @@
 """The store: whole files only, addressed by recipe, damage named."""
 
+import io
 import json
 import multiprocessing
 import pickle
@@ -11,13 +12,30 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.encoders.pooling import PowerMean
 from src.storage.store import TRAINING, Store, load_tensors, recipe_difference, recipe_digest
-from src.store import explain_miss, list_recipes, main, prune_recipe, verify_files
+from src.store import (
+    explain_miss,
+    export_run,
+    list_recipes,
+    main,
+    parse_export,
+    prune_recipe,
+    shared_pool,
+    verify_files,
+    with_folds,
+)
+from src.tracking import CELL, RunRecord, Tracking
 from tests.support.buckets import BUCKET, STORAGE, Storage, storage
+from tests.support.cells import cell
+from tests.support.commands import tracking
+from tests.support.images import folder_of_images
+from tests.support.tracked_cell import track_cell
 
 RECIPE = {"crop": {"size": 400, "scale": 0.5}, "encoder": {"weights": "abc"}, "seed": 0}
 
@@ -267,3 +285,86 @@ def test_the_command_says_what_it_cannot_do(
         main()
     assert raised.value.code
     assert re.search(said, f"{raised.value.code} {capsys.readouterr().err}")
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tracking, RunRecord]:
+    workspace = tmp_path_factory.mktemp("exported")
+    images = folder_of_images(workspace / "images", 8)
+    keep = tracking(workspace)
+    return keep, track_cell(keep, cell(images), "one", workspace / "store", site="A", crop="round")
+
+
+class TestExport:
+    """Of a tracked run, its manifest and folds beside its descriptors."""
+
+    def exported(self, tracked: tuple[Tracking, RunRecord], output: Path, *more: str) -> str:
+        workspace = Path(tracked[0].spool).parent
+        return export_run(parse_export([tracked[1].name, f"workspace={workspace}", "--output", str(output), *more]))
+
+    def test_pooled_descriptors_are_those_of_the_store(
+        self, tracked: tuple[Tracking, RunRecord], tmp_path: Path
+    ) -> None:
+        said = self.exported(tracked, tmp_path / "all.npz")
+        assert said == f"descriptors of 8 samples of run one written to {tmp_path / 'all.npz'}"
+        self.exported(tracked, tmp_path / "crops.npz", "--crops")
+        with np.load(tmp_path / "all.npz") as pooled, np.load(tmp_path / "crops.npz") as crops:
+            for one, each in zip(pooled["descriptors"], crops["descriptors"], strict=True):
+                np.testing.assert_array_equal(PowerMean()(each), one)
+            store = Store(tracked[1].params["store"])
+            for each, content in zip(crops["descriptors"], crops["content"], strict=True):
+                np.testing.assert_array_equal(each, store.read(store.recipe(tracked[1].tags["recipe"]), str(content)))
+            stated = json.loads(str(pooled["metadata"]))
+            assert set(pooled["site"]) == {"A"}
+            assert set(pooled["crop_"]) == {"round"}  # the table's own `crop` is a number
+            folds = dict(zip(pooled["case"].tolist(), pooled["fold"].tolist(), strict=True))
+        assert stated["run"]["recipe"] == tracked[1].tags["recipe"]
+        assert (stated["pool"]["p"], stated["recipe"]["crop"]["size"]) == (3.0, 40)
+        splits = pd.read_csv(io.BytesIO(tracked[0].artifact(tracked[1], "splits.csv")), dtype={"case": str})
+        assert folds == dict(zip(splits["case"], splits["fold"], strict=True))
+
+    def test_what_cannot_be_is_said_and_nothing_is_left(
+        self, tracked: tuple[Tracking, RunRecord], tmp_path: Path
+    ) -> None:
+        (tmp_path / "there.npz").write_text("mine")
+        with pytest.raises(ValueError, match="there.npz exists: name another --output, or add --overwrite"):
+            self.exported(tracked, tmp_path / "there.npz")
+        with pytest.raises(ValueError, match="no folder .*nowhere"):
+            self.exported(tracked, tmp_path / "nowhere" / "a.npz")
+        with pytest.raises(ValueError, match=r"other lacks the descriptors of 8 of 8 samples of run one, first "):
+            self.exported(tracked, tmp_path / "a.npz", "--root", str(tmp_path / "other"))
+        with tracked[0].run("trained", CELL) as run:
+            run.log(params={"method": "finetune"})
+        trained = (tracked[0], tracked[0].find("trained"))
+        with pytest.raises(ValueError, match=r"run trained .* has no frozen descriptors: name one that has"):
+            self.exported(trained, tmp_path / "a.npz")
+        assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
+
+    def test_a_file_that_is_cut_short_is_none(
+        self, tracked: tuple[Tracking, RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(self: PowerMean, descriptors: np.ndarray) -> np.ndarray:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(PowerMean, "__call__", fail)
+        with pytest.raises(OSError, match="No space left on device.*all.parquet"):
+            self.exported(tracked, tmp_path / "all.parquet")
+        assert not list(tmp_path.iterdir())
+
+    def test_folds_of_several_repeats_have_a_column_each(self) -> None:
+        splits = pd.DataFrame({"case": list("abab"), "repeat": list("1122"), "fold": list("1243")})
+        table = with_folds(pd.DataFrame({"case": list("bac"), "fold_1": "mine"}), splits)
+        assert table.to_dict("list") == {
+            "case": list("bac"),
+            "fold_1_": ["mine"] * 3,
+            "fold_1": [2, 1, 0],
+            "fold_2": [3, 4, 0],
+        }
+        older = splits.iloc[:2].drop(columns="repeat")
+        assert with_folds(pd.DataFrame({"case": ["b"]}), older).to_dict("list") == {"case": ["b"], "fold": [2]}
+
+    def test_folds_tuned_to_different_pools_have_no_descriptor_in_common(self) -> None:
+        pools = [{"pool": {"operator": "PowerMean", "p": p}} for p in (1.0, 3.0)]
+        with pytest.raises(ValueError, match="tuned to different pools.*--crops exports"):
+            shared_pool({"name": "one", "chosen": dict(enumerate(pools)), "cell": pools[0]})
+        assert shared_pool({"chosen": {1: pools[1]}, "cell": pools[0]})["p"] == 3.0

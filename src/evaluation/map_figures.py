@@ -3,8 +3,10 @@
 import gc
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +23,8 @@ COLOURS = "viridis"
 OPACITY = 0.55
 PANEL = 3.2
 """Inches that a panel is wide."""
+SMALLER = 0.6
+"""How high a neighbour is, of the height that its width would give it."""
 QUALITY = 85
 """Of a JPEG: photographs take five times as much as PNG."""
 
@@ -37,6 +41,16 @@ class Explained(Protocol):
     maps: dict[str, Float32[np.ndarray, "height width"]]
     meaning: str
     note: str
+
+
+@runtime_checkable
+class Alike(Protocol):
+    """An image that a model learnt from, with its label, and its distance in multiples of that of unlike ones."""
+
+    sample: str
+    label: str
+    distance: float
+    image: UInt8[np.ndarray, "height width 3"]
 
 
 def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -73,15 +87,20 @@ def choose_examples(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
     return rows.assign(probability=own).drop(columns=["patient", "model", *probability_columns(first)])
 
 
-def draw_pictures(examples: pd.DataFrame, explanations: Iterable[Explained]) -> Iterator[tuple[str, bytes]]:
+def draw_pictures(
+    examples: pd.DataFrame,
+    explanations: Iterable[Explained],
+    neighbours: Mapping[str, Sequence[Alike]] | None = None,
+) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes (JPEG) of a picture of each case of `examples` (from `choose_examples`).
 
-    `explanations` are those of its rows, in their order; they are taken case by case.
+    `explanations` are those of its rows, in their order; they are taken case by case. `neighbours` are the images, by
+    sample, that are shown below it as the most alike that its models learnt from.
     """
     following = iter(explanations)
     taken: set[str] = set()
     for _, rows in examples.groupby("case", sort=False):
-        figure = draw_maps(rows, [next(following) for _ in range(len(rows))])
+        figure = draw_maps(rows, [next(following) for _ in range(len(rows))], neighbours or {})
         name = file_name(rows.iloc[0])
         while name in taken:  # HER2+ and HER2- are the same there
             name += "-other"
@@ -97,21 +116,43 @@ def file_name(row: "pd.Series[Any]") -> str:
     return f"{'right' if row['right'] else 'wrong'}/{stem[:80].strip('-')}"
 
 
-def draw_maps(rows: pd.DataFrame, explanations: list[Explained]) -> "matplotlib.figure.Figure":
-    """Return the figure of one case: for each of its images (views) a row, with the maps laid over it beside it."""
+def draw_maps(
+    rows: pd.DataFrame, explanations: list[Explained], neighbours: Mapping[str, Sequence[Alike]] = MappingProxyType({})
+) -> "matplotlib.figure.Figure":
+    """Return the figure of one case: for each of its images (views) a row, with the maps laid over it beside it, and
+    below, where there are any, a row of its neighbours."""
     from matplotlib.figure import Figure
 
-    panels = 1 + max(len(each.maps) for each in explanations)
-    heights = [PANEL * each.image.shape[0] / each.image.shape[1] for each in explanations]
+    figure = Figure(dpi=100, layout="compressed")
+    lines: list[tuple[float, int, Callable[[Any], None]]] = []
+    for row, each in zip(rows.to_dict("records"), explanations, strict=True):
+        lines.append((side_ratio(each.image), 1 + len(each.maps), partial(draw_row, figure, row=row, explanation=each)))
+        if alike := neighbours.get(row["sample"]):
+            height = SMALLER * max(side_ratio(one.image) for one in alike)
+            lines.append((height, len(alike), partial(draw_neighbours, fold=row["fold"], neighbours=alike)))
+    panels, heights = max(count for _, count, _ in lines), [PANEL * height for height, *_ in lines]
     width = PANEL * panels + 0.8
     heading = case_title(rows.iloc[0], int(12 * width))
-    height = 0.2 * (1 + heading.count("\n")) + sum(heights) + 0.4 * len(rows)
-    figure = Figure(figsize=(width, height), dpi=100, layout="compressed")
-    grid = figure.subplots(len(rows), panels, squeeze=False, height_ratios=heights)
-    for axes, row, explanation in zip(grid, rows.to_dict("records"), explanations, strict=True):
-        draw_row(figure, axes, row, explanation)
+    figure.set_size_inches(width, 0.2 * (1 + heading.count("\n")) + sum(heights) + 0.4 * len(lines))
+    grid = figure.subplots(len(lines), panels, squeeze=False, height_ratios=heights)
+    for axes, (*_, draw) in zip(grid, lines, strict=True):
+        draw(axes)
     figure.suptitle(heading, x=0.01, ha="left", fontsize=10, weight="bold")
     return figure
+
+
+def side_ratio(image: Any) -> float:
+    """Return the height of an image by its width."""
+    return float(image.shape[0] / image.shape[1])
+
+
+def draw_neighbours(axes: Any, fold: int, neighbours: Sequence[Alike]) -> None:
+    """Draw images that the models of a fold learnt from side by side, with their names, labels and distances."""
+    for number, (panel, each) in enumerate(zip(axes, neighbours, strict=False)):
+        heading = f"nearest that fold {fold} learnt from: " if number == 0 else ""
+        show_image(panel, each.image, f"{heading}{each.label}, distance {each.distance:.2f}\n{each.sample}")
+    for panel in axes[len(neighbours) :]:
+        panel.set_axis_off()
 
 
 def draw_row(figure: "matplotlib.figure.Figure", axes: Any, row: Mapping[Any, Any], explanation: Explained) -> None:

@@ -1,7 +1,7 @@
 """Whom each model learns from and predicts, the same for every method."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,10 +109,18 @@ def models_of(view: str, models: Mapping[str, Any]) -> Iterator[tuple[int, int, 
             yield fold, seed, model
 
 
-def join_applied(parts: list[tuple[pd.DataFrame, pd.DataFrame, npt.NDArray[Any]]], bad: pd.DataFrame) -> Applied:
-    """Return what models say of new samples, given each one's predictions, the rows, and their distances."""
+def join_applied(
+    parts: list[tuple[pd.DataFrame, pd.DataFrame, npt.NDArray[Any]]],
+    bad: pd.DataFrame,
+    nearest: Sequence[pd.DataFrame] = (),
+) -> Applied:
+    """Return what models say of new samples, given each one's predictions, the rows, and their distances.
+
+    `nearest` are tables of the known images that are nearest (`src.methods.likeness.Known.nearest`).
+    """
     if not parts:
         return Applied(pd.DataFrame(), pd.DataFrame(), bad)
     far = [rows[["case", "sample"]].assign(distance=distances) for _, rows, distances in parts]
     tables = [table for table, _, _ in parts]
-    return Applied(pd.concat(tables, ignore_index=True), pd.concat(far, ignore_index=True), bad)
+    named = pd.concat(nearest, ignore_index=True) if nearest else pd.DataFrame()
+    return Applied(pd.concat(tables, ignore_index=True), pd.concat(far, ignore_index=True), bad, named)

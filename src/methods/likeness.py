@@ -25,6 +25,10 @@ TYPICAL = 0.95
 """The share of cases like the known ones that are not to be flagged."""
 MOST = 1000
 """Known images whose descriptors are kept, at most: drawn by the digests of their bytes."""
+NEAREST = 3
+"""The known images that are named beside a prediction."""
+ALL = "all"
+"""What the images are called that are known to models without views."""
 SMALLEST = 1e-6
 """The least unit of distance: known images may all be alike."""
 
@@ -36,8 +40,9 @@ Distances = Float64[np.ndarray, " image"]
 class Known:
     """Known images: their descriptors, of unit length, and the distance of each to those of other patients.
 
-    `facts` says of each image its `content` and its `case`, which is called by the first content among its images: the
-    names of cases and patients stay at home. `others` are the contents of images of which no more is kept.
+    `facts` says of each image its `content`, its `label`, and its `case`, which is called by the first content among
+    its images: the names of cases and patients stay at home. `others` are the contents of images of which no more is
+    kept.
     """
 
     descriptors: Descriptors
@@ -50,7 +55,8 @@ class Known:
         """Return what is known of rows of a manifest with contents, of one descriptor each, and of `others`."""
         group = rows["case"].map(case_groups(rows)).to_numpy()
         case = rows.groupby("case")["content"].transform("min").to_numpy()
-        facts = pd.DataFrame({"content": rows["content"].to_numpy(), "case": case})
+        facts = pd.DataFrame({"content": rows["content"], "case": case, "label": rows["label"].astype(str)})
+        facts = facts.reset_index(drop=True)
         ordered = facts.drop_duplicates("content").sort_values("content")
         chosen, more = ordered.index[:MOST], ordered["content"].iloc[MOST:]
         kept, apart = unit_length(descriptors[chosen]), group[chosen][:, None] != group[chosen]
@@ -62,6 +68,32 @@ class Known:
         own = dict(zip(self.facts["content"], self.own, strict=True))
         found = euclidean_distances(unit_length(descriptors), self.descriptors).min(axis=1)
         return np.array([own.get(*pair) for pair in zip(contents, found, strict=True)]) / self.median
+
+    def nearest(self, rows: pd.DataFrame, descriptors: Descriptors, count: int = NEAREST) -> pd.DataFrame:
+        """Return `case, sample, content, label, distance`: the known images that are nearest to each of some images.
+
+        A row per image and known one, the nearest first; distances are in units of the known ones' median. Of a copy of
+        a known image that one is the nearest, at 0.
+        """
+        found = euclidean_distances(unit_length(descriptors), self.descriptors) / self.median
+        found[rows["content"].to_numpy()[:, None] == self.facts["content"].to_numpy()] = 0.0  # but for rounding
+        places = found.argsort(axis=1, kind="stable")[:, :count]
+        known = self.facts.iloc[places.ravel()][["content", "label"]].reset_index(drop=True)
+        asked = rows[["case", "sample"]].loc[rows.index.repeat(places.shape[1])].reset_index(drop=True)
+        return asked.join(known.assign(distance=np.take_along_axis(found, places, axis=1).ravel()))
+
+    def nearest_known(self, content: str, among: Iterable[str], count: int = NEAREST) -> pd.DataFrame:
+        """Return `content, label, distance` of the known images, among some contents, that are nearest to a known one.
+
+        The nearest first, itself not among them; distances are in units of the median.
+        """
+        own = self.facts["content"].to_numpy() == content
+        others = self.facts["content"].isin(set(among)).to_numpy() & ~own
+        if not others.any():
+            return pd.DataFrame(columns=["content", "label", "distance"])
+        found = euclidean_distances(self.descriptors[own], self.descriptors[others])[0] / self.median
+        places = found.argsort(kind="stable")[:count]
+        return self.facts.loc[others, ["content", "label"]].iloc[places].assign(distance=found[places])
 
     @property
     def contents(self) -> set[str]:
@@ -91,7 +123,8 @@ class Known:
     def load(cls, path: Path) -> "Known":
         """Return what `save` wrote; `ValueError` where it is damaged."""
         tensors, stated = load_stated(path)
-        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(stated["facts"]), stated["others"])
+        facts = {"label": "", **stated["facts"]}  # models that were made before 2.0 know no labels
+        return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(facts), stated["others"])
 
 
 def unit_length(descriptors: Descriptors) -> Descriptors:
@@ -115,6 +148,21 @@ def distance_by_case(table: pd.DataFrame) -> "pd.Series[float]":
     ordered = table.sort_values(["case", "sample", "model", "distance"])  # a sum of floats depends on its order
     each = ordered.groupby(["case", "sample", "model"])["distance"].mean()
     return each.groupby(["case", "sample"]).mean().groupby("case").max()
+
+
+def nearest_by_case(table: pd.DataFrame, count: int = NEAREST) -> pd.DataFrame:
+    """Return `case, rank, content, label, distance`, given `case, content, label, distance` of each sample and model.
+
+    They are the known images that most of a case's samples and of the models name among the nearest; of those that as
+    many name the nearest, by the mean distance.
+    """
+    ordered = table.sort_values(["case", "content", "distance"])
+    found = ordered.groupby(["case", "content"], as_index=False).agg(
+        votes=("distance", "size"), label=("label", "first"), distance=("distance", "mean")
+    )
+    found = found.sort_values(["case", "votes", "distance", "content"], ascending=[True, False, True, True])
+    found["rank"] = found.groupby("case").cumcount() + 1
+    return found.loc[found["rank"] <= count, ["case", "rank", "content", "label", "distance"]]
 
 
 def distance_threshold(known: Sequence[float]) -> float:

@@ -117,11 +117,14 @@ class Applied:
         `case, sample, distance`: how far each sample is from what the models know (`src.methods.likeness`).
     bad
         `sample, outcome, reason` of the images that could not be read or treated.
+    nearest
+        `case, sample, content, label, distance`: the known images that are nearest to each sample.
     """
 
     predictions: pd.DataFrame
     distances: pd.DataFrame
     bad: pd.DataFrame
+    nearest: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,7 +16,7 @@ from src.evaluation.chosen_threshold import parse_rule
 from src.evaluation.predictions import probability_columns, stepwise_means
 from src.evaluation.two_classes import NEGATIVE, POSITIVE
 from src.methods.fold_models import LEFT_OUT, PASSED
-from src.methods.likeness import distance_by_case, distance_threshold
+from src.methods.likeness import NEAREST, distance_by_case, distance_threshold, nearest_by_case
 from src.methods.method import Applied
 from src.methods.preparation import prefetch
 from src.models.saved import Member, ModelThreshold
@@ -32,6 +32,10 @@ BLOCK = 200
 OUTCOME = ["outcome", "reason"]
 CALLS = ("score", "called")
 CASE_OF_FOLD = ["fold", "case", "label"]
+NAMED = {"content": "", "label": "_label", "distance": "_distance"}
+"""What is said of a known image that is near, and how the names of these columns end."""
+SHOWN = 12
+"""Digits of its content that an image is called by whose name is not known."""
 UNKNOWN = ["patient", "label"]
 """What a run's predictions table says of its samples, and nobody of new images."""
 
@@ -44,8 +48,9 @@ class Prediction:
         A row per case, in their order: `case, p_<class>..., label`; where the models have a threshold `score`, that of
         the positive classes, and `called` (positive or negative) by it; `agreement`, the share of the fold models whose
         own label is this one, and `spread`, the deviation of its probability over them; `distance` to the known images
-        in multiples of its threshold, and `unlike` where it is beyond; `outcome` and `reason`. A case all of whose
-        images were left out has no figures.
+        in multiples of its threshold, and `unlike` where it is beyond; the nearest known images, `nearest_1` with
+        `nearest_1_label` and `nearest_1_distance`, and so on; `outcome` and `reason`. A case all of whose images were
+        left out has no figures.
     members
         A row per image and fold model: `sample, case, view, model, fold, seed, p_<class>...`.
     copies
@@ -67,13 +72,15 @@ def predict_new(
     progress: Progress,
     store: Store | None = None,
     threshold: ModelThreshold | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Prediction:
     """Predict images, `sample, case, view`, whose samples are relative to `root`, by the mean of fitted cells.
 
     With the column `content`, the digest of each file's bytes, files have been opened, and are not again.
 
     `store` gives and keeps descriptors; without one none are kept. `threshold` is that of their mean
-    (`fuse_thresholds`). `ValueError` where the cells have different classes,
+    (`fuse_thresholds`). `names` are those of known images by their content; else they are called by its beginning.
+    `ValueError` where the cells have different classes,
     or a view has no model.
     """
     check_members(members, images)
@@ -85,11 +92,15 @@ def predict_new(
     each = join_tables([(name, answer.predictions) for name, answer in answers]).drop(columns=UNKNOWN, errors="ignore")
     bad = pd.concat([unread, *(answer.bad for _, answer in answers)], ignore_index=True)
     distances = case_distances(members, join_tables([(name, answer.distances) for name, answer in answers]))
+    nearest = join_tables([(name, answer.nearest) for name, answer in answers])
     classes = members[0].classes
     table = case_outcomes(images, bad, each).join(fuse_answers(each, classes)).join(distances)
+    alike = nearest_columns(members, nearest, table.index, names or {})
+    table = table.join(alike)
     table = table if threshold is None else table.assign(**call_cases(table, threshold))
     calls = [] if threshold is None else list(CALLS)
-    order = [*(f"p_{name}" for name in classes), "label", *calls, "agreement", "spread", "distance", "unlike", *OUTCOME]
+    order = [*(f"p_{name}" for name in classes), "label", *calls, "agreement", "spread"]
+    order += ["distance", "unlike", *alike, *OUTCOME]
     label = table["label"].astype(object).where(table["label"].notna(), "")
     unlike = (table["distance"] > 1).astype("boolean").mask(table["distance"].isna())  # nothing is known of some
     table = table.assign(label=label, unlike=unlike)[order].reset_index()
@@ -216,12 +227,34 @@ def fuse_answers(each: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
 
 def case_distances(members: list[Member], distances: pd.DataFrame) -> "pd.Series[float]":
     """Return, by case, the distance to the images that the cells know, in multiples of the threshold."""
-    known = [one.table().assign(model=member.name) for member in members for one in member.known.values()]
-    if distances.empty or not known:
+    threshold = known_threshold(members)
+    if distances.empty or threshold is None:
         return pd.Series(dtype=np.float64, name="distance")
-    return (distance_by_case(distances) / distance_threshold(distance_by_case(pd.concat(known)).tolist())).rename(
-        "distance"
-    )
+    return (distance_by_case(distances) / threshold).rename("distance")
+
+
+def known_threshold(members: list[Member]) -> float | None:
+    """Return the distance beyond which a case is unlike the images that the cells know; None where they know none."""
+    known = [one.table().assign(model=member.name) for member in members for one in member.known.values()]
+    return distance_threshold(distance_by_case(pd.concat(known)).tolist()) if known else None
+
+
+def nearest_columns(
+    members: list[Member], nearest: pd.DataFrame, cases: pd.Index, names: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return, by case, the nearest known images with their labels, and their distances in multiples of the threshold.
+
+    Texts are empty, and distances not a number, where a case has none.
+    """
+    table = nearest_by_case(nearest) if len(nearest) else pd.DataFrame(columns=[*NAMED, "case", "rank"])
+    table["content"] = [names.get(content, content[:SHOWN]) for content in table["content"]]
+    table["distance"] = table["distance"].astype(np.float64) / (known_threshold(members) or np.nan)
+    found = {}
+    for rank in range(1, NEAREST + 1):
+        rows = table[table["rank"] == rank].set_index("case").reindex(cases)
+        for name, end in NAMED.items():
+            found[f"nearest_{rank}{end}"] = rows[name] if name == "distance" else rows[name].astype(object).fillna("")
+    return pd.DataFrame(found)
 
 
 def case_outcomes(images: pd.DataFrame, bad: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from src.evaluation.predictions import average_by_case, class_names, count_repea
 from src.evaluation.side_by_side import Group
 from src.evaluation.wording import capital, ends, percent, scale, titled, unit_of
 from src.reporting import checklists, descriptions, provenance, results
+from src.reporting.descriptors import descriptor_section
 from src.reporting.gathering import LACKING, ReportMaterial
 from src.reporting.methods import describe_methods, method_section, param_values
 from src.reporting.participants import participant_section
@@ -34,7 +35,7 @@ PARTS = {
         "classes",
         "metrics",
     ],
-    "How far it holds": ["slices", "sites", "external", "calibration", "use", "stress", "examples"],
+    "How far it holds": ["slices", "sites", "descriptors", "external", "calibration", "use", "stress", "examples"],
     "How it was done": ["methods", "training", "audit", "notes", "checklists", "made"],
 }
 """The parts of a page, with the sections of each in their order; one that is not named stands at the second's end."""
@@ -42,6 +43,7 @@ SECTIONS = [
     participant_section,
     *results.SECTIONS,
     robustness_section,
+    descriptor_section,
     method_section,
     *provenance.SECTIONS,
 ]

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from src.evaluation.descriptors import PCA
 from src.evaluation.optimism_ledger import optimism_ledger
 from src.evaluation.side_by_side import Group, SideBySide, side_by_side
 from src.evaluation.slices import name_folds
 from src.evaluation.two_classes import Binary
 from src.evaluation.verdicts import PRIMARY
 from src.reporting.descriptions import dataset
+from src.reporting.descriptors import DescribedImages, read_described
 from src.sweeps.fusion import (
     AXES,
     Fusion,
@@ -119,6 +121,8 @@ class ReportMaterial:
         Of each group what the best of its cells claims (`src.evaluation.optimism_ledger`); empty where it has one cell.
     planned
         The leaderboard of a sweep that planned itself; None of any other.
+    described
+        The different frozen descriptors of the cells, and `projection`, by which they are mapped.
     """
 
     title: str
@@ -144,6 +148,8 @@ class ReportMaterial:
     primary: str
     ledgers: list[pd.DataFrame]
     planned: PlannedBoard | None
+    described: list[DescribedImages]
+    projection: str
 
     @property
     def done(self) -> list[RunRecord]:
@@ -160,9 +166,12 @@ def gather_report(
     binary: Binary | None = None,
     reference: str = "",
     primary: str = PRIMARY,
+    slices: Sequence[str] = (),
+    projection: str = PCA,
 ) -> ReportMaterial:
     """Return the material on a sweep's cells, or on runs that are named; `keys` are those that the sweep varied.
 
+    `slices` are columns of the manifest in the place of those by which the runs' figures are told apart.
     `ValueError` where none of them finished, or where they fit in no way.
     """
     title = sweep.name if sweep else " and ".join(run.name for run in runs)
@@ -170,7 +179,7 @@ def gather_report(
     if not done:
         raise ValueError(f"{title} has no finished cells to report; `python -m src.report` needs one at least")
     keys = list(keys) or differing_params(runs)
-    fusion = fuse_sweep(tracking, done, keys, replicates, binary)
+    fusion = fuse_sweep(tracking, done, keys, replicates, binary, slices)
     known = {str(name) for group in fusion.groups for name in group.predictions["model"].unique()}
     if reference:
         one_of(sorted(known), reference=reference)
@@ -197,6 +206,8 @@ def gather_report(
         replicates=replicates,
         reference=reference,
         primary=primary,
+        described=read_described(tracking, sorted(done, key=leaks_patients), slices),
+        projection=projection,
         ledgers=[best_of(tracking, *each, replicates) for each in zip(fusion.groups, fusion.members, strict=True)],
         planned=leaderboard_of(tracking, sweep, done, replicates) if sweep else None,
     )

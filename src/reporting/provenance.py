@@ -51,6 +51,11 @@ def example_section(material: ReportMaterial) -> Section | None:
     if not material.examples:
         return None
     said = "For each class the case that was most confidently right, and the one most confidently wrong."
+    if any(cell.method == "frozen" for cell in material.done):
+        said += (
+            " Below it, of frozen descriptors, the nearest images that its models learnt from: at a distance above 1 "
+            "an image is unlike the known ones."
+        )
     if any(cell.method == "frozen" and is_windowed(cell.params) for cell in material.done):
         said += (
             " Maps of frozen descriptors judge single windows, by a model that learnt from descriptors of many: "

@@ -439,6 +439,7 @@ def explain_examples(experiment: Experiment, task: "CellTask", outcome: "Outcome
     Where there is not enough memory for them, the run has its results all the same.
     """
     from src.evaluation.map_figures import choose_examples, draw_pictures
+    from src.methods.neighbours import find_neighbours
 
     if not experiment.examples:
         return
@@ -447,7 +448,8 @@ def explain_examples(experiment: Experiment, task: "CellTask", outcome: "Outcome
     )
     made = experiment.method.explain(replace(task, manifest=chosen), dict(outcome.models))
     try:
-        for name, picture in draw_pictures(chosen, list(task.progress.track(made, "explaining", len(chosen)))):
+        explained = list(task.progress.track(made, "explaining", len(chosen)))
+        for name, picture in draw_pictures(chosen, explained, find_neighbours(task, outcome, chosen)):
             path = run.folder / "explanations" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(picture)

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,22 @@ import numpy.typing as npt
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file as a whole: under a temporary name in its folder, then renamed."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with replacement(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Give the name of an empty file beside a file, whose place it takes at the end; after an error it is gone."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say where it is
             error.filename = str(path)
         raise

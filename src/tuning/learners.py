@@ -17,8 +17,8 @@ from src.data.splits import REPORT, assign_roles
 from src.methods.finetune.finetune import FineTune
 from src.methods.finetune.images_in_memory import Images
 from src.methods.fold_models import by_view, join_predictions, leave_out, model_name, role_mask
-from src.methods.frozen.frozen import ALL, Frozen, Pooled, fit_fold
-from src.methods.likeness import Known
+from src.methods.frozen.frozen import Frozen, Pooled, fit_fold
+from src.methods.likeness import ALL, Known
 from src.methods.method import CellTask, Method, Outcome
 from src.recipes import descriptor_recipe, fit_recipe
 from src.storage.store import Store, recipe_digest

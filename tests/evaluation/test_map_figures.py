@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -162,3 +163,20 @@ def test_names_of_classes_and_files_are_no_formulas(make: Make) -> None:
     )
     for _, picture in draw_pictures(chosen, shown):
         assert Image.open(BytesIO(picture)).format == "JPEG"
+
+
+def test_neighbours_stand_below_their_image(make: Make) -> None:
+    rows = choose_examples(make(cases=24, views=("cc", "mlo"), seeds=1), 1).iloc[:2]
+    maps = {"one": np.full((40, 60), 0.3, np.float32)}
+    alike = [
+        SimpleNamespace(sample=f"near {n}", label="Benign", distance=n / 4, image=np.zeros((30, 30, 3), np.uint8))
+        for n in range(3)
+    ]
+    without = draw_maps(rows, [Shown(sample, maps=maps) for sample in rows["sample"]])
+    figure = draw_maps(rows, [Shown(sample, maps=maps) for sample in rows["sample"]], {rows["sample"].iloc[1]: alike})
+    titles = [axes.get_title() for axes in figure.axes if axes.images][-3:]
+    assert titles[0].replace("\n", " ") == (
+        f"nearest that fold {rows['fold'].iloc[1]} learnt from: Benign, distance 0.00 near 0"
+    )
+    assert titles[1:] == ["Benign, distance 0.25\nnear 1", "Benign, distance 0.50\nnear 2"]
+    assert figure.get_size_inches()[1] > without.get_size_inches()[1] + 1

@@ -9,7 +9,7 @@ import pytest
 
 from src.config import rebuild_operator
 from src.methods import likeness as known_images
-from src.methods.likeness import MOST, Known, distance_by_case, distance_threshold
+from src.methods.likeness import MOST, Known, distance_by_case, distance_threshold, nearest_by_case
 from src.methods.method import Method
 from src.models.saved import load_fitted
 from tests.support.cells import cell
@@ -86,6 +86,36 @@ class TestDistance:
         np.testing.assert_array_equal(back.descriptors, known.descriptors)
         pd.testing.assert_frame_equal(back.table(), known.table())
         assert back.contents == known.contents == {f"s{number:04d}" for number in range(MOST + 50)}
+
+
+class TestNearest:
+    def test_are_in_order_with_labels_in_the_unit_of_distances(self, tmp_path: Path) -> None:
+        angles = np.radians([0, 10, 30, 90])
+        rows = manifest(4, 1).assign(label=list("abab"))
+        Known.of(rows, np.stack([np.cos(angles), np.sin(angles)], axis=1)).save(tmp_path / "all.safetensors")
+        known = Known.load(tmp_path / "all.safetensors")
+        asked = np.array([[2.0, 0.0], [0.0, 3.0]], np.float32)
+        found = known.nearest(rows.iloc[[0, 3]].assign(case=["x", "y"], content=""), asked, 2)
+        assert found["case"].tolist() == ["x", "x", "y", "y"]
+        assert found["content"].tolist() == ["s0000", "s0001", "s0003", "s0002"]
+        assert found["label"].tolist() == ["a", "b", "b", "a"]
+        chords = 2 * np.sin(np.radians([0, 10, 0, 60]) / 2)
+        np.testing.assert_allclose(found["distance"] * known.median, chords, atol=1e-6)
+        np.testing.assert_allclose(found["distance"][::2], known(asked, ["", ""]), atol=1e-6)
+
+    def test_there_are_no_more_than_known_ones(self) -> None:
+        known = Known.of(manifest(2, 1), np.eye(2, dtype=np.float32))
+        assert len(known.nearest(manifest(1, 1), np.ones((1, 2), np.float32))) == 2
+
+    def test_models_vote_and_the_mean_distance_decides(self) -> None:
+        rows = [("c", "far", 2.0), ("c", "far", 4.0), ("c", "near", 1.0), ("c", "both", 2.5), ("c", "both", 1.5)]
+        table = pd.DataFrame(rows, columns=["case", "content", "distance"]).assign(label="a")
+        found = nearest_by_case(pd.concat([table, table.assign(case="d").iloc[:1]]), 2)
+        assert found[["case", "rank", "content", "distance"]].to_numpy().tolist() == [
+            ["c", 1, "both", 2.0],
+            ["c", 2, "far", 3.0],
+            ["d", 1, "far", 2.0],
+        ]
 
 
 def manifest(count: int, each: int) -> pd.DataFrame:

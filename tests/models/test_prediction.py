@@ -19,6 +19,7 @@ from src.classifiers.knn import Knn
 from src.classifiers.lightgbm import LightGBM
 from src.classifiers.logistic import Logistic
 from src.config import rebuild_operator
+from src.data.image_file import file_digest
 from src.data.new_images import list_images
 from src.data.sets.table import Table
 from src.encoders.handcrafted import Handcrafted
@@ -68,6 +69,14 @@ class TestCopiesOfTheImages:
             np.testing.assert_allclose(both[f"{name}_new"], both[name], rtol=0, atol=1e-6)
         assert len(predicted.members) == 12 * 2 * 2
         assert predicted.copies == 12
+        contents = {file_digest(file): str(file.relative_to(images)) for file in images.rglob("*.png")}
+        named = asked([load_fitted(folder, rebuild_operator)], images, names=contents).table
+        assert named["nearest_1"].tolist() == named["case"].tolist()
+        assert named["nearest_1_label"].tolist() == [case.split("/")[0] for case in named["case"]]
+        assert not named["nearest_1_distance"].any()
+        assert named["nearest_2_distance"].between(0, named["nearest_3_distance"]).all()
+        digests = {digest[:12] for digest in contents}
+        assert set(predicted.table["nearest_1"]) == digests  # of names that nobody told it says none
 
     def test_are_predicted_as_in_the_run_by_trained_networks(self, images: Path, tmp_path: Path) -> None:
         outcome, folder = kept(trained_cell(images), TRAINED, tmp_path)

@@ -111,12 +111,13 @@ class FineTune(Method):
             for fold, seed, model in models_of(view, fitted.models):
                 asked.append((model_name(view, fold, seed), model, rows))
                 keys.append((fold, seed))
-        parts = []
+        parts, nearest = [], []
         answers = self.ask_each(task, images, asked, resolve_device(self.device, cell.encoder)) if asked else iter(())
         for (name, _, rows), key, (predicted, described) in zip(asked, keys, answers, strict=True):
             distances = fitted.known[name](described, rows["content"].tolist())
             parts.append((predictions_table(rows, predicted, *key), rows, distances))
-        return join_applied(parts, bad)
+            nearest.append(fitted.known[name].nearest(rows, described))
+        return join_applied(parts, bad, nearest)
 
     def explain(self, task: CellTask, models: dict[str, Any]) -> Iterator[Explanation]:
         """Yield Grad-CAM and integrated gradients."""

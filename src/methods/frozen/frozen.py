@@ -33,7 +33,7 @@ from src.methods.fold_models import (
 )
 from src.methods.frozen.extraction import pooled_descriptors
 from src.methods.frozen.extraction_work import Encoding
-from src.methods.likeness import Known
+from src.methods.likeness import ALL, Known
 from src.methods.method import Applied, CellTask, Explanation, Fitted, Method, Outcome
 from src.methods.preparation import check_sizes, note_enlarged, refuse_image, samples_of
 from src.recipes import data_digest, descriptor_recipe, splits_digest
@@ -43,8 +43,6 @@ from src.system.checks import at_least
 Pooled = Float32[np.ndarray, "sample augmentation feature"]
 ROWS, MEAN, SUBSAMPLE = "rows", "mean", "subsample"
 """What the augmentations of an image are to a classifier (`Frozen.learn_from`)."""
-ALL = "all"
-"""What the images are called that are known to models without views."""
 
 
 @dataclass(kw_only=True)
@@ -114,14 +112,16 @@ class Frozen(Method):
         cell = task.cell
         wanted = descriptor_recipe(cell, cell.encoder.digest())
         _, bad = self.encode(task, wanted, fitted.encoder)
-        parts = []
+        parts, nearest = [], []
         for view, rows in by_view(cell, remaining_samples(task.manifest, bad)):
             features = self.descriptors(cell, task.store, wanted, rows)
-            distances = fitted.known[view or ALL](features.mean(axis=1), rows["content"].tolist())
+            known, described = fitted.known[view or ALL], features.mean(axis=1)
+            distances = known(described, rows["content"].tolist())
+            nearest.append(known.nearest(rows, described))
             for fold, seed, model in models_of(view, fitted.models):
                 predicted = mean_probabilities(model, features, len(rows["label"].cat.categories))
                 parts.append((predictions_table(rows, predicted, fold, seed), rows, distances))
-        return join_applied(parts, bad)
+        return join_applied(parts, bad, nearest)
 
     def explain(self, task: CellTask, models: dict[str, Model]) -> Iterator[Explanation]:
         """Yield maps of class probabilities over an image; of models that know one window, what they lose by parts."""
