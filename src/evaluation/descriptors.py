@@ -29,6 +29,7 @@ SEED = 0
 PCA, TSNE = "pca", "tsne"
 
 Descriptors = Float[np.ndarray, "image feature"]
+Asked = Float[np.ndarray, "asked feature"]
 Codes = Int[np.ndarray, "image draw"]
 Numbers = Int[np.ndarray, " image"]
 Marks = Bool[np.ndarray, " image"]
@@ -68,7 +69,7 @@ def tell_values(descriptors: Descriptors, images: pd.DataFrame, column: str) -> 
     return Told(share(hits[:, 0], groups, codes), float(np.mean(chance)), len(images))
 
 
-def answer_by_ridge(known: Descriptors, codes: Codes, asked: Descriptors) -> Codes:
+def answer_by_ridge(known: Descriptors, codes: Codes, asked: Asked) -> Int[np.ndarray, "asked draw"]:
     """Return the values that a ridge regression of the values' indicators gives, for each draw of the known ones.
 
     The penalty is the mean variance along the known images' own directions; indicators are weighed by their share.
@@ -80,7 +81,7 @@ def answer_by_ridge(known: Descriptors, codes: Codes, asked: Descriptors) -> Cod
     penalty = float(((known - known.mean(axis=0)) ** 2).sum() / len(known))
     scores = Ridge(alpha=penalty).fit(known, indicators.reshape(len(known), -1)).predict(asked)
     share = np.maximum(indicators.mean(axis=0), 1e-12)
-    answers: Codes = (scores.reshape(len(asked), *share.shape) / share).argmax(axis=2)
+    answers: Int[np.ndarray, "asked draw"] = (scores.reshape(len(asked), *share.shape) / share).argmax(axis=2)
     return answers
 
 

@@ -23,8 +23,6 @@ COLOURS = "viridis"
 OPACITY = 0.55
 PANEL = 3.2
 """Inches that a panel is wide."""
-SMALLER = 0.6
-"""How high a neighbour is, of the height that its width would give it."""
 QUALITY = 85
 """Of a JPEG: photographs take five times as much as PNG."""
 
@@ -128,7 +126,7 @@ def draw_maps(
     for row, each in zip(rows.to_dict("records"), explanations, strict=True):
         lines.append((side_ratio(each.image), 1 + len(each.maps), partial(draw_row, figure, row=row, explanation=each)))
         if alike := neighbours.get(row["sample"]):
-            height = SMALLER * max(side_ratio(one.image) for one in alike)
+            height = max(side_ratio(one.image) for one in alike)
             lines.append((height, len(alike), partial(draw_neighbours, fold=row["fold"], neighbours=alike)))
     panels, heights = max(count for _, count, _ in lines), [PANEL * height for height, *_ in lines]
     width = PANEL * panels + 0.8
@@ -149,7 +147,7 @@ def side_ratio(image: Any) -> float:
 def draw_neighbours(axes: Any, fold: int, neighbours: Sequence[Alike]) -> None:
     """Draw images that the models of a fold learnt from side by side, with their names, labels and distances."""
     for number, (panel, each) in enumerate(zip(axes, neighbours, strict=False)):
-        heading = f"nearest that fold {fold} learnt from: " if number == 0 else ""
+        heading = f"nearest of those that fold {fold} learnt from:\n" if number == 0 else ""
         show_image(panel, each.image, f"{heading}{each.label}, distance {each.distance:.2f}\n{each.sample}")
     for panel in axes[len(neighbours) :]:
         panel.set_axis_off()
