@@ -146,7 +146,7 @@ def answer(board: Leaderboard) -> list[str]:
             f"{name}, which is right in {percent(share)} %."
         )
     elif not worse and (rows["against_floor"] != BETTER).all() and len(rows) > 1:
-        said = f"Too few to tell: of these {count} no way is shown to be better than {board.best}, nor worse."
+        said = f"Too few to tell: on these {count} no way is shown to be worse than the most accurate, {board.best}."
     elif alike:
         said = f"{board.best} is the most accurate, and not shown to be better than {listed(alike)}."
     else:

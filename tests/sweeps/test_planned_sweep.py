@@ -49,12 +49,12 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess
     """A sweep that gets a Ctrl-C when two of its ways are done, and what it said."""
     workspace = tmp_path_factory.mktemp("stopped")
     process = start("run", *SMALL, "budget=1h", workspace=workspace)
-    until, done = time.monotonic() + 200, 0
+    until, done = time.monotonic() + 600, 0
     while done < 2 and time.monotonic() < until and process.poll() is None:
         time.sleep(0.5)
         done = sum(each.finished for each in tracking(workspace).search({"kind": "cell"}))
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=200)
+    output, errors = process.communicate(timeout=600)
     return workspace, subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
