@@ -294,7 +294,7 @@ def fill_network(
     what lies beside it is left aside, and the log says both. `head` holds the first letters of the names of the head's
     tensors; they are dropped, every other tensor must fit. `optional` holds those of parts that keep their random
     weights if the file has no tensor of them. `convert` and then `rename` translate a file of another library.
-    Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their first.
+    Errors: ValueError with the numbers of tensors that are missing, unexpected or of another shape, and their names.
     """
     wanted, everything = module.state_dict(), read_weights(path)
     prefix = find_prefix(everything, wanted)
@@ -329,4 +329,8 @@ def compare_states(state: State, wanted: State, optional: Sequence[str]) -> list
 
 
 def _fault(names: Sequence[str], what: str) -> str:
-    return f"{what}: {len(names)}, the first is {names[0]}" if names else ""
+    if not names:
+        return ""
+    kinds = Counter(re.sub(r"\.\d+(?=\.)", ".*", name) for name in names)  # those of numbered layers as one
+    every = ", ".join(f"{kind} ({times})" if times > 1 else kind for kind, times in kinds.items())
+    return f"{what}: {len(names)}, the first is {names[0]}" + (f" (all: {every})" if len(names) > 1 else "")
