@@ -1,5 +1,7 @@
 """Learning rates by layer: the nearer to the pixels, the less a layer learns. Imports torch, so import it late."""
 
+from os.path import commonpath
+from pathlib import PurePosixPath
 from typing import Any
 
 from torch import nn
@@ -40,12 +42,14 @@ def number_layers(module: nn.Module) -> dict[str, int]:
             own = group_parameters(part, part.group_matcher(coarse=False), reverse=True)
             last = max(own.values())
             return {name: own.get(name.removeprefix(f"{prefix}." if prefix else ""), last) for name in names}
-    order = list(dict.fromkeys(map(layer_name, names)))
-    return {name: order.index(layer_name(name)) for name in names}
+    paths = [name.split(".")[:-1] for name in names]
+    shared = len(PurePosixPath(commonpath("/".join(path) for path in paths)).parts)  # what holds the whole network
+    layers = [layer_path(path[shared:]) for path in paths]
+    order = list(dict.fromkeys(layers))
+    return {name: order.index(layer) for name, layer in zip(names, layers, strict=True)}
 
 
-def layer_name(name: str) -> str:
-    """Return the name of a parameter's part of the network up to its first number, or its first part if it has none."""
-    parts = name.split(".")[:-1]
-    numbered = next((place for place, part in enumerate(parts) if part.isdecimal()), 0)
-    return ".".join(parts[: numbered + 1])
+def layer_path(path: list[str]) -> tuple[str, ...]:
+    """Return the names on the way to a part of a network up to the first number, or the first if none is one."""
+    numbered = next((place for place, part in enumerate(path) if part.isdecimal()), 0)
+    return tuple(path[: numbered + 1])

@@ -40,6 +40,8 @@ def test_layers_of_a_network_that_does_not_say_what_they_are() -> None:
     layers = {"embedding": 0, "blocks.0": 1, "blocks.1.0": 2, "blocks.1.1": 2, "norm": 3}
     expected = {f"{layer}.{part}": number for layer, number in layers.items() for part in ("weight", "bias")}
     assert number_layers(network) == expected
+    inside = number_layers(nn.ModuleDict({"read": network}))
+    assert inside == {f"read.{name}": number for name, number in expected.items()}
 
 
 def test_a_first_step_is_as_large_as_the_layers_rate(tmp_path: Path) -> None:
