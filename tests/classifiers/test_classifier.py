@@ -12,6 +12,7 @@ from src.classifiers.lightgbm import LightGBM
 from src.classifiers.linear import LinearProbe
 from src.classifiers.logistic import Logistic
 from src.classifiers.prototypes import Prototypes
+from src.classifiers.tabpfn import TabPFN
 from src.classifiers.tuned import Tuned
 from src.classifiers.xgboost import XGBoost
 from tests.support.descriptors import problem
@@ -115,6 +116,8 @@ class TestConformance:
         (XGBoost, {"learning_rate": -1.0}),
         (XGBoost, {"reg_lambda": -1.0}),
         (XGBoost, {"device": "gpu"}),
+        (TabPFN, {"estimators": 0}),
+        (TabPFN, {"device": "tpu"}),
         (Prototypes, {"temperature": 0.0}),
         (Logistic, {"class_weight": "equal"}),
         (LightGBM, {"class_weight": "equal"}),

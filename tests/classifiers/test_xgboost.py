@@ -19,6 +19,22 @@ def unequal() -> tuple[np.ndarray, np.ndarray]:
     return features[kept] + np.random.default_rng(1).normal(0, 2, (len(kept), 6)).astype(np.float32), labels[kept]
 
 
+@pytest.mark.parametrize("weighting", ["none", "balanced"])
+def test_it_is_xgboost_called_directly(weighting: str) -> None:
+    from sklearn.utils.class_weight import compute_sample_weight
+    from xgboost import XGBClassifier
+
+    features, labels = unequal()
+    given = {"learning_rate": 0.1, "max_depth": 4, "subsample": 0.8, "colsample_bytree": 0.3, "n_estimators": 10}
+    models = XGBoost(rounds=10, class_weight=weighting).fit(features, labels, 3, 4, [0, 2])
+    weights = compute_sample_weight("balanced", labels) if weighting == "balanced" else None
+    for seed, model in zip([0, 2], models, strict=True):
+        direct = XGBClassifier(**given, random_state=1000 * seed + 4, n_jobs=1).fit(
+            features, labels, sample_weight=weights
+        )
+        np.testing.assert_allclose(model.predict(features), direct.predict_proba(features), rtol=1e-5)
+
+
 def test_threads_leave_no_trace_and_seeds_differ(tmp_path: Path) -> None:
     for threads in (1, 3):
         for seed, model in enumerate(QUICK.fit(*unequal(), 3, 1, [0, 1], threads)):
