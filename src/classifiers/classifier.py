@@ -1,5 +1,6 @@
 """What every classifier on descriptors does."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ Groups = Int64[np.ndarray, " rows"]
 Codes = Int64[np.ndarray, " present"]
 Probabilities = Float64[np.ndarray, "rows classes"]
 
+FACTS = "facts"
+"""The entry of a model's file that holds its facts."""
 UNWEIGHTED, BALANCED = CLASS_WEIGHTS = ("none", "balanced")
 """What `class_weight` may be: every row weighs the same, or every class."""
 
@@ -168,11 +171,13 @@ M = TypeVar("M", bound=Model)
 def save_model(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "..."]], facts: dict[str, str]) -> None:
     """Write a model's arrays and facts as safetensors, whole or not at all.
 
-    safetensors writes an array's memory as it lies, so columns first would come back as rows first.
+    safetensors writes an array's memory as it lies, so columns first would come back as rows first; and several facts
+    in any order, so that they are one.
     """
     from safetensors.numpy import save
 
-    replace_file(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, facts))
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    replace_file(path, save(arrays, {FACTS: json.dumps(facts, sort_keys=True)}))
 
 
 def load_model(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str]], M]) -> M:
@@ -180,7 +185,8 @@ def load_model(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str
     from safetensors import SafetensorError
 
     try:
-        return stored(*read_tensors(path))
+        tensors, facts = read_tensors(path)
+        return stored(tensors, json.loads(facts[FACTS]) if FACTS in facts else facts)  # of models of 0.1 each by itself
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged, or no classifier ({error!r})") from None
 

@@ -199,10 +199,8 @@ def wilson_interval(
     square = NORMAL_975**2
     middle = (share + square / (2 * count)) / (1 + square / count)
     half = NORMAL_975 / (1 + square / count) * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    # Rounding aside, the end beside 0 or 1 is the share itself.
-    return np.where(share <= 0, 0.0, np.maximum(middle - half, 0)), np.where(
-        share >= 1, 1.0, np.minimum(middle + half, 1)
-    )
+    low, high = np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+    return np.where(share <= 0, 0.0, low), np.where(share >= 1, 1.0, high)  # where rounding would miss them
 
 
 def counted_ends(low: float, high: float, hits: float, cases: int) -> tuple[float, float]:

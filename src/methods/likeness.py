@@ -123,7 +123,7 @@ class Known:
     def load(cls, path: Path) -> "Known":
         """Return what `save` wrote; `ValueError` where it is damaged."""
         tensors, stated = load_stated(path)
-        facts = {"label": "", **stated["facts"]}  # models that were made before 2.0 know no labels
+        facts = {"label": "", **stated["facts"]}  # models of 0.1 know no labels
         return cls(tensors["descriptors"], tensors["own"], pd.DataFrame(facts), stated["others"])
 
 
