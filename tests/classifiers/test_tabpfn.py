@@ -2,19 +2,16 @@
 
 import socket
 from dataclasses import asdict
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from src.classifiers.tabpfn import TabPFN, digest_of
-from tests.classifiers.test_classifier import TestConformance as Conformance
+from tests.support.classifiers import ClassifierContract
 from tests.support.descriptors import problem
 
 pytestmark = pytest.mark.extra("tabpfn")
-CONTRACT = [name for name in vars(Conformance) if name.startswith("test_") and name != "test_learns"]
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +43,14 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.mark.parametrize("name", CONTRACT)
-def test_it_does_what_every_classifier_does(name: str, weights: str, tmp_path: Path, offline: None) -> None:
-    test = getattr(Conformance(), name)
-    given: dict[str, Any] = {"tmp_path": tmp_path} if "tmp_path" in signature(test).parameters else {}
-    test(TabPFN(weights=weights, estimators=1), 3, **given)
+class TestConformance(ClassifierContract):
+    @pytest.fixture
+    def classifier(self, weights: str, offline: None) -> TabPFN:
+        return TabPFN(weights=weights, estimators=1)
+
+    @pytest.fixture
+    def classes(self) -> int:
+        return 3
 
 
 def test_it_is_the_library_called_directly(weights: str) -> None:
