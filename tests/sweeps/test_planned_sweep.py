@@ -28,12 +28,12 @@ SMALL = [
     "encoder.weights=random",
     "crop=whole",
     "crop.size=48",
-    "classifier=logistic,knn",
+    "classifier=logistic,prototypes",
     "hydra.sweeper.finetune=[]",
     "replicates=50",
     "method.device=cpu",
 ]
-WAYS = ["Handcrafted whole logistic", "Handcrafted whole knn", "SqueezeNet whole logistic", "SqueezeNet whole knn"]
+WAYS = [f"{encoder} whole {head}" for encoder in ("Handcrafted", "SqueezeNet") for head in ("logistic", "prototypes")]
 
 
 def figures(workspace: Path) -> pd.DataFrame:
