@@ -70,7 +70,7 @@ class Descriptors:
     read: Callable[[Cell, pd.DataFrame], Pooled]
     bad: pd.DataFrame
     facts: dict[str, str | int]
-    most: int | None
+    most: int | None = None
 
     def __post_init__(self) -> None:
         """Hold nothing."""
