@@ -15,7 +15,7 @@ import pandas as pd
 from src.evaluation.comparison import compare_pairs
 from src.evaluation.metrics import measure_cases, patient_groups
 from src.evaluation.optimism_ledger import nested_choice
-from src.evaluation.predictions import average_by_case
+from src.evaluation.predictions import average_by_case, class_names
 from src.evaluation.sample_size import (
     correlation_limits,
     design_effect,
@@ -52,7 +52,7 @@ class Leaderboard:
     chosen
         In how many folds which way was chosen so.
     commonest
-        The most frequent class, and its share of the cases.
+        The most frequent class (the first one of a tie), and its share of the cases.
     """
 
     table: pd.DataFrame
@@ -103,14 +103,14 @@ def rank_ways(
         for name in order
     ]
     first = found[order[0]]
-    share = first.drop_duplicates("case")["label"].value_counts(normalize=True)
+    share = first.drop_duplicates("case")["label"].value_counts(normalize=True).reindex(class_names(first))
     table, chosen = nested_choice(tables, inner) if set(tables) == set(inner) and len(tables) > 1 else (None, {})
     return Leaderboard(
         table=pd.DataFrame(rows),
         honest={} if table is None else measure_cases(average_by_case(table), replicates, names=METRICS),
         chosen=chosen,
         floor=floor,
-        commonest=(str(share.index[0]), float(share.iloc[0])),
+        commonest=(str(share.idxmax()), float(share.max())),
         patients=int(patient_groups(first).max()) + 1,
         cases=first["case"].nunique(),
         folds=first["fold"].nunique(),
