@@ -1,5 +1,6 @@
 """Gradient-boosted trees by XGBoost."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ OURS = ("rounds", "class_weight")
 class BoostedByXGBoost(Model):
     """A fitted booster of the classes that its training part held."""
 
-    suffix: ClassVar[str] = ".ubj"
+    suffix: ClassVar[str] = ".json"
 
     booster: Any
     present: Codes
@@ -45,7 +46,8 @@ class BoostedByXGBoost(Model):
         """Return the booster of a file; `ValueError` where it is damaged."""
         xgboost = import_extra("xgboost")
         try:
-            booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(path.read_bytes()))
+            json.loads(path.read_bytes())  # of what is damaged XGBoost reads beyond the end
+            booster = xgboost.Booster({"nthread": 1}, model_file=path)
             present = np.array(booster.attr("present").split(","), np.int64)
             return cls(booster, present, int(booster.attr("classes")))
         except (xgboost.core.XGBoostError, AttributeError, ValueError) as error:
@@ -58,7 +60,7 @@ class BoostedByXGBoost(Model):
         return over_all_classes(probabilities, self.present, self.classes)
 
     def save(self, stem: Path) -> None:
-        """Write XGBoost's own format: universal binary JSON."""
+        """Write XGBoost's own format, JSON: its binary one cannot be checked before it is read."""
         self.booster.save_model(stem.with_suffix(self.suffix))
 
 
