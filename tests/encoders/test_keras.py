@@ -57,6 +57,7 @@ def test_preprocessing_is_keras_own(option: Callable[..., Encoder], name: str) -
     np.testing.assert_allclose(prepared.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_descriptors_are_those_of_keras_called_directly(
     option: Callable[..., Encoder], tmp_path: Path, name: str

@@ -32,6 +32,7 @@ def text(material: ReportMaterial) -> str:
     return "\n".join(line for block in blocks if isinstance(block, Text) for line in block.lines)
 
 
+@pytest.mark.slow
 def test_data_protocol_learning_and_software_are_told(material: ReportMaterial, text: str) -> None:
     (cell,) = material.done
     cases = material.splits[0].judged["case"].nunique()
@@ -48,6 +49,7 @@ def test_data_protocol_learning_and_software_are_told(material: ReportMaterial, 
         assert said in text, said
 
 
+@pytest.mark.slow
 def test_what_was_chosen_is_told_with_what_it_was_chosen_on(text: str) -> None:
     assert (
         "predicted out of fold, by 2 inner folds of its patients. On these predictions a threshold was chosen by "
@@ -56,6 +58,7 @@ def test_what_was_chosen_is_told_with_what_it_was_chosen_on(text: str) -> None:
     assert "inner_folds =" not in text
 
 
+@pytest.mark.slow
 def test_parameters_are_told_that_are_not_the_defaults(material: ReportMaterial, text: str) -> None:
     (cell,) = material.done
     changed = changed_params(cell.params)
@@ -70,6 +73,7 @@ def test_the_defaults_are_none_of_them() -> None:
     assert changed_params({"protocol": "kfold", "protocol.seed": "3"}) == ["protocol.seed = 3"]
 
 
+@pytest.mark.slow
 def test_who_is_cited_is_named(text: str) -> None:
     for name, reference in REFERENCES.items():
         assert (name in text) == (reference in text), name

@@ -46,6 +46,7 @@ def test_without_padding_windows_are_crops(sizes: set[int], down: int, across: i
                 torch.testing.assert_close(grid[:, row, column], network(own), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LENGTHS))
 def test_the_window_of_a_whole_crop_has_its_descriptor_or_the_encoder_refuses(
     option: Callable[..., Encoder], name: str
