@@ -52,13 +52,13 @@ def opened(module: str, workspace: Path, images: Path, *overrides: str) -> Mappi
 
 
 @pytest.mark.slow
-def test_an_image_is_opened_twice_at_most_and_an_example_once_more(tmp_path: Path) -> None:
+def test_an_image_is_opened_twice_and_once_more_where_it_is_explained_or_shown_beside_one(tmp_path: Path) -> None:
     images = folder_of_images(tmp_path / "images", 8)
     options = [*SMALL, "data=folder", f"data.root={images}", "stain=none", "crop.fit=true"]
     found = opened("run", tmp_path, images, *options, "examples=1")
     assert len(found) == 8
-    assert set(found.values()) == {2, 3}  # read and hashed, decoded for the encoder; explained
-    assert list(found.values()).count(3) <= 4  # one of each class, right and wrong
+    assert set(found.values()) <= {2, 3, 4}  # read and hashed, decoded for the encoder; explained, shown as a neighbour
+    assert 8 * 2 < sum(found.values()) <= 8 * 3 + 4  # explained are one of each class, right and wrong
 
 
 @pytest.mark.slow
