@@ -124,7 +124,7 @@ def draw_maps(
     figure = Figure(dpi=100, layout="compressed")
     lines: list[tuple[float, int, Callable[[Any], None]]] = []
     for row, each in zip(rows.to_dict("records"), explanations, strict=True):
-        lines.append((side_ratio(each.image), 1 + len(each.maps), partial(draw_row, figure, row=row, explanation=each)))
+        lines.append((side_ratio(each.image), 1 + len(each.maps), partial(draw_row, row=row, explanation=each)))
         if alike := neighbours.get(row["sample"]):
             height = max(side_ratio(one.image) for one in alike)
             lines.append((height, len(alike), partial(draw_neighbours, fold=row["fold"], neighbours=alike)))
@@ -153,7 +153,7 @@ def draw_neighbours(axes: Any, fold: int, neighbours: Sequence[Alike]) -> None:
         panel.set_axis_off()
 
 
-def draw_row(figure: "matplotlib.figure.Figure", axes: Any, row: Mapping[Any, Any], explanation: Explained) -> None:
+def draw_row(axes: Any, row: Mapping[Any, Any], explanation: Explained) -> None:
     """Draw an image and its maps side by side, and what their colours mean."""
     view = f"{row['view']}: " if row["view"] else ""
     own = f"{view}{row['predicted']} {row['probability']:.2f} by the model of fold {row['fold']}, seed {row['seed']}"
@@ -165,7 +165,7 @@ def draw_row(figure: "matplotlib.figure.Figure", axes: Any, row: Mapping[Any, An
     for panel in axes[1 + len(explanation.maps) :]:
         panel.set_axis_off()
     if explanation.maps:
-        bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.01)
+        bar = axes[0].figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.01)
         bar.set_label("\n".join(textwrap.wrap(explanation.meaning, 30)), fontsize=8)
         bar.ax.tick_params(labelsize=8)
 
