@@ -13,9 +13,9 @@ from tests.benchmarks.coverage import (
     simulate_recall,
 )
 
-TRIALS = 500
-BELOW, ABOVE = 90.0, 99.8
-"""Percent; at a coverage of 93, 500 studies give 1.1 of deviation. What lies above 97 is where counts are few."""
+TRIALS = 1000
+BELOW, ABOVE = 91.5, 99.5
+"""Percent; at a coverage of 93, 1000 studies give 0.8 of deviation. What lies above 97 is where counts are few."""
 
 
 def test_a_few_studies_are_covered() -> None:
@@ -29,7 +29,7 @@ def test_a_few_studies_are_covered() -> None:
 @pytest.mark.parametrize("accuracy", [0.6, 0.75, 0.85, 0.95, 0.98, 0.995])
 def test_accuracies_are_covered(patients: int, images: int, accuracy: float) -> None:
     held = hold(simulate_accuracy(patients, images, accuracy), TRIALS, patients, images, accuracy)
-    assert BELOW <= held <= (100 if images == 1 else ABOVE)  # 20 of 20 are right in 90 % of studies at 0.995
+    assert BELOW <= held <= (99.9 if images == 1 else ABOVE)  # 20 of 20 are right in 90 % of studies at 0.995
 
 
 @pytest.mark.slow
