@@ -24,6 +24,7 @@ from src.evaluation.chosen_threshold import parse_rule
 from src.evaluation.descriptors import PCA, PROJECTIONS, TSNE
 from src.evaluation.recalibration import NONE as AS_IT_IS
 from src.evaluation.recalibration import RECALIBRATIONS
+from src.evaluation.sample_size import CORRELATION, LIKENESS, POWER
 from src.evaluation.two_classes import Binary
 from src.executors.executor import Executor
 from src.images.perturb import PERTURBATIONS
@@ -31,7 +32,7 @@ from src.methods.audit import AUDIT
 from src.methods.method import Method
 from src.operators import RESERVED, import_ours, import_own, operators
 from src.storage.store import flatten_recipe
-from src.system.checks import at_least, holds, one_of, suggest_choice
+from src.system.checks import at_least, holds, needs_extra, one_of, suggest_choice
 from src.tracking import Tracking
 from src.tuning.tuning import Plan
 
@@ -194,7 +195,7 @@ class Report(TrackedRuns):
         super().__post_init__()
         one_of(PROJECTIONS, projection=self.projection)
         if self.projection == TSNE and find_spec("openTSNE") is None:
-            raise ValueError("projection=tsne needs openTSNE, which is not here: `make tsne` installs it")
+            raise ValueError(needs_extra(f"projection={TSNE}", "openTSNE", "tsne"))
 
 
 @dataclass(kw_only=True)
@@ -215,15 +216,15 @@ class SampleSize:
     images: Any = 1.0
     """Of a patient, on average."""
     images_deviation: Any = 0.0
-    likeness: Any = 0.5
+    likeness: Any = LIKENESS
     """The intraclass correlation of being right among a patient's images."""
-    correlation: Any = 0.4
+    correlation: Any = CORRELATION
     """Phi, of being right in both ways."""
     luck: Any = 0.0
     """The standard deviation of a fold's accuracy from one training to the next."""
     folds: Any = 10
     repeats: Any = 1
-    power: Any = 0.8
+    power: Any = POWER
     workspace: str = "mlruns"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 
+from src.system.checks import needs_extra
 from src.system.files import read_tensors, replace_file
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ Parts = Sequence[Float32[np.ndarray, "_ features"]]
 Labels = Int64[np.ndarray, " rows"]
 Groups = Int64[np.ndarray, " rows"]
 Codes = Int64[np.ndarray, " present"]
+Rows = Int64[np.ndarray, " _"]
 Probabilities = Float64[np.ndarray, "rows classes"]
 
 FACTS = "facts"
@@ -116,9 +118,7 @@ def import_extra(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise ValueError(
-            f"classifier={name} needs its library, which is not installed; `make {name}` installs it"
-        ) from None
+        raise ValueError(needs_extra(f"classifier={name}", "its library", name)) from None
 
 
 def join_parts(features: Features | Parts) -> Features:
@@ -147,22 +147,31 @@ def weigh_rows(weighting: str, labels: Labels) -> Float64[np.ndarray, " rows"] |
     return None if weighting == UNWEIGHTED else compute_sample_weight(BALANCED, labels)
 
 
-def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int, needs: str) -> list[Any]:
-    """Return the training and held-out rows of each fold, at most so many, within the training part of `fold`.
+def group_folds(folds: int, labels: Labels, groups: Groups | None) -> list[tuple[Rows, Rows]]:
+    """Return the rows to learn from and those held out of each fold within a training part: whole groups, stratified.
 
-    Folds are stratified, and hold whole groups. `needs` is the parameter that asks for them.
+    At most as many folds as the rarest class has groups; none where that has one only.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = np.arange(len(labels)) if groups is None else groups
     fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-    if fewest < 2:
+    return [] if fewest < 2 else list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))
+
+
+def whole_groups(folds: int, labels: Labels, groups: Groups | None, fold: int, needs: str) -> list[tuple[Rows, Rows]]:
+    """Return the `group_folds` of the training part of `fold`, which the parameter `needs` asks for.
+
+    `ValueError` where there are none.
+    """
+    found = group_folds(folds, labels, groups)
+    if not found:
         raise ValueError(
             f"{needs} holds patients of each class out within the training part, but a class of fold {fold}'s has one "
             "patient (or case, where none are known): more protocol.folds or inner_folds leave more to learn from; or "
             "take another classifier"
         )
-    return list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))
+    return found
 
 
 M = TypeVar("M", bound=Model)
@@ -189,13 +198,6 @@ def load_model(path: Path, stored: Callable[[Mapping[str, Any], Mapping[str, str
         return stored(tensors, json.loads(facts[FACTS]) if FACTS in facts else facts)  # of models of 0.1 each by itself
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged, or no classifier ({error!r})") from None
-
-
-def log_loss(probabilities: Probabilities, labels: Labels) -> Float64[np.ndarray, " rows"]:
-    """Return the loss of each row in nats, a probability of 0 counting as float64's least step."""
-    given = probabilities[np.arange(len(labels)), labels]
-    losses: Float64[np.ndarray, " rows"] = -np.log(np.maximum(given, np.finfo(np.float64).eps))
-    return losses
 
 
 def over_all_classes(probabilities: Float64[np.ndarray, "rows present"], present: Codes, classes: int) -> Probabilities:

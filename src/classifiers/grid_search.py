@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts, join_parts, log_loss
+from src.classifiers.classifier import Classifier, Features, Groups, Labels, Model, Parts, group_folds, join_parts
 from src.classifiers.tuned import classifiers_by_name
+from src.evaluation.metrics import log_losses
 from src.system.checks import at_least, one_of
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(kw_only=True)
@@ -75,14 +73,14 @@ class GridSearch(Classifier):
 
         One that cannot learn from so few rows, such as by more neighbours than there are, is passed over.
         """
-        parts = inner_parts(labels, groups, self.folds)
+        parts = group_folds(self.folds, labels, groups)
         if not parts or len(self.candidates) == 1:
             return self.candidates[0]
         losses, refusals = np.full(len(self.candidates), np.inf), []
         for place, candidate in enumerate(self.candidates):
             try:
                 found = [
-                    log_loss(model.predict(rows[held]), labels[held])
+                    log_losses(model.predict(rows[held]), labels[held])
                     for known, held in parts
                     for model in candidate.fit(
                         rows[known], labels[known], classes, fold, [seed], threads, groups[known]
@@ -99,16 +97,3 @@ class GridSearch(Classifier):
     def load(self, path: Path) -> Model:
         """Return a model that was saved."""
         return self.candidates[0].load(path)
-
-
-def inner_parts(labels: Labels, groups: Groups, folds: int) -> list[tuple[Rows, Rows]]:
-    """Return the rows to learn from and those held out of each fold: whole groups, stratified by label.
-
-    At most as many folds as the rarest class has groups; none where that has one only.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-    if fewest < 2:
-        return []
-    return list(StratifiedGroupKFold(min(folds, fewest)).split(labels, labels, groups))

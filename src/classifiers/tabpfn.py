@@ -1,10 +1,9 @@
 """TabPFN: a network that was trained to learn from a few rows by looking at them."""
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from src.classifiers.classifier import (
     save_model,
 )
 from src.system.checks import at_least, one_of
+from src.system.files import hash_file
 
 DEVICES = ("cpu", "cuda")
 WAY_OUT = (
@@ -68,7 +68,7 @@ class InContext(Model):
     def fitted(self) -> Any:
         """The network with its rows. It is loaded from a file that is here: else the library would download one."""
         library = import_extra("tabpfn")
-        if not Path(self.weights).is_file() or digest_of(self.weights) != self.digest:
+        if not Path(self.weights).is_file() or hash_file(Path(self.weights)) != self.digest:
             raise ValueError(
                 f"this model needs TabPFN's weights with the SHA-256 {self.digest[:12]}..., with which it was made, "
                 f"but classifier.weights={self.weights or '(none)'} are others: give those"
@@ -115,7 +115,7 @@ class TabPFN(Classifier):
 
     def digest(self) -> str:
         """Return the identity of the weights; empty where they are not here, which `check` tells."""
-        return digest_of(self.weights) if Path(self.weights).is_file() else ""
+        return hash_file(Path(self.weights)) if Path(self.weights).is_file() else ""
 
     def check(self, splits: str, data: str, patients: int = 0) -> list[str]:
         """Return nothing; `ValueError` where library, weights or device are not here."""
@@ -159,15 +159,3 @@ class TabPFN(Classifier):
                 raise ValueError(f"TabPFN cannot learn from fold {fold}'s training part: {said}") from None
             models.append(model)
         return models
-
-
-def digest_of(path: str) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; computed once while it stays as it is."""
-    status = Path(path).stat()
-    return _digest_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache
-def _digest_of(path: str, size: int, changed: int) -> str:
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from src.system.checks import one_of
+from src.system.checks import needs_extra, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -138,8 +138,7 @@ def check_openvino() -> None:
     """Raise `ValueError` where OpenVINO is not installed."""
     if "openvino" not in sys.modules and find_spec("openvino") is None:
         raise ValueError(
-            "encoder.backend=openvino needs OpenVINO, which is not here: `make openvino` installs it; or take "
-            "encoder.backend=torch"
+            f"{needs_extra('encoder.backend=openvino', 'OpenVINO', 'openvino')}; or take encoder.backend=torch"
         )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from src.encoders.backends import FLOAT32, OPENVINO, TORCH, Torch, check_backend, make_runner
 from src.encoders.encoder import Encoder, check_crops
-from src.encoders.weights import SAFETENSORS, TORCH_FILES, find_weights, seed_draws, sha256
+from src.encoders.weights import SAFETENSORS, TORCH_FILES, find_weights, seed_draws
 from src.system.checks import at_least, holds, one_of
+from src.system.files import hash_file
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +125,7 @@ class NetworkEncoder(Encoder):
         """
         path = self.locate()
         if path is not None:
-            return sha256(path)
+            return hash_file(path)
         return "-".join([RANDOM, str(self.seed), *(f"{name}-{version(name)}" for name in self.libraries)])
 
     def locate(self) -> Path | None:

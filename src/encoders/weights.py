@@ -4,7 +4,6 @@ Nothing here unpickles: safetensors, or torch's files with `weights_only`.
 """
 
 import contextlib
-import hashlib
 import logging
 import pickle
 import random
@@ -13,7 +12,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ import numpy as np
 
 from src.encoders.state_dicts import describe_choice, find_prefix, flatten_state
 from src.system.downloads import content_length, download_rest, explain_failure
+from src.system.files import hash_file
 
 if TYPE_CHECKING:
     import torch
@@ -81,21 +80,6 @@ def _either(choices: Sequence[str]) -> str:
     return " or ".join(choices)
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal.
-
-    Computed once per process while the file stays as it is.
-    """
-    status = path.stat()
-    return _hash(path, "sha256", status.st_size, status.st_mtime_ns)
-
-
-@lru_cache
-def _hash(path: Path, algorithm: str, size: int, changed: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
 @contextlib.contextmanager
 def without_network() -> Iterator[None]:
     """Look for weights on this machine alone: what would have to be fetched cannot be reached."""
@@ -147,10 +131,7 @@ def fetch_weights(url: str, folder: Path, algorithm: str, start: str) -> Path:
 
 
 def _matches(path: Path, algorithm: str, start: str) -> bool:
-    if not path.is_file():
-        return False
-    status = path.stat()
-    return _hash(path, algorithm, status.st_size, status.st_mtime_ns).startswith(start)
+    return path.is_file() and hash_file(path, algorithm).startswith(start)
 
 
 def _download(url: str, part: Path) -> None:

@@ -17,6 +17,9 @@ from src.evaluation.metrics import measure_cases, patient_groups
 from src.evaluation.optimism_ledger import nested_choice
 from src.evaluation.predictions import average_by_case, class_names
 from src.evaluation.sample_size import (
+    CORRELATION,
+    LIKENESS,
+    POWER,
     correlation_limits,
     design_effect,
     difference_power,
@@ -26,17 +29,17 @@ from src.evaluation.sample_size import (
 )
 from src.evaluation.two_classes import Binary
 from src.evaluation.verdicts import BETTER, NOT_SHOWN, WORSE
-from src.evaluation.wording import measured, number, percent
+from src.evaluation.wording import listed, measured, number, percent
 
 BEST, FLOOR = "best", "floor"
 """What stands instead of a verdict in the rows against which the others are held."""
 METRICS = ("accuracy", "auc")
 DIFFERENCES = (0.05, 0.1)
 """Differences of accuracy of which it is said how many patients would show them."""
+FEW = 4, "others"
+"""How many ways are named in a sentence, and what the rest are."""
 WIDTH = 0.1
 """That of an interval of which it is said how many patients it takes."""
-LIKENESS, CORRELATION, POWER = 0.5, 0.4, 0.8
-"""What `python -m src.plan` takes, too, where nothing else is known."""
 
 
 @dataclass(kw_only=True)
@@ -148,11 +151,11 @@ def answer(board: Leaderboard) -> list[str]:
     elif not worse and (rows["against_floor"] != BETTER).all() and len(rows) > 1:
         said = f"Too few to tell: on these {count} no way is shown to be worse than the most accurate, {board.best}."
     elif alike:
-        said = f"{board.best} is the most accurate, and not shown to be better than {listed(alike)}."
+        said = f"{board.best} is the most accurate, and not shown to be better than {listed(alike, *FEW)}."
     else:
         said = f"{board.best} is the most accurate."
     lines = [said]
-    lines += [f"Shown to be worse than {board.best}: {listed(worse)}."] if worse else []
+    lines += [f"Shown to be worse than {board.best}: {listed(worse, *FEW)}."] if worse else []
     return [*lines, floor_line(board), *honest_lines(board)]
 
 
@@ -164,7 +167,7 @@ def floor_line(board: Leaderboard) -> str:
     if not better:
         return f"No way is shown to be better than the floor, {board.floor}."
     rest = len(board.table) - 1 - len(better)
-    which = "Every other way is" if not rest else f"{listed(better)} {'is' if len(better) == 1 else 'are'}"
+    which = "Every other way is" if not rest else f"{listed(better, *FEW)} {'is' if len(better) == 1 else 'are'}"
     return f"{which} shown to be better than the floor, {board.floor}."
 
 
@@ -220,9 +223,3 @@ def needed_line(board: Leaderboard) -> str:
     """Return how many patients it takes, in a sentence."""
     said = ", ".join(f"{count:,} {purpose}" for purpose, count in needed_patients(board).items())
     return f"There are {board.patients} {board.unit}; it takes about {said}."
-
-
-def listed(names: list[str], most: int = 4) -> str:
-    """Return names in words, of many the first."""
-    shown = names[:most] + ([f"{len(names) - most} others"] if len(names) > most else [])
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

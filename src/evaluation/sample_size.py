@@ -14,6 +14,8 @@ from src.evaluation.resampling import LEVEL
 
 MOST = 10_000_000
 """Patients beyond which no study is planned."""
+LIKENESS, CORRELATION, POWER = 0.5, 0.4, 0.8
+"""What is taken where nothing else is known: how alike a patient's images are, and two ways' answers; the power."""
 QUANTILES = (np.arange(1000) + 0.5) / 1000
 """At which the deviation that folds happen to show is taken: the power is a mean over them."""
 

@@ -117,3 +117,10 @@ def unit_of(metric: str) -> str:
 def capital(text: str) -> str:
     """Return a text as it begins a sentence."""
     return text[:1].upper() + text[1:]
+
+
+def listed(names: list[str], most: int = 6, rest: str = "more") -> str:
+    """Return names as a list in a sentence; of many the first, and how many the rest are."""
+    if len(names) > most:
+        names = [*names[:most], f"{len(names) - most} {rest}"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

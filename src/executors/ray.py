@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from src.executors.executor import Batched, Executor, Work
-from src.system.checks import at_least
+from src.system.checks import at_least, needs_extra
 from src.system.own_code import MODULES
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Ray(Executor):
         try:
             import ray
         except ModuleNotFoundError:
-            raise ValueError("executor=ray needs Ray, which is not here: `make ray` installs it") from None
+            raise ValueError(needs_extra("executor=ray", "Ray", "ray")) from None
         send_own_code()
         if ray.is_initialized():
             return

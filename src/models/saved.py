@@ -17,7 +17,7 @@ from src.cell import Cell
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder, Extractor
 from src.encoders.network_encoder import NetworkEncoder
-from src.encoders.weights import sha256, without_pickle
+from src.encoders.weights import without_pickle
 from src.evaluation.chosen_threshold import ThresholdRule, choose_thresholds
 from src.evaluation.predictions import class_names, probability_columns
 from src.evaluation.recalibration import Recalibration, read_recalibrations, recalibrate
@@ -27,7 +27,7 @@ from src.methods.fold_models import parse_model_name
 from src.methods.likeness import Known
 from src.methods.method import Applied, CellTask, Fitted, Method, Outcome
 from src.storage.store import Store
-from src.system.files import replace_file
+from src.system.files import hash_file, replace_file
 from src.system.next_commands import next_command
 from src.system.progress import Progress
 
@@ -335,7 +335,7 @@ def pack_fitted(folders: list[Path], build: Build, target: Path, weights: str = 
             continue
         kept = without_pickle(file, target / WEIGHTS / member.weights)
         description = json.loads((place / DESCRIPTION).read_text())
-        description |= {"packed": f"../{kept.relative_to(target)}", "weights": sha256(kept)}
+        description |= {"packed": f"../{kept.relative_to(target)}", "weights": hash_file(kept)}
         replace_file(place / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 from src.evaluation.predictions import count_repeats
 from src.evaluation.text_tables import TextTable
+from src.evaluation.wording import listed
 from src.reporting.gathering import ReportMaterial
 from src.reporting.results import main_group
 from src.reporting.sections import Section, Text
-from src.reporting.typesetting import counted, listed
+from src.reporting.typesetting import counted
 
 Answer = Callable[[ReportMaterial], str] | tuple[str, ...]
 """What tells the answer, or the sections that hold it, by their ids."""

@@ -9,7 +9,7 @@ from src.evaluation.fold_tables import FUSION, SPREAD, of_one_view
 from src.evaluation.metrics import patient_groups
 from src.evaluation.predictions import average_by_case, class_names, count_repeats
 from src.evaluation.side_by_side import Group
-from src.evaluation.wording import capital, ends, percent, scale, titled, unit_of
+from src.evaluation.wording import capital, ends, listed, percent, scale, titled, unit_of
 from src.reporting import checklists, descriptions, provenance, results
 from src.reporting.descriptors import descriptor_section
 from src.reporting.gathering import LACKING, ReportMaterial
@@ -18,7 +18,7 @@ from src.reporting.participants import participant_section
 from src.reporting.results import leaderboard_lines, main_group, main_model
 from src.reporting.robustness import robustness_section
 from src.reporting.sections import Fact, Part, ReportPage, Section
-from src.reporting.typesetting import MISSING, counted, listed, number, typeset
+from src.reporting.typesetting import MISSING, counted, number, typeset
 from src.tracking import FINISHED, RunRecord
 
 KINDS = {"sweep": "Sweep", "run": "Run", "runs": "Runs"}

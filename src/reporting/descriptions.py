@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from src.reporting.typesetting import counted, listed
+from src.evaluation.wording import listed
+from src.reporting.typesetting import counted
 from src.tracking import RunRecord
 from src.tracking.run_record import parse_param
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 from src.config import default_params
 from src.evaluation.predictions import count_repeats
-from src.evaluation.wording import number
+from src.evaluation.wording import listed, number
 from src.reporting import descriptions
 from src.reporting.gathering import ReportMaterial, Split
 from src.reporting.participants import describe_data, different_data, without_bad
 from src.reporting.results import main_group
 from src.reporting.sections import Block, Heading, Section, Text
-from src.reporting.typesetting import counted, listed
+from src.reporting.typesetting import counted
 from src.system.addresses import mask_passwords
 from src.tracking import RunRecord
 from src.tracking.run_record import parse_param

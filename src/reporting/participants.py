@@ -6,12 +6,12 @@ import pandas as pd
 
 from src.evaluation.evaluation import Evaluation
 from src.evaluation.text_tables import TextTable
-from src.evaluation.wording import MISSING, percent
+from src.evaluation.wording import MISSING, listed, percent
 from src.methods.fold_models import LEFT_OUT
 from src.reporting.gathering import ReportMaterial, Split
 from src.reporting.results import main_group
 from src.reporting.sections import Block, Heading, Section
-from src.reporting.typesetting import counted, listed
+from src.reporting.typesetting import counted
 
 OF_ANY = "A patient counts in each class that any of its cases has."
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pandas as pd
 
 from src.evaluation.text_tables import BAD, TextTable
-from src.evaluation.wording import number
+from src.evaluation.wording import listed, number
 from src.reporting.descriptions import is_windowed
 from src.reporting.gathering import OF_CLASS, ReportedExample, ReportMaterial, Split
 from src.reporting.sections import Block, Commands, Gallery, Heading, Picture, Section, Text
-from src.reporting.typesetting import MISSING, command, counted, duration, listed
+from src.reporting.typesetting import MISSING, command, counted, duration
 from src.system.addresses import mask_passwords
 from src.tracking import RunRecord
 

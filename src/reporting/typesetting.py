@@ -23,13 +23,6 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count} {one if count == 1 else several or one + 's'}"
 
 
-def listed(names: list[str], most: int = 6) -> str:
-    """Return names as a list in a sentence; of many the first, and how many more there are."""
-    if len(names) > most:
-        names = [*names[:most], f"{len(names) - most} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
-
-
 def duration(seconds: float) -> str:
     """Return a time in the unit that suits it."""
     if seconds < 120:

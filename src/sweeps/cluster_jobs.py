@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli.terminal import say
 from src.sweeps.processes import cell_arguments, cell_titles, completed_jobs, running_module
 from src.sweeps.resume import AGAIN, VARIABLE
+from src.system.checks import needs_extra
 from src.system.interrupts import raise_interrupt
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def check_launcher(launcher: DictConfig) -> None:
         return
     asked = f"hydra/launcher=submitit_{name.lower()}"
     if importlib.util.find_spec("submitit") is None:
-        raise ValueError(f"{asked} needs submitit, which is not here: `make slurm` installs it")
+        raise ValueError(needs_extra(asked, "submitit", "slurm"))
     missing = [tool for tool in ("sbatch", "srun", "sacct", "scancel") if shutil.which(tool) is None]
     if name == "Slurm" and missing:
         raise ValueError(

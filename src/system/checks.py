@@ -39,5 +39,10 @@ def suggest_choice(value: object, choices: Iterable[object]) -> str:
     return f"; did you mean {folded[close[0]]}?" if close else ""
 
 
+def needs_extra(asked: str, library: str, extra: str) -> str:
+    """Return what to say of something that needs a library which an extra brings, and which is not here."""
+    return f"{asked} needs {library}, which is not here: `make {extra}` installs it"
+
+
 def _full(name: str, group: str) -> str:
     return f"{group}.{name}" if group else name

@@ -1,9 +1,11 @@
-"""Files that appear as a whole or not at all, and files of tensors."""
+"""Files that appear as a whole or not at all, their hashes, and files of tensors."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,18 @@ def writing_refusal(folder: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content, in hexadecimal, computed once per process while the file stays as it is."""
+    status = path.stat()
+    return _hash_file(path, algorithm, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _hash_file(path: Path, algorithm: str, size: int, changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:

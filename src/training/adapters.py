@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from src.system.checks import needs_extra
 from src.training.network import NetworkWithHead
 from src.training.parameters import ADAPTERS, FineTuning
 
@@ -50,7 +51,7 @@ def import_peft() -> Any:
     try:
         import peft
     except ModuleNotFoundError:
-        raise ValueError("finetune.trainable=lora needs peft, which is not here: `make lora` installs it") from None
+        raise ValueError(needs_extra("finetune.trainable=lora", "peft", "lora")) from None
     return peft
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from src.classifiers.grid_search import GridSearch, inner_parts
+from src.classifiers.classifier import group_folds
+from src.classifiers.grid_search import GridSearch
 from src.classifiers.logistic import Logistic
 
 GRID = GridSearch(of="Logistic", grid={"c": [1e-4, 1e-2, 1.0]})
@@ -35,7 +36,7 @@ def test_rows_of_a_patient_stay_together() -> None:
     draws = np.random.default_rng(0)
     groups = np.repeat(np.arange(24), 5)
     labels = groups % 2
-    for known, held in inner_parts(labels, groups, 3):
+    for known, held in group_folds(3, labels, groups):
         assert not set(groups[known]) & set(groups[held])
         assert set(labels[held]) == {0, 1}
     features = draws.normal(size=(24, 8)).astype(np.float32)[groups]

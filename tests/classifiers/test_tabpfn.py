@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.classifiers.tabpfn import TabPFN, digest_of
+from src.classifiers.tabpfn import TabPFN
+from src.system.files import hash_file
 from tests.support.classifiers import ClassifierContract
 from tests.support.descriptors import problem
 
@@ -65,7 +66,7 @@ def test_it_is_the_library_called_directly(weights: str) -> None:
 
 def test_a_model_knows_its_weights_by_their_digest(weights: str, tmp_path: Path) -> None:
     one = TabPFN(weights=weights, estimators=1)
-    assert one.digest() == digest_of(weights)
+    assert one.digest() == hash_file(Path(weights))
     one.fit(*problem(rows=20), 3, 1, [0])[0].save(tmp_path / "model")
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"others")

@@ -7,6 +7,7 @@ from src.evaluation.wording import (
     METRICS,
     ends,
     headed,
+    listed,
     measured,
     number,
     p_value,
@@ -89,3 +90,11 @@ def test_metrics_have_titles_units_and_digits() -> None:
     assert headed("log_loss", percent="points") == "Log loss, nats"
     assert (scale("binary_accuracy"), scale("binary_auc"), scale("log_loss")) == ((100, 1), (1, 3), (1, 3))
     assert unit_of("binary_log_loss") == "nats"
+
+
+def test_names_in_a_sentence() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert listed(list("abc"), 2, "others") == "a, b and 1 others"
+    assert listed([]) == ""

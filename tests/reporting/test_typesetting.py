@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.reporting.typesetting import command, counted, duration, listed, number, typeset
+from src.reporting.typesetting import command, counted, duration, number, typeset
 from src.system.addresses import mask_passwords
 
 NAN = float("nan")
@@ -21,10 +21,7 @@ def test_the_terminals_signs_become_those_of_print() -> None:
     assert typeset("-") == DASH
 
 
-def test_names() -> None:
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+def test_counts() -> None:
     assert counted(1, "class", "classes") == "1 class"
     assert counted(2, "class", "classes") == "2 classes"
 
