@@ -25,6 +25,8 @@ Groups = Int64[np.ndarray, " rows"]
 Codes = Int64[np.ndarray, " present"]
 Rows = Int64[np.ndarray, " _"]
 Probabilities = Float64[np.ndarray, "rows classes"]
+HeldOut = Callable[[], tuple[Features, Labels]]
+"""Gives the rows that are held out, and their labels."""
 
 FACTS = "facts"
 """The entry of a model's file that holds its facts."""
@@ -91,10 +93,10 @@ class Classifier(ABC):
         """Return the identity of what it knows besides its parameters; empty where that is nothing."""
         return ""
 
-    def seeing(self, features: Features, labels: Labels) -> "Classifier":
-        """Return the classifier that learns where these rows are held out: this one, unless it is to stop by them.
+    def seeing(self, held_out: HeldOut) -> "Classifier":
+        """Return the classifier that learns where rows are held out: this one, unless it is to stop by them.
 
-        One that does has seen what is reported, and its `check` says so.
+        One that does has seen what is reported, and its `check` says so; for others nobody takes the rows out.
         """
         return self
 

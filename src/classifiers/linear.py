@@ -18,6 +18,7 @@ from src.classifiers.classifier import (
     Codes,
     Features,
     Groups,
+    HeldOut,
     Labels,
     Model,
     Parts,
@@ -152,12 +153,12 @@ class LinearProbe(Classifier):
         one_of(CLASS_WEIGHTS, class_weight=self.class_weight)
         self.held_out: tuple[Features, Labels] | None = None  # no parameter: see `seeing`
 
-    def seeing(self, features: Features, labels: Labels) -> "LinearProbe":
+    def seeing(self, held_out: HeldOut) -> "LinearProbe":
         """Return the classifier that stops by these rows, which are held out, where it is to."""
         if self.stop_by != HELD_OUT:
             return self
         seer = copy(self)
-        seer.held_out = features, labels
+        seer.held_out = held_out()
         return seer
 
     def check(self, splits: str, data: str, patients: int = 0) -> list[str]:

@@ -116,9 +116,10 @@ def fuse_thresholds(members: Sequence[Member]) -> ModelThreshold | None:
     first, found = members[0].threshold, [each.threshold for each in members if each.threshold is not None]
     if first is None or len(found) < len(members) or not all(first.alike(each) for each in found):
         return None
-    rule, tables = parse_rule(first.rule), [each.cases.set_index(CASE_OF_FOLD).sort_index() for each in found]
+    rule = parse_rule(first.rule)
     if len(found) == 1 or rule is None:
         return first
+    tables = [each.cases.set_index(CASE_OF_FOLD).sort_index() for each in found]
     if not all(table.index.equals(tables[0].index) for table in tables):
         return None
     means = pd.concat(tables)[probability_columns(tables[0])].groupby(level=CASE_OF_FOLD).mean()

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float32
 
 from src.cell import Cell
-from src.classifiers.classifier import Model, Probabilities
+from src.classifiers.classifier import Features, Labels, Model, Probabilities
 from src.data.manifest import case_groups
 from src.data.splits import FIT, REPORT, assign_roles
 from src.encoders.device import resolve_device
@@ -247,8 +247,11 @@ def fit_fold(
     known = features[:, :most]
     taught = labels[training].repeat(known.shape[1])
     together = rows["case"].map(case_groups(rows)).factorize()[0][training].repeat(known.shape[1])
-    held_out_rows = features[held_out].reshape(-1, features.shape[2]), labels[held_out].repeat(features.shape[1])
-    models = cell.classifier.seeing(*held_out_rows).fit(
+
+    def reported() -> tuple[Features, Labels]:
+        return features[held_out].reshape(-1, features.shape[2]), labels[held_out].repeat(features.shape[1])
+
+    models = cell.classifier.seeing(reported).fit(
         consecutive_parts(known, training), taught, classes, fold, cell.seeds, threads, together
     )
     tables = []
