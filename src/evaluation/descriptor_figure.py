@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from src.evaluation.descriptors import DescriptorMap
+from src.evaluation.descriptors import RIGHT, WRONG, DescriptorMap
 from src.evaluation.figures import GREY, MARKERS, PALETTE, _entry, _figure
 from src.evaluation.wording import capital
 from src.system.natural_order import natural_order
@@ -18,8 +18,7 @@ PANEL = 3.5
 """Inches that a panel is wide."""
 SHOWN = 12
 """Values with a colour and mark of their own; the images of rarer ones are grey."""
-RIGHT, WRONG = "right", "wrong"
-PATIENT, ANSWER = "patient", "answer"
+PATIENT = "patient"
 
 
 def draw_descriptor_map(found: DescriptorMap, images: pd.DataFrame, columns: list[str]) -> "matplotlib.figure.Figure":

@@ -27,6 +27,8 @@ DRAWS = 50
 """Exchanges of values, whose mean is what chance gives."""
 SEED = 0
 PCA, TSNE = "pca", "tsne"
+RIGHT, WRONG = "right", "wrong"
+"""What answers are."""
 
 Descriptors = Float[np.ndarray, "image feature"]
 Asked = Float[np.ndarray, "asked feature"]

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from src.evaluation.descriptors import PROJECTIONS, Told, find_nearest, tell_values
+from src.evaluation.descriptors import PCA, PROJECTIONS, RIGHT, TSNE, WRONG, Told, find_nearest, tell_values
 from src.evaluation.fold_tables import mark_correct
 from src.evaluation.predictions import average_by_case, number_repeats
 from src.evaluation.slices import slice_facts
 from src.evaluation.text_tables import TextTable
 from src.evaluation.wording import capital, percent, ranged
-from src.methods.likeness import Known
+from src.methods.likeness import ALL, Known
 from src.reporting.sections import Block, Gallery, Picture, Section, Text
 from src.reporting.typesetting import MISSING, counted, typeset
 from src.sweeps.fusion import read_table
@@ -94,7 +94,7 @@ def describe_images(
         cells=[run.name],
         encoder=run.params.get("encoder.label", ""),
         stain=run.params.get("stain", ""),
-        view="" if view == "all" else view,
+        view="" if view == ALL else view,
         descriptors=known.descriptors,
         images=rows.assign(
             fold=rows["case"].map(folds).fillna("0"), answer=rows["case"].map(answers(tracking, run)).fillna("")
@@ -108,7 +108,7 @@ def answers(tracking: "Tracking", run: "RunRecord") -> "pd.Series[str]":
     """Return of each case that is held out whether it is right or wrong, in most repeats."""
     cases = average_by_case(tracking.predictions(run))
     right = mark_correct(cases).groupby(cases["case"]).mean() >= 0.5
-    return right.map({True: "right", False: "wrong"})
+    return right.map({True: RIGHT, False: WRONG})
 
 
 def descriptor_section(material: "ReportMaterial") -> Section | None:
@@ -189,7 +189,7 @@ def map_picture(each: DescribedImages, projection: str) -> Picture:
     names = ["class", "answer", "patient", *each.columns, "fold"]
     shown = [name for name in names if images[name].nunique() > 1]
     figure = draw_descriptor_map(PROJECTIONS[projection](each.descriptors), images, shown)
-    how = {"pca": "principal components", "tsne": "t-SNE"}[projection]
+    how = {PCA: "principal components", TSNE: "t-SNE"}[projection]
     view = f", {each.view}" if each.view else ""
     of_what = f"{each.cells[0]}{view}: {counted(len(images), 'image')} by their descriptors ({how})"
     alt = f"Map of {counted(len(images), 'image')} coloured by {', '.join(shown)}: figures in the table above"

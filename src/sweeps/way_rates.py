@@ -206,11 +206,11 @@ class Workbench:
         for place, option in enumerate(self.panel.finetune):
             if not networks or (option == "lora" and importlib.util.find_spec("peft") is None):
                 continue
-            overrides = {"encoder": networks[0], "crop": WHOLE, "method": "finetune", "finetune": option}
-            experiment = self.compose(overrides)
             if time.monotonic() > self.deadline:
                 self.unmeasured.append(f"{networks[0]} {option}")
                 continue
+            overrides = {"encoder": networks[0], "crop": WHOLE, "method": "finetune", "finetune": option}
+            experiment = self.compose(overrides)
             per_image = measure_training(self, experiment)
             epochs = sum(phase.epochs for phase in experiment.finetune.stages()) or 1
             one = per_image * epochs * self.images
