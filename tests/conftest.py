@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import tests.support.typechecker  # noqa: F401  # before the hook, which looks it up
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 CHECKED = ["src.images.stain", "src.encoders", "src.classifiers", "src.evaluation", "src.storage.store", "src.data"]
 install_import_hook(CHECKED, "tests.support.typechecker.checked")
 memory.reuse_freed()  # as commands do
+
+settings.register_profile("busy", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("busy")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

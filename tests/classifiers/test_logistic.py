@@ -48,7 +48,7 @@ def test_balanced_classes_weigh_as_if_rows_were_repeated() -> None:
     steps=st.lists(st.integers(-20, 20), min_size=60, max_size=60),
     later=st.floats(-1e6, 1e6, width=32),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_column_that_varies_by_rounding_only_says_nothing(
     base: float, sign: int, steps: list[int], later: float
 ) -> None:

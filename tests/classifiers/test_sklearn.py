@@ -96,7 +96,7 @@ def test_descriptors_are_standardised_unless_told_otherwise() -> None:
     threads=st.integers(2, 5),
     classes=st.integers(2, 4),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_the_same_seed_gives_the_same_bytes_by_any_threads(
     one: Sklearn, seed: int, fold: int, threads: int, classes: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

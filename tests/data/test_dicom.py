@@ -87,7 +87,7 @@ def test_percentiles_spread_a_faint_image(tmp_path: Path) -> None:
     assert np.ptp(grey(tmp_path / "a.dcm")[1:]) < 10
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 999),
     window=st.sampled_from(["stored", "bits", "percentiles"]),

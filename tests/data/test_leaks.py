@@ -197,7 +197,7 @@ def test_neither_order_nor_the_data_set_s_own_columns_matter() -> None:
     pd.testing.assert_frame_equal(find_leaks(mixed, splits[::-1], {}), findings)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(["one", "two"]), st.integers(0, 3)),

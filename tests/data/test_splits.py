@@ -44,7 +44,7 @@ def manifests(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=repr)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(table=manifests(), seed=st.integers(0, 2**16))
 def test_a_split_is_a_partition_that_order_does_not_change(
     protocol: SplitProtocol, table: pd.DataFrame, seed: int
@@ -335,7 +335,7 @@ def test_stopping_takes_its_share_of_every_class(table: pd.DataFrame) -> None:
     assert share.between(0.1, 0.4).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(fewer=st.integers(2, 20), more=st.integers(2, 20), seed=st.integers(0, 50))
 def test_the_fewer_patients_are_among_the_more(fewer: int, more: int, seed: int) -> None:
     rows = [

@@ -52,7 +52,7 @@ def test_parameters_determine_the_length(option: Callable[..., Encoder]) -> None
 
 
 @given(st.integers(7, 40), st.lists(st.integers(0, 255), min_size=3, max_size=3), st.integers(0, 255), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_feature_is_negative_or_undefined(size: int, colour: list[int], spread: int, grey: bool) -> None:
     """Of flat, nearly flat, grey and noisy crops of any size."""
     image = np.full((size, size, 3), colour, np.uint8)

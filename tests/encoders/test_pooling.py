@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -18,7 +18,6 @@ ALLOWANCE = 1e-5
 
 
 @given(DESCRIPTORS, POWERS)
-@settings(deadline=None)
 def test_it_lies_between_the_mean_and_the_maximum(descriptors: np.ndarray, p: float) -> None:
     pooled = PowerMean(p=p)(descriptors)
     assert (pooled >= descriptors.mean(axis=1, dtype=np.float64) * (1 - ALLOWANCE)).all()
@@ -26,14 +25,12 @@ def test_it_lies_between_the_mean_and_the_maximum(descriptors: np.ndarray, p: fl
 
 
 @given(DESCRIPTORS, POWERS, POWERS)
-@settings(deadline=None)
 def test_it_grows_with_p(descriptors: np.ndarray, p: float, q: float) -> None:
     low, high = (PowerMean(p=power)(descriptors).astype(np.float64) for power in sorted([p, q]))
     assert (low <= high * (1 + ALLOWANCE)).all()
 
 
 @given(DESCRIPTORS, POWERS, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_it_does_not_depend_on_the_order_of_crops(descriptors: np.ndarray, p: float, random: object) -> None:
     order = list(range(descriptors.shape[1]))
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -41,7 +38,6 @@ def test_it_does_not_depend_on_the_order_of_crops(descriptors: np.ndarray, p: fl
 
 
 @given(DESCRIPTORS, POWERS, st.integers(-20, 20))
-@settings(deadline=None)
 def test_it_scales_with_the_descriptors(descriptors: np.ndarray, p: float, exponent: int) -> None:
     factor = np.float32(2.0**exponent)
     scaled = PowerMean(p=p)(descriptors) * factor

@@ -156,7 +156,7 @@ def test_one_lucky_fold_is_no_better_way() -> None:
 
 
 @given(some.integers(0, 10_000), some.integers(2, 4), some.integers(1, 2))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_cases_add_is_the_difference(seed: int, k: int, decimals: int) -> None:
     ours, theirs, labels = drawn(seed, k, decimals)
     for metric in NAMES:
@@ -167,7 +167,7 @@ def test_what_cases_add_is_the_difference(seed: int, k: int, decimals: int) -> N
 
 
 @given(some.integers(0, 10_000), some.integers(2, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_to_exchange_cases_is_to_turn_their_signs(seed: int, k: int) -> None:
     ours, theirs, labels = (scipy.stats.rankdata(each, axis=0) if each.ndim > 1 else each for each in drawn(seed, k, 1))
     exchanged = np.random.default_rng(seed).random(len(labels)) < 0.5

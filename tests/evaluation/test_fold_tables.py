@@ -112,7 +112,7 @@ def test_best_marks_all_ties_as_shown() -> None:
     assert not mark_best(table.head(1)).to_numpy().any()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(order=st.permutations(range(24)), draw=st.integers(0, 1000))
 def test_the_order_of_rows_only_orders_the_models(make: Make, order: list[int], draw: int) -> None:
     table = align_tables({"one": make("a", draw=draw, seeds=1), "two": make("b", draw=draw + 1, seeds=1)})

@@ -15,9 +15,7 @@ from src.evaluation.predictions import (
 )
 
 Make = Callable[..., pd.DataFrame]
-with_fixtures = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+with_fixtures = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 
 
 def test_classes_keep_the_order_of_the_columns(make: Make) -> None:

@@ -116,7 +116,7 @@ def test_a_figure_of_repeats_is_the_mean_of_theirs() -> None:
     assert row(together, "blur", 4)[["cases", "patients"]].tolist() == [80, 40]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 1.0]), st.integers(0, 9)), min_size=2, max_size=40))
 def test_an_interval_of_differences_holds_its_middle_and_mirrors(drawn: list[tuple[float, int]]) -> None:
     values, groups = np.array([value for value, _ in drawn]), np.unique([g for _, g in drawn], return_inverse=True)[1]

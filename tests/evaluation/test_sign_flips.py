@@ -20,7 +20,7 @@ def test_signs_by_hand() -> None:
 
 
 @given(some.integers(0, 10_000), some.integers(2, 12), some.sampled_from([1, 4, 1024]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_all_signs_give_scipys_p(seed: int, patients: int, parts: int) -> None:
     """With ties, and patients that do not differ; sums are exact, as scipy tells ties by their last bits."""
     values = np.round(np.random.default_rng(seed).normal(0.3, size=patients) * parts) / parts
@@ -41,7 +41,7 @@ def scipys_sign_flip_test(values: np.ndarray) -> float:
 
 
 @given(some.integers(0, 10_000), some.integers(6, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_interval_is_what_the_test_does_not_refuse(seed: int, patients: int) -> None:
     """Of differences just within its ends p is more than 0.05, and of those just outside at most that."""
     generator = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from tests.benchmarks.verdicts import Learners, Study, gather_evidence, share_le
 
 
 @given(some.integers(0, 10_000), some.integers(4, 40), some.sampled_from([1, 3, 5]), some.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_interval_has_zero_outside_where_p_says_so(seed: int, patients: int, folds: int, luck: float) -> None:
     study = Study(patients=max(patients, folds), folds=folds, images=3, accuracies=(0.5, 0.85), luck=luck)
     evidence = gather_evidence(study, np.random.default_rng(seed), ("accuracy", "auc"))

@@ -38,7 +38,7 @@ def test_jitter_is_the_formulas() -> None:
         assert_equal_but_for_rounding(made, transcription.jitter(image, np.array(multipliers)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 60), st.just(3))),
     st.tuples(st.floats(0, 3), st.floats(0, 3)),

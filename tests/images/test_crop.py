@@ -34,7 +34,7 @@ def find(image: np.ndarray, crop: np.ndarray) -> set[int]:
     return found
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(5, 20), st.integers(5, 20), st.integers(2, 5), st.integers(0, 3))
 def test_every_crop_is_a_window_turned_or_flipped(height: int, width: int, size: int, seed: int) -> None:
     image = numbered(height, width)
@@ -43,7 +43,7 @@ def test_every_crop_is_a_window_turned_or_flipped(height: int, width: int, size:
     assert all(find(image.numpy(), crop.numpy()) for crop in crops)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(5, 30), st.integers(5, 30), st.integers(1, 5), st.integers(0, 3), st.booleans())
 def test_one_look_up_gives_the_same_crops(height: int, width: int, size: int, seed: int, planar: bool) -> None:
     image = numbered(height, width)
@@ -54,7 +54,7 @@ def test_one_look_up_gives_the_same_crops(height: int, width: int, size: int, se
     assert torch.equal(cut.gather(cut.places), torch.stack(list(crop(image, seed, "content", 0))))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 19), st.data())
 def test_crops_are_written_from_any_number_on(first: int, data: st.DataObject) -> None:
     cut = Crop(size=6, count=20).cut(numbered(12, 15), 0, "content", 0)
@@ -116,7 +116,7 @@ def test_a_crop_larger_than_the_image_is_named() -> None:
     size=st.integers(1, 32),
     scale=st.sampled_from([0.3, 0.5, 1.0]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_crop_that_fits_changes_the_scale_of_no_image_but_those_too_small(
     height: int, width: int, size: int, scale: float
 ) -> None:

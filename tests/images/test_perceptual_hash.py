@@ -127,7 +127,7 @@ def hash_tables(draw: st.DrawFn) -> np.ndarray:
     return hashes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hashes=hash_tables(),
     distance=st.integers(0, 40),

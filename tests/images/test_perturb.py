@@ -33,14 +33,14 @@ def amounts(image: np.ndarray) -> np.ndarray:
     return (density @ np.linalg.inv(StainJitter.MIX)).mean(axis=(0, 1))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(IMAGES, st.sampled_from(NAMES))
 def test_the_level_of_no_change_changes_no_byte(image: np.ndarray, name: str) -> None:
     before = image.copy()
     np.testing.assert_array_equal(perturb_image(image, name, PERTURBATIONS[name].unchanged), before)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_image_gives_one_of_its_size_twice_the_same_and_stays(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(NAMES))

@@ -223,7 +223,7 @@ def test_covariance_is_numpys() -> None:
     np.testing.assert_allclose(density_covariance(pixels), expected, rtol=1e-9)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(100, 400), st.integers(0, 10))
 def test_strips_change_no_bit(height: int, width: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -234,7 +234,7 @@ def test_strips_change_no_bit(height: int, width: int, seed: int) -> None:
     np.testing.assert_array_equal(transmit(image, mixing), whole)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 300), st.integers(1, 150), st.floats(0, 100), st.integers(0, 10), st.booleans())
 def test_percentiles_are_numpys(height: int, width: int, percent: float, seed: int, ties: bool) -> None:
     image = np.random.default_rng(seed).integers(0, 4 if ties else 256, (height, width, 3), dtype=np.uint8)

@@ -158,7 +158,7 @@ def test_images_that_are_gone_or_others_are_named(images: Path, tmp_path: Path) 
         hold_out(one.member, outcome.predictions.rename(columns={"p_one": "p_1"}), manifest, images, Progress())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(1, 59))
 def test_cases_are_chosen_by_patient_and_class_and_the_fewer_are_among_the_more(most: int, fewer: int) -> None:
     recorded = make_predictions(cases=60, seeds=1)

@@ -349,7 +349,7 @@ def said(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @given(said(), st.integers(0, 100))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_fusion_is_a_mean_whatever_the_order(each: pd.DataFrame, seed: int) -> None:
     table = fuse_answers(each, ["a", "b"])
     pd.testing.assert_frame_equal(

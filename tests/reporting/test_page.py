@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.evaluation.text_tables import BAD, TextTable
@@ -77,7 +77,6 @@ HOSTILE = [
 PRINTABLE = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(HOSTILE) | PRINTABLE)
 def test_whatever_a_name_is_the_page_has_the_same_elements(name: str) -> None:
     assert Tags(render_page(report(name))).found == Tags(render_page(report("a name"))).found

@@ -72,7 +72,7 @@ def test_a_budget_that_is_too_small_is_told_what_is_enough(budget: float) -> Non
     ),
     some.floats(1000, 10_000),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_plan_keeps_to_its_budget(given_ways: list[tuple[str, float]], budget: float) -> None:
     candidates = [candidate(f"{n}", source, seconds, n) for n, (source, seconds) in enumerate(given_ways)]
     try:

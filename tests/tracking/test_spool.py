@@ -188,7 +188,7 @@ def test_what_the_server_does_not_know_is_left_and_named(server: Server, tmp_pat
 records = st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3), min_size=1, max_size=5)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(records, st.integers(0, 200))
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, tags: list[dict[str, str]], cut: int) -> None:
     shutil.rmtree(tmp_path / "run", ignore_errors=True)

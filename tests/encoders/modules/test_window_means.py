@@ -18,7 +18,6 @@ from tests.support.networks import Unpadded
 WITHOUT_MAPS = {"alexnet", "handcrafted", "vgg16", *FOUNDATION}
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(0, 12), st.integers(0, 12), st.integers(1, 4), st.integers(0, 99))
 def test_window_means_are_means_of_windows(cells: int, down: int, across: int, step: int, seed: int) -> None:
     maps = torch.randn((2, 3, cells + down, cells + across), generator=torch.Generator().manual_seed(seed)) * 1e3
@@ -30,7 +29,7 @@ def test_window_means_are_means_of_windows(cells: int, down: int, across: int, s
             torch.testing.assert_close(means[:, row, column], window.double().mean((2, 3)), rtol=1e-9, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.sets(st.integers(13, 40), min_size=1, max_size=3), st.integers(0, 30), st.integers(0, 30))
 def test_without_padding_windows_are_crops(sizes: set[int], down: int, across: int) -> None:
     network = Unpadded()
