@@ -41,10 +41,6 @@ Layer = Float32[np.ndarray, "classes inputs"]
 """Weights, and as the last input's the bias: that input is 1."""
 TRAINING, HELD_OUT, NOTHING = "training", "held_out", "nothing"
 """What a training stops by."""
-BETAS, EPSILON = (0.9, 0.999), 1e-8
-"""AdamW's, as PyTorch has them."""
-SLOW_EPOCHS, SLOW = 5, 1 / 3
-"""So many epochs have so much of the learning rate: PyTorch's ConstantLR, which eva's `HeadModule` has by default."""
 
 
 @dataclass
@@ -232,43 +228,33 @@ class LinearProbe(Classifier):
 
     def epochs(self, rows: Rows, classes: int, draws: np.random.Generator) -> Iterator[Layer]:
         """Yield the layer after each epoch, and after the last step."""
-        targets = np.eye(classes, dtype=np.float32)[rows.labels]
-        weights = weigh_rows(self.class_weight, rows.labels)
-        worth = np.ones(len(targets), np.float32) if weights is None else weights.astype(np.float32)
-        layer = draw_layer(classes, rows.inputs.shape[1], draws)
-        mean, square = np.zeros_like(layer), np.zeros_like(layer)
-        step = epoch = 0
+        import torch
+        from torch.nn.functional import cross_entropy
+        from torch.optim.lr_scheduler import ConstantLR
+
+        inputs, labels = torch.from_numpy(rows.inputs), torch.from_numpy(rows.labels)
+        weights = None
+        if (worth := weigh_rows(self.class_weight, rows.labels)) is not None:
+            weights = torch.zeros(classes)
+            weights[labels] = torch.from_numpy(worth).float()
+        layer = torch.from_numpy(draw_layer(classes, rows.inputs.shape[1], draws)).requires_grad_()
+        optimiser = torch.optim.AdamW([layer], lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = ConstantLR(optimiser)  # a third of the rate in the first five epochs, as eva's `HeadModule` has it
+        step = 0
         while step < self.steps:
-            rate = self.learning_rate * (SLOW if epoch < SLOW_EPOCHS else 1)
-            order = draws.permutation(len(targets))
-            for start in range(0, min(len(order), self.batch * (self.steps - step)), self.batch):
-                chosen, step = order[start : start + self.batch], step + 1
-                gradient = cross_entropy_gradient(layer, rows.inputs[chosen], targets[chosen], worth[chosen])
-                mean += (1 - BETAS[0]) * (gradient - mean)
-                square += (1 - BETAS[1]) * (gradient**2 - square)
-                scale = np.sqrt(square / (1 - BETAS[1] ** step)) + EPSILON
-                layer = layer * (1 - rate * self.weight_decay) - rate / (1 - BETAS[0] ** step) * mean / scale
-            epoch += 1
-            yield layer
+            order = torch.from_numpy(draws.permutation(len(labels)))
+            for chosen in order.split(self.batch)[: self.steps - step]:
+                optimiser.zero_grad()
+                cross_entropy(inputs[chosen] @ layer.T, labels[chosen], weights).backward()
+                optimiser.step()
+                step += 1
+            schedule.step()
+            yield layer.detach().numpy().copy()
 
 
 def draw_layer(classes: int, inputs: int, draws: np.random.Generator) -> Layer:
     """Return a layer as PyTorch's `nn.Linear` begins: uniform up to one over the root of the number of descriptors."""
     return draws.uniform(-1, 1, (classes, inputs)).astype(np.float32) / np.sqrt(np.float32(inputs - 1))
-
-
-def cross_entropy_gradient(
-    layer: Layer,
-    inputs: Float32[np.ndarray, "rows inputs"],
-    targets: Float32[np.ndarray, "rows classes"],
-    worth: Float32[np.ndarray, " rows"],
-) -> Layer:
-    """Return the gradient of the mean cross-entropy, in which rows weigh as they are worth."""
-    logits = inputs @ layer.T
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    excess = odds / odds.sum(axis=1, keepdims=True) - targets
-    gradient: Layer = (excess * (worth / worth.sum())[:, np.newaxis]).T @ inputs
-    return gradient
 
 
 def balanced_accuracy(layer: Layer, rows: Rows) -> float:

@@ -45,6 +45,8 @@ MEMORY = 3
 """Times the size of its weights is what an encoder needs."""
 FINE_TUNED = 16
 """Images on which fine-tuning is measured."""
+FINE_TUNED_RANK = 3
+"""Where a plan takes fine-tuned networks, if its budget bears them: after the first heads of each encoder."""
 
 Compose = Callable[[Overrides], Experiment]
 """Gives the experiment of a cell with some values."""
@@ -203,7 +205,7 @@ class Workbench:
 
     def fine_tuned(self, networks: Sequence[str]) -> Iterator[Candidate]:
         """Yield the networks that could be trained further, each way of `panel.finetune` with the first encoder."""
-        for place, option in enumerate(self.panel.finetune):
+        for option in self.panel.finetune:
             if not networks or (option == "lora" and importlib.util.find_spec("peft") is None):
                 continue
             if time.monotonic() > self.deadline:
@@ -221,7 +223,7 @@ class Workbench:
                 seconds=one * self.fits * self.share + self.overhead,
                 learns=one,
                 predicts=per_image / 3,  # a forward pass of three: the backward one takes two
-                rank=100 + place,
+                rank=FINE_TUNED_RANK,
             )
 
     @property

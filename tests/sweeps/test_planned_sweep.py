@@ -88,6 +88,14 @@ def test_stopped_it_has_an_answer_and_taken_up_the_same_as_in_one_go(
     check_names(workspace)
 
 
+@pytest.mark.slow
+def test_fine_tuned_networks_are_tried_where_the_budget_bears_them(tmp_path: Path) -> None:
+    trained = [each.replace("finetune=[]", "finetune=[adamw]") for each in SMALL]
+    done = run("run", *trained, "budget=1h", "hydra.sweeper.ways=4", workspace=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(figures(tmp_path)["way"]) == {*WAYS[:1], *WAYS[2:], "SqueezeNet whole fine-tuned"}
+
+
 def check_page(workspace: Path) -> None:
     """The report begins with the leaderboard."""
     page = workspace / "page.html"
