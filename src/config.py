@@ -224,6 +224,8 @@ class SampleSize:
     """The standard deviation of a fold's accuracy from one training to the next."""
     folds: Any = 10
     repeats: Any = 1
+    comparisons: Any = 1
+    """Of which this is one, that are corrected together."""
     power: Any = POWER
     workspace: str = "mlruns"
 

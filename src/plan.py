@@ -30,6 +30,7 @@ RULES: dict[str, Rule] = {
     "auc": ("between 0.5 and 1", lambda value: 0.5 < value < 1),
     "folds": COUNT,
     "repeats": COUNT,
+    "comparisons": COUNT,
     "images": ("1 or more", lambda value: value >= 1),
     "images_deviation": ("0 or more", lambda value: value >= 0),
     "likeness": ("0 to 1", lambda value: 0 <= value <= 1),
@@ -73,10 +74,10 @@ QUESTIONS = {
     ),
     "difference": Question(
         purpose="to show that one way of learning is better than another",
-        keys=("accuracy", "correlation", "luck", "folds", "repeats", "power", *OF_PATIENTS),
+        keys=("accuracy", "correlation", "luck", "folds", "repeats", "comparisons", "power", *OF_PATIENTS),
         remarks=(
             "shown: the primary metric of two runs, at 0.05, by both tests of `python -m src.compare`: over folds and "
-            "over patients",
+            "over patients; of several comparisons at most so many, as by Bonferroni's correction",
         ),
     ),
 }
@@ -172,7 +173,7 @@ def answer(question: str, row: Values) -> list[str]:
 
 def patients_to_show(row: Values, design: float) -> int:
     """Return the patients with whom a difference is shown with the power that is asked."""
-    folds, repeats = int(row["folds"]), int(row["repeats"])
+    folds, repeats, comparisons = (int(row[name]) for name in ("folds", "repeats", "comparisons"))
     if row["accuracy"] + row["difference"] >= 1:
         raise ValueError(
             f"accuracy (of the lesser way) + difference < 1 must hold, but got accuracy={short(row['accuracy'])} and "
@@ -182,10 +183,12 @@ def patients_to_show(row: Values, design: float) -> int:
         raise ValueError(f"repeats={repeats} are of folds=2 or more: a single test set is not drawn anew")
     variance = difference_variance(row["difference"], row["accuracy"], row["correlation"]) * design / row["images"]
     luck = 2 * row["luck"] ** 2  # that of both ways
-    return fewest(
-        lambda patients: difference_power(row["difference"], variance, patients, folds, repeats, luck) >= row["power"],
-        least=max(2, folds),
-    )
+
+    def shown(patients: int) -> bool:
+        found = difference_power(row["difference"], variance, patients, folds, repeats, luck, comparisons)
+        return found >= row["power"]
+
+    return fewest(shown, least=max(2, folds))
 
 
 def patients_for_width(question: str, row: Values, design: float) -> tuple[int, tuple[float, float]]:

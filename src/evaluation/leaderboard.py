@@ -9,6 +9,7 @@ before. The figure of whichever way is chosen is that of a choice which has not 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import comb
 
 import pandas as pd
 
@@ -73,6 +74,12 @@ class Leaderboard:
     def best(self) -> str:
         """The most accurate way."""
         return str(self.table["way"].iloc[0])
+
+    @property
+    def questions(self) -> dict[int, str]:
+        """How many comparisons are made, and in words."""
+        pairs = comb(len(self.table), 2)
+        return {1: "between two ways named before"} | ({pairs: f"among all {pairs} pairs"} if pairs > 1 else {})
 
     @property
     def unit(self) -> str:
@@ -191,8 +198,9 @@ def honest_lines(board: Leaderboard) -> list[str]:
 def needed_patients(board: Leaderboard) -> dict[str, int]:
     """Return how many patients (cases, where they are unknown) it takes, by what for: as `python -m src.plan` reckons.
 
-    For a difference of accuracy that is to be shown between the best way and a lesser one, with a power of 80 %, and
-    for an interval of the accuracy that is 10 points wide.
+    For a difference of accuracy that is to be shown between the best way and a lesser one, with a power of 80 %, where
+    these two were named before and where all pairs of ways are tested together (at most: `difference_power`), and for
+    an interval of the accuracy that is 10 points wide.
     """
     images = board.cases / board.patients
     design = design_effect(images, LIKENESS)
@@ -201,8 +209,10 @@ def needed_patients(board: Leaderboard) -> dict[str, int]:
     for difference in DIFFERENCES:
         alike = min(CORRELATION, correlation_limits(difference, best - difference)[1])
         variance = difference_variance(difference, best - difference, alike) * design / images
-        shown = partial(has_power, difference, variance, board.folds)
-        found[f"to show a difference of {number(100 * difference, 0)} points"] = fewest(shown, max(2, board.folds))
+        for comparisons, which in board.questions.items():
+            shown = partial(has_power, difference, variance, board.folds, comparisons)
+            purpose = f"to show a difference of {number(100 * difference, 0)} points {which}"
+            found[purpose] = fewest(shown, max(2, board.folds))
 
     def width(count: int) -> float:
         low, high = proportion_interval(best, count, images, design)
@@ -214,9 +224,9 @@ def needed_patients(board: Leaderboard) -> dict[str, int]:
     return found
 
 
-def has_power(difference: float, variance: float, folds: int, patients: int) -> bool:
+def has_power(difference: float, variance: float, folds: int, comparisons: int, patients: int) -> bool:
     """Return whether so many patients show a difference in four of five studies."""
-    return difference_power(difference, variance, patients, folds) >= POWER
+    return difference_power(difference, variance, patients, folds, comparisons=comparisons) >= POWER
 
 
 def needed_line(board: Leaderboard) -> str:

@@ -96,9 +96,18 @@ def fold_variance(variance: float, luck: float, folds: int, repeats: int) -> flo
 
 
 def difference_power(
-    difference: float, variance: float, patients: int, folds: int = 1, repeats: int = 1, luck: float = 0.0
+    difference: float,
+    variance: float,
+    patients: int,
+    folds: int = 1,
+    repeats: int = 1,
+    luck: float = 0.0,
+    comparisons: int = 1,
 ) -> float:
-    """Return the probability that `compare` shows a difference in the one row of its primary metric.
+    """Return the probability that `compare` shows a difference in a row of its primary metric, or a larger one.
+
+    Of so many `comparisons` that are corrected together: by Bonferroni's inequality. `compare` has the largest of all
+    statistics in the place of it, which asks for less the more the rows hang together: then the power is higher.
 
     `variance` is that of what a patient adds to it, `luck` that of a fold's difference from one training to the next.
     Both tests have to show it (`src.evaluation.verdicts`): that over patients, which turns their signs, and with
@@ -107,11 +116,12 @@ def difference_power(
     from scipy.stats import chi2, norm, t
 
     deviation = np.sqrt(variance / patients + luck / (folds * repeats))
-    asked = np.array([NORMAL_975 * np.sqrt((variance + difference**2) / patients)])
+    level = LEVEL / (2 * comparisons)
+    asked = np.array([norm.isf(level) * np.sqrt((variance + difference**2) / patients)])
     if folds > 1:
         freedom = folds * repeats - 1
         seen = fold_variance(variance / patients, luck, folds, repeats) * chi2.ppf(QUANTILES, freedom) / freedom
-        asked = np.maximum(asked, t.ppf(1 - LEVEL / 2, freedom) * np.sqrt(seen))
+        asked = np.maximum(asked, t.isf(level, freedom) * np.sqrt(seen))
     reached = norm.sf((asked - difference) / deviation) + norm.cdf((-asked - difference) / deviation)
     return float(reached.mean())
 

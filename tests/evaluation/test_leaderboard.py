@@ -86,15 +86,18 @@ def test_sixteen_images_are_too_few_to_tell() -> None:
     assert answer(board)[0].startswith("Too few to tell")
     needed = needed_patients(board)
     assert all(count > 16 for count in needed.values())
-    assert needed["to show a difference of 5 points"] > 3 * needed["to show a difference of 10 points"]
+    for which in ("between two ways named before", "among all 3 pairs"):
+        five, ten = (needed[f"to show a difference of {points} points {which}"] for points in (5, 10))
+        assert five > 3 * ten
 
 
 def test_the_patients_are_those_of_the_plan_command() -> None:
     board = rank_ways(tables_of(), {}, Binary(), "floor")
     board = replace(board, honest={"accuracy": 0.8}, patients=board.cases)
     asked = {"difference": 0.05, "accuracy": 0.75, "correlation": 0.4, "luck": 0, "folds": 5, "repeats": 1}
-    planned = patients_to_show(asked | {"power": 0.8, "images": 1}, 1.0)
-    assert needed_patients(board)["to show a difference of 5 points"] == planned
+    for comparisons, which in {1: "between two ways named before", 3: "among all 3 pairs"}.items():
+        planned = patients_to_show(asked | {"power": 0.8, "images": 1, "comparisons": comparisons}, 1.0)
+        assert needed_patients(board)[f"to show a difference of 5 points {which}"] == planned
 
 
 def test_the_table_says_times_and_verdicts_in_words() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, norm
 
 from src.evaluation.areas import estimate_area
-from src.evaluation.comparison import compare
+from src.evaluation.comparison import compare, compare_pairs
 from src.evaluation.proportions import clustered_wilson
 from src.evaluation.sample_size import (
     auc_interval,
@@ -133,6 +133,30 @@ def test_the_planned_width_is_that_of_an_area(auc: float, images: int, prevalenc
         )
         widths.append(found.high - found.low)
     assert np.mean(widths) == pytest.approx(0.12, abs=0.012)
+
+
+@pytest.mark.parametrize("comparisons", [6, 66])
+def test_more_comparisons_ask_for_bonferronis_level(comparisons: int) -> None:
+    """As the usual formula has it, of a difference of a tenth of its deviation."""
+    wanted = ((norm.isf(0.025 / comparisons) + norm.isf(0.2)) / 0.1) ** 2
+    found = fewest(lambda count: difference_power(0.1, 1.0, count, comparisons=comparisons) >= 0.8)
+    assert found == pytest.approx(wanted, rel=0.02)  # the test over patients takes the difference for variance
+
+
+@pytest.mark.slow
+def test_among_all_pairs_at_most_so_many_patients_are_needed() -> None:
+    """Four ways, one of which is 10 points better: shown against another in 4 of 5 studies, of all six pairs."""
+    accuracies = (0.85, 0.75, 0.75, 0.75)
+    wide = pair(np.random.default_rng(1), patients=100_000, images=1, folds=10, accuracies=accuracies)
+    right = [(table["p_c1"] > table["p_c0"]) == (table["label"] == "c1") for table in wide.values()]
+    variance = difference_variance(0.1, 0.75, float(np.corrcoef(*right[:2])[0, 1]))
+    patients = fewest(lambda count: difference_power(0.1, variance, count, 10, comparisons=6) >= 0.8, least=10)
+    shown = []
+    for seed in range(200):
+        tables = pair(np.random.default_rng(seed), patients, images=1, folds=10, accuracies=accuracies)
+        row = compare_pairs(tables, Binary()).set_index(["model", "reference"]).loc[("one", "two")]
+        shown.append(row["p_adjusted"] <= 0.05 and row["difference"] > 0)
+    assert 0.75 < np.mean(shown) < 0.97
 
 
 @pytest.mark.slow

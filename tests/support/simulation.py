@@ -11,14 +11,14 @@ def pair(
     images: int = 3,
     classes: int = 2,
     folds: int = 5,
-    accuracies: tuple[float, float] = (0.8, 0.8),
+    accuracies: tuple[float, ...] = (0.8, 0.8),
     alike: float = 0.5,
     paired: float = 0.5,
     luck: float = 0.0,
 ) -> dict[str, pd.DataFrame]:
-    """The tables `one` and `two`: 1 to 2 `images` - 1 of each patient, all of one class and one fold.
+    """The tables `one`, `two` and so on: 1 to 2 `images` - 1 of each patient, all of one class and one fold.
 
-    Whether an image is recognised hangs on a normal number: a share `paired` of it is common to both ways, and a share
+    Whether an image is recognised hangs on a normal number: a share `paired` of it is common to all ways, and a share
     `alike` of all of it to the images of a patient. `luck` is the deviation of what each fold's models add to it.
     """
     count = generator.integers(1, 2 * images, patients)
@@ -26,7 +26,7 @@ def pair(
     label, fold = (np.arange(patients) % classes)[patient], (generator.permutation(patients) % folds)[patient]
     common = clustered(generator, patient, alike)
     tables = {}
-    for name, accuracy in zip(("one", "two"), accuracies, strict=True):
+    for name, accuracy in zip(("one", "two", "three", "four"), accuracies, strict=False):
         own = clustered(generator, patient, alike)
         lucky = luck * generator.normal(size=folds)[fold]
         hardness = np.sqrt(paired) * common + np.sqrt(1 - paired) * own - lucky
