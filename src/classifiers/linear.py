@@ -243,9 +243,9 @@ class LinearProbe(Classifier):
         step = 0
         while step < self.steps:
             order = torch.from_numpy(draws.permutation(len(labels)))
-            for chosen in order.split(self.batch)[: self.steps - step]:
+            for chosen in torch.split(order, self.batch)[: self.steps - step]:
                 optimiser.zero_grad()
-                cross_entropy(inputs[chosen] @ layer.T, labels[chosen], weights).backward()
+                torch.autograd.backward(cross_entropy(inputs[chosen] @ layer.T, labels[chosen], weights))
                 optimiser.step()
                 step += 1
             schedule.step()
