@@ -12,7 +12,7 @@ The draws of a test are fewer than those of the program, so that a study of thou
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from scipy.stats import chi2, norm
 
 from src.evaluation import multiplicity, sign_flips
 from src.evaluation.comparison import NAMES, case_contributions
-from src.evaluation.verdicts import LEVEL, NOT_SHOWN, PRIMARY, Evidence, add_verdicts
+from src.evaluation.verdicts import ALL, LEVEL, NOT_SHOWN, PRIMARY, Evidence, add_verdicts
 from tests.support.simulation import clustered
 
 DRAWS = 2_000
@@ -71,6 +71,14 @@ def gather_evidence(study: Study, generator: np.random.Generator, metrics: tuple
     return Evidence(parts=np.stack(parts, axis=1), groups=patient, folds=fold, repeats=1, ratio=ratio)
 
 
+def gather_pairs(study: Study, generator: np.random.Generator) -> Evidence:
+    """Return what a study shows of the accuracies of all pairs of ways of learning, as a leaderboard has them."""
+    ways, label, patient, fold = draw_predictions(study, generator)
+    parts = [case_contributions("accuracy", one, other, label) for one, other in combinations(ways, 2)]
+    ratio = np.full(len(parts), 1 / (study.folds - 1))
+    return Evidence(parts=np.stack(parts, axis=1), groups=patient, folds=fold, repeats=1, ratio=ratio)
+
+
 def studies(count: int, make: Callable[[np.random.Generator], Evidence]) -> Iterator[Evidence]:
     """Yield the evidence of studies that are drawn one after the other."""
     sign_flips.DRAWS = multiplicity.DRAWS = DRAWS
@@ -99,6 +107,18 @@ def share_of_tables(study: Study, primary: str = PRIMARY, count: int = FEW) -> f
         for each in studies(count, lambda generator: gather_evidence(study, generator, NAMES))
     ]
     return float(np.mean(found))
+
+
+def share_of_pairs(study: Study, count: int = FEW) -> tuple[float, float]:
+    """Return in which share of leaderboards any pair of ways is shown to differ, and in which the first two are."""
+    names = [f"m{number}" for number in range(len(study.accuracies))]
+    table = pd.DataFrame(combinations(names, 2), columns=["model", "reference"])
+    table = table.assign(metric="accuracy", value=0.8, reference_value=0.8, p_mcnemar=np.nan)
+    found = [
+        add_verdicts(table, each, ALL)["verdict"].ne(NOT_SHOWN).to_numpy()
+        for each in studies(count, lambda generator: gather_pairs(study, generator))
+    ]
+    return float(np.any(found, axis=1).mean()), float(np.array(found)[:, 0].mean())
 
 
 @dataclass(kw_only=True)
@@ -211,6 +231,18 @@ def sweep_table() -> Iterator[list[object]]:
         yield [folds, luck, *(f"{100 * share:.1f}" for share in shares)]
 
 
+def pairs_table() -> Iterator[list[object]]:
+    """Yield how often a leaderboard of 12 ways shows anything if nothing differs, and 85 against 75 %, in percent."""
+    yield ["folds", "luck", *(f"{n} patients, {what}" for n in (60, 400, 800) for what in ("anything", "10 points"))]
+    for folds, luck in product((5, 10), (0.0, 0.3)):
+        shares: list[float] = []
+        for n in (60, 400, 800):
+            equal = Study(patients=n, folds=folds, luck=luck, accuracies=(0.8,) * 12)
+            better = Study(patients=n, folds=folds, luck=luck, accuracies=(0.85,) + (0.75,) * 11)
+            shares += [share_of_pairs(equal)[0], share_of_pairs(better)[1]]
+        yield [folds, luck, *(f"{100 * share:.1f}" for share in shares)]
+
+
 def power_table() -> Iterator[list[object]]:
     """Yield how often 85 against 75 % is shown, in percent, with an image of each patient."""
     sizes = (150, 200, 250, 300, 350)
@@ -276,6 +308,7 @@ def bound_table() -> Iterator[list[object]]:
 TABLES = {
     "noise": noise_table,
     "sweeps": sweep_table,
+    "pairs": pairs_table,
     "power": power_table,
     "seeds": seed_table,
     "learners": learner_table,
