@@ -145,8 +145,8 @@ class RunProgress(TerminalProgress):
 @dataclass
 class CellInputs:
     """What a cell works on: manifest, height and width of images by content, splits, what its figures are sliced by
-    (`src.evaluation.slices.slice_facts`), digests (of manifest and splits, of the encoder's weights, of what was
-    tuned), and what lies beside the images and is none."""
+    (`src.evaluation.slices.slice_facts`), digests (of manifest and splits, of the encoder's weights, of what the
+    classifier knows besides its parameters), and what lies beside the images and is none."""
 
     manifest: "pd.DataFrame"
     sizes: "Mapping[str, Size]"
@@ -192,8 +192,8 @@ def gather_inputs(experiment: Experiment, tell: Callable[[str], None] = say) -> 
     for line in [describe_held_out(splits), *experiment.protocol.remarks(manifest)]:
         tell(f"protocol: {line}")
     facts = {"splits": splits_digest(splits), "weights": experiment.encoder.digest()}
-    if tuned := experiment.classifier.digest():
-        facts["tuned_parameters"] = tuned
+    if knowledge := experiment.classifier.digest():
+        facts["classifier_digest"] = knowledge
     check_two_classes(experiment, [str(label) for label in manifest["label"].cat.categories])
     slices = slice_facts(manifest, [*experiment.slices, *experiment.protocol.slices])
     if not experiment.data.estimates_patients:
