@@ -76,7 +76,7 @@ class Leaderboard:
         return str(self.table["way"].iloc[0])
 
     @property
-    def questions(self) -> dict[int, str]:
+    def comparisons(self) -> dict[int, str]:
         """How many comparisons are made, and in words."""
         pairs = comb(len(self.table), 2)
         return {1: "between two ways named before"} | ({pairs: f"among all {pairs} pairs"} if pairs > 1 else {})
@@ -209,7 +209,7 @@ def needed_patients(board: Leaderboard) -> dict[str, int]:
     for difference in DIFFERENCES:
         alike = min(CORRELATION, correlation_limits(difference, best - difference)[1])
         variance = difference_variance(difference, best - difference, alike) * design / images
-        for comparisons, which in board.questions.items():
+        for comparisons, which in board.comparisons.items():
             shown = partial(has_power, difference, variance, board.folds, comparisons)
             purpose = f"to show a difference of {number(100 * difference, 0)} points {which}"
             found[purpose] = fewest(shown, max(2, board.folds))

@@ -89,5 +89,5 @@ def plan_commands(board: "Leaderboard") -> str:
     given = [f"accuracy={min(max(accuracy - 0.05, 0.1), 0.9):.2f}", "difference=0.05", f"folds={board.folds}"]
     images = board.cases / board.patients
     given += [f"images={images:.1f}"] if images > 1 else []
-    given += [f"comparisons=[{','.join(map(str, board.questions))}]"] if len(board.questions) > 1 else []
+    given += [f"comparisons=[{','.join(map(str, board.comparisons))}]"] if len(board.comparisons) > 1 else []
     return f"How many {board.unit} other differences take: {next_command('plan', *given)}"
