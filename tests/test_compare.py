@@ -121,6 +121,7 @@ def test_the_command_shows_verdicts_and_the_ledger_and_writes_them(tracking: Tra
     assert len(tracking.search()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -51,6 +51,7 @@ def test_runs_are_fused(workspace: Path) -> None:
     assert "Model fusion: 100.00 +- 0.00 %" in process.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

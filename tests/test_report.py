@@ -133,6 +133,7 @@ def opened(swept: Swept, browser: "Browser", request: pytest.FixtureRequest) -> 
     context.close()
 
 
+@pytest.mark.slow
 class TestPage:
     def test_nothing_goes_wrong(self, opened: Opened) -> None:
         assert opened[1] == []
@@ -219,6 +220,7 @@ CONTRAST = """
 """
 
 
+@pytest.mark.slow
 def test_the_page_is_printed_whole(swept: Swept, browser: "Browser") -> None:
     page = browser.new_page(color_scheme="dark", viewport={"width": 690, "height": 980})  # A4
     page.goto(swept[0].as_uri(), timeout=120_000)

@@ -336,6 +336,7 @@ def enough(given: dict[str, object], pilots: int) -> int:
 TEN = {"accuracies": (0.75, 0.85)}
 
 
+@pytest.mark.slow
 def test_ten_points_are_found_where_the_power_says_so() -> None:
     given = TEN | POWER["several classes"]
     found = shown(5, 15, patients=enough(given, 15), **given)

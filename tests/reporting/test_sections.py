@@ -215,6 +215,7 @@ class TestPictures:
         cells = [example.cell.rpartition("=")[2] for example in material.examples]
         assert cells == ["kfold"] * 4 + ["image_kfold"] * 4
 
+    @pytest.mark.slow
     def test_they_are_the_same_again(self, material: ReportMaterial, report: ReportPage) -> None:
         assert compose_page(material) == report
 

@@ -142,6 +142,7 @@ class TestGroups:
             assert (tmp_path / name).read_bytes() == tracking.artifact(tracking.find(parent), name)
 
 
+@pytest.mark.slow
 def test_a_group_that_cannot_be_fused_leaves_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tracking, parent = workspace(tmp_path)
     for encoder, protocol, cases in (("A", "kfold", 24), ("B", "kfold", 24), ("A", "image_kfold", 24)):

@@ -24,6 +24,7 @@ class TestStudies:
         other = tuned(problem, tmp_path / "other", cell(seed=1), trials=12)[1]
         assert not trials(first).equals(trials(other))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("moment", [1, 23])
     def test_cut_short_and_continued_is_as_in_one_go(self, tmp_path: Path, moment: int) -> None:
         problem = Problem(signal=0.5)
