@@ -15,9 +15,9 @@ from src.evaluation.sample_size import (
     auc_interval,
     correlation_limits,
     design_effect,
-    difference_power,
     difference_variance,
     fewest,
+    patients_for_power,
     proportion_interval,
 )
 from src.evaluation.text_tables import BEST, TextTable
@@ -183,12 +183,8 @@ def patients_to_show(row: Values, design: float) -> int:
         raise ValueError(f"repeats={repeats} are of folds=2 or more: a single test set is not drawn anew")
     variance = difference_variance(row["difference"], row["accuracy"], row["correlation"]) * design / row["images"]
     luck = 2 * row["luck"] ** 2  # that of both ways
-
-    def shown(patients: int) -> bool:
-        found = difference_power(row["difference"], variance, patients, folds, repeats, luck, comparisons)
-        return found >= row["power"]
-
-    return fewest(shown, least=max(2, folds))
+    rest = {"repeats": repeats, "luck": luck, "comparisons": comparisons}
+    return patients_for_power(row["difference"], variance, row["power"], folds, **rest)
 
 
 def patients_for_width(question: str, row: Values, design: float) -> tuple[int, tuple[float, float]]:

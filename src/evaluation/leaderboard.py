@@ -8,7 +8,6 @@ before. The figure of whichever way is chosen is that of a choice which has not 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import comb
 
 import pandas as pd
@@ -23,9 +22,9 @@ from src.evaluation.sample_size import (
     POWER,
     correlation_limits,
     design_effect,
-    difference_power,
     difference_variance,
     fewest,
+    patients_for_power,
     proportion_interval,
 )
 from src.evaluation.two_classes import Binary
@@ -210,9 +209,8 @@ def needed_patients(board: Leaderboard) -> dict[str, int]:
         alike = min(CORRELATION, correlation_limits(difference, best - difference)[1])
         variance = difference_variance(difference, best - difference, alike) * design / images
         for comparisons, which in board.comparisons.items():
-            shown = partial(has_power, difference, variance, board.folds, comparisons)
             purpose = f"to show a difference of {number(100 * difference, 0)} points {which}"
-            found[purpose] = fewest(shown, max(2, board.folds))
+            found[purpose] = patients_for_power(difference, variance, POWER, board.folds, comparisons=comparisons)
 
     def width(count: int) -> float:
         low, high = proportion_interval(best, count, images, design)
@@ -222,11 +220,6 @@ def needed_patients(board: Leaderboard) -> dict[str, int]:
         lambda count: width(count) <= WIDTH
     )
     return found
-
-
-def has_power(difference: float, variance: float, folds: int, comparisons: int, patients: int) -> bool:
-    """Return whether so many patients show a difference in four of five studies."""
-    return difference_power(difference, variance, patients, folds, comparisons=comparisons) >= POWER
 
 
 def needed_line(board: Leaderboard) -> str:

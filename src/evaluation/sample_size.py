@@ -5,6 +5,7 @@ give, on average. Images of a patient are alike, so that so many of them count f
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +125,13 @@ def difference_power(
         asked = np.maximum(asked, t.isf(level, freedom) * np.sqrt(seen))
     reached = norm.sf((asked - difference) / deviation) + norm.cdf((-asked - difference) / deviation)
     return float(reached.mean())
+
+
+def patients_for_power(difference: float, variance: float, power: float, folds: int = 1, **rest: Any) -> int:
+    """Return the fewest patients that show a difference with this power; `rest` is that of `difference_power`."""
+    return fewest(
+        lambda patients: difference_power(difference, variance, patients, folds, **rest) >= power, max(2, folds)
+    )
 
 
 def fewest(enough: Callable[[int], bool], least: int = 2) -> int:

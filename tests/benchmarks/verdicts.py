@@ -63,19 +63,14 @@ def draw_predictions(
     return found, label, patient, fold
 
 
-def gather_evidence(study: Study, generator: np.random.Generator, metrics: tuple[str, ...]) -> Evidence:
-    """Return what a study shows of each way of learning against the first, rows by way and metric."""
+def gather_evidence(
+    study: Study, generator: np.random.Generator, metrics: tuple[str, ...], every: bool = False
+) -> Evidence:
+    """Return what a study shows of each way of learning against the first, or of every pair, by pair and metric."""
     ways, label, patient, fold = draw_predictions(study, generator)
-    parts = [case_contributions(metric, way, ways[0], label) for way in ways[1:] for metric in metrics]
+    pairs = list(combinations(ways, 2)) if every else [(way, ways[0]) for way in ways[1:]]
+    parts = [case_contributions(metric, *pair, label) for pair in pairs for metric in metrics]
     ratio = np.full(len(parts), 1 / max(study.folds - 1, 1))
-    return Evidence(parts=np.stack(parts, axis=1), groups=patient, folds=fold, repeats=1, ratio=ratio)
-
-
-def gather_pairs(study: Study, generator: np.random.Generator) -> Evidence:
-    """Return what a study shows of the accuracies of all pairs of ways of learning, as a leaderboard has them."""
-    ways, label, patient, fold = draw_predictions(study, generator)
-    parts = [case_contributions("accuracy", one, other, label) for one, other in combinations(ways, 2)]
-    ratio = np.full(len(parts), 1 / (study.folds - 1))
     return Evidence(parts=np.stack(parts, axis=1), groups=patient, folds=fold, repeats=1, ratio=ratio)
 
 
@@ -116,7 +111,7 @@ def share_of_pairs(study: Study, count: int = FEW) -> tuple[float, float]:
     table = table.assign(metric="accuracy", value=0.8, reference_value=0.8, p_mcnemar=np.nan)
     found = [
         add_verdicts(table, each, ALL)["verdict"].ne(NOT_SHOWN).to_numpy()
-        for each in studies(count, lambda generator: gather_pairs(study, generator))
+        for each in studies(count, lambda generator: gather_evidence(study, generator, ("accuracy",), every=True))
     ]
     return float(np.any(found, axis=1).mean()), float(np.array(found)[:, 0].mean())
 

@@ -26,7 +26,7 @@ def pair(
     label, fold = (np.arange(patients) % classes)[patient], (generator.permutation(patients) % folds)[patient]
     common = clustered(generator, patient, alike)
     tables = {}
-    for name, accuracy in zip(("one", "two", "three", "four"), accuracies, strict=False):
+    for name, accuracy in zip(("one", "two", "three", "four")[: len(accuracies)], accuracies, strict=True):
         own = clustered(generator, patient, alike)
         lucky = luck * generator.normal(size=folds)[fold]
         hardness = np.sqrt(paired) * common + np.sqrt(1 - paired) * own - lucky
