@@ -121,7 +121,6 @@ def test_the_command_shows_verdicts_and_the_ledger_and_writes_them(tracking: Tra
     assert len(tracking.search()) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

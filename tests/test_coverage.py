@@ -1,4 +1,7 @@
-"""Intervals hold the truth as often as they say, in simulated studies: `python -m tests.benchmarks.coverage`."""
+"""Intervals hold the truth as often as they say, in simulated studies.
+
+Here at the ends of what users have, where they fail first; `python -m tests.benchmarks.coverage` has all sizes.
+"""
 
 import pytest
 from scipy.stats import norm
@@ -25,8 +28,8 @@ def test_a_few_studies_are_covered() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 5])
-@pytest.mark.parametrize("patients", [20, 40, 100, 400])
-@pytest.mark.parametrize("accuracy", [0.6, 0.75, 0.85, 0.95, 0.98, 0.995])
+@pytest.mark.parametrize("patients", [20, 100])
+@pytest.mark.parametrize("accuracy", [0.6, 0.85, 0.98, 0.995])
 def test_accuracies_are_covered(patients: int, images: int, accuracy: float) -> None:
     held = hold(simulate_accuracy(patients, images, accuracy), TRIALS, patients, images, accuracy)
     assert BELOW <= held <= (99.9 if images == 1 else ABOVE)  # 20 of 20 are right in 90 % of studies at 0.995
@@ -34,8 +37,8 @@ def test_accuracies_are_covered(patients: int, images: int, accuracy: float) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 5])
-@pytest.mark.parametrize("patients", [20, 40, 100, 400])
-@pytest.mark.parametrize("area", [0.7, 0.8, 0.9, 0.97])
+@pytest.mark.parametrize("patients", [20, 100])
+@pytest.mark.parametrize("area", [0.7, 0.97])
 @pytest.mark.parametrize("positive", [0.5, 0.2])
 def test_areas_are_covered(patients: int, images: int, area: float, positive: float) -> None:
     held = hold(simulate_area(patients, images, area, positive), TRIALS, patients, images, area, positive)

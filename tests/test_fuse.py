@@ -51,7 +51,6 @@ def test_runs_are_fused(workspace: Path) -> None:
     assert "Model fusion: 100.00 +- 0.00 %" in process.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -93,7 +93,6 @@ def test_no_submission_is_refused_before_any_work(workspace: Path, copies: Path,
     assert "encoding" not in process.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -153,7 +152,6 @@ def test_help_says_how_and_loads_nothing_heavy(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.slow
 def test_nothing_that_could_be_predicted_is_a_failure_with_the_reasons_in_the_table(
     workspace: Path, tmp_path: Path
 ) -> None:

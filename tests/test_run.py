@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.commands import QUICK, ROOT, run, start, tracking
+from tests.support.commands import QUICK, ROOT, Command, run, tracking
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
     # Enough crops for a kill to fall into the middle of them.
     arguments = [*QUICK, "data.cases=16", "data.width=400", "data.height=300", "crop.size=140", "crop.count=60"]
     assert run("run", *arguments, workspace=tmp_path / "whole").returncode == 0
-    process = start("run", *arguments, workspace=tmp_path / "killed")
+    process = Command("run", *arguments, workspace=tmp_path / "killed")
     while len(descriptors(tmp_path / "killed")) < 4:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -156,7 +156,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_request_to_end_leaves_a_killed_run(tmp_path: Path) -> None:
     arguments = [*QUICK, "data.width=400", "data.height=300", "crop.size=140", "crop.count=200"]
-    process = start("run", *arguments, workspace=tmp_path)
+    process = Command("run", *arguments, workspace=tmp_path)
     while not descriptors(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -180,7 +180,7 @@ def test_an_interrupted_sweep_closes_its_runs(tmp_path: Path) -> None:
         "pool.p=1,3",
         "name=ps",
     ]
-    process = start("run", *arguments, "name=ps", workspace=tmp_path, sweep=True)
+    process = Command("run", *arguments, "name=ps", workspace=tmp_path, sweep=True)
     while not descriptors(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -211,7 +211,7 @@ def test_a_mistyped_option_in_a_sweep_names_the_choices(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None:
-    processes = [start("run", *QUICK, f"seed={seed}", f"name=cell{seed}", workspace=tmp_path) for seed in range(8)]
+    processes = [Command("run", *QUICK, f"seed={seed}", f"name=cell{seed}", workspace=tmp_path) for seed in range(8)]
     errors = [process.communicate(timeout=280)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, "\n".join(errors)
     keep = tracking(tmp_path)
@@ -226,22 +226,18 @@ def test_eight_processes_start_together_where_nothing_is(tmp_path: Path) -> None
         (["pool.q=3"], ["there is no pool.q; the keys of pool are p"]),
         (["+crop.sise=3"], ["there is no crop.sise", "did you mean size?"]),
         (["crop.size=big"], ["crop.size=big", "a whole number"]),
-        pytest.param(["pool.p=0.5"], ["`p >= 1` must hold, but got p=0.5"], marks=pytest.mark.slow),
+        (["pool.p=0.5"], ["`p >= 1` must hold, but got p=0.5"]),
         (["data=folder"], ["data.root"]),
-        pytest.param(["data=folder", "data.root=/nowhere"], ["/nowhere"], marks=pytest.mark.slow),
-        pytest.param(
-            ["crop.size=500", "crop.fit=false"],
-            ["8 of 8 images are too small for crop.size=500"],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(["protocol.folds=50"], ["protocol.folds"], marks=pytest.mark.slow),
-        pytest.param(["encoder.weights=/nowhere.safetensors"], ["/nowhere.safetensors"], marks=pytest.mark.slow),
+        (["data=folder", "data.root=/nowhere"], ["/nowhere"]),
+        (["crop.size=500", "crop.fit=false"], ["8 of 8 images are too small for crop.size=500"]),
+        (["protocol.folds=50"], ["protocol.folds"]),
+        (["encoder.weights=/nowhere.safetensors"], ["/nowhere.safetensors"]),
         pytest.param(
             ["classifier=knn", "classifier.neighbours=50"],
             ["classifier.neighbours=50 is more than the 4 descriptors"],
             marks=pytest.mark.slow,
         ),
-        pytest.param(["binary.positive=[Insitu]"], ["Insitu", "InSitu"], marks=pytest.mark.slow),
+        (["binary.positive=[Insitu]"], ["Insitu", "InSitu"]),
         (["method.device=gpu"], ["device=gpu"]),
         (["tracking.uri=foo"], ["uri=foo"]),
         (["tracking.uri=http://127.0.0.1:9"], ["http://127.0.0.1:9", "does not answer", "mlflow server"]),

@@ -1,20 +1,19 @@
 """A tracking server that goes away or misbehaves, as a user meets it: nothing is lost, and `src.sync` sends it."""
 
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from src.tracking import SWEEP, Tracking
-from tests.support.commands import QUICK, run, start
+from tests.support.commands import QUICK, Command, run
 from tests.support.servers import Server, misbehaving
 
 LONG = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=60"]
 """Some seconds of work."""
 
 
-def wait_for_descriptors(process: "subprocess.Popen[str]", workspace: Path) -> None:
+def wait_for_descriptors(process: Command, workspace: Path) -> None:
     while not list(workspace.glob("store/*/*.safetensors")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -23,7 +22,7 @@ def wait_for_descriptors(process: "subprocess.Popen[str]", workspace: Path) -> N
 @pytest.mark.slow
 def test_a_run_outlives_its_server(server: Server, tmp_path: Path) -> None:
     there = f"tracking.uri={server.address}"
-    process = start("run", *QUICK, *LONG, there, "name=survivor", workspace=tmp_path)
+    process = Command("run", *QUICK, *LONG, there, "name=survivor", workspace=tmp_path)
     wait_for_descriptors(process, tmp_path)
     server.kill()
     output, errors = process.communicate(timeout=240)
@@ -53,7 +52,7 @@ def test_a_run_outlives_its_server(server: Server, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sweep_outlives_its_server_and_is_fused_later(server: Server, tmp_path: Path) -> None:
     arguments = [*QUICK, *LONG, f"tracking.uri={server.address}", "pool.p=1,3", "name=swept"]
-    process = start("run", *arguments, workspace=tmp_path, sweep=True)
+    process = Command("run", *arguments, workspace=tmp_path, sweep=True)
     wait_for_descriptors(process, tmp_path)
     server.kill()
     _, errors = process.communicate(timeout=240)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.support.commands import QUICK, ROOT, run, start, tracking
+from tests.support.commands import QUICK, ROOT, Command, run, tracking
 from tests.support.studies import SMALL, share_trials, table, trials_of
 
 
@@ -161,7 +161,7 @@ LONG = [*SMALL, "study=long", "name=long", "trials=14"]
 
 def killed_and_resumed(workspace: Path, trials: int) -> None:
     """Kill the command when so many trials have begun, and go on to the end."""
-    process = start("tune", *LONG, workspace=workspace)
+    process = Command("tune", *LONG, workspace=workspace)
     journal = workspace / "studies" / "long.log"
     while not journal.exists() or journal.read_text().count('"machine"') < trials:
         assert process.poll() is None, process.communicate()

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from src.tracking.tags import HEARTBEAT
 
-PROCESS = uuid.uuid4().hex
-"""Tells this process from every other."""
 PERIOD = 15.0
 """Seconds between the heartbeats of an open run."""
 STALE = 300.0
@@ -32,6 +30,16 @@ def identify_machine() -> str:
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:  # no Linux
         return f"{platform.node()} {uuid.getnode():x}"
+
+
+def process_name() -> str:
+    """Return what tells this process from every other, and from those that it is forked into."""
+    return _name_process(os.getpid())
+
+
+@cache
+def _name_process(pid: int) -> str:
+    return uuid.uuid4().hex
 
 
 def process_birth(pid: int) -> str:
@@ -59,7 +67,7 @@ def process_marks() -> dict[str, str]:
         "machine": identify_machine(),
         "pid": str(os.getpid()),
         "born": process_birth(os.getpid()),
-        "process": PROCESS,
+        "process": process_name(),
         HEARTBEAT: heartbeat_time(),
     }
 
@@ -74,7 +82,7 @@ def is_dead(tags: Mapping[str, str]) -> bool:
 
     On this machine that is known; of a process elsewhere it is assumed when its heart has not beaten for `STALE`.
     """
-    if tags.get("process") == PROCESS:
+    if tags.get("process") == process_name():
         return False
     if tags.get("machine") == identify_machine():
         return process_birth(int(tags["pid"])) != tags["born"]

@@ -23,13 +23,17 @@ class Unreachable(ValueError):  # noqa: N818
 
 
 def quieten_mlflow() -> None:
-    """Keep MLflow from reporting home, from asking a dead server for minutes, and from talking over our tables."""
+    """Keep MLflow from reporting home, from asking a dead server for minutes, and from talking over our tables.
+
+    Its pages, where this process becomes them, do without the ten processes that wait for jobs of language models.
+    """
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         **{name: os.environ.get(name, value) for name, value in BOUNDS.items()},
     }
     logging.getLogger("alembic").setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ import pytest
 
 from src.executors.ray import Ray
 from src.tracking import Tracking
-from tests.support.commands import QUICK, ROOT, run, start
+from tests.support.commands import QUICK, ROOT, Command, run
 from tests.support.ray_cluster import Cluster, Node
 
 pytestmark = pytest.mark.extra("ray")
@@ -63,7 +63,7 @@ def descriptors(workspace: Path) -> int:
     return len([path for file in recipes for path in file.parent.glob("*.safetensors") if path.name[0] != "."])
 
 
-def ended(process: "subprocess.Popen[str]") -> str:
+def ended(process: Command) -> str:
     """What a command said that is to end well."""
     output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
@@ -72,7 +72,7 @@ def ended(process: "subprocess.Popen[str]") -> str:
     return errors
 
 
-def watched(cluster: Cluster, process: "subprocess.Popen[str]") -> set[tuple[Node, str]]:
+def watched(cluster: Cluster, process: Command) -> set[tuple[Node, str]]:
     """Which nodes worked at what until a command ended."""
     seen = set()
     while process.poll() is None:
@@ -86,7 +86,7 @@ def watched(cluster: Cluster, process: "subprocess.Popen[str]") -> set[tuple[Nod
 class TestBytes:
     def test_two_nodes(self, cluster: Cluster, local: dict[str, bytes], tmp_path: Path) -> None:
         second = cluster.join()
-        process = start("run", *CELL, *on(cluster), workspace=tmp_path)
+        process = Command("run", *CELL, *on(cluster), workspace=tmp_path)
         seen = watched(cluster, process)
         errors = ended(process)
         assert "encoding crops" in errors
@@ -107,7 +107,7 @@ class TestBytes:
     ) -> None:
         """The GPU is said to be there, and is not: what runs beside it runs on the processor."""
         second = cluster.join("--num-gpus=1")
-        process = start("run", *CELL, *on(cluster), "method.device=auto", workspace=tmp_path)
+        process = Command("run", *CELL, *on(cluster), "method.device=auto", workspace=tmp_path)
         seen = watched(cluster, process)
         ended(process)
         second.kill()
@@ -120,7 +120,7 @@ class TestBytes:
         self, cluster: Cluster, local: dict[str, bytes], tmp_path: Path, task: str
     ) -> None:
         second = cluster.join()
-        process = start("run", *CELL, *on(cluster), workspace=tmp_path)
+        process = Command("run", *CELL, *on(cluster), workspace=tmp_path)
         while not (descriptors(tmp_path) and second.works_at(task)):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
@@ -137,7 +137,7 @@ class TestErrors:
     def test_a_request_to_end_closes_the_run_and_leaves_the_cluster(
         self, cluster: Cluster, tmp_path: Path, number: signal.Signals
     ) -> None:
-        process = start("run", *CELL, "crop.count=400", *on(cluster), workspace=tmp_path)
+        process = Command("run", *CELL, "crop.count=400", *on(cluster), workspace=tmp_path)
         while not cluster.nodes[0].works_at("attempt_all"):
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)

@@ -17,7 +17,7 @@ from src.storage import bucket
 from src.storage.store import Store
 from src.tracking import Tracking
 from tests.support.buckets import BUCKET, STORAGE, Gate, Storage, storage
-from tests.support.commands import QUICK, ROOT, run, start
+from tests.support.commands import QUICK, ROOT, Command, run
 from tests.support.servers import free_port, misbehaving
 
 RECIPE = {"seed": 0}
@@ -301,7 +301,7 @@ class TestCommands:
         gate = Gate(here.address).open()
         monkeypatch.setenv("AWS_ENDPOINT_URL", gate.address)
         arguments = [*SLOWER, f"store=s3://{BUCKET}/{tmp_path.name}"]
-        process = start("run", *arguments, workspace=tmp_path / "far")
+        process = Command("run", *arguments, workspace=tmp_path / "far")
         first = 16 + 16 + 1  # hashes, keypoints, what overlaps
         while len(list((tmp_path / "far").glob("copies/*/*/*/*/*.safetensors"))) < first + 4:
             assert process.poll() is None, process.communicate()
@@ -321,7 +321,7 @@ class TestCommands:
 
     def test_two_cells_write_to_one_store_together(self, here: Storage, tmp_path: Path) -> None:
         address = f"store=s3://{BUCKET}/{tmp_path.name}"
-        processes = [start("run", *SLOWER, address, workspace=tmp_path / name) for name in ("one", "other")]
+        processes = [Command("run", *SLOWER, address, workspace=tmp_path / name) for name in ("one", "other")]
         errors = [process.communicate(timeout=280)[1] for process in processes]
         assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
         assert newest(tmp_path / "one").predictions == newest(tmp_path / "other").predictions

@@ -1,9 +1,21 @@
-"""Commands run as a user runs them: in a process of their own."""
+"""Commands run as a user runs them, each in a process of its own."""
 
+import atexit
 import os
+import runpy
+import shutil
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterable
+from functools import cache
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
 
 from src.system.next_commands import key_of
 from src.tracking import Tracking
@@ -26,6 +38,29 @@ QUICK = [
     "method.device=cpu",
 ]
 """A cell of a second's work."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
+LIBRARIES = [
+    "alembic.command",
+    "hydra",
+    "lightgbm",
+    "lightning_fabric",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "optuna",
+    "pandas",
+    "scipy.stats",
+    "skimage.color",
+    "skops.io",
+    "sklearn.linear_model",
+    "src.sweeps.processes",
+    "src.sweeps.run_cell",
+    "tests.support.commands",
+    "timm",
+    "torch",
+    "torchvision.models",
+]
+"""What takes commands longest to import."""
 
 
 def once(*overrides: str) -> list[str]:
@@ -33,26 +68,85 @@ def once(*overrides: str) -> list[str]:
     return list({key_of(override): override for override in overrides}.values())
 
 
-def start(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "subprocess.Popen[str]":
-    """Start `python -m src.MODULE` with its workspace elsewhere; of a key that is given twice the last value stands."""
-    given = once(*overrides, f"workspace={workspace}")
-    command = [sys.executable, "-m", f"src.{module}", *(["-m"] if sweep else []), *given]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+class Command:
+    """`python -m src.MODULE` in a process of its own, a fork of one that has imported the libraries.
+
+    To import them takes longer than what tests let most commands do.
+    """
+
+    def __init__(self, module: str, *overrides: str, workspace: Path, sweep: bool = False) -> None:
+        """Begin it with its workspace elsewhere; of a key that is given twice the last value stands."""
+        self.args = [f"src.{module}", *(["-m"] if sweep else []), *once(*overrides, f"workspace={workspace}")]
+        folder = Path(mkdtemp())
+        weakref.finalize(self, shutil.rmtree, folder)
+        self.output, self.errors = folder / "output", folder / "errors"
+        for path in (self.output, self.errors):
+            path.touch()
+        given = self.args, dict(os.environ) | ENVIRONMENT, (self.output, self.errors)
+        self.process = libraries().Process(target=become, args=given)
+        self.process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    @property
+    def said(self) -> str:
+        """What it wrote so far, messages before results."""
+        return self.errors.read_text() + self.output.read_text()
+
+    def wait(self, timeout: float = 240) -> int:
+        """Return its exit status, once it has ended."""
+        self.process.join(timeout)
+        if self.returncode is None:
+            self.process.kill()
+            raise subprocess.TimeoutExpired(self.args, timeout, self.said)
+        return self.returncode
+
+    def communicate(self, timeout: float = 240) -> tuple[str, str]:
+        """Return its output and its errors, once it has ended."""
+        self.wait(timeout)
+        return self.output.read_text(), self.errors.read_text()
+
+
+@cache
+def libraries() -> ForkServerContext:
+    """Return the processes that begin with what commands import."""
+    forks = get_context("forkserver")
+    forks.set_forkserver_preload(LIBRARIES)
+    with pytest.MonkeyPatch.context() as patch:  # the libraries read it as they are imported
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        ensure_running()
+    return forks
+
+
+def become(command: list[str], environment: dict[str, str], said: Iterable[Path]) -> None:
+    """Be `python -m COMMAND` from here on."""
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    sys.argv = list(command)
+    try:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()
 
 
 def run(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "subprocess.CompletedProcess[str]":
     """Run it to its end."""
-    process = start(module, *overrides, workspace=workspace, sweep=sweep)
-    output, errors = process.communicate(timeout=240)
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    command = Command(module, *overrides, workspace=workspace, sweep=sweep)
+    output, errors = command.communicate()
+    return subprocess.CompletedProcess(command.args, command.wait(), output, errors)
 
 
 def tracking(workspace: Path) -> Tracking:

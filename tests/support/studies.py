@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.tracking import RunRecord
 from src.tuning import studies
-from tests.support.commands import QUICK, run, start, tracking
+from tests.support.commands import QUICK, Command, run, tracking
 
 SMALL = [*QUICK, "data.cases=16", "classifier=logistic", "search=logistic", "inner_folds=2", "trials=4", "study=small"]
 
@@ -33,7 +33,7 @@ def share_trials(storage: str, tmp_path: Path) -> None:
     """Two processes that tune at the same time, on one database, end with the same trials and predictions."""
     kept: Any = studies.open_storage(storage)
     shared = [*SMALL, "study=shared", "trials=8", f"storage={storage}", "n_jobs=2"]
-    first = start("tune", *shared, "name=one", workspace=tmp_path)
+    first = Command("tune", *shared, "name=one", workspace=tmp_path)
     while not any("fold02" in name for name in optuna.get_all_study_names(kept)):
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)

@@ -1,16 +1,13 @@
 """A sweep that is going on, and what it left."""
 
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from src.tracking import SWEEP, RunRecord, Tracking
-from tests.support.commands import ROOT, once
+from tests.support.commands import Command
 
 
 def at(workspace: Path) -> Tracking:
@@ -22,40 +19,35 @@ def runs(workspace: Path) -> list[RunRecord]:
     return at(workspace).search()
 
 
-class Going:
-    """A command that is going on, what it said so far, and what is in its database."""
+class Going(Command):
+    """A sweep that is going on, what it said so far, and what is in its database."""
 
     def __init__(self, *overrides: str, workspace: Path) -> None:
-        workspace.mkdir(exist_ok=True)
+        super().__init__("run", *overrides, workspace=workspace, sweep=True)
         self.workspace = workspace
-        self.said = workspace / "said"
-        command = [sys.executable, "-m", "src.run", "-m", *once(*overrides, f"workspace={workspace}")]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        with self.said.open("wb") as file:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
 
     def wait_for(self, text: str, seconds: float = 120) -> None:
         until = time.monotonic() + seconds
-        while text not in self.said.read_text():
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < until, self.said.read_text()
+        while text not in self.said:
+            assert self.poll() is None, self.said
+            assert time.monotonic() < until, self.said
             time.sleep(0.01)
 
     def wait_for_finished(self, count: int) -> None:
         while len(finished(self.workspace)) < count:
-            assert self.process.poll() is None, self.said.read_text()
+            assert self.poll() is None, self.said
             time.sleep(0.01)
 
     def end(self, number: signal.Signals) -> str:
         """Send a signal, and return what was said by the end."""
-        assert self.process.poll() is None, self.said.read_text()
-        self.process.send_signal(number)
-        self.process.wait(timeout=120)
-        return self.said.read_text()
+        assert self.poll() is None, self.said
+        self.send_signal(number)
+        self.wait()
+        return self.said
 
     def succeed(self) -> str:
-        assert self.process.wait(timeout=240) == 0, self.said.read_text()
-        return self.said.read_text()
+        assert self.wait() == 0, self.said
+        return self.said
 
 
 def query(workspace: Path, select: str) -> list[str]:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from src.config import CONF
 from src.sweeps.sweep_leaderboard import leaderboard_of, read_plan
 from src.tracking import SWEEP
-from tests.support.commands import run, start, tracking
+from tests.support.commands import Command, run, tracking
 
 SMALL = [
     "experiment=which_way",
@@ -48,7 +48,7 @@ def figures(workspace: Path) -> pd.DataFrame:
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
     """A sweep that gets a Ctrl-C when two of its ways are done, and what it said."""
     workspace = tmp_path_factory.mktemp("stopped")
-    process = start("run", *SMALL, "budget=1h", workspace=workspace)
+    process = Command("run", *SMALL, "budget=1h", workspace=workspace)
     until, done = time.monotonic() + 600, 0
     while done < 2 and time.monotonic() < until and process.poll() is None:
         time.sleep(0.5)

@@ -78,11 +78,11 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     going = Going(*QUICK, "pool.p=1,3,inf", "name=powers", *JOBLIB, workspace=workspace)
     victim = "select value from runs join tags using (run_uuid) where name like '%p=3.0' and key = 'mlflow.tenfold.pid'"
     while not (found := query(workspace, victim)):
-        assert going.process.poll() is None, going.said.read_text()
+        assert going.poll() is None, going.said
         time.sleep(0.02)
     os.kill(int(found[0]), signal.SIGKILL)
-    assert going.process.wait(timeout=240) == 1
-    return workspace, going.said.read_text()
+    assert going.wait() == 1
+    return workspace, going.said
 
 
 @pytest.mark.slow
@@ -115,10 +115,10 @@ class TestProcesses:
         slow = ["data.width=400", "data.height=300", "crop.size=140", "crop.count=400"]
         going = Going(*QUICK, *slow, "pool.p=1,3,inf", "name=slow", *JOBLIB, workspace=tmp_path / "w")
         while len([each for each in statuses(tmp_path / "w") if each == "RUNNING"]) < 3:
-            assert going.process.poll() is None, going.said.read_text()
+            assert going.poll() is None, going.said
             time.sleep(0.05)
         said = going.end(signal.SIGTERM)
-        assert going.process.returncode == 130
+        assert going.returncode == 130
         assert "Traceback" not in said
         assert [run.status for run in runs(tmp_path / "w")] == ["KILLED"] * 3  # the parent, and two cells
 
@@ -127,7 +127,7 @@ class TestProcesses:
         going = Going(*QUICK, *slow, "pool.p=1,3", "name=slow", *JOBLIB, workspace=tmp_path / "w")
         begun = "select distinct run_uuid from params where key = 'pool.p'"
         while len(query(tmp_path / "w", begun)) < 2:
-            assert going.process.poll() is None, going.said.read_text()
+            assert going.poll() is None, going.said
             time.sleep(0.05)
         going.end(signal.SIGKILL)
         until = time.monotonic() + 60

@@ -9,14 +9,15 @@ import pytest
 
 from src.tracking import process_life
 from src.tracking.process_life import (
-    PROCESS,
     STALE,
     heartbeat_time,
     is_dead,
     keep_beating,
     process_birth,
     process_marks,
+    process_name,
 )
+from tests.support.commands import ROOT
 
 
 def of(process: "subprocess.Popen[bytes]") -> dict[str, str]:
@@ -53,7 +54,7 @@ def test_a_container_of_the_same_host_name_and_number_does_not_fool() -> None:
 
 
 def test_our_own_runs_live() -> None:
-    assert not is_dead({"process": PROCESS})
+    assert not is_dead({"process": process_name()})
 
 
 def test_the_heart_beats_while_the_block_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +68,9 @@ def test_the_heart_beats_while_the_block_runs(monkeypatch: pytest.MonkeyPatch) -
     time.sleep(0.05)
     assert len(beats) == count
     assert abs(time.time() - int(beats[-1])) < 5
+
+
+def test_a_fork_is_another_process() -> None:
+    code = "import os; from src.tracking.process_life import process_name as name; name(); os.fork(); print(name())"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(set(told.stdout.split())) == 2
