@@ -1,5 +1,8 @@
 """MLflow's client of a database."""
 
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow import MlflowClient
@@ -7,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from src.system.interrupts import hold_signals
+from src.tracking.runs import sqlite_address
 
 
 class DatabaseClient(MlflowClient):  # type: ignore[misc]
@@ -18,11 +22,12 @@ class DatabaseClient(MlflowClient):  # type: ignore[misc]
         return hold_signals()(found) if callable(found) and not name.startswith("_") else found
 
 
-def make_database(address: str) -> None:
-    """Make MLflow's tables in a file of SQLite that is not there yet.
+@cache
+def empty_database() -> bytes:
+    """Return a file of SQLite with MLflow's tables.
 
-    It takes hundreds of steps, after each of which SQLite would wait for the disk. A file that is half made is of no
-    use, so none does; the first thing that is kept in it afterwards waits for the whole file.
+    It takes MLflow hundreds of steps, after each of which SQLite would wait for the disk. A file that is half made is
+    of no use, so none does, and one process makes it once.
     """
 
     def hurry(connection: Any, record: object) -> None:
@@ -30,6 +35,9 @@ def make_database(address: str) -> None:
 
     event.listen(Engine, "connect", hurry)
     try:
-        DatabaseClient(address).search_experiments()
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "empty.db"
+            DatabaseClient(sqlite_address(file)).search_experiments()
+            return file.read_bytes()
     finally:
         event.remove(Engine, "connect", hurry)

@@ -137,7 +137,7 @@ class Tracking:
             from mlflow import MlflowClient
 
             return MlflowClient(self.uri)
-        from src.tracking.database_client import DatabaseClient, make_database
+        from src.tracking.database_client import DatabaseClient, empty_database
 
         if not self.uri.startswith(SQLITE):
             return DatabaseClient(self.uri)
@@ -155,7 +155,7 @@ class Tracking:
             if not database.exists():
                 with tempfile.TemporaryDirectory(dir=database.parent) as folder:
                     made = Path(folder) / database.name
-                    make_database(sqlite_address(made))
+                    made.write_bytes(empty_database())
                     made.replace(database)
             client = DatabaseClient(self.address)
             self.find_or_create(client)

@@ -39,28 +39,6 @@ QUICK = [
 ]
 """A cell of a second's work."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
-LIBRARIES = [
-    "alembic.command",
-    "hydra",
-    "lightgbm",
-    "lightning_fabric",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "optuna",
-    "pandas",
-    "scipy.stats",
-    "skimage.color",
-    "skops.io",
-    "sklearn.linear_model",
-    "src.sweeps.processes",
-    "src.sweeps.run_cell",
-    "tests.support.commands",
-    "timm",
-    "torch",
-    "torchvision.models",
-]
-"""What takes commands longest to import."""
 
 
 def once(*overrides: str) -> list[str]:
@@ -69,7 +47,7 @@ def once(*overrides: str) -> list[str]:
 
 
 class Command:
-    """`python -m src.MODULE` in a process of its own, a fork of one that has imported the libraries.
+    """`python -m src.MODULE` in a process of its own, a fork of one that has the libraries at hand.
 
     To import them takes longer than what tests let most commands do.
     """
@@ -83,7 +61,7 @@ class Command:
         for path in (self.output, self.errors):
             path.touch()
         given = self.args, dict(os.environ) | ENVIRONMENT, (self.output, self.errors)
-        self.process = libraries().Process(target=become, args=given)
+        self.process = forks().Process(target=become, args=given)
         self.process.start()
 
     @property
@@ -117,15 +95,15 @@ class Command:
 
 
 @cache
-def libraries() -> ForkServerContext:
-    """Return the processes that begin with what commands import."""
-    forks = get_context("forkserver")
-    forks.set_forkserver_preload(LIBRARIES)
+def forks() -> ForkServerContext:
+    """Return the processes that begin with what is at hand."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, "tests.support.at_hand"])
     with pytest.MonkeyPatch.context() as patch:  # the libraries read it as they are imported
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         ensure_running()
-    return forks
+    return context
 
 
 def become(command: list[str], environment: dict[str, str], said: Iterable[Path]) -> None:
