@@ -71,6 +71,9 @@ def test_the_heart_beats_while_the_block_runs(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fork_is_another_process() -> None:
-    code = "import os; from src.tracking.process_life import process_name as name; name(); os.fork(); print(name())"
+    code = (
+        "import os; from src.tracking.process_life import process_name; process_name(); os.fork(); "
+        "os.write(1, f'{process_name()}\\n'.encode())"  # as a whole: both write to one pipe
+    )
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert len(set(told.stdout.split())) == 2
