@@ -1,6 +1,6 @@
 """Intervals hold the truth as often as they say, in simulated studies.
 
-Here at the ends of what users have, where they fail first; `python -m tests.benchmarks.coverage` has all sizes.
+Here of 20 and of 100 patients; `python -m tests.benchmarks.coverage` has all sizes.
 """
 
 import pytest

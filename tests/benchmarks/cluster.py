@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.timing import Row
-from tests.support.commands import QUICK, run
+from tests.benchmarks.timing import Row, run
+from tests.support.commands import QUICK
 from tests.support.ray_cluster import Cluster
 
 CELL = [
@@ -31,9 +31,8 @@ def cluster() -> Iterator[Row]:
             for name, options, taken in (("local", ["method.workers=2"], local), ("ray", on, remote)):
                 workspace = Path(folder) / f"{name}{repeat}"
                 began = time.perf_counter()
-                process = run("run", *CELL, *options, workspace=workspace)
+                run("run", *CELL, *options, workspace=workspace)
                 taken.append(time.perf_counter() - began)
-                assert process.returncode == 0, process.stderr
                 (table,) = workspace.glob("artifacts/*/artifacts/predictions.parquet")
                 found.add(table.read_bytes())
     here, there = median(local), median(remote)

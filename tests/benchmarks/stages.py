@@ -11,8 +11,7 @@ from src.cli.evaluations import write_evaluation
 from src.encoders.pooling import PowerMean
 from src.evaluation.evaluation import evaluate
 from src.tracking import CELL, Tracking
-from tests.benchmarks.timing import Row, in_turns, once, seconds, time_text
-from tests.support.commands import run
+from tests.benchmarks.timing import Row, in_turns, once, run, seconds, time_text
 
 CLASSES = ("Benign", "InSitu", "Invasive", "Normal")
 

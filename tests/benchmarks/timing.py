@@ -1,5 +1,6 @@
 """How things are timed: medians, and in turns where one is held against another; and what memory they held."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+
+from tests.support.commands import ENVIRONMENT, ROOT, arguments
 
 Row = tuple[str, str, str, float | None]
 """What was measured, the figure, what was run beside it, and the ratio (above 1: ours is faster, or takes more)."""
@@ -65,6 +68,15 @@ def elsewhere(setup: str, statement: str) -> Iterator[Callable[[], None]]:
                 raise RuntimeError(f"{statement!r} failed in its process")
 
         yield call
+
+
+def run(module: str, *overrides: str, workspace: Path) -> None:
+    """Run a command as a user does, with all that it imports: one of the tests' begins with the libraries at hand."""
+    command = [sys.executable, "-m", f"src.{module}", *arguments(*overrides, workspace=workspace)]
+    process = subprocess.run(
+        command, cwd=ROOT, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
 
 
 def peak() -> float:

@@ -14,8 +14,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from tempfile import mkdtemp
-
-import pytest
+from unittest.mock import patch
 
 from src.system.next_commands import key_of
 from src.tracking import Tracking
@@ -46,6 +45,11 @@ def once(*overrides: str) -> list[str]:
     return list({key_of(override): override for override in overrides}.values())
 
 
+def arguments(*overrides: str, workspace: Path, sweep: bool = False) -> list[str]:
+    """Return a command's arguments, its workspace elsewhere; of a key that is given twice the last value stands."""
+    return [*(["-m"] if sweep else []), *once(*overrides, f"workspace={workspace}")]
+
+
 class Command:
     """`python -m src.MODULE` in a process of its own, a fork of one that has the libraries at hand.
 
@@ -53,8 +57,8 @@ class Command:
     """
 
     def __init__(self, module: str, *overrides: str, workspace: Path, sweep: bool = False) -> None:
-        """Begin it with its workspace elsewhere; of a key that is given twice the last value stands."""
-        self.args = [f"src.{module}", *(["-m"] if sweep else []), *once(*overrides, f"workspace={workspace}")]
+        """Begin it with these `arguments`."""
+        self.args = [f"src.{module}", *arguments(*overrides, workspace=workspace, sweep=sweep)]
         folder = Path(mkdtemp())
         weakref.finalize(self, shutil.rmtree, folder)
         self.output, self.errors = folder / "output", folder / "errors"
@@ -99,9 +103,7 @@ def forks() -> ForkServerContext:
     """Return the processes that begin with what is at hand."""
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, "tests.support.at_hand"])
-    with pytest.MonkeyPatch.context() as patch:  # the libraries read it as they are imported
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
+    with patch.dict(os.environ, ENVIRONMENT):  # the libraries read it as they are imported
         ensure_running()
     return context
 
@@ -123,8 +125,7 @@ def become(command: list[str], environment: dict[str, str], said: Iterable[Path]
 def run(module: str, *overrides: str, workspace: Path, sweep: bool = False) -> "subprocess.CompletedProcess[str]":
     """Run it to its end."""
     command = Command(module, *overrides, workspace=workspace, sweep=sweep)
-    output, errors = command.communicate()
-    return subprocess.CompletedProcess(command.args, command.wait(), output, errors)
+    return subprocess.CompletedProcess(command.args, command.wait(), *command.communicate())
 
 
 def tracking(workspace: Path) -> Tracking:

@@ -6,13 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from src.tracking import SWEEP, RunRecord, Tracking
+from src.tracking import SWEEP, RunRecord
 from tests.support.commands import Command
-
-
-def at(workspace: Path) -> Tracking:
-    place = f"sqlite:///{workspace}/mlflow.db"
-    return Tracking(uri=place, artifacts=f"{workspace}/artifacts", spool=f"{workspace}/spool")
+from tests.support.commands import tracking as at
 
 
 def runs(workspace: Path) -> list[RunRecord]:

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from src.sweeps.cluster_jobs import check_launcher
 from src.tracking import PARENT, SUPERSEDED, SWEEP
 from tests.support.commands import QUICK, run
-from tests.support.sweeps import Going, at, descriptors, query, results, runs, statuses
+from tests.support.commands import tracking as at
+from tests.support.sweeps import Going, descriptors, query, results, runs, statuses
 
 pytestmark = pytest.mark.extra("submitit")
 

@@ -13,8 +13,9 @@ from src.encoders.torchvision import Torchvision
 from src.sweeps.resume import wants_resume
 from src.tracking import PARENT, SWEEP, RunRecord
 from tests.support.commands import QUICK, run
+from tests.support.commands import tracking as at
 from tests.support.configs import config
-from tests.support.sweeps import Going, at, descriptors, finished, query, results, runs, statuses
+from tests.support.sweeps import Going, descriptors, finished, query, results, runs, statuses
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
