@@ -8,9 +8,11 @@ from mlflow import MlflowClient
 from src.tracking.database_client import empty_database
 
 
-def schema(database: Path) -> list[tuple[str, ...]]:
+def schema(database: Path) -> list[tuple[str, str, list[str]]]:
+    """Return what there is and its lines in order, for MLflow writes the constraints of a table in any order."""
     with sqlite3.connect(database) as opened:
-        return opened.execute("select type, name, sql from sqlite_master order by type, name").fetchall()
+        made = opened.execute("select type, name, coalesce(sql, '') from sqlite_master order by type, name").fetchall()
+    return [(kind, name, sorted(line.strip(" \t,") for line in sql.splitlines())) for kind, name, sql in made]
 
 
 def test_an_empty_database_is_as_mlflow_makes_it(tmp_path: Path) -> None:
