@@ -199,7 +199,7 @@ def parse_export(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--crops", action="store_true", help="the descriptors of single crops, not the pooled ones")
     parser.add_argument("--overwrite", action="store_true", help="write over a file that is there")
     parser.add_argument("--root", default="", help="the store, if it is no longer where the run had it")
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 def main() -> None:

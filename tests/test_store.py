@@ -323,6 +323,11 @@ class TestExport:
         splits = pd.read_csv(io.BytesIO(tracked[0].artifact(tracked[1], "splits.csv")), dtype={"case": str})
         assert folds == dict(zip(splits["case"], splits["fold"], strict=True))
 
+    def test_options_and_values_stand_in_any_order(self) -> None:
+        for typed in ("one a=b c=d --output x.npz", "one --output x.npz a=b c=d", "one a=b --output x.npz c=d"):
+            found = parse_export(typed.split())
+            assert (found.run, found.overrides, found.output) == ("one", ["a=b", "c=d"], "x.npz")
+
     def test_what_cannot_be_is_said_and_nothing_is_left(
         self, tracked: tuple[Tracking, RunRecord], tmp_path: Path
     ) -> None:

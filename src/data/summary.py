@@ -29,6 +29,7 @@ def describe_manifest(images: pd.DataFrame, left_out: Sequence[LeftOut] = ()) ->
     lines = ["; ".join(filter(None, [_counted(images), _views(images), _patients(images)]))]
     if left_out:
         lines.append(f"left out: {_kinds(left_out)}")
+        lines += filter(None, [_unread_patients(images, left_out)])
     return lines + ([f"looks like a mistake: {line}" for line in find_mistakes(images)] if "label" in images else [])
 
 
@@ -90,6 +91,17 @@ def _kinds(left_out: Sequence[LeftOut]) -> str:
     kinds.sort(key=lambda pair: -len(pair[1]))
     shown = ", ".join(f"{kind} {len(names)} ({names[0]}{', ...' * (len(names) > 1)})" for kind, names in kinds[:SHOWN])
     return shown + (f" and {len(kinds) - SHOWN} kinds more" if len(kinds) > SHOWN else "")
+
+
+def _unread_patients(images: pd.DataFrame, left_out: Sequence[LeftOut]) -> str:
+    """Where patients are unknown, a table that lies beside the images and may know them."""
+    tables = [each.name for each in left_out if each.name.lower().endswith(".csv")]
+    if not tables or "patient" not in images or (images["patient"] != "").any():
+        return ""
+    return (
+        f"patients are unknown: if {tables[0]} says whose images are whose, data=csv data.path=FILE reads it, and "
+        "data.columns= says which column is which"
+    )
 
 
 def _lone_classes(manifest: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,13 @@ from src.cell import plain_cell
 from src.cli.evaluations import write_evaluation
 from src.config import Experiment
 from src.data.manifest import is_among
+from src.data.reader import Reader
 from src.data.splits import count_rarest
 from src.encoders.device import resolve_device
 from src.encoders.encoder import Encoder
 from src.encoders.weights import without_network
 from src.executors.local import Local
+from src.images import BadImage
 from src.sweeps.run_cell import CellInputs, open_store
 from src.sweeps.way_plan import Candidate, Overrides, Source
 from src.system.memory import available_memory
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.encoders.encoder import Extractor
+    from src.images.stain import Image
 
 FLOOR = "handcrafted"
 """The encoder that has learnt from nothing: what a network has to beat."""
@@ -127,6 +131,11 @@ class Workbench:
             f"{self.images} images of {' to '.join(dict.fromkeys(ends))} pixels {colour}, "
             f"{len(self.inputs.classes)} classes, the rarest of {fewest} {known}"
         )
+        if self.converted:
+            yield (
+                f"images that are not 8-bit RGB, such as {self.converted}, are turned into it "
+                "(data.convert=false refuses them)"
+            )
         device = resolve_device(self.base.method.device, self.base.encoder)
         memory = f"{available_memory() / 2**30:.1f} GiB of memory free"
         yield f"{os.cpu_count()} processors, {memory}, {'no GPU' if device == 'cpu' else device}"
@@ -134,16 +143,19 @@ class Workbench:
     @cached_property
     def coloured(self) -> bool:
         """Whether one of the first images of each class has colours."""
-        from src.images import BadImage
+        return any((image != image[..., :1]).any() for _, image in self.first_images(self.base.data))
 
+    @cached_property
+    def converted(self) -> str:
+        """Return the first image of a class that is turned into 8-bit RGB; empty where none of them is."""
+        as_they_are = {sample for sample, _ in self.first_images(replace(self.base.data, convert=False))}
+        return next((sample for sample, _ in self.first_images(self.base.data) if sample not in as_they_are), "")
+
+    def first_images(self, data: Reader) -> "Iterator[tuple[str, Image]]":
+        """Yield the first image of each class, with its name, as far as it can be had."""
         for sample in self.inputs.manifest.groupby("label", observed=True)["sample"].first():
-            try:
-                image = self.base.data.read(sample)
-            except BadImage:
-                continue
-            if (image != image[..., :1]).any():
-                return True
-        return False
+            with suppress(BadImage):
+                yield sample, data.read(sample)
 
     def candidates(self) -> tuple[list[Candidate], list[Source]]:
         """Return what could be tried, with its time, and the descriptors for it.

@@ -22,6 +22,14 @@ def test_classes_patients_and_what_was_left_out_are_counted(manifest: Make) -> N
     ]
 
 
+def test_a_table_beside_images_may_know_their_patients(manifest: Make) -> None:
+    left_out = [LeftOut("Clinical.CSV", ".csv files")]
+    *_, said = describe_manifest(manifest({"a": 4, "b": 4}), left_out)
+    assert said.startswith("patients are unknown: if Clinical.CSV says whose images are whose, data=csv data.path=FILE")
+    assert len(describe_manifest(manifest({"a": 4, "b": 4}, per_patient=1), left_out)) == 2
+    assert len(describe_manifest(manifest({"a": 4, "b": 4})[["sample", "case", "view"]], left_out)) == 2
+
+
 def test_views_and_patients_that_are_unknown_in_part(manifest: Make) -> None:
     table = manifest({"a": 2, "b": 2}, per_patient=1)
     table["patient"] = table["patient"].where(table["label"] == "a", "")

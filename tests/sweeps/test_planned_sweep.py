@@ -10,11 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from src.config import CONF
 from src.sweeps.sweep_leaderboard import leaderboard_of, read_plan
 from src.tracking import SWEEP
 from tests.support.commands import Command, run, tracking
+from tests.support.images import folder_of_images
 
 SMALL = [
     "experiment=which_way",
@@ -94,6 +96,23 @@ def test_fine_tuned_networks_are_tried_where_the_budget_bears_them(tmp_path: Pat
     done = run("run", *trained, "budget=1h", "hydra.sweeper.ways=4", workspace=tmp_path)
     assert done.returncode == 0, done.stderr
     assert set(figures(tmp_path)["way"]) == {*WAYS[:1], *WAYS[2:], "SqueezeNet whole fine-tuned"}
+
+
+@pytest.mark.slow
+def test_images_that_are_not_rgb_are_turned_into_it(tmp_path: Path) -> None:
+    root = folder_of_images(tmp_path / "grey", 16)
+    for path in root.glob("*/*.png"):
+        Image.open(path).convert("L").save(path)
+    grey = [each for each in SMALL if not each.startswith("data")]
+    grey += ["data=folder", f"data.root={root}", "budget=1h", "hydra.sweeper.ways=2"]
+    done = run("run", *grey, workspace=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "16 images of 130 x 100 pixels in grey" in done.stderr
+    assert "images that are not 8-bit RGB, such as one/000.png, are turned into it" in done.stderr
+    assert len(figures(tmp_path)) == 2
+    strict = run("run", *grey, "data.convert=false", workspace=tmp_path)
+    assert strict.returncode == 1
+    assert "one/000.png: the image is grey, not RGB: data.convert=true" in strict.stderr
 
 
 def check_page(workspace: Path) -> None:
