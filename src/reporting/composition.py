@@ -112,7 +112,8 @@ def describe_result(material: ReportMaterial, group: Group) -> list[str]:
         f"{counted(folds, 'fold')} {number(row['mean'])} %). "
         f"Always naming the most frequent class, {name_of_most}, would be right in {percent(share)} %."
     ]
-    lines += [best_cell(group)] if model == FUSION else []
+    if model == FUSION and material.planned is None:  # a leaderboard has its own best way, by all cases at once
+        lines.append(best_cell(group))
     return leaderboard_lines(material) + lines + gap_lines(material, group, model)
 
 

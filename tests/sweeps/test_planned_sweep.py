@@ -123,6 +123,7 @@ def check_page(workspace: Path) -> None:
     text = page.read_text()
     assert text.index("Which way?") < text.index("Patient")
     assert "Too few to tell" in text
+    assert "best single cell" not in text
 
 
 def check_names(workspace: Path) -> None:
