@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("action", choices=["list", "verify", "explain", "prune"])
     parser.add_argument("recipe", nargs="?", default="", help="a recipe's digest, for explain and prune")
     parser.add_argument("--root", default=ROOT, help="the store's folder, or s3://BUCKET/PREFIX")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if bool(arguments.recipe) != (arguments.action in ("explain", "prune")):
         rule = f"{arguments.action} takes {'no recipe' if arguments.recipe else 'a recipe, see list'}"
         parser.error(f"{rule}, but got {arguments.recipe or 'none'}; --root FOLDER names another store")

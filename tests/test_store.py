@@ -265,6 +265,8 @@ def test_the_command_lists_and_verifies(opened: Callable[..., Store]) -> None:
     unknown = run("explain", "0000")
     assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
     assert "holds no recipe '0000'" in unknown.stderr
+    # Options stand anywhere, and the last one counts.
+    assert run("explain", "--root", "elsewhere", "0000").stderr == unknown.stderr
     assert run("prune", recipe_digest(RECIPE)).stderr == ""
     assert "empty" in run("list").stdout
 

@@ -28,8 +28,7 @@ def describe_manifest(images: pd.DataFrame, left_out: Sequence[LeftOut] = ()) ->
     """
     lines = ["; ".join(filter(None, [_counted(images), _views(images), _patients(images)]))]
     if left_out:
-        lines.append(f"left out: {_kinds(left_out)}")
-        lines += filter(None, [_unread_patients(images, left_out)])
+        lines += filter(None, [f"left out: {_kinds(left_out)}", _unread_patients(images, left_out)])
     return lines + ([f"looks like a mistake: {line}" for line in find_mistakes(images)] if "label" in images else [])
 
 
